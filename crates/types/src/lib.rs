@@ -1,0 +1,28 @@
+//! The vocabulary that every other crate speaks: typed ids, secrets that cannot be printed,
+//! an injected clock and randomness, and the questions that every error answers.
+//!
+//! No I/O happens here but reading the system's clock and random source, each behind a trait.
+#![forbid(unsafe_code)]
+
+mod action;
+mod api_key;
+mod clock;
+mod context;
+mod fault;
+mod id;
+mod random;
+mod secret;
+mod slug;
+
+pub use action::{Action, Environment, ParseActionError};
+pub use api_key::{ApiKey, ApiKeyError, KEY_RANDOM_CHARS};
+pub use clock::{Clock, Date, ManualClock, ParseDateError, SystemClock, Timestamp};
+pub use context::{Actor, OpContext};
+pub use fault::{Fault, Origin};
+pub use id::{
+    Client, Connection, Credential, Customer, Grant, Id, IdKind, Instance, Key, ParseIdError,
+    Provider, Request,
+};
+pub use random::{Random, RandomError, SeededRandom, SystemRandom};
+pub use secret::{SecretBytes, SecretText};
+pub use slug::{Slug, SlugError};
