@@ -69,14 +69,14 @@ impl Date {
         self.0
             .tomorrow()
             .ok()
-            .and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok())
+            .and_then(|day| day.to_zoned_datetime(jiff::tz::TimeZone::UTC).ok())
             .map_or(Timestamp::MAX, |time| Timestamp(time.timestamp().as_microsecond()))
     }
 
     /// The day of `time` in UTC.
     pub fn of(time: Timestamp) -> Option<Self> {
         let time = jiff::Timestamp::from_microsecond(time.as_micros()).ok()?;
-        Some(Self(time.to_zoned(jiff::tz::TimeZone::UTC).date()))
+        Some(Self(time.to_zoned_datetime(jiff::tz::TimeZone::UTC).date()))
     }
 }
 
