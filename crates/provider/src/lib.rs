@@ -5,3 +5,4 @@
 
 pub mod model;
 pub mod path_template;
+pub mod route;

@@ -193,6 +193,18 @@ impl TemplateSegment {
             .sum()
     }
 
+    /// The same segment with its parameters' names removed: equal for segments that match alike.
+    #[must_use]
+    pub fn without_names(&self) -> Self {
+        let mut nameless = self.clone();
+        for part in &mut nameless.parts {
+            if let TemplatePart::Parameter { name, .. } = part {
+                name.clear();
+            }
+        }
+        nameless
+    }
+
     /// Whether the decoded text fits: literals as they are, every parameter at least one
     /// character long and one of its choices.
     pub fn fits(&self, text: &str) -> bool {

@@ -1,0 +1,520 @@
+//! From the path of a call to the operations that it means.
+//!
+//! A path is cut into segments and each is decoded once; what could mean another path to the
+//! provider than it means here (encoded slashes, dot segments, double encoding) is refused. The
+//! decoded segments are looked up in a tree, and the path that is sent on is written anew from
+//! them, so that gateway and provider read the same bytes.
+//!
+//! **Empty segments**: `/a//b` is refused. A slash at the end is an empty last segment, and matches
+//! only templates that end in a slash; the path `/` (or nothing) is the template `/`.
+
+use crate::{
+    model::{Method, Provider},
+    path_template::TemplateSegment,
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::collections::HashMap;
+
+/// The longest path, in bytes as it came.
+pub const MAX_PATH_BYTES: usize = 8_192;
+/// The longest segment, in bytes after decoding.
+pub const MAX_SEGMENT_BYTES: usize = 2_048;
+/// The most segments.
+pub const MAX_SEGMENTS: usize = 64;
+
+/// What is percent-encoded in a path that is sent: all but `pchar` of RFC 3986 §3.3, and `;` too.
+/// Some servers cut a segment at a bare `;` before they look for a route, so that `me;x` would be
+/// another operation to them than to us; encoded it stays part of the value.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+
+/// Why a path is not looked up at all. Segments are counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathRefusal {
+    #[error("the path is longer than {MAX_PATH_BYTES} bytes")]
+    TooLong,
+    #[error("the path has more than {MAX_SEGMENTS} segments")]
+    TooManySegments,
+    #[error("segment {segment} of the path is longer than {MAX_SEGMENT_BYTES} bytes")]
+    SegmentTooLong { segment: usize },
+    #[error("segment {segment} of the path is empty")]
+    EmptySegment { segment: usize },
+    #[error("segment {segment} of the path holds a % that is not followed by two hex digits")]
+    MalformedEscape { segment: usize },
+    #[error("segment {segment} of the path is not UTF-8")]
+    NotUtf8 { segment: usize },
+    #[error("segment {segment} of the path holds a slash or backslash")]
+    Separator { segment: usize },
+    #[error("segment {segment} of the path is percent-encoded twice")]
+    EncodedTwice { segment: usize },
+    #[error("segment {segment} of the path holds a control character")]
+    ControlCharacter { segment: usize },
+    #[error("segment {segment} of the path is `.` or `..`")]
+    DotSegment { segment: usize },
+    #[error("the path holds a bare ? or #")]
+    NotAPath,
+}
+
+/// Cuts a raw path (no query) at its slashes and decodes every segment once.
+pub fn decode_path(raw: &str) -> Result<Vec<String>, PathRefusal> {
+    if raw.len() > MAX_PATH_BYTES {
+        return Err(PathRefusal::TooLong);
+    }
+    if raw.contains(['?', '#']) {
+        return Err(PathRefusal::NotAPath);
+    }
+    let body = raw.strip_prefix('/').unwrap_or(raw);
+    let count = body.split('/').count();
+    if count > MAX_SEGMENTS {
+        return Err(PathRefusal::TooManySegments);
+    }
+    let mut segments = Vec::with_capacity(count);
+    for (segment, text) in body.split('/').enumerate() {
+        if text.is_empty() && segment + 1 != count {
+            return Err(PathRefusal::EmptySegment { segment });
+        }
+        let text = decode(text, segment)?;
+        check(&text, segment)?;
+        segments.push(text);
+    }
+    Ok(segments)
+}
+
+fn decode(text: &str, segment: usize) -> Result<String, PathRefusal> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+            let (high, low) = (digit(rest.next()), digit(rest.next()));
+            let value = high.zip(low).and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+            bytes.push(value.ok_or(PathRefusal::MalformedEscape { segment })?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| PathRefusal::NotUtf8 { segment })
+}
+
+fn check(text: &str, segment: usize) -> Result<(), PathRefusal> {
+    if text.len() > MAX_SEGMENT_BYTES {
+        return Err(PathRefusal::SegmentTooLong { segment });
+    }
+    for letter in text.chars() {
+        match letter {
+            '/' | '\\' => return Err(PathRefusal::Separator { segment }),
+            '%' => return Err(PathRefusal::EncodedTwice { segment }),
+            _ if letter.is_control() => return Err(PathRefusal::ControlCharacter { segment }),
+            _ => {}
+        }
+    }
+    // `..;x` is `..` to servers that cut a segment at a semicolon.
+    if matches!(text.split(';').next(), Some("." | "..")) {
+        return Err(PathRefusal::DotSegment { segment });
+    }
+    Ok(())
+}
+
+/// Writes decoded segments as a path with a slash at its beginning: the one spelling that is sent.
+pub fn encode_path(segments: &[String]) -> String {
+    let mut path = String::with_capacity(segments.iter().map(|text| text.len() + 1).sum());
+    for text in segments {
+        path.push('/');
+        path.extend(utf8_percent_encode(text, ENCODED));
+    }
+    if path.is_empty() {
+        path.push('/');
+    }
+    path
+}
+
+/// All templates of a provider as a tree of segments.
+#[derive(Debug, Default)]
+pub struct PathRouter {
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    /// Children by a segment without parameters.
+    literals: HashMap<String, usize>,
+    /// Children by a segment with parameters, without their names.
+    patterns: Vec<(TemplateSegment, usize)>,
+    /// Operations of the templates that end here, by method and in order of declaration.
+    operations: Vec<(Method, usize)>,
+    literal_chars: usize,
+}
+
+/// What a path and method mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteOutcome {
+    /// `operations` are indices into [`Provider::operations`], ascending and at least one; several
+    /// where operations fall together: a call is allowed only if all of them are. `path` is what to
+    /// send.
+    Found {
+        operations: Vec<usize>,
+        path: String,
+    },
+    /// The path is declared, with other methods (ascending).
+    MethodNotDeclared {
+        allowed: Vec<Method>,
+    },
+    NotFound,
+}
+
+impl PathRouter {
+    pub fn new(provider: &Provider) -> Self {
+        let mut router = Self { nodes: vec![Node::default()] };
+        for (index, operation) in provider.operations.iter().enumerate() {
+            let mut at = 0;
+            for segment in operation.path.segments() {
+                at = router.child(at, segment);
+            }
+            if let Some(node) = router.nodes.get_mut(at) {
+                node.operations.push((operation.method, index));
+                node.literal_chars = operation.path.literal_chars();
+            }
+        }
+        router
+    }
+
+    fn child(&mut self, at: usize, segment: &TemplateSegment) -> usize {
+        let next = self.nodes.len();
+        let Some(node) = self.nodes.get_mut(at) else { return at };
+        let found = if let Some(literal) = segment.as_literal() {
+            *node.literals.entry(literal.to_owned()).or_insert(next)
+        } else {
+            let nameless = segment.without_names();
+            if let Some((_, found)) = node.patterns.iter().find(|(one, _)| *one == nameless) {
+                *found
+            } else {
+                node.patterns.push((nameless, next));
+                next
+            }
+        };
+        if found == next {
+            self.nodes.push(Node::default());
+        }
+        found
+    }
+
+    /// Looks up decoded segments, as [`decode_path`] gives them.
+    ///
+    /// The path alone decides on the template: the one with most literal characters. Templates
+    /// that fit with equally many fall together. Every node of the tree is visited at most once.
+    pub fn route(&self, method: Method, segments: &[String]) -> RouteOutcome {
+        let mut best = Best::default();
+        match self.literal_leaf(segments) {
+            // Nothing has more literal characters than a path that is literal all through.
+            Some(leaf) => best.leaves.push(leaf),
+            None => self.search(0, segments, &mut best),
+        }
+        let declared = best
+            .leaves
+            .iter()
+            .filter_map(|leaf| self.nodes.get(*leaf))
+            .flat_map(|node| &node.operations);
+        let mut operations: Vec<usize> =
+            declared.clone().filter(|(one, _)| *one == method).map(|(_, index)| *index).collect();
+        if !operations.is_empty() {
+            operations.sort_unstable();
+            return RouteOutcome::Found { operations, path: encode_path(segments) };
+        }
+        let mut allowed: Vec<Method> = declared.map(|(one, _)| *one).collect();
+        allowed.sort_unstable();
+        allowed.dedup();
+        if allowed.is_empty() {
+            RouteOutcome::NotFound
+        } else {
+            RouteOutcome::MethodNotDeclared { allowed }
+        }
+    }
+
+    fn literal_leaf(&self, segments: &[String]) -> Option<usize> {
+        let mut at = 0;
+        for text in segments {
+            at = *self.nodes.get(at)?.literals.get(text.as_str())?;
+        }
+        self.nodes.get(at).filter(|node| !node.operations.is_empty()).map(|_| at)
+    }
+
+    fn search(&self, at: usize, segments: &[String], best: &mut Best) {
+        let Some(node) = self.nodes.get(at) else { return };
+        let Some((text, rest)) = segments.split_first() else {
+            if !node.operations.is_empty() {
+                best.offer(at, node.literal_chars);
+            }
+            return;
+        };
+        if let Some(child) = node.literals.get(text.as_str()) {
+            self.search(*child, rest, best);
+        }
+        for (segment, child) in &node.patterns {
+            if segment.fits(text) {
+                self.search(*child, rest, best);
+            }
+        }
+    }
+}
+
+/// The leaves with most literal characters so far.
+#[derive(Default)]
+struct Best {
+    literal_chars: usize,
+    leaves: Vec<usize>,
+}
+
+impl Best {
+    fn offer(&mut self, leaf: usize, literal_chars: usize) {
+        if literal_chars > self.literal_chars || self.leaves.is_empty() {
+            self.literal_chars = literal_chars;
+            self.leaves.clear();
+            self.leaves.push(leaf);
+        } else if literal_chars == self.literal_chars {
+            self.leaves.push(leaf);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::Operation, path_template::PathTemplate};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use types::Action;
+
+    fn operation(method: Method, key: &str) -> Operation {
+        let format = vec!["json".to_owned(), "xml".to_owned()];
+        let enums = BTreeMap::from([("format".to_owned(), format)]);
+        Operation {
+            id: format!("{} {key}", method.as_str()),
+            method,
+            path: PathTemplate::parse(key, &enums).unwrap(),
+            action: Action::Read,
+            object: None,
+            answers: Vec::new(),
+            request: None,
+            params: Vec::new(),
+            security: None,
+            servers: Vec::new(),
+            error_inside: None,
+            deprecated: false,
+        }
+    }
+
+    fn provider(operations: &[(Method, &str)]) -> Provider {
+        let operations = operations.iter().map(|(method, key)| operation(*method, key)).collect();
+        Provider { operations, ..Provider::default() }
+    }
+
+    fn gets(keys: &[&str]) -> Provider {
+        provider(&keys.iter().map(|key| (Method::Get, *key)).collect::<Vec<_>>())
+    }
+
+    fn find(provider: &Provider, path: &str) -> Option<Vec<String>> {
+        let segments = decode_path(path).unwrap();
+        match PathRouter::new(provider).route(Method::Get, &segments) {
+            RouteOutcome::Found { operations, .. } => Some(
+                operations
+                    .into_iter()
+                    .map(|index| provider.operations[index].path.text().to_owned())
+                    .collect(),
+            ),
+            _ => None,
+        }
+    }
+
+    fn check(keys: &[&str], path: &str, expected: &[&str]) {
+        let found = find(&gets(keys), path).unwrap_or_default();
+        assert_eq!(found, expected, "{path}");
+    }
+
+    #[test]
+    fn dangerous_segments_are_refused() {
+        let refused = |raw: &str| decode_path(raw).unwrap_err();
+        assert_eq!(refused("/a/b%2fc"), PathRefusal::Separator { segment: 1 });
+        assert_eq!(refused("/a/b%5Cc"), PathRefusal::Separator { segment: 1 });
+        assert_eq!(refused("/a\\b"), PathRefusal::Separator { segment: 0 });
+        assert_eq!(refused("/a/%252e%252e"), PathRefusal::EncodedTwice { segment: 1 });
+        assert_eq!(refused("/a/../b"), PathRefusal::DotSegment { segment: 1 });
+        assert_eq!(refused("/a/%2E%2e"), PathRefusal::DotSegment { segment: 1 });
+        assert_eq!(refused("/./a"), PathRefusal::DotSegment { segment: 0 });
+        assert_eq!(refused("/a/..;x/b"), PathRefusal::DotSegment { segment: 1 });
+        assert_eq!(refused("/a/%00"), PathRefusal::ControlCharacter { segment: 1 });
+        assert_eq!(refused("/a/%0d%0a"), PathRefusal::ControlCharacter { segment: 1 });
+        assert_eq!(refused("/a/%c2%85"), PathRefusal::ControlCharacter { segment: 1 });
+        assert_eq!(refused("/a/%7f"), PathRefusal::ControlCharacter { segment: 1 });
+        assert_eq!(refused("/a/%ff"), PathRefusal::NotUtf8 { segment: 1 });
+        assert_eq!(refused("/a/%c0%af"), PathRefusal::NotUtf8 { segment: 1 });
+        for raw in ["/%", "/%2", "/%zz", "/%+1", "/%2/x"] {
+            assert_eq!(refused(raw), PathRefusal::MalformedEscape { segment: 0 }, "{raw}");
+        }
+        assert_eq!(refused("/a//b"), PathRefusal::EmptySegment { segment: 1 });
+        assert_eq!(refused("//a"), PathRefusal::EmptySegment { segment: 0 });
+        assert_eq!(refused("/a?b"), PathRefusal::NotAPath);
+        assert_eq!(refused("/a#b"), PathRefusal::NotAPath);
+        assert_eq!(refused(&"/a".repeat(65)), PathRefusal::TooManySegments);
+        assert_eq!(refused(&"a".repeat(8_193)), PathRefusal::TooLong);
+        assert_eq!(refused(&"a".repeat(2_049)), PathRefusal::SegmentTooLong { segment: 0 });
+        assert_eq!(decode_path("/a/...").unwrap(), ["a", "..."]);
+    }
+
+    #[test]
+    fn each_segment_is_decoded_once_and_written_canonically() {
+        let segments = decode_path("/us%65rs/%C3%A4+b%3Fc;d").unwrap();
+        assert_eq!(segments, ["users", "ä+b?c;d"]);
+        assert_eq!(encode_path(&segments), "/users/%C3%A4+b%3Fc%3Bd");
+        assert_eq!(decode_path("").unwrap(), [""]);
+        assert_eq!(decode_path("/").unwrap(), [""]);
+        assert_eq!(encode_path(&decode_path("a/b/").unwrap()), "/a/b/");
+    }
+
+    #[test]
+    fn most_literal_characters_win() {
+        let keys = ["/users/{id}", "/users/me", "/users/{id}.{format}", "/{any}/{thing}"];
+        check(&keys, "/users/me", &["/users/me"]);
+        check(&keys, "/users/you", &["/users/{id}"]);
+        check(&keys, "/users/you.json", &["/users/{id}.{format}"]);
+        check(&keys, "/users/you.csv", &["/users/{id}"]);
+        check(&keys, "/teams/x", &["/{any}/{thing}"]);
+        check(&keys, "/teams", &[]);
+        // Counted over the whole path: the longer literal wins although it stands later.
+        check(&["/a/{x}", "/{x}/bbb"], "/a/bbb", &["/{x}/bbb"]);
+    }
+
+    #[test]
+    fn a_literal_prefix_does_not_hide_a_template_that_fits() {
+        check(&["/a/b/c", "/a/{x}/d"], "/a/b/d", &["/a/{x}/d"]);
+    }
+
+    #[test]
+    fn operations_that_fall_together_are_all_named() {
+        let keys = ["/items#folders", "/items#links", "/items/{a}", "/items/{b}#x"];
+        check(&keys, "/items", &["/items", "/items"]);
+        check(&keys, "/items/1", &["/items/{a}", "/items/{b}"]);
+        check(&["/x/{b}", "/{a}/x"], "/x/x", &["/x/{b}", "/{a}/x"]);
+        check(&["/d/{id}", "/d/{format}"], "/d/json", &["/d/{id}", "/d/{format}"]);
+        check(&["/d/{id}", "/d/{format}"], "/d/csv", &["/d/{id}"]);
+    }
+
+    #[test]
+    fn a_trailing_slash_matches_only_templates_that_have_it() {
+        check(&["/a", "/b/"], "/a", &["/a"]);
+        check(&["/a", "/b/"], "/a/", &[]);
+        check(&["/a", "/b/"], "/b/", &["/b/"]);
+        check(&["/a", "/b/"], "/b", &[]);
+        check(&["/{x}", "/a/{x}"], "/a/", &[]);
+        check(&["/{x}", "/"], "/", &["/"]);
+        check(&["/{x}"], "/", &[]);
+    }
+
+    #[test]
+    fn the_path_alone_decides_on_the_template() {
+        let provider =
+            provider(&[(Method::Get, "/u/{id}"), (Method::Put, "/u/me"), (Method::Post, "/u/me")]);
+        let router = PathRouter::new(&provider);
+        let route = |path: &str| router.route(Method::Get, &decode_path(path).unwrap());
+        let allowed = vec![Method::Put, Method::Post];
+        assert_eq!(route("/u/me"), RouteOutcome::MethodNotDeclared { allowed });
+        assert_eq!(route("/v"), RouteOutcome::NotFound);
+        let found = RouteOutcome::Found { operations: vec![0], path: "/u/a%20b".into() };
+        assert_eq!(route("/u/a b"), found);
+        assert_eq!(
+            PathRouter::new(&Provider::default()).route(Method::Get, &[]),
+            RouteOutcome::NotFound
+        );
+    }
+
+    fn segment() -> impl Strategy<Value = String> {
+        "[^/\\\\%\\p{Cc}]{1,12}".prop_filter("no dot segment", |text| {
+            !matches!(text.split(';').next(), Some("." | ".."))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_then_decoding_is_identity(
+            mut segments in prop::collection::vec(segment(), 1..6), ends_in_slash: bool,
+        ) {
+            if ends_in_slash {
+                segments.push(String::new());
+            }
+            let path = encode_path(&segments);
+            prop_assert!(path.is_ascii());
+            prop_assert_eq!(decode_path(&path).unwrap(), segments);
+        }
+
+        #[test]
+        fn decoding_never_panics_and_gives_only_safe_segments(raw in "[/%.;a2fFeE5cC0\\\\ä]{0,24}") {
+            if let Ok(segments) = decode_path(&raw) {
+                for text in &segments {
+                    prop_assert!(!text.contains(['/', '\\', '%']) && text != "." && text != "..");
+                }
+                prop_assert_eq!(decode_path(&encode_path(&segments)).unwrap(), segments);
+            }
+        }
+
+        /// Against the obvious matcher: all templates that fit, those with most literal characters.
+        #[test]
+        fn routing_agrees_with_trying_every_template(
+            keys in prop::collection::vec(
+                prop::collection::vec("a|b|ab|\\{p\\}|\\{q\\}|\\{p\\}b|a\\{p\\}|\\{p\\}a\\{q\\}|\\{format\\}", 1..4), 1..12),
+            path in prop::collection::vec("[ab]{1,3}|json", 1..4),
+        ) {
+            let keys: Vec<String> = keys.iter().map(|key| format!("/{}", key.join("/"))).collect();
+            let provider = gets(&keys.iter().map(String::as_str).collect::<Vec<_>>());
+            let fitting: Vec<(usize, usize)> = provider.operations.iter().enumerate()
+                .filter(|(_, operation)| operation.path.fits(&path))
+                .map(|(index, operation)| (operation.path.literal_chars(), index)).collect();
+            let most = fitting.iter().map(|(chars, _)| *chars).max();
+            let expected: Vec<usize> = fitting.iter()
+                .filter(|(chars, _)| Some(*chars) == most).map(|(_, index)| *index).collect();
+            let found = match PathRouter::new(&provider).route(Method::Get, &path) {
+                RouteOutcome::Found { operations, .. } => operations,
+                _ => Vec::new(),
+            };
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn every_template_matches_a_path_made_from_it(
+            keys in prop::collection::vec(
+                prop::collection::vec("[a-z]{1,4}|\\{[a-z]{1,3}\\}|\\{[a-z]\\}[.:][a-z]|\\{x\\}-\\{format\\}", 1..5), 1..8),
+            value in segment(),
+        ) {
+            let keys: Vec<String> = keys.iter().map(|key| format!("/{}", key.join("/"))).collect();
+            let provider = gets(&keys.iter().map(String::as_str).collect::<Vec<_>>());
+            let router = PathRouter::new(&provider);
+            for operation in &provider.operations {
+                use crate::path_template::TemplatePart;
+                let path: Vec<String> = operation.path.segments().iter().map(|segment| {
+                    segment.parts().iter().map(|part| match part {
+                        TemplatePart::Literal(text) => text.clone(),
+                        TemplatePart::Parameter { choices, .. } =>
+                            choices.first().cloned().unwrap_or_else(|| value.clone()),
+                    }).collect()
+                }).collect();
+                prop_assert!(operation.path.fits(&path));
+                let is_found =
+                    matches!(router.route(Method::Get, &path), RouteOutcome::Found { .. });
+                prop_assert!(is_found);
+            }
+        }
+    }
+}
