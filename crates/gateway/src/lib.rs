@@ -1,1 +1,36 @@
+//! The data plane: one guarded call from caller to provider and back.
+//!
+//! It promises that nothing leaves that was not declared and granted, that nothing happens that the
+//! audit log does not hold, and that no credential appears in any answer. It reads an immutable
+//! [`Snapshot`] and emits [`Event`]s; it knows neither the store nor the control plane.
 #![forbid(unsafe_code)]
+
+mod pipeline;
+
+mod snapshot;
+
+mod answer;
+mod body;
+mod error;
+mod error_pages;
+mod etag;
+mod event;
+mod gateway;
+mod headers;
+mod provider_error;
+mod query;
+mod recorder;
+mod rewrite;
+mod server;
+
+pub use error::CallError;
+pub use etag::TagKey;
+pub use event::{Event, EventSink, Failure};
+pub use gateway::{Core, Gateway, Metrics, Settings};
+pub use headers::is_credential_name;
+pub use recorder::Recorder;
+pub use server::{Listeners, MakePool, Running, StartError, start};
+pub use snapshot::{
+    AnswerRule, ConnectionEntry, Decision, KeyEntry, Projected, ProviderEntry, RequestRule, Rights,
+    SharedSnapshot, Snapshot, SnapshotSecrets, withheld_header,
+};

@@ -1,0 +1,320 @@
+//! The way of an answer's body from the provider to the caller: chunk by chunk through the
+//! projector, in constant memory.
+//!
+//! Until the first bytes have left, any refusal becomes a clean problem document. After that the
+//! connection is cut, so that a refused answer never ends as well-formed JSON.
+
+use crate::{
+    error::CallError,
+    gateway::Slot,
+    recorder::{OpenIntent, failure_of},
+    snapshot::{Projected, SharedSnapshot},
+};
+use bytes::Bytes;
+use futures_util::{
+    future::Either,
+    stream::{self, LocalBoxStream, StreamExt},
+};
+use http_body_util::{Full, StreamBody};
+use hyper::body::Frame;
+use outbound::UpstreamBody;
+use projection::{Limits, Mode, Path, Projector, Spec};
+use provider::ErrorInside;
+use std::{fmt, sync::Arc};
+use types::{Client, Clock, Connection, Id, Timestamp};
+
+/// Projected bytes that are gathered before the first leave: most answers end within, and then any
+/// failure is still a clean problem document.
+const FIRST_BYTES: usize = 64 * 1_024;
+/// The most names of really withheld fields in an outcome.
+const MAX_NAMES: usize = 100;
+
+/// The body of an answer.
+pub type AnswerBody = http_body_util::Either<
+    Full<Bytes>,
+    StreamBody<LocalBoxStream<'static, Result<Frame<Bytes>, Aborted>>>,
+>;
+
+/// The answer was cut: what follows is nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was cut off: {code}")]
+pub struct Aborted {
+    code: &'static str,
+}
+
+pub fn full(bytes: impl Into<Bytes>) -> AnswerBody {
+    http_body_util::Either::Left(Full::new(bytes.into()))
+}
+
+/// Whether a right that was given is still there, looked at again while an answer flows.
+pub struct Watch {
+    pub shared: Arc<SharedSnapshot>,
+    pub clock: Arc<dyn Clock>,
+    pub key_digest: [u8; 32],
+    pub client: Id<Client>,
+    pub connection: Id<Connection>,
+    pub operation: usize,
+    pub fingerprint: [u8; 16],
+    pub generation: u64,
+    pub valid_until: Timestamp,
+    /// The call's place among those under way, held until the answer has ended.
+    pub _slot: Slot,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    fn check(&mut self) -> Result<(), CallError> {
+        let now = self.clock.now();
+        if now >= self.valid_until {
+            return Err(CallError::AccessWithdrawn);
+        }
+        if self.shared.generation() == self.generation {
+            return Ok(());
+        }
+        let snapshot = self.shared.load();
+        let key = snapshot
+            .keys
+            .get(&self.key_digest)
+            .filter(|key| !key.is_revoked && now < key.expires_at && key.client == self.client);
+        let decision = snapshot
+            .rights
+            .get(&(self.client, self.connection))
+            .and_then(|rights| rights.operations.get(&self.operation))
+            .filter(|decision| decision.fingerprint == self.fingerprint);
+        let is_there = snapshot.connections.contains_key(&self.connection);
+        match (key, decision) {
+            (Some(key), Some(decision)) if is_there => {
+                self.generation = snapshot.generation;
+                self.valid_until = decision.valid_until.min(key.expires_at);
+                Ok(())
+            }
+            _ => Err(CallError::AccessWithdrawn),
+        }
+    }
+}
+
+/// What happens to the bytes on their way.
+enum Passage {
+    Project { projector: Box<Projector>, compiled: Arc<Projected>, inside: Option<Inside> },
+    Unfiltered,
+}
+
+/// Looks for an error told inside a success, beside the projection.
+struct Inside {
+    projector: Box<Projector>,
+    out: Vec<u8>,
+    rule: ErrorInside,
+}
+
+/// Bytes of the two watched members that are looked at.
+const MAX_INSIDE_BYTES: usize = 16 * 1_024;
+
+impl Inside {
+    fn new(rule: ErrorInside) -> Self {
+        let member = |name: &str| {
+            let mut escaped = String::new();
+            for c in name.chars() {
+                if ".[]\\*,".contains(c) {
+                    escaped.push('\\');
+                }
+                escaped.push(c);
+            }
+            Path::parse(&escaped)
+        };
+        let paths: Vec<Path> =
+            [member(&rule.member), member(&rule.code)].into_iter().flatten().collect();
+        let spec = Spec::from_paths(&paths);
+        let projector = Projector::new(spec, Limits::default(), Mode::Drop);
+        Self { projector: Box::new(projector), out: Vec::new(), rule }
+    }
+
+    fn feed(&mut self, chunk: &[u8]) -> Result<(), CallError> {
+        if self.out.len() > MAX_INSIDE_BYTES {
+            return Err(CallError::AnswerRefused { reason: "error_too_long", offset: 0 });
+        }
+        self.projector.feed(chunk, &mut self.out).map_err(|refusal| refused(&refusal))
+    }
+
+    fn finish(mut self) -> Result<(), CallError> {
+        self.projector.finish(&mut self.out).map_err(|refusal| refused(&refusal))?;
+        let value: serde_json::Value = serde_json::from_slice(&self.out)
+            .map_err(|_| CallError::Internal { what: "a projected answer is not JSON" })?;
+        let found = value.get(&self.rule.member);
+        let is_error = found.is_some_and(|found| match found {
+            serde_json::Value::String(text) => *text == self.rule.equals,
+            other => other.to_string() == self.rule.equals,
+        });
+        if !is_error {
+            return Ok(());
+        }
+        let code = match value.get(&self.rule.code) {
+            Some(serde_json::Value::String(text)) => text.clone(),
+            Some(scalar @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => {
+                scalar.to_string()
+            }
+            _ => String::new(),
+        };
+        Err(CallError::ProviderErrorInside { code: crate::provider_error::masked(&code) })
+    }
+}
+
+fn refused(refusal: &projection::Refusal) -> CallError {
+    CallError::AnswerRefused { reason: refusal.code(), offset: refusal.offset }
+}
+
+/// An answer under way.
+pub struct Flow {
+    upstream: UpstreamBody,
+    passage: Passage,
+    intent: OpenIntent,
+    watch: Watch,
+    out: Vec<u8>,
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flow").field("watch", &self.watch).finish_non_exhaustive()
+    }
+}
+
+impl Flow {
+    pub fn projected(
+        upstream: UpstreamBody,
+        compiled: Arc<Projected>,
+        urls: crate::rewrite::UrlRewriter,
+        inside: Option<ErrorInside>,
+        intent: OpenIntent,
+        watch: Watch,
+    ) -> Self {
+        let projector = Projector::new(compiled.spec.clone(), Limits::default(), Mode::Drop)
+            .with_rewriter(Box::new(urls));
+        let passage = Passage::Project {
+            projector: Box::new(projector),
+            compiled,
+            inside: inside.map(Inside::new),
+        };
+        Self { upstream, passage, intent, watch, out: Vec::new() }
+    }
+
+    /// Content that passes as it is, by the action `download`.
+    pub fn unfiltered(upstream: UpstreamBody, intent: OpenIntent, watch: Watch) -> Self {
+        Self { upstream, passage: Passage::Unfiltered, intent, watch, out: Vec::new() }
+    }
+
+    /// Reads one chunk; false at the provider's end.
+    async fn step(&mut self) -> Result<bool, CallError> {
+        let Some(chunk) = self.upstream.next_chunk().await? else { return Ok(false) };
+        self.watch.check()?;
+        self.intent.facts.bytes_in += chunk.len() as u64;
+        match &mut self.passage {
+            Passage::Project { projector, inside, .. } => {
+                projector.feed(&chunk, &mut self.out).map_err(|refusal| refused(&refusal))?;
+                if let Some(inside) = inside {
+                    inside.feed(&chunk)?;
+                }
+            }
+            Passage::Unfiltered => self.out.extend_from_slice(&chunk),
+        }
+        Ok(true)
+    }
+
+    /// The provider has ended: checks that the whole was acceptable. Only now is the last bracket
+    /// in `out`.
+    fn complete(self) -> (OpenIntent, Result<Vec<u8>, CallError>) {
+        let Self { passage, mut intent, mut out, .. } = self;
+        let result = match passage {
+            Passage::Unfiltered => Ok(()),
+            Passage::Project { projector, compiled, inside } => projector
+                .finish(&mut out)
+                .map_err(|refusal| refused(&refusal))
+                .map(|summary| {
+                    intent.facts.dropped = summary.dropped;
+                    intent.facts.mismatched = summary.mismatched;
+                    intent.facts.withheld = summary
+                        .withheld
+                        .iter()
+                        .filter_map(|mark| compiled.names.get(*mark as usize).cloned())
+                        .take(MAX_NAMES)
+                        .collect();
+                })
+                .and_then(|()| inside.map_or(Ok(()), Inside::finish)),
+        };
+        intent.facts.bytes_out += out.len() as u64;
+        (intent, result.map(|()| out))
+    }
+
+    /// The body for the caller. Returns after the intent is durable and either the whole answer or
+    /// its first part has been accepted.
+    pub async fn into_body(mut self) -> Result<AnswerBody, (Option<OpenIntent>, CallError)> {
+        let is_ended = loop {
+            match self.step().await {
+                Ok(true) if self.out.len() < FIRST_BYTES => {}
+                Ok(true) => break false,
+                Ok(false) => break true,
+                Err(error) => return Err((Some(self.intent), error)),
+            }
+        };
+        if let Err(error) = self.intent.durable().await {
+            return Err((Some(self.intent), error));
+        }
+        if is_ended {
+            let (intent, result) = self.complete();
+            return match result {
+                Ok(out) => match intent.close(None).await {
+                    Ok(()) => Ok(full(out)),
+                    // The outcome could not be written: nothing leaves.
+                    Err(error) => Err((None, error)),
+                },
+                Err(error) => Err((Some(intent), error)),
+            };
+        }
+        let stream = stream::unfold(Some(self), |flow| async move {
+            let flow = flow?;
+            Some(match flow.next_part().await {
+                Either::Left((bytes, rest)) => (Ok(Frame::data(bytes)), rest),
+                Either::Right(aborted) => (Err(aborted), None),
+            })
+        });
+        Ok(http_body_util::Either::Right(StreamBody::new(stream.boxed_local())))
+    }
+
+    async fn next_part(mut self) -> Either<(Bytes, Option<Self>), Aborted> {
+        loop {
+            if !self.out.is_empty() {
+                let part = Bytes::from(std::mem::take(&mut self.out));
+                self.intent.facts.bytes_out += part.len() as u64;
+                return Either::Left((part, Some(self)));
+            }
+            match self.step().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let (intent, result) = self.complete();
+                    return match result {
+                        Ok(rest) => match intent.close(None).await {
+                            Ok(()) => Either::Left((Bytes::from(rest), None)),
+                            Err(error) => Either::Right(aborted(&error)),
+                        },
+                        Err(error) => abort(intent, error).await,
+                    };
+                }
+                Err(error) => return abort(self.intent, error).await,
+            }
+        }
+    }
+}
+
+async fn abort<L>(intent: OpenIntent, error: CallError) -> Either<L, Aborted> {
+    let failure = failure_of(&error);
+    // Already failing: the log's own failure was logged where it happened.
+    let _ = intent.close(Some(failure)).await;
+    Either::Right(aborted(&error))
+}
+
+fn aborted(error: &CallError) -> Aborted {
+    Aborted { code: failure_of(error).code }
+}

@@ -1,0 +1,203 @@
+//! The request's body: buffered up to a limit, checked as a whole, refused by the name of the first
+//! member that may not be written.
+
+use crate::{
+    error::CallError,
+    headers::{Media, essence, media},
+    snapshot::RequestRule,
+};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use projection::{Limits, Mode, Projector, RefusalKind, Spec};
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// The most members of a form.
+const MAX_FORM_PAIRS: usize = 1_000;
+/// The deepest `a[b][c]` of a form.
+const MAX_FORM_DEPTH: usize = 16;
+
+/// Reads a body of at most `limit` bytes within `patience`.
+pub async fn read(body: Incoming, limit: usize, patience: Duration) -> Result<Bytes, CallError> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if body.size_hint().lower() > limit as u64 {
+        return Err(CallError::BodyTooLarge { limit });
+    }
+    tokio::time::timeout(patience, collect(body, limit))
+        .await
+        .map_err(|_| CallError::BodyTimeout { seconds: patience.as_secs() })?
+}
+
+async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, CallError> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|_| CallError::RequestMalformed { what: "the body did not arrive whole" })?;
+        // Trailers are dropped.
+        if let Ok(data) = frame.into_data() {
+            if bytes.len() + data.len() > limit {
+                return Err(CallError::BodyTooLarge { limit });
+            }
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+/// The body to send, with its media type; `None` for no body.
+pub fn minimise(
+    headers: &HeaderMap,
+    body: &Bytes,
+    rule: &RequestRule,
+) -> Result<Option<(Bytes, String)>, CallError> {
+    if headers.contains_key(header::CONTENT_ENCODING) && !body.is_empty() {
+        return Err(CallError::BodyMediaUnsupported);
+    }
+    match rule {
+        RequestRule::None if body.is_empty() => Ok(None),
+        RequestRule::None => Err(CallError::BodyNotDeclared),
+        RequestRule::Checked { is_required, .. } if body.is_empty() => {
+            if *is_required { Err(CallError::BodyMissing) } else { Ok(None) }
+        }
+        RequestRule::Checked { spec, json, form, .. } => match media(headers) {
+            Media::Json if *json => {
+                let kind = essence(headers).unwrap_or_else(|| "application/json".into());
+                Ok(Some((check(spec, body)?, kind)))
+            }
+            Media::Form if *form => {
+                let pairs = form_pairs(body)?;
+                let object = form_object(&pairs)?;
+                check(spec, object.to_string().as_bytes())?;
+                let mut out = url::form_urlencoded::Serializer::new(String::new());
+                for (name, value) in &pairs {
+                    out.append_pair(name, value);
+                }
+                Ok(Some((
+                    Bytes::from(out.finish()),
+                    "application/x-www-form-urlencoded".to_owned(),
+                )))
+            }
+            _ => Err(CallError::BodyMediaUnsupported),
+        },
+        RequestRule::Upload { media } => match essence(headers) {
+            Some(kind) if media.contains(&kind) => Ok(Some((body.clone(), kind))),
+            _ => Err(CallError::BodyMediaUnsupported),
+        },
+    }
+}
+
+/// What is sent is what was understood: the projector's own output, never the caller's bytes.
+fn check(spec: &Spec, body: &[u8]) -> Result<Bytes, CallError> {
+    let mut out = Vec::with_capacity(body.len());
+    let mut projector = Projector::new(spec.clone(), Limits::default(), Mode::Refuse);
+    projector.feed(body, &mut out).and_then(|()| projector.finish(&mut out)).map_err(|refusal| {
+        match refusal.kind {
+            RefusalKind::Undeclared { path } => CallError::FieldNotGranted { path },
+            _ => CallError::BodyMalformed { reason: refusal.code(), offset: refusal.offset },
+        }
+    })?;
+    Ok(Bytes::from(out))
+}
+
+fn form_pairs(body: &[u8]) -> Result<Vec<(String, String)>, CallError> {
+    let mut pairs = Vec::new();
+    for (name, value) in url::form_urlencoded::parse(body) {
+        if pairs.len() >= MAX_FORM_PAIRS {
+            return Err(CallError::RequestMalformed { what: "the form has too many members" });
+        }
+        if name.contains('\u{FFFD}') || value.contains('\u{FFFD}') {
+            return Err(CallError::RequestMalformed { what: "the form is not UTF-8" });
+        }
+        if crate::headers::is_credential_name(&name) {
+            return Err(CallError::FieldNotGranted { path: name.chars().take(100).collect() });
+        }
+        pairs.push((name.into_owned(), value.into_owned()));
+    }
+    Ok(pairs)
+}
+
+/// A form as the object it stands for: `a[b]` is `a.b`, repeats and `a[]` are arrays.
+fn form_object(pairs: &[(String, String)]) -> Result<Value, CallError> {
+    let mut root = Map::new();
+    for (name, value) in pairs {
+        let malformed = CallError::RequestMalformed { what: "a form member's name is malformed" };
+        let Some(path) = form_path(name) else { return Err(malformed) };
+        if !insert(&mut root, &path, value) {
+            return Err(malformed);
+        }
+    }
+    Ok(Value::Object(root))
+}
+
+fn form_path(name: &str) -> Option<Vec<&str>> {
+    let (head, mut rest) = match name.find('[') {
+        Some(at) => name.split_at(at),
+        None => (name, ""),
+    };
+    let mut path = vec![head];
+    while !rest.is_empty() {
+        let (inner, after) = rest.strip_prefix('[')?.split_once(']')?;
+        path.push(inner);
+        rest = after;
+    }
+    // `[]` may only end a name: elsewhere its meaning differs between providers.
+    let last = path.len() - 1;
+    let has_inner_empty =
+        path.iter().enumerate().any(|(at, part)| part.is_empty() && (at == 0 || at != last));
+    (path.len() <= MAX_FORM_DEPTH && !has_inner_empty).then_some(path)
+}
+
+fn insert(map: &mut Map<String, Value>, path: &[&str], value: &str) -> bool {
+    let leaf = Value::String(value.to_owned());
+    match path {
+        [] => false,
+        [name] | [name, ""] => {
+            match map.get_mut(*name) {
+                None if path.len() == 1 => {
+                    map.insert((*name).to_owned(), leaf);
+                }
+                None => {
+                    map.insert((*name).to_owned(), Value::Array(vec![leaf]));
+                }
+                Some(Value::Array(items)) => items.push(leaf),
+                Some(first @ Value::String(_)) => {
+                    let items = vec![first.take(), leaf];
+                    *first = Value::Array(items);
+                }
+                Some(_) => return false,
+            }
+            true
+        }
+        [name, rest @ ..] => {
+            let inner = map.entry((*name).to_owned()).or_insert_with(|| Value::Object(Map::new()));
+            inner.as_object_mut().is_some_and(|inner| insert(inner, rest, value))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_read_as_objects() {
+        let pairs = form_pairs(b"a=1&b%5Bc%5D=2&d=3&d=4&e%5B%5D=5").unwrap();
+        assert_eq!(
+            form_object(&pairs).unwrap().to_string(),
+            r#"{"a":"1","b":{"c":"2"},"d":["3","4"],"e":["5"]}"#
+        );
+        for bad in ["a[b", "a[][b]=1", "[a]=1", "a=1&a[b]=2", "=1"] {
+            let pairs = form_pairs(bad.as_bytes()).unwrap();
+            assert!(form_object(&pairs).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn credentials_never_come_in_a_form() {
+        assert!(matches!(form_pairs(b"access_token=x"), Err(CallError::FieldNotGranted { .. })));
+    }
+}

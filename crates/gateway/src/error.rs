@@ -1,0 +1,335 @@
+//! Why a call was not answered as asked, and the problem document (RFC 9457) that says so.
+//!
+//! Nothing here holds a body, a header value or a URL with its query: what a variant carries may be
+//! shown to the caller and written to a log.
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use types::{Fault, Id, Origin, Request};
+
+/// A call that was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("both Authorization and X-Weirgate-Key are given")]
+    BothKeyHeaders,
+    #[error("the request is malformed: {what}")]
+    RequestMalformed { what: &'static str },
+    #[error("no API key is given")]
+    KeyMissing,
+    #[error("the API key is malformed: {0}")]
+    KeyMalformed(types::ApiKeyError),
+    #[error("the API key is not known")]
+    KeyUnknown,
+    #[error("the API key has expired")]
+    KeyExpired,
+    #[error("the API key was revoked")]
+    KeyRevoked,
+    #[error("there is no such connection")]
+    ConnectionUnknown,
+    #[error("the provider declares no such path")]
+    PathUnknown,
+    #[error("the provider declares no such method on this path")]
+    MethodUnknown,
+    #[error("the method {method} is not served")]
+    MethodUnsupported { method: &'static str },
+    #[error("the path is refused: {what}")]
+    PathRefused { what: String },
+    #[error("no grant lets this client do that")]
+    NotGranted,
+    #[error("the grant has expired")]
+    GrantExpired,
+    #[error("the query parameter `{name}` is not declared by the operation")]
+    ParameterUndeclared { name: String },
+    #[error("the query parameter `{name}` is not named by the grant")]
+    ParameterNotGranted { name: String },
+    #[error("the field `{path}` may not be written")]
+    FieldNotGranted { path: String },
+    #[error("the operation takes no body")]
+    BodyNotDeclared,
+    #[error("the operation needs a body")]
+    BodyMissing,
+    #[error("the body is no acceptable JSON: {reason} at byte {offset}")]
+    BodyMalformed { reason: &'static str, offset: u64 },
+    #[error("the body's media type is not accepted here")]
+    BodyMediaUnsupported,
+    #[error("the body is larger than {limit} bytes")]
+    BodyTooLarge { limit: usize },
+    #[error("the body did not arrive within {seconds} s")]
+    BodyTimeout { seconds: u64 },
+    #[error("the If-Match tag is not one that this operation gave out")]
+    PreconditionFailed,
+    #[error("too many calls are under way")]
+    Overloaded,
+    #[error("the audit log cannot be written")]
+    AuditUnavailable,
+    #[error("the configuration could not be confirmed for {seconds} s")]
+    SnapshotStale { seconds: u64 },
+    #[error("the connection's credential cannot be opened")]
+    CredentialUnavailable,
+    #[error(transparent)]
+    Outbound(#[from] outbound::OutboundError),
+    #[error("the provider answered {status}")]
+    ProviderError { status: u16, fields: Map<String, Value> },
+    #[error("the provider refused the connection's credential")]
+    ProviderCredentialRefused { status: u16 },
+    #[error("the provider told an error inside a success")]
+    ProviderErrorInside { code: String },
+    #[error("the provider's answer is refused: {reason} at byte {offset}")]
+    AnswerRefused { reason: &'static str, offset: u64 },
+    #[error("the provider's answer has a media type that may not pass")]
+    AnswerMedia,
+    #[error("the provider's description declares no shape for this answer")]
+    AnswerUndescribed,
+    #[error("access was withdrawn while the answer was under way")]
+    AccessWithdrawn,
+    #[error("the caller went away")]
+    CallerGone,
+    #[error("something is wrong in Weirgate: {what}")]
+    Internal { what: &'static str },
+}
+
+impl CallError {
+    /// The status that the caller sees.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BothKeyHeaders
+            | Self::RequestMalformed { .. }
+            | Self::PathRefused { .. }
+            | Self::BodyMissing
+            | Self::BodyMalformed { .. } => StatusCode::BAD_REQUEST,
+            Self::KeyMissing
+            | Self::KeyMalformed(_)
+            | Self::KeyUnknown
+            | Self::KeyExpired
+            | Self::KeyRevoked => StatusCode::UNAUTHORIZED,
+            Self::ConnectionUnknown | Self::PathUnknown | Self::MethodUnknown => {
+                StatusCode::NOT_FOUND
+            }
+            Self::MethodUnsupported { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotGranted
+            | Self::GrantExpired
+            | Self::ParameterUndeclared { .. }
+            | Self::ParameterNotGranted { .. }
+            | Self::FieldNotGranted { .. }
+            | Self::BodyNotDeclared
+            | Self::AccessWithdrawn => StatusCode::FORBIDDEN,
+            Self::BodyMediaUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout { .. } | Self::CallerGone => StatusCode::REQUEST_TIMEOUT,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::Overloaded
+            | Self::AuditUnavailable
+            | Self::SnapshotStale { .. }
+            | Self::CredentialUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ProviderError { status, .. } => match status {
+                400..=499 => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
+                _ => StatusCode::BAD_GATEWAY,
+            },
+            Self::Outbound(_)
+            | Self::ProviderCredentialRefused { .. }
+            | Self::ProviderErrorInside { .. }
+            | Self::AnswerRefused { .. }
+            | Self::AnswerMedia
+            | Self::AnswerUndescribed => StatusCode::BAD_GATEWAY,
+            Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What the reader can do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::BothKeyHeaders => "Send the key in one header only.",
+            Self::RequestMalformed { .. } | Self::BodyMalformed { .. } => "Correct the request.",
+            Self::KeyMissing => "Send `Authorization: Bearer wg_...` or `X-Weirgate-Key: wg_...`.",
+            Self::KeyMalformed(_) => "Copy the whole key again; it was mistyped or cut.",
+            Self::KeyUnknown => {
+                "Check that the key belongs to this installation; create one with `weirgate client key create`."
+            }
+            Self::KeyExpired | Self::KeyRevoked => {
+                "Create a new key with `weirgate client key create`."
+            }
+            Self::ConnectionUnknown => {
+                "Check the connection's id, and that its environment is the key's."
+            }
+            Self::PathUnknown | Self::MethodUnknown => {
+                "Use a path and method that `weirgate provider show` lists."
+            }
+            Self::MethodUnsupported { .. } => "Use GET.",
+            Self::PathRefused { .. } => {
+                "Send each path segment percent-encoded once, without slashes or dots in it."
+            }
+            Self::NotGranted => {
+                "Ask for a grant that names this object and action, and apply it with `weirgate apply`."
+            }
+            Self::GrantExpired => "Renew the grant's `expires` and run `weirgate apply`.",
+            Self::ParameterUndeclared { .. } => {
+                "Leave the parameter out, or declare it in the provider's overlay."
+            }
+            Self::ParameterNotGranted { .. } => {
+                "Leave the parameter out, or name it in the grant's `params`."
+            }
+            Self::FieldNotGranted { .. } => {
+                "Leave the field out, or name it in a grant with the action of this call."
+            }
+            Self::BodyNotDeclared => "Send no body.",
+            Self::BodyMissing => "Send the body that the provider's description asks for.",
+            Self::BodyMediaUnsupported => {
+                "Send application/json (or the form type the operation declares), unencoded."
+            }
+            Self::BodyTooLarge { .. } => "Send less, or raise `max_write_bytes`.",
+            Self::BodyTimeout { .. } | Self::CallerGone => "Send the request again.",
+            Self::PreconditionFailed => "Read the object again and use the ETag of that answer.",
+            Self::Overloaded => "Wait for the time that Retry-After gives.",
+            Self::AuditUnavailable => "The operator must look at the disk of the data folder.",
+            Self::SnapshotStale { .. } => "The operator must look at the database.",
+            Self::CredentialUnavailable => {
+                "The operator must store the connection's credential again."
+            }
+            Self::Outbound(_) | Self::ProviderError { status: 500.., .. } => {
+                "The provider failed; try again later, and look at its status page."
+            }
+            Self::ProviderError { .. } => "The provider refused the call; see `provider_error`.",
+            Self::ProviderCredentialRefused { .. } => {
+                "Store a working credential for this connection."
+            }
+            Self::ProviderErrorInside { .. } => "See the provider's documentation for this code.",
+            Self::AnswerRefused { .. } | Self::AnswerMedia => {
+                "The provider broke its own description; nothing of the answer was passed on."
+            }
+            Self::AnswerUndescribed => "Declare the answer's shape in the provider's overlay.",
+            Self::AccessWithdrawn => "Ask for the grant again.",
+            Self::Internal { .. } => "Report this with the request id.",
+        }
+    }
+
+    /// The problem document. `request` is also in the header `weirgate-request-id`.
+    pub fn to_problem(&self, request: Id<Request>) -> Bytes {
+        let mut problem = Map::new();
+        problem.insert("type".into(), json!(format!("/errors/{}", self.code())));
+        problem.insert("title".into(), json!(self.title()));
+        problem.insert("status".into(), json!(self.status().as_u16()));
+        problem.insert("code".into(), json!(self.code()));
+        problem.insert("detail".into(), json!(self.to_string()));
+        problem.insert("remedy".into(), json!(self.remedy()));
+        problem.insert("request_id".into(), json!(request.to_string()));
+        match self {
+            Self::ProviderError { status, fields } => {
+                problem.insert("provider_status".into(), json!(status));
+                if !fields.is_empty() {
+                    problem.insert("provider_error".into(), Value::Object(fields.clone()));
+                }
+            }
+            Self::ProviderCredentialRefused { status } => {
+                problem.insert("provider_status".into(), json!(status));
+            }
+            Self::ProviderErrorInside { code } => {
+                problem.insert("provider_code".into(), json!(code));
+            }
+            Self::AnswerRefused { reason, offset } | Self::BodyMalformed { reason, offset } => {
+                problem.insert("reason".into(), json!(reason));
+                problem.insert("offset".into(), json!(offset));
+            }
+            Self::FieldNotGranted { path } => {
+                problem.insert("field".into(), json!(path));
+            }
+            Self::ParameterNotGranted { name } | Self::ParameterUndeclared { name } => {
+                problem.insert("parameter".into(), json!(name));
+            }
+            _ => {}
+        }
+        Bytes::from(Value::Object(problem).to_string())
+    }
+
+    fn title(&self) -> &'static str {
+        match self.status() {
+            StatusCode::BAD_REQUEST => "The request is malformed",
+            StatusCode::UNAUTHORIZED => "The API key is not accepted",
+            StatusCode::FORBIDDEN => "Not granted",
+            StatusCode::NOT_FOUND => "Not found",
+            StatusCode::METHOD_NOT_ALLOWED => "The method is not served",
+            StatusCode::PAYLOAD_TOO_LARGE => "The body is too large",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "The media type is not accepted",
+            StatusCode::BAD_GATEWAY => "The provider failed",
+            StatusCode::SERVICE_UNAVAILABLE => "Not available now",
+            StatusCode::INTERNAL_SERVER_ERROR => "Internal error",
+            _ => "The call failed",
+        }
+    }
+}
+
+impl Fault for CallError {
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Outbound(error) => error.origin(),
+            Self::ProviderError { .. }
+            | Self::ProviderCredentialRefused { .. }
+            | Self::ProviderErrorInside { .. }
+            | Self::AnswerRefused { .. }
+            | Self::AnswerMedia
+            | Self::AnswerUndescribed => Origin::Provider,
+            Self::Overloaded
+            | Self::AuditUnavailable
+            | Self::SnapshotStale { .. }
+            | Self::CredentialUnavailable
+            | Self::Internal { .. } => Origin::Internal,
+            _ => Origin::Caller,
+        }
+    }
+
+    fn is_retryable(&self) -> bool {
+        match self {
+            Self::Outbound(error) => error.is_retryable(),
+            Self::ProviderError { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
+            Self::Overloaded
+            | Self::AuditUnavailable
+            | Self::SnapshotStale { .. }
+            | Self::BodyTimeout { .. }
+            | Self::CallerGone => true,
+            _ => false,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::BothKeyHeaders => "both_key_headers",
+            Self::RequestMalformed { .. } => "request_malformed",
+            Self::KeyMissing => "key_missing",
+            Self::KeyMalformed(_) => "key_malformed",
+            Self::KeyUnknown => "key_unknown",
+            Self::KeyExpired => "key_expired",
+            Self::KeyRevoked => "key_revoked",
+            Self::ConnectionUnknown => "connection_unknown",
+            Self::PathUnknown => "path_unknown",
+            Self::MethodUnknown => "method_unknown",
+            Self::MethodUnsupported { .. } => "method_unsupported",
+            Self::PathRefused { .. } => "path_refused",
+            Self::NotGranted => "not_granted",
+            Self::GrantExpired => "grant_expired",
+            Self::ParameterUndeclared { .. } => "parameter_undeclared",
+            Self::ParameterNotGranted { .. } => "parameter_not_granted",
+            Self::FieldNotGranted { .. } => "field_not_granted",
+            Self::BodyNotDeclared => "body_not_declared",
+            Self::BodyMissing => "body_missing",
+            Self::BodyMalformed { .. } => "body_malformed",
+            Self::BodyMediaUnsupported => "body_media_unsupported",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::BodyTimeout { .. } => "body_timeout",
+            Self::PreconditionFailed => "precondition_failed",
+            Self::Overloaded => "overloaded",
+            Self::AuditUnavailable => "audit_unavailable",
+            Self::SnapshotStale { .. } => "snapshot_stale",
+            Self::CredentialUnavailable => "credential_unavailable",
+            Self::Outbound(error) => error.code(),
+            Self::ProviderError { .. } => "provider_error",
+            Self::ProviderCredentialRefused { .. } => "provider_credential_refused",
+            Self::ProviderErrorInside { .. } => "provider_error_inside",
+            Self::AnswerRefused { .. } => "answer_refused",
+            Self::AnswerMedia => "answer_media",
+            Self::AnswerUndescribed => "answer_undescribed",
+            Self::AccessWithdrawn => "access_withdrawn",
+            Self::CallerGone => "caller_gone",
+            Self::Internal { .. } => "internal",
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The page of each error code, served where a problem document's `type` points.
+
+/// `type` of a problem document: a reference that resolves against the gateway's own address.
+pub const PREFIX: &str = "/errors/";
+
+macro_rules! pages {
+    ($($code:literal),+ $(,)?) => {
+        &[$(($code, include_str!(concat!("../../../docs/reference/errors/", $code, ".md")))),+]
+    };
+}
+
+/// Every code that can stand in a problem document, in alphabetical order.
+const PAGES: &[(&str, &str)] = pages![
+    "access_withdrawn",
+    "answer_media",
+    "answer_refused",
+    "answer_undescribed",
+    "audit_unavailable",
+    "body_malformed",
+    "body_media_unsupported",
+    "body_missing",
+    "body_not_declared",
+    "body_timeout",
+    "body_too_large",
+    "both_key_headers",
+    "caller_gone",
+    "connection_unknown",
+    "credential_unavailable",
+    "field_not_granted",
+    "grant_expired",
+    "internal",
+    "key_expired",
+    "key_malformed",
+    "key_missing",
+    "key_revoked",
+    "key_unknown",
+    "method_unknown",
+    "method_unsupported",
+    "not_granted",
+    "overloaded",
+    "parameter_not_granted",
+    "parameter_undeclared",
+    "path_refused",
+    "path_unknown",
+    "precondition_failed",
+    "provider_credential_refused",
+    "provider_error",
+    "provider_error_inside",
+    "request_malformed",
+    "snapshot_stale",
+];
+
+/// The page that a path names.
+pub fn page(path: &str) -> Option<&'static str> {
+    let code = path.strip_prefix(PREFIX)?;
+    let index = PAGES.binary_search_by(|(known, _)| (*known).cmp(code)).ok()?;
+    PAGES.get(index).map(|(_, page)| *page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_is_found_under_its_code() {
+        for (code, text) in PAGES {
+            assert_eq!(page(&format!("/errors/{code}")), Some(*text), "{code}");
+            assert!(text.starts_with(&format!("# {code}\n")), "{code}");
+        }
+        assert_eq!(page("/errors/none"), None);
+    }
+}

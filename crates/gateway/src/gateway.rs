@@ -1,0 +1,150 @@
+//! What all cores share, and what each core has of its own.
+
+use crate::{
+    error::CallError,
+    event::EventSink,
+    recorder::Recorder,
+    snapshot::{SharedSnapshot, Snapshot},
+};
+use http::StatusCode;
+use metrics::{Counter, Gauge, Histogram};
+use outbound::{Deadlines, Pool};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use types::{Clock, Random, Timestamp};
+
+/// Sizes and time-outs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The largest request body, in bytes.
+    pub max_write_bytes: usize,
+    /// How long a request body may take to arrive.
+    pub body_patience: Duration,
+    /// How long the store may stay silent before calls are refused.
+    pub max_snapshot_age: Duration,
+    /// Calls under way at once, over all cores.
+    pub max_calls: usize,
+    pub deadlines: Deadlines,
+}
+
+/// Shared by all cores.
+#[derive(Debug)]
+pub struct Gateway {
+    pub shared: Arc<SharedSnapshot>,
+    pub recorder: Arc<Recorder>,
+    pub events: EventSink,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub settings: Settings,
+    /// Scheme and authority by which callers reach the gateway.
+    pub public_url: Arc<str>,
+    pub metrics: Metrics,
+    under_way: Arc<AtomicUsize>,
+}
+
+/// A core's own part: nothing in it is shared.
+#[derive(Debug)]
+pub struct Core {
+    pub gateway: Arc<Gateway>,
+    pub pool: Pool,
+}
+
+/// A place among the calls under way, given back on drop.
+#[derive(Debug)]
+pub struct Slot(Arc<AtomicUsize>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Gateway {
+    pub fn new(
+        shared: Arc<SharedSnapshot>,
+        recorder: Arc<Recorder>,
+        events: EventSink,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        settings: Settings,
+        public_url: Arc<str>,
+    ) -> Self {
+        Self {
+            shared,
+            recorder,
+            events,
+            clock,
+            random,
+            settings,
+            public_url,
+            metrics: Metrics::new(),
+            under_way: Arc::default(),
+        }
+    }
+
+    /// The Snapshot, if the store has confirmed it lately.
+    pub fn snapshot(&self, now: Timestamp) -> Result<Arc<Snapshot>, CallError> {
+        let age = self.shared.age(now);
+        if age > self.settings.max_snapshot_age {
+            return Err(CallError::SnapshotStale { seconds: age.as_secs() });
+        }
+        Ok(self.shared.load())
+    }
+
+    /// Whether calls would be served.
+    pub fn is_ready(&self) -> bool {
+        self.recorder.is_healthy() && self.snapshot(self.clock.now()).is_ok()
+    }
+
+    pub fn enter(&self) -> Option<Slot> {
+        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
+        let slot = Slot(Arc::clone(&self.under_way));
+        (before < self.settings.max_calls).then_some(slot)
+    }
+}
+
+/// Handles to the figures of the data plane, looked up once.
+#[derive(Debug)]
+pub struct Metrics {
+    by_class: [Counter; 6],
+    duration: Histogram,
+    pub connections: Gauge,
+}
+
+impl Metrics {
+    fn new() -> Self {
+        metrics::describe_counter!("weirgate_calls_total", "Calls answered, by class of status.");
+        metrics::describe_histogram!(
+            "weirgate_call_duration_seconds",
+            metrics::Unit::Seconds,
+            "Time from a call's head to its answer's head."
+        );
+        metrics::describe_gauge!("weirgate_connections", "Open connections of callers.");
+        let class = |name: &'static str| metrics::counter!("weirgate_calls_total", "class" => name);
+        Self {
+            by_class: [
+                class("other"),
+                class("1xx"),
+                class("2xx"),
+                class("3xx"),
+                class("4xx"),
+                class("5xx"),
+            ],
+            duration: metrics::histogram!("weirgate_call_duration_seconds"),
+            connections: metrics::gauge!("weirgate_connections"),
+        }
+    }
+
+    pub fn answered(&self, status: StatusCode, duration: Duration) {
+        let class = usize::from(status.as_u16() / 100);
+        if let Some(counter) = self.by_class.get(class).or_else(|| self.by_class.first()) {
+            counter.increment(1);
+        }
+        self.duration.record(duration.as_secs_f64());
+    }
+}

@@ -1,0 +1,265 @@
+//! Which headers pass, in both directions. Everything here is an allow-list.
+
+use crate::{
+    error::CallError,
+    etag::TagKey,
+    rewrite::UrlRewriter,
+    snapshot::{ConnectionEntry, Decision},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use types::ApiKey;
+
+/// Carries the caller's API key, beside `Authorization`.
+pub const KEY_HEADER: HeaderName = HeaderName::from_static("x-weirgate-key");
+/// On every answer.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("weirgate-request-id");
+/// Declared minus granted, from the compiled decision.
+pub const FIELDS_WITHHELD: HeaderName = HeaderName::from_static("weirgate-fields-withheld");
+
+/// Passes to the provider as given. Neither If-None-Match nor Range: a 304 or a part of a body
+/// cannot be projected.
+const REQUEST_ALLOWED: [HeaderName; 2] =
+    [header::ACCEPT_LANGUAGE, HeaderName::from_static("idempotency-key")];
+
+/// The longest value of a passed header, in bytes.
+const MAX_VALUE_BYTES: usize = 2_048;
+
+/// The caller's API key.
+pub fn read_key(headers: &HeaderMap) -> Result<ApiKey, CallError> {
+    let mut bearer = headers.get_all(header::AUTHORIZATION).iter();
+    let mut own = headers.get_all(KEY_HEADER).iter();
+    let given = match (bearer.next(), own.next()) {
+        (Some(_), Some(_)) => return Err(CallError::BothKeyHeaders),
+        (None, None) => return Err(CallError::KeyMissing),
+        (Some(value), None) => {
+            let text = value.to_str().map_err(|_| CallError::KeyMissing)?;
+            // The scheme's name is case-insensitive (RFC 9110 §11.1).
+            match text.split_once(' ') {
+                Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
+                _ => return Err(CallError::KeyMissing),
+            }
+        }
+        (None, Some(value)) => value.to_str().map_err(|_| CallError::KeyMissing)?.trim(),
+    };
+    if bearer.next().is_some() || own.next().is_some() {
+        return Err(CallError::BothKeyHeaders);
+    }
+    ApiKey::parse(given).map_err(CallError::KeyMalformed)
+}
+
+/// Whether a name promises a credential: such a value never comes from a caller, whatever a grant
+/// says.
+pub fn is_credential_name(name: &str) -> bool {
+    let flat: String =
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    const PARTS: [&str; 8] =
+        ["authorization", "cookie", "token", "apikey", "secret", "password", "passwd", "signature"];
+    // Paging tokens are no credentials.
+    const HARMLESS: [&str; 7] = [
+        "pagetoken",
+        "nextpagetoken",
+        "nexttoken",
+        "continuationtoken",
+        "synctoken",
+        "paginationtoken",
+        "skiptoken",
+    ];
+    !HARMLESS.contains(&flat.as_str()) && PARTS.iter().any(|part| flat.contains(part))
+}
+
+/// Headers that only the gateway, or the HTTP layer below it, writes; and those that would change
+/// which method or URL the provider sees.
+fn is_reserved(name: &HeaderName) -> bool {
+    const RESERVED: [&str; 26] = [
+        "host", "connection", "keep-alive", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade", "content-length", "content-encoding", "content-type",
+        "accept", "accept-encoding", "expect", "range", "if-range", "if-none-match", "if-match",
+        "if-modified-since", "x-http-method", "x-http-method-override", "x-method-override",
+        "x-original-url", "x-rewrite-url", "forwarded", "via",
+    ];
+    let name = name.as_str();
+    RESERVED.contains(&name)
+        || name.starts_with("x-forwarded-")
+        || name.starts_with("proxy-")
+        || name.starts_with("weirgate-")
+        || name.starts_with("x-weirgate-")
+}
+
+/// The headers of the request to the provider, without the credential.
+pub fn to_provider(
+    given: &HeaderMap,
+    decision: &Decision,
+    connection: &ConnectionEntry,
+    tags: &TagKey,
+) -> Result<HeaderMap, CallError> {
+    let mut out = HeaderMap::with_capacity(8);
+    for name in &REQUEST_ALLOWED {
+        if let Some(value) = given.get(name)
+            && value.len() <= MAX_VALUE_BYTES
+        {
+            out.insert(name.clone(), value.clone());
+        }
+    }
+    for name in &decision.headers {
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
+        if is_reserved(&name) || is_credential_name(name.as_str()) {
+            continue;
+        }
+        if let Some(value) = given.get(&name)
+            && value.len() <= MAX_VALUE_BYTES
+        {
+            out.insert(name, value.clone());
+        }
+    }
+    if let Some(given_tag) = given.get(header::IF_MATCH) {
+        let opened = given_tag
+            .to_str()
+            .ok()
+            .and_then(|tag| tags.open(connection.id, &decision.fingerprint, tag))
+            .and_then(|tag| HeaderValue::from_str(&tag).ok())
+            .ok_or(CallError::PreconditionFailed)?;
+        out.insert(header::IF_MATCH, opened);
+    }
+    // After the caller's, so that a fixed value always wins.
+    for (name, value) in &connection.fixed_headers {
+        if !is_reserved(name) {
+            out.insert(name.clone(), value.clone());
+        }
+    }
+    out.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    out.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    out.insert(header::USER_AGENT, HeaderValue::from_static("weirgate"));
+    Ok(out)
+}
+
+/// The headers of an answer that come from the provider.
+pub fn to_caller(
+    answered: &HeaderMap,
+    out: &mut HeaderMap,
+    decision: &Decision,
+    connection: &ConnectionEntry,
+    tags: &TagKey,
+    urls: &UrlRewriter,
+) {
+    for (name, value) in answered {
+        if is_rate_limit(name) && value.len() <= 256 && value.to_str().is_ok() {
+            out.insert(name.clone(), value.clone());
+        }
+    }
+    if let Some(location) = answered.get(header::LOCATION).and_then(|value| value.to_str().ok())
+        && let Some(url) = urls.rewrite_url(location)
+        && let Ok(value) = HeaderValue::from_str(&url)
+    {
+        out.insert(header::LOCATION, value);
+    }
+    let links: Vec<String> = answered
+        .get_all(header::LINK)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| urls.rewrite_links(value))
+        .collect();
+    if !links.is_empty()
+        && let Ok(value) = HeaderValue::from_str(&links.join(", "))
+    {
+        out.insert(header::LINK, value);
+    }
+    if let Some(tag) = answered.get(header::ETAG).and_then(|value| value.to_str().ok())
+        && let Some(sealed) = tags.seal(connection.id, &decision.fingerprint, tag)
+        && let Ok(value) = HeaderValue::from_str(&sealed)
+    {
+        out.insert(header::ETAG, value);
+    }
+}
+
+fn is_rate_limit(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name == "retry-after"
+        || name == "ratelimit"
+        || name.starts_with("ratelimit-")
+        || name.starts_with("x-ratelimit-")
+        || name.starts_with("x-rate-limit-")
+}
+
+/// What a media type is, as far as a decision needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// `application/json`, `text/json` or `+json`, in UTF-8.
+    Json,
+    Form,
+    Other,
+    Missing,
+}
+
+/// Reads a Content-Type. Several, or one with another charset than UTF-8, are `Other`.
+pub fn media(headers: &HeaderMap) -> Media {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let Some(first) = values.next() else { return Media::Missing };
+    let (Ok(text), None) = (first.to_str(), values.next()) else { return Media::Other };
+    let (essence, params) = text.split_once(';').unwrap_or((text, ""));
+    let essence = essence.trim().to_ascii_lowercase();
+    let is_utf8 = params.split(';').all(|param| match param.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    let is_json = essence == "application/json"
+        || essence == "text/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"));
+    match () {
+        () if is_json && is_utf8 => Media::Json,
+        () if essence == "application/x-www-form-urlencoded" && is_utf8 => Media::Form,
+        () => Media::Other,
+    }
+}
+
+/// A Content-Type without its parameters, lower case.
+pub fn essence(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(text.split(';').next().unwrap_or(text).trim().to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credential_names_are_recognised_in_every_spelling() {
+        for name in ["Authorization", "X-Api-Key", "api_key", "access_token", "X-Auth-Token", "client-secret", "Cookie", "token"] {
+            assert!(is_credential_name(name), "{name}");
+        }
+        for name in ["limit", "page_token", "nextPageToken", "X-Tenant", "pageToken"] {
+            assert!(!is_credential_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn media_types_are_read_strictly() {
+        let of = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(text));
+            media(&headers)
+        };
+        assert_eq!(of("application/json"), Media::Json);
+        assert_eq!(of("Application/HAL+JSON; Charset=\"UTF-8\""), Media::Json);
+        assert_eq!(of("application/json; charset=utf-16"), Media::Other);
+        assert_eq!(of("text/html"), Media::Other);
+        assert_eq!(of("application/x-ndjson"), Media::Other);
+        assert_eq!(media(&HeaderMap::new()), Media::Missing);
+    }
+
+    #[test]
+    fn the_key_comes_in_exactly_one_header() {
+        let key = types::ApiKey::generate(types::Environment::Test, &types::SeededRandom::new(1)).unwrap();
+        let value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, value.clone());
+        assert!(read_key(&headers).is_ok());
+        headers.append(header::AUTHORIZATION, value);
+        assert!(matches!(read_key(&headers), Err(CallError::BothKeyHeaders)));
+        headers.remove(header::AUTHORIZATION);
+        assert!(matches!(read_key(&headers), Err(CallError::KeyMissing)));
+        headers.insert(KEY_HEADER, HeaderValue::from_static("wg_live_x"));
+        assert!(matches!(read_key(&headers), Err(CallError::KeyMalformed(_))));
+    }
+}

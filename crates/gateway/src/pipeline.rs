@@ -1,0 +1,660 @@
+//! One call, as named phases, top to bottom.
+//!
+//! Each phase yields a value that a later one demands: without an [`Authenticated`] there is no
+//! [`Routed`], without a [`Permit`] no intent, without a durable intent nothing is sent.
+
+use crate::{
+    answer::{AnswerBody, Flow, Watch, full},
+    body,
+    error::CallError,
+    event::Event,
+    gateway::{Core, Slot},
+    headers, provider_error, query,
+    recorder::{OpenIntent, Refusal, failure_of},
+    rewrite::UrlRewriter,
+    snapshot::{AnswerRule, ConnectionEntry, Decision, KeyEntry, Snapshot},
+};
+use audit::Intent;
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Request, Response, StatusCode,
+    header, request::Parts,
+};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use outbound::{Lease, UpstreamBody};
+use provider::{Method, Operation, RouteOutcome, decode_path};
+use std::{rc::Rc, sync::Arc, time::Duration};
+use types::{Connection, Fault, Id, Request as RequestKind, Timestamp};
+
+/// Where calls arrive: `/proxy/{connection}/{path}`.
+pub const PROXY_PREFIX: &str = "/proxy/";
+/// The longest path, in bytes.
+const MAX_PATH_BYTES: usize = 8_192;
+
+/// What is known of a call so far, for the record of a refusal.
+#[derive(Debug, Default)]
+struct Known {
+    caller: Option<KeyEntry>,
+    connection: Option<Id<Connection>>,
+    operation: Option<Arc<str>>,
+}
+
+/// Proof that the caller's key is known and in force.
+struct Authenticated {
+    key: KeyEntry,
+    digest: [u8; 32],
+}
+
+/// An operation of a connection in the caller's environment.
+struct Routed {
+    connection: Arc<ConnectionEntry>,
+    /// Indices of the operations that fall together here; the first one decides.
+    operations: Vec<usize>,
+    /// The path to send, re-encoded canonically.
+    path: String,
+}
+
+/// Proof that a grant lets this client call this operation, now.
+struct Permit {
+    decision: Arc<Decision>,
+}
+
+/// What may be sent, without its credential.
+struct Minimised {
+    method: HttpMethod,
+    path_and_query: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// Serves one call. Every path out of here has left an audit entry, or counted why it could not.
+pub async fn serve(core: &Rc<Core>, request: Request<Incoming>) -> Response<AnswerBody> {
+    let gateway = &core.gateway;
+    let started = gateway.clock.now();
+    let id = match Id::generate(started, gateway.random.as_ref()) {
+        Ok(id) => id,
+        Err(_) => return problem(&CallError::Internal { what: "no randomness" }, Id::from_u128(0)),
+    };
+    let mut known = Known::default();
+    let mut response = match run(core, id, started, request, &mut known).await {
+        Ok(response) => response,
+        Err(Failed::BeforeIntent(error)) => {
+            refuse(core, id, started, &known, &error);
+            problem(&error, id)
+        }
+        Err(Failed::AfterIntent(intent, error)) => {
+            let answer = problem(&error, id);
+            if let Some(mut intent) = intent {
+                intent.facts.status = answer.status().as_u16();
+                // The answer is our own error; if the log fails too, that was logged.
+                let _ = intent.durable().await;
+                let _ = intent.close(Some(failure_of(&error))).await;
+            }
+            answer
+        }
+    };
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(headers::REQUEST_ID, value);
+    }
+    gateway.metrics.answered(response.status(), gateway.clock.now().since(started));
+    response
+}
+
+/// Where a call ended, which decides what the audit log says of it.
+enum Failed {
+    BeforeIntent(CallError),
+    AfterIntent(Option<OpenIntent>, CallError),
+}
+
+impl From<CallError> for Failed {
+    fn from(error: CallError) -> Self {
+        Self::BeforeIntent(error)
+    }
+}
+
+/// The phases.
+async fn run(
+    core: &Rc<Core>,
+    id: Id<RequestKind>,
+    started: Timestamp,
+    request: Request<Incoming>,
+    known: &mut Known,
+) -> Result<Response<AnswerBody>, Failed> {
+    let snapshot = core.gateway.snapshot(started)?;
+    let (parts, incoming) = request.into_parts();
+
+    let caller = authenticate(&snapshot, &parts, started)?;
+    known.caller = Some(caller.key.clone());
+    let routed = route(&snapshot, &caller, &parts, known)?;
+    let permit = authorize(&snapshot, &caller, &routed, started)?;
+    let slot = limit(core)?;
+    let minimised =
+        minimise_request(core, &snapshot, &routed, &permit, &parts, incoming).await?;
+    let mut intent = record_intent(core, &snapshot, id, started, &caller, &routed, &permit)?;
+
+    // From here on every failure must close the intent.
+    let result = async {
+        if !method_of(&parts.method).is_some_and(Method::is_safe) {
+            intent.durable().await?;
+        }
+        let lease = guard_address(core, &routed).await?;
+        let asked = inject_credential(&snapshot, &routed, &permit, minimised)?;
+        send(lease, asked).await
+    }
+    .await;
+    let answered = match result {
+        Ok(answered) => answered,
+        Err(error) => return Err(Failed::AfterIntent(Some(intent), error)),
+    };
+    intent.facts.provider_status = Some(answered.status().as_u16());
+    let watch = watch(core, &snapshot, &caller, &routed, &permit, slot);
+    let class = classify(&routed, &permit, answered).await;
+    project(core, &snapshot, &routed, &permit, class, intent, watch).await
+}
+
+/// Who calls: the key's form and checksum, then its digest.
+fn authenticate(
+    snapshot: &Snapshot,
+    parts: &Parts,
+    now: Timestamp,
+) -> Result<Authenticated, CallError> {
+    let given = headers::read_key(&parts.headers)?;
+    let digest = snapshot.secrets.pepper.digest(&given);
+    let key = snapshot.keys.get(&digest).ok_or(CallError::KeyUnknown)?;
+    if key.is_revoked {
+        return Err(CallError::KeyRevoked);
+    }
+    if now >= key.expires_at {
+        return Err(CallError::KeyExpired);
+    }
+    if key.environment != given.environment() {
+        return Err(CallError::KeyUnknown);
+    }
+    Ok(Authenticated { key: key.clone(), digest })
+}
+
+/// What is called: the connection, then the operation by method and path template.
+fn route(
+    snapshot: &Snapshot,
+    caller: &Authenticated,
+    parts: &Parts,
+    known: &mut Known,
+) -> Result<Routed, CallError> {
+    // Both framings at once is how requests are smuggled (RFC 9112 §6.1).
+    if parts.headers.contains_key(header::TRANSFER_ENCODING)
+        && parts.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        return Err(CallError::RequestMalformed {
+            what: "Content-Length and Transfer-Encoding are both given",
+        });
+    }
+    let raw = parts.uri.path();
+    if raw.len() > MAX_PATH_BYTES {
+        return Err(CallError::PathRefused { what: "it is too long".into() });
+    }
+    let rest = raw.strip_prefix(PROXY_PREFIX).ok_or(CallError::PathUnknown)?;
+    let (connection, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let connection_id: Id<Connection> =
+        connection.parse().map_err(|_| CallError::ConnectionUnknown)?;
+    let connection = snapshot
+        .connections
+        .get(&connection_id)
+        .filter(|connection| connection.environment == caller.key.environment)
+        .ok_or(CallError::ConnectionUnknown)?;
+    known.connection = Some(connection_id);
+    // A client without any right here does not learn which paths exist.
+    if !snapshot.rights.contains_key(&(caller.key.client, connection_id)) {
+        return Err(CallError::NotGranted);
+    }
+    if parts.method == HttpMethod::HEAD {
+        return Err(CallError::MethodUnsupported { method: "HEAD" });
+    }
+    let method = method_of(&parts.method).ok_or(CallError::MethodUnknown)?;
+    let segments = decode_path(&format!("/{path}"))
+        .map_err(|refusal| CallError::PathRefused { what: refusal.to_string() })?;
+    match connection.provider.router.route(method, &segments) {
+        RouteOutcome::Found { operations, path } => {
+            known.operation = operations
+                .first()
+                .and_then(|index| connection.provider.model.operations.get(*index))
+                .map(|operation| Arc::from(operation.id.as_str()));
+            Ok(Routed {
+                connection: Arc::clone(connection),
+                operations: operations.to_vec(),
+                path,
+            })
+        }
+        RouteOutcome::MethodNotDeclared { .. } => Err(CallError::MethodUnknown),
+        RouteOutcome::NotFound => Err(CallError::PathUnknown),
+    }
+}
+
+/// Whether the client may: the compiled decision, and the moment.
+fn authorize(
+    snapshot: &Snapshot,
+    caller: &Authenticated,
+    routed: &Routed,
+    now: Timestamp,
+) -> Result<Permit, CallError> {
+    let decision = snapshot
+        .rights
+        .get(&(caller.key.client, routed.connection.id))
+        .zip(routed.operations.first())
+        .and_then(|(rights, operation)| rights.operations.get(operation))
+        .ok_or(CallError::NotGranted)?;
+    if now >= decision.valid_until {
+        return Err(CallError::GrantExpired);
+    }
+    Ok(Permit { decision: Arc::clone(decision) })
+}
+
+/// A place among the calls under way.
+fn limit(core: &Core) -> Result<Slot, CallError> {
+    core.gateway.enter().ok_or(CallError::Overloaded)
+}
+
+/// What of the request may reach the provider.
+async fn minimise_request(
+    core: &Core,
+    snapshot: &Snapshot,
+    routed: &Routed,
+    permit: &Permit,
+    parts: &Parts,
+    incoming: Incoming,
+) -> Result<Minimised, CallError> {
+    let decision = &permit.decision;
+    let model = &routed.connection.provider.model;
+    let operations: Vec<&Operation> =
+        routed.operations.iter().filter_map(|index| model.operations.get(*index)).collect();
+    let query = query::minimise(parts.uri.query(), &operations, decision)?;
+    let mut headers = headers::to_provider(
+        &parts.headers,
+        decision,
+        &routed.connection,
+        &snapshot.secrets.tag_key,
+    )?;
+    let settings = &core.gateway.settings;
+    let raw = body::read(incoming, settings.max_write_bytes, settings.body_patience).await?;
+    let body = match body::minimise(&parts.headers, &raw, &decision.request)? {
+        Some((body, media)) => {
+            let media = HeaderValue::from_str(&media)
+                .map_err(|_| CallError::RequestMalformed { what: "the Content-Type" })?;
+            headers.insert(header::CONTENT_TYPE, media);
+            body
+        }
+        None => Bytes::new(),
+    };
+    Ok(Minimised {
+        method: parts.method.clone(),
+        path_and_query: format!("{}{query}", routed.path),
+        headers,
+        body,
+    })
+}
+
+/// Hands the intent to the log: before the request is sent when the method is unsafe, before the
+/// first byte of the answer leaves when it is safe.
+fn record_intent(
+    core: &Core,
+    snapshot: &Snapshot,
+    id: Id<RequestKind>,
+    started: Timestamp,
+    caller: &Authenticated,
+    routed: &Routed,
+    permit: &Permit,
+) -> Result<OpenIntent, CallError> {
+    let connection = &routed.connection;
+    let operation = routed
+        .operations
+        .first()
+        .and_then(|index| connection.provider.model.operations.get(*index))
+        .ok_or(CallError::Internal { what: "a routed operation is missing" })?;
+    let intent = Intent {
+        request: id,
+        at: started,
+        environment: connection.environment,
+        key: caller.key.id,
+        client: caller.key.client,
+        connection: connection.id,
+        customer: connection.customer_commitment,
+        provider: connection.provider.id,
+        operation: operation.id.clone(),
+        action: permit.decision.action,
+        object: permit.decision.object.clone(),
+        generation: snapshot.generation,
+        is_safe_method: operation.method.is_safe(),
+    };
+    let event = Event {
+        request: id,
+        client: Some(caller.key.client),
+        connection: Some(connection.id),
+        operation: Some(Arc::from(operation.id.as_str())),
+        status: 0,
+        failure: None,
+        duration: Duration::ZERO,
+    };
+    core.gateway.recorder.intend(intent, core.gateway.events.clone(), event)
+}
+
+/// A connection to a provider's server whose address was resolved once, judged and pinned.
+async fn guard_address(core: &Core, routed: &Routed) -> Result<Lease, CallError> {
+    let target = server(routed)?;
+    let deadlines = &core.gateway.settings.deadlines;
+    Ok(core.pool.checkout(target, &routed.connection.guard, deadlines).await?)
+}
+
+fn server(routed: &Routed) -> Result<&outbound::Target, CallError> {
+    let operation = routed.operations.first().copied().unwrap_or(0);
+    routed
+        .connection
+        .server(operation)
+        .ok_or(CallError::Internal { what: "the connection has no server" })
+}
+
+/// Opens the credential for this use and writes it into the request; what was opened is wiped.
+fn inject_credential(
+    snapshot: &Snapshot,
+    routed: &Routed,
+    permit: &Permit,
+    minimised: Minimised,
+) -> Result<Request<Full<Bytes>>, CallError> {
+    let Minimised { method, mut path_and_query, mut headers, body } = minimised;
+    if let Some(sealed) = routed.connection.credential.as_ref().filter(|_| !permit.decision.is_open)
+    {
+        let opened = sealed
+            .open(&snapshot.secrets.memory_key)
+            .map_err(|_| CallError::CredentialUnavailable)?;
+        for part in opened.iter() {
+            match part {
+                vault::OpenPart::Header { name, value } => {
+                    let name = HeaderName::from_bytes(name.as_bytes())
+                        .map_err(|_| CallError::CredentialUnavailable)?;
+                    let mut value = HeaderValue::from_bytes(value)
+                        .map_err(|_| CallError::CredentialUnavailable)?;
+                    value.set_sensitive(true);
+                    headers.insert(name, value);
+                }
+                vault::OpenPart::Query { name, value } => {
+                    path_and_query.push(if path_and_query.contains('?') { '&' } else { '?' });
+                    path_and_query.push_str(name);
+                    path_and_query.push('=');
+                    path_and_query.push_str(value);
+                }
+            }
+        }
+    }
+    let base = server(routed)?.base_path().trim_end_matches('/');
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("{base}{path_and_query}"))
+        .body(Full::new(body))
+        .map_err(|_| CallError::Internal { what: "the request cannot be built" })?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Sends, with a time-out per phase. Redirects are not followed.
+async fn send(lease: Lease, request: Request<Full<Bytes>>) -> Result<Response<UpstreamBody>, CallError> {
+    Ok(lease.send(request).await?)
+}
+
+/// What an answer is, before anything of it may pass.
+enum Class {
+    /// A declared success with a body that is projected or, by `download`, passes.
+    Content(Response<UpstreamBody>, AnswerRule),
+    /// A status alone; a body that came all the same is dropped.
+    Status { status: StatusCode, headers: HeaderMap, is_drift: bool },
+    Failed(CallError, HeaderMap),
+}
+
+async fn classify(routed: &Routed, permit: &Permit, answered: Response<UpstreamBody>) -> Class {
+    let status = answered.status();
+    let code = status.as_u16();
+    if status.is_client_error() || status.is_server_error() {
+        return classify_error(routed, answered).await;
+    }
+    let rule = if status.is_success() { permit.decision.answer(code).cloned() } else { None };
+    match rule {
+        None => Class::Status { status, headers: answered.headers().clone(), is_drift: false },
+        Some(AnswerRule::NoContent) => {
+            let headers = answered.headers().clone();
+            let has_body = !matches!(answered.into_body().next_chunk().await, Ok(None));
+            Class::Status { status, headers, is_drift: has_body && code != 204 }
+        }
+        // 204 and 205 have no content, whatever is declared (RFC 9110 §15.3).
+        Some(_) if matches!(code, 204 | 205) => {
+            Class::Status { status, headers: answered.headers().clone(), is_drift: false }
+        }
+        Some(AnswerRule::Undescribed) => {
+            Class::Failed(CallError::AnswerUndescribed, answered.headers().clone())
+        }
+        Some(rule) => {
+            let fits = match &rule {
+                AnswerRule::Download { media } => {
+                    headers::essence(answered.headers()).is_some_and(|kind| media.contains(&kind))
+                }
+                _ => headers::media(answered.headers()) == headers::Media::Json,
+            };
+            if fits {
+                Class::Content(answered, rule)
+            } else {
+                Class::Failed(CallError::AnswerMedia, answered.headers().clone())
+            }
+        }
+    }
+}
+
+/// An error status: our credential's, the caller's, or the provider's own.
+async fn classify_error(routed: &Routed, answered: Response<UpstreamBody>) -> Class {
+    let status = answered.status().as_u16();
+    let headers = answered.headers().clone();
+    if matches!(status, 401 | 407) {
+        return Class::Failed(CallError::ProviderCredentialRefused { status }, headers);
+    }
+    let model = &routed.connection.provider.model;
+    let operation =
+        routed.operations.first().and_then(|index| model.operations.get(*index));
+    let declared = operation.filter(|operation| provider_error::is_declared(operation, status));
+    let Some(operation) = declared else {
+        return if status < 500 {
+            Class::Status { status: answered.status(), headers, is_drift: false }
+        } else {
+            Class::Failed(CallError::ProviderError { status, fields: serde_json::Map::new() }, headers)
+        };
+    };
+    let mut fields = serde_json::Map::new();
+    if headers::media(&headers) == headers::Media::Json {
+        let mut body = answered.into_body();
+        let mut bytes = Vec::new();
+        // An error body that is too long or breaks off says nothing.
+        let is_whole = loop {
+            match body.next_chunk().await {
+                Ok(Some(chunk)) if bytes.len() + chunk.len() <= provider_error::MAX_ERROR_BYTES => {
+                    bytes.extend_from_slice(&chunk);
+                }
+                Ok(None) => break true,
+                Ok(Some(_)) | Err(_) => break false,
+            }
+        };
+        if is_whole {
+            fields = provider_error::visible_fields(model, operation, status, &bytes);
+        }
+    }
+    Class::Failed(CallError::ProviderError { status, fields }, headers)
+}
+
+/// Lets the granted part of the answer through, and records the outcome before it ends.
+async fn project(
+    core: &Core,
+    snapshot: &Snapshot,
+    routed: &Routed,
+    permit: &Permit,
+    class: Class,
+    mut intent: OpenIntent,
+    watch: Watch,
+) -> Result<Response<AnswerBody>, Failed> {
+    let Some(urls) = url_rewriter(core, routed) else {
+        let error = CallError::Internal { what: "the connection's server is no URL" };
+        return Err(Failed::AfterIntent(Some(intent), error));
+    };
+    let pass_headers = |from: &HeaderMap, to: &mut HeaderMap| {
+        let tags = &snapshot.secrets.tag_key;
+        headers::to_caller(from, to, &permit.decision, &routed.connection, tags, &urls);
+    };
+    match class {
+        Class::Failed(error, answered) => {
+            let mut response = problem(&error, intent.request());
+            pass_headers(&answered, response.headers_mut());
+            response.headers_mut().remove(header::ETAG);
+            intent.facts.status = response.status().as_u16();
+            close_failed(intent, &error, response).await
+        }
+        Class::Status { status, headers, is_drift } => {
+            let mut response = Response::new(full(Bytes::new()));
+            *response.status_mut() = status;
+            pass_headers(&headers, response.headers_mut());
+            intent.facts.status = status.as_u16();
+            intent.facts.mismatched += u64::from(is_drift);
+            if let Err(error) = intent.durable().await {
+                return Err(Failed::AfterIntent(Some(intent), error));
+            }
+            intent.close(None).await.map_err(|error| Failed::AfterIntent(None, error))?;
+            Ok(response)
+        }
+        Class::Content(answered, rule) => {
+            let (parts, upstream) = answered.into_parts();
+            intent.facts.status = parts.status.as_u16();
+            let mut response = Response::new(());
+            *response.status_mut() = parts.status;
+            let out = response.headers_mut();
+            pass_headers(&parts.headers, out);
+            out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            let flow = match rule {
+                AnswerRule::Project(compiled) => {
+                    let json = HeaderValue::from_static("application/json");
+                    out.insert(header::CONTENT_TYPE, json);
+                    if let Some(value) = &compiled.withheld_header {
+                        out.insert(headers::FIELDS_WITHHELD, value.clone());
+                    }
+                    let inside = permit.decision.error_inside.clone();
+                    Flow::projected(upstream, compiled, urls, inside, intent, watch)
+                }
+                _ => {
+                    if let Some(kind) = parts.headers.get(header::CONTENT_TYPE) {
+                        out.insert(header::CONTENT_TYPE, kind.clone());
+                    }
+                    Flow::unfiltered(upstream, intent, watch)
+                }
+            };
+            match flow.into_body().await {
+                Ok(body) => Ok(response.map(|()| body)),
+                Err((intent, error)) => Err(Failed::AfterIntent(intent, error)),
+            }
+        }
+    }
+}
+
+/// A failure that the provider told: the answer is ours, but keeps its rate-limit headers.
+async fn close_failed(
+    mut intent: OpenIntent,
+    error: &CallError,
+    response: Response<AnswerBody>,
+) -> Result<Response<AnswerBody>, Failed> {
+    if let Err(error) = intent.durable().await {
+        return Err(Failed::AfterIntent(Some(intent), error));
+    }
+    intent
+        .close(Some(failure_of(error)))
+        .await
+        .map_err(|error| Failed::AfterIntent(None, error))?;
+    Ok(response)
+}
+
+fn url_rewriter(core: &Core, routed: &Routed) -> Option<UrlRewriter> {
+    let target = server(routed).ok()?;
+    let base = target.base_url();
+    let asked = format!("{}{}", base.trim_end_matches('/'), routed.path);
+    let public = Arc::clone(&core.gateway.public_url);
+    UrlRewriter::new(Arc::clone(&routed.connection), &base, &asked, public)
+}
+
+fn watch(
+    core: &Core,
+    snapshot: &Snapshot,
+    caller: &Authenticated,
+    routed: &Routed,
+    permit: &Permit,
+    slot: Slot,
+) -> Watch {
+    Watch {
+        _slot: slot,
+        shared: Arc::clone(&core.gateway.shared),
+        clock: Arc::clone(&core.gateway.clock),
+        key_digest: caller.digest,
+        client: caller.key.client,
+        connection: routed.connection.id,
+        operation: routed.operations.first().copied().unwrap_or(0),
+        fingerprint: permit.decision.fingerprint,
+        generation: snapshot.generation,
+        valid_until: permit.decision.valid_until.min(caller.key.expires_at),
+    }
+}
+
+fn method_of(method: &HttpMethod) -> Option<Method> {
+    Method::ALL.into_iter().find(|known| known.as_str() == method.as_str())
+}
+
+/// Records a call that was refused before it had an intent.
+fn refuse(
+    core: &Core,
+    id: Id<RequestKind>,
+    started: Timestamp,
+    known: &Known,
+    error: &CallError,
+) {
+    let gateway = &core.gateway;
+    let failure = failure_of(error);
+    match &known.caller {
+        Some(key) => gateway.recorder.refuse(Refusal {
+            request: id,
+            key: key.id,
+            client: key.client,
+            connection: known.connection,
+            operation: known.operation.as_deref(),
+            code: error.code(),
+        }),
+        None => gateway.recorder.count_unauthenticated(error.code()),
+    }
+    gateway.events.emit(Event {
+        request: id,
+        client: known.caller.as_ref().map(|key| key.client),
+        connection: known.connection,
+        operation: known.operation.clone(),
+        status: error.status().as_u16(),
+        failure: Some(failure),
+        duration: gateway.clock.now().since(started),
+    });
+}
+
+/// An answer of our own (RFC 9457).
+pub fn problem(error: &CallError, request: Id<RequestKind>) -> Response<AnswerBody> {
+    let mut response = Response::new(full(error.to_problem(request)));
+    *response.status_mut() = error.status();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match error {
+        CallError::MethodUnsupported { .. } => {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"));
+        }
+        CallError::Overloaded | CallError::AuditUnavailable | CallError::SnapshotStale { .. } => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ if error.status() == StatusCode::UNAUTHORIZED => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        _ => {}
+    }
+    response
+}

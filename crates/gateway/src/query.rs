@@ -1,0 +1,65 @@
+//! The query: recognised paging passes; anything else must be declared and named in the grant,
+//! because a filter or sort on a withheld field is an oracle.
+
+use crate::{error::CallError, headers::is_credential_name, snapshot::Decision};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use provider::{Operation, ParamPlace};
+
+/// The longest query, in bytes.
+const MAX_QUERY_BYTES: usize = 8_192;
+/// The most pairs in a query.
+const MAX_PAIRS: usize = 200;
+/// Unreserved characters (RFC 3986 §2.3) stay as they are.
+const KEEP: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The query to send, spelled canonically, with its `?`; empty if there is none.
+pub fn minimise(
+    raw: Option<&str>,
+    operations: &[&Operation],
+    decision: &Decision,
+) -> Result<String, CallError> {
+    let raw = raw.unwrap_or("");
+    if raw.len() > MAX_QUERY_BYTES {
+        return Err(CallError::RequestMalformed { what: "the query is too long" });
+    }
+    let mut out = String::new();
+    for (index, (name, value)) in url::form_urlencoded::parse(raw.as_bytes()).enumerate() {
+        if index >= MAX_PAIRS {
+            return Err(CallError::RequestMalformed { what: "the query has too many parameters" });
+        }
+        if name.contains('\u{FFFD}') || value.contains('\u{FFFD}') {
+            return Err(CallError::RequestMalformed { what: "the query is not UTF-8" });
+        }
+        check(&name, operations, decision)?;
+        out.push(if out.is_empty() { '?' } else { '&' });
+        out.extend(utf8_percent_encode(&name, KEEP));
+        out.push('=');
+        out.extend(utf8_percent_encode(&value, KEEP));
+    }
+    Ok(out)
+}
+
+fn check(name: &str, operations: &[&Operation], decision: &Decision) -> Result<(), CallError> {
+    let shown = || name.chars().take(100).collect::<String>();
+    let declared = operations.iter().flat_map(|operation| &operation.params).find(|param| {
+        param.place == ParamPlace::Query && (param.name == name || is_array_spelling(&param.name, name))
+    });
+    let Some(param) = declared else {
+        return Err(CallError::ParameterUndeclared { name: shown() });
+    };
+    if is_credential_name(name) && !param.is_paging {
+        return Err(CallError::ParameterNotGranted { name: shown() });
+    }
+    if param.is_paging || decision.params.contains(&param.name) {
+        Ok(())
+    } else {
+        Err(CallError::ParameterNotGranted { name: shown() })
+    }
+}
+
+/// `ids[]` and `ids` name the same declared parameter.
+fn is_array_spelling(declared: &str, given: &str) -> bool {
+    given.strip_suffix("[]").is_some_and(|base| base == declared)
+        || declared.strip_suffix("[]").is_some_and(|base| base == given)
+}

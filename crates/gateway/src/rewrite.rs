@@ -1,0 +1,88 @@
+//! URLs of the provider become URLs of the gateway, or are dropped: a caller never learns to go
+//! round the gate, and a URL never carries a credential out.
+
+use crate::{headers::is_credential_name, snapshot::ConnectionEntry};
+use std::sync::Arc;
+use types::{Connection, Id};
+use url::Url;
+
+/// Rewrites what one answer refers to.
+#[derive(Clone, Debug)]
+pub struct UrlRewriter {
+    connection: Arc<ConnectionEntry>,
+    /// The URL that was asked for, which relative references stand against.
+    asked: Url,
+    /// The server's base, ending in a slash.
+    base: Url,
+    /// Where callers reach the gateway: scheme and authority.
+    public: Arc<str>,
+}
+
+impl UrlRewriter {
+    pub fn new(connection: Arc<ConnectionEntry>, base: &str, asked: &str, public: Arc<str>) -> Option<Self> {
+        let mut base = Url::parse(base).ok()?;
+        if !base.path().ends_with('/') {
+            let path = format!("{}/", base.path());
+            base.set_path(&path);
+        }
+        let asked = Url::parse(asked).ok()?;
+        Some(Self { connection, asked, base, public })
+    }
+
+    /// The gateway's URL for one under the connection's base; `None` for any other.
+    pub fn rewrite_url(&self, reference: &str) -> Option<String> {
+        let url = self.asked.join(reference).ok()?;
+        let id: Id<Connection> = self.connection.id;
+        let is_same_server = url.scheme() == self.base.scheme()
+            && url.host_str() == self.base.host_str()
+            && url.port_or_known_default() == self.base.port_or_known_default()
+            && url.username().is_empty()
+            && url.password().is_none();
+        if !is_same_server {
+            return None;
+        }
+        let rest = url.path().strip_prefix(self.base.path())?;
+        let mut rewritten = format!("{}/proxy/{id}/{rest}", self.public);
+        let mut separator = '?';
+        for pair in url.query().unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
+            let raw_name = pair.split('=').next().unwrap_or(pair);
+            let name = percent_encoding::percent_decode_str(raw_name).decode_utf8_lossy();
+            if is_credential_name(&name) || self.connection.credential_params.contains(name.as_ref())
+            {
+                continue;
+            }
+            rewritten.push(separator);
+            rewritten.push_str(pair);
+            separator = '&';
+        }
+        Some(rewritten)
+    }
+
+    /// The links of a Link header (RFC 8288) that stay, with only their `rel`.
+    pub fn rewrite_links(&self, value: &str) -> Vec<String> {
+        let mut links = Vec::new();
+        let mut rest = value;
+        while let Some((_, after)) = rest.split_once('<') {
+            let Some((target, params)) = after.split_once('>') else { break };
+            let end = params.find('<').unwrap_or(params.len());
+            let own = params.get(..end).unwrap_or("");
+            rest = params.get(end..).unwrap_or("");
+            let rel = own.split(';').find_map(|param| {
+                let (name, value) = param.split_once('=')?;
+                let value = value.trim().trim_end_matches(',').trim().trim_matches('"');
+                let is_plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b" -_".contains(&b));
+                (name.trim().eq_ignore_ascii_case("rel") && is_plain).then(|| value.to_owned())
+            });
+            if let (Some(url), Some(rel)) = (self.rewrite_url(target), rel) {
+                links.push(format!("<{url}>; rel=\"{rel}\""));
+            }
+        }
+        links
+    }
+}
+
+impl projection::Rewriter for UrlRewriter {
+    fn rewrite(&self, value: &str) -> Option<String> {
+        self.rewrite_url(value)
+    }
+}

@@ -1,0 +1,267 @@
+//! The data plane's listeners: one current-thread runtime per core, `SO_REUSEPORT`, and a
+//! connection stays on its core.
+
+use crate::{
+    answer::{AnswerBody, full},
+    error_pages,
+    gateway::{Core, Gateway},
+    pipeline,
+};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use outbound::Pool;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    convert::Infallible,
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    sync::{Semaphore, watch},
+    task::LocalSet,
+};
+
+/// Connections that the kernel holds for us.
+const BACKLOG: i32 = 4_096;
+/// How long a connection may take to send a request's head; also how long it may idle.
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// The most memory that a connection's read buffer takes.
+const MAX_BUFFER_BYTES: usize = 64 * 1_024;
+/// The most headers of a request.
+const MAX_HEADERS: usize = 64;
+/// Connections a core holds at once; more wait in the kernel's queue.
+const MAX_CONNECTIONS_PER_CORE: usize = 16_384;
+
+/// Why the data plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {addr}")]
+    Listen { addr: SocketAddr, #[source] source: io::Error },
+    #[error("cannot start a thread for a core")]
+    Thread(#[source] io::Error),
+}
+
+/// Makes each core's pool on that core's thread.
+pub type MakePool = Arc<dyn Fn() -> Pool + Send + Sync>;
+
+/// Bound listeners, one per core, all on one address.
+#[derive(Debug)]
+pub struct Listeners {
+    listeners: Vec<TcpListener>,
+    addr: SocketAddr,
+}
+
+impl Listeners {
+    /// Binds `cores` listeners. With port 0 the first one chooses.
+    pub fn bind(addr: SocketAddr, cores: usize) -> Result<Self, StartError> {
+        let failed = |source| StartError::Listen { addr, source };
+        // Without SO_REUSEPORT first, so that a second server on the port is refused, not shared.
+        drop(listen(addr, false).map_err(failed)?);
+        let first = listen(addr, true).map_err(failed)?;
+        let addr = first.local_addr().map_err(failed)?;
+        let mut listeners = vec![first];
+        for _ in 1..cores {
+            listeners.push(listen(addr, true).map_err(failed)?);
+        }
+        Ok(Self { listeners, addr })
+    }
+
+    /// The address bound.
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+fn listen(addr: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(is_shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The data plane under way.
+pub struct Running {
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("cores", &self.threads.len()).finish()
+    }
+}
+
+/// Starts a thread per listener. `drain` is how long calls under way may take after
+/// [`Running::stop`].
+pub fn start(
+    gateway: &Arc<Gateway>,
+    listeners: Listeners,
+    make_pool: &MakePool,
+    drain: Duration,
+) -> Result<Running, StartError> {
+    let (stop, stopped) = watch::channel(false);
+    let mut threads = Vec::new();
+    for (index, listener) in listeners.listeners.into_iter().enumerate() {
+        let gateway = Arc::clone(gateway);
+        let make_pool = Arc::clone(make_pool);
+        let stopped = stopped.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("gateway-{index}"))
+            .spawn(move || {
+                if let Err(error) = run_core(gateway, listener, &make_pool, stopped, drain) {
+                    tracing::error!(%error, core = index, "a core of the gateway has stopped");
+                }
+            })
+            .map_err(StartError::Thread)?;
+        threads.push(thread);
+    }
+    Ok(Running { stop, threads })
+}
+
+impl Running {
+    /// Stops accepting, lets calls under way end, and returns when all cores have ended. Blocks for
+    /// at most the drain time.
+    pub fn stop(self) {
+        // Nobody listens any more when all cores have ended already.
+        let _ = self.stop.send(true);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a core of the gateway has panicked");
+            }
+        }
+    }
+}
+
+fn run_core(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    make_pool: &MakePool,
+    mut stopped: watch::Receiver<bool>,
+    drain: Duration,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let core = Rc::new(Core { gateway, pool: make_pool() });
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_CORE));
+        loop {
+            // Both are cancel-safe: a place not taken and a connection not accepted stay there.
+            let accepted = tokio::select! {
+                biased;
+                _ = stopped.changed() => break,
+                accepted = accept(&listener, &places) => accepted,
+            };
+            let (stream, place) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, most likely: waiting is the only remedy.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let core = Rc::clone(&core);
+            let stopped = stopped.clone();
+            tokio::task::spawn_local(async move {
+                serve_connection(core, stream, stopped).await;
+                drop(place);
+            });
+        }
+        drop(listener);
+        let everything = u32::try_from(MAX_CONNECTIONS_PER_CORE).unwrap_or(u32::MAX);
+        if tokio::time::timeout(drain, places.acquire_many(everything)).await.is_err() {
+            tracing::warn!("calls were cut off at the end of the drain time");
+        }
+        Ok(())
+    })
+}
+
+async fn accept(
+    listener: &tokio::net::TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place =
+        Arc::clone(places).acquire_owned().await.map_err(|_| io::Error::other("closed"))?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+async fn serve_connection(core: Rc<Core>, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
+    // Without it small answers wait for the peer's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    core.gateway.metrics.connections.increment(1);
+    let service_core = Rc::clone(&core);
+    let service = service_fn(move |request| {
+        let core = Rc::clone(&service_core);
+        async move { Ok::<_, Infallible>(respond(&core, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(MAX_BUFFER_BYTES)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let is_done = tokio::select! {
+        result = connection.as_mut() => {
+            log_end(result);
+            true
+        }
+        _ = stopped.changed() => false,
+    };
+    if !is_done {
+        connection.as_mut().graceful_shutdown();
+        log_end(connection.await);
+    }
+    core.gateway.metrics.connections.decrement(1);
+}
+
+fn log_end(result: Result<(), hyper::Error>) {
+    if let Err(error) = result {
+        // Callers that break off are everyday; what they called is in the audit log.
+        tracing::debug!(%error, "a caller's connection ended early");
+    }
+}
+
+async fn respond(core: &Rc<Core>, request: Request<Incoming>) -> Response<AnswerBody> {
+    let is_get = request.method() == Method::GET;
+    match request.uri().path() {
+        "/healthz" if is_get => plain(StatusCode::OK, "ok\n"),
+        "/readyz" if is_get => readiness(&core.gateway),
+        path if is_get && path.starts_with(error_pages::PREFIX) => {
+            match error_pages::page(path) {
+                Some(page) => plain(StatusCode::OK, page),
+                None => plain(StatusCode::NOT_FOUND, "no such error code\n"),
+            }
+        }
+        _ => pipeline::serve(core, request).await,
+    }
+}
+
+fn readiness(gateway: &Gateway) -> Response<AnswerBody> {
+    if gateway.is_ready() {
+        plain(StatusCode::OK, "ready\n")
+    } else {
+        plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<AnswerBody> {
+    let mut response = Response::new(full(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

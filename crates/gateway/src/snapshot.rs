@@ -1,0 +1,280 @@
+//! What the data plane knows: an immutable, compiled picture of keys, connections and rights.
+//!
+//! `app` compiles it from the store; the gateway only reads it. A call takes one `Arc` of it and
+//! decides everything from that.
+
+use crate::etag::TagKey;
+use arc_swap::ArcSwap;
+use audit::Commitment;
+use http::{HeaderName, HeaderValue, Uri};
+use outbound::{GuardPolicy, Target};
+use provider::{ErrorInside, PathRouter, StatusRange};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+use types::{Action, Client, Connection, Customer, Environment, Id, Key, Provider, Timestamp};
+use vault::{KeyPepper, MemoryKey, SealedInjection};
+
+/// Everything that a call is decided by.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The store's generation that this was compiled from.
+    pub generation: u64,
+    /// By digest of the key.
+    pub keys: HashMap<[u8; 32], KeyEntry>,
+    pub connections: HashMap<Id<Connection>, Arc<ConnectionEntry>>,
+    /// What a client may do on a connection. No entry: nothing.
+    pub rights: HashMap<(Id<Client>, Id<Connection>), Arc<Rights>>,
+    pub secrets: Arc<SnapshotSecrets>,
+}
+
+/// Keys that live in memory only as long as the process.
+pub struct SnapshotSecrets {
+    /// Opens [`ConnectionEntry::credential`].
+    pub memory_key: MemoryKey,
+    /// Digests callers' API keys.
+    pub pepper: KeyPepper,
+    /// Seals entity tags.
+    pub tag_key: TagKey,
+}
+
+impl fmt::Debug for SnapshotSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SnapshotSecrets(hidden)")
+    }
+}
+
+/// An API key, without the key.
+#[derive(Clone, Debug)]
+pub struct KeyEntry {
+    pub id: Id<Key>,
+    pub client: Id<Client>,
+    pub environment: Environment,
+    pub expires_at: Timestamp,
+    pub is_revoked: bool,
+}
+
+/// One customer's link to one provider, ready for use.
+#[derive(Debug)]
+pub struct ConnectionEntry {
+    pub id: Id<Connection>,
+    pub environment: Environment,
+    pub customer: Id<Customer>,
+    /// Stands for the customer in the audit log.
+    pub customer_commitment: Commitment,
+    pub provider: Arc<ProviderEntry>,
+    /// Servers with their variables filled, the provider's own first.
+    pub servers: Vec<Target>,
+    /// Which of `servers` an operation uses, where it is not the first.
+    pub server_of: HashMap<usize, usize>,
+    pub guard: Arc<GuardPolicy>,
+    /// `None`: the provider takes no credential.
+    pub credential: Option<SealedInjection>,
+    /// Query parameters that carry the credential: they never reach a caller in a URL.
+    pub credential_params: BTreeSet<String>,
+    /// Headers that the connection fixes.
+    pub fixed_headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A provider, ready for routing.
+#[derive(Debug)]
+pub struct ProviderEntry {
+    pub id: Id<Provider>,
+    pub slug: String,
+    pub model: provider::Provider,
+    pub router: PathRouter,
+}
+
+/// What one client may do on one connection, by the operation's index.
+#[derive(Debug, Default)]
+pub struct Rights {
+    pub operations: HashMap<usize, Arc<Decision>>,
+}
+
+/// The compiled answer to "may this client call this operation, and what passes?".
+#[derive(Debug)]
+pub struct Decision {
+    /// Distinguishes decisions whose entity tags must not be exchanged.
+    pub fingerprint: [u8; 16],
+    /// The first moment at which one of the grants behind this has expired.
+    pub valid_until: Timestamp,
+    pub action: Action,
+    pub object: Option<String>,
+    /// Query parameters that the grant names, beside recognised paging.
+    pub params: BTreeSet<String>,
+    /// Lower-case names of headers that the grant names.
+    pub headers: BTreeSet<String>,
+    pub request: RequestRule,
+    pub answers: Vec<(StatusRange, AnswerRule)>,
+    /// How this operation tells an error inside a success.
+    pub error_inside: Option<ErrorInside>,
+    /// Whether the operation declares that it needs no credential.
+    pub is_open: bool,
+}
+
+/// What may be in a request's body.
+#[derive(Debug, Clone)]
+pub enum RequestRule {
+    /// No body is declared.
+    None,
+    /// A JSON or form body, member by member.
+    Checked { spec: projection::Spec, json: bool, form: bool, is_required: bool },
+    /// A body that passes unfiltered by the action `upload`.
+    Upload { media: BTreeSet<String> },
+}
+
+/// What may be in an answer.
+#[derive(Debug, Clone)]
+pub enum AnswerRule {
+    /// A JSON body that is projected.
+    Project(Arc<Projected>),
+    /// Declared without content: a body that comes all the same is dropped.
+    NoContent,
+    /// Content that passes unfiltered by the action `download`.
+    Download { media: BTreeSet<String> },
+    /// Content without a shape: refused until the overlay declares one.
+    Undescribed,
+}
+
+/// A compiled projection with the names behind its marks.
+#[derive(Debug)]
+pub struct Projected {
+    pub spec: projection::Spec,
+    /// By the mark in [`projection::Edge::Withhold`].
+    pub names: Vec<String>,
+    /// The value of `weirgate-fields-withheld`, cut at whole names.
+    pub withheld_header: Option<HeaderValue>,
+}
+
+/// Declared minus granted as a header value of at most 1 KB, cut at whole names with a final `...`.
+pub fn withheld_header(names: &[String]) -> Option<HeaderValue> {
+    const MAX_BYTES: usize = 1_024;
+    const CUT: &str = "...";
+    let mut value = String::new();
+    for (index, name) in names.iter().enumerate() {
+        let name: String =
+            name.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect();
+        let separator = if index == 0 { "" } else { ", " };
+        let is_last = index + 1 == names.len();
+        let reserve = if is_last { 0 } else { CUT.len() + 2 };
+        if value.len() + separator.len() + name.len() + reserve > MAX_BYTES {
+            value.push_str(separator);
+            value.push_str(CUT);
+            break;
+        }
+        value.push_str(separator);
+        value.push_str(&name);
+    }
+    if value.is_empty() { None } else { HeaderValue::from_str(&value).ok() }
+}
+
+impl Decision {
+    /// The rule for a status that the provider answered with. A success is never matched by
+    /// `default`, which descriptions use for errors, unless no success is declared at all.
+    pub fn answer(&self, status: u16) -> Option<&AnswerRule> {
+        let rule = |wanted: StatusRange| {
+            self.answers.iter().find(|(range, _)| *range == wanted).map(|(_, rule)| rule)
+        };
+        rule(StatusRange::Exact(status)).or_else(|| rule(StatusRange::Class(status / 100))).or_else(
+            || {
+                let declares_success = self.answers.iter().any(|(range, _)| {
+                    matches!(range, StatusRange::Exact(200..=299) | StatusRange::Class(2))
+                });
+                if (200..300).contains(&status) && declares_success {
+                    None
+                } else {
+                    rule(StatusRange::Default)
+                }
+            },
+        )
+    }
+}
+
+impl ConnectionEntry {
+    /// The server that an operation is sent to.
+    pub fn server(&self, operation: usize) -> Option<&Target> {
+        let index = self.server_of.get(&operation).copied().unwrap_or(0);
+        self.servers.get(index)
+    }
+}
+
+/// The Snapshot as all cores share it, with the time of the last successful poll of the store.
+#[derive(Debug)]
+pub struct SharedSnapshot {
+    current: ArcSwap<Snapshot>,
+    confirmed_at: AtomicI64,
+}
+
+impl SharedSnapshot {
+    pub fn new(snapshot: Snapshot, now: Timestamp) -> Self {
+        Self {
+            current: ArcSwap::from_pointee(snapshot),
+            confirmed_at: AtomicI64::new(now.as_micros()),
+        }
+    }
+
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// The generation now in force: cheap, for long answers that look again.
+    pub fn generation(&self) -> u64 {
+        self.current.load().generation
+    }
+
+    pub fn replace(&self, snapshot: Snapshot, now: Timestamp) {
+        self.current.store(Arc::new(snapshot));
+        self.confirm(now);
+    }
+
+    /// The store answered at `now` that nothing has changed.
+    pub fn confirm(&self, now: Timestamp) {
+        self.confirmed_at.fetch_max(now.as_micros(), Ordering::SeqCst);
+    }
+
+    /// How long ago the store last answered.
+    pub fn age(&self, now: Timestamp) -> Duration {
+        now.since(Timestamp::from_micros(self.confirmed_at.load(Ordering::SeqCst)))
+    }
+}
+
+/// Where the gateway is reached, for URLs that are rewritten.
+#[derive(Clone, Debug)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// `url` is scheme and authority, without a path.
+    pub fn new(url: &Uri) -> Option<Self> {
+        let scheme = url.scheme_str()?;
+        let authority = url.authority()?;
+        Some(Self(format!("{scheme}://{authority}")))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn withheld_header_is_cut_at_whole_names() {
+        let few = ["ssn".to_owned(), "salary.amount".to_owned()];
+        assert_eq!(withheld_header(&few).unwrap(), "ssn, salary.amount");
+        let many: Vec<String> = (0..400).map(|n| format!("field{n}")).collect();
+        let value = withheld_header(&many).unwrap();
+        assert!(value.len() <= 1_024);
+        let text = value.to_str().unwrap();
+        assert!(text.ends_with(", ..."));
+        assert!(text.split(", ").filter(|name| *name != "...").all(|name| many.contains(&name.to_owned())));
+        assert!(withheld_header(&[]).is_none());
+    }
+}

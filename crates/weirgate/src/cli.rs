@@ -1,0 +1,219 @@
+//! The command line's words. What they do lies in the modules of `app`.
+
+use clap::{Args, Parser, Subcommand};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Secure API integration gateway: one guarded gate between your product and everyone else's APIs.
+#[derive(Debug, Parser)]
+#[command(name = "weirgate", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Begin with `weirgate demo`.\n\nExit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 authentication, 5 refused by policy, 6 findings, 7 unreachable, 130 interrupted.")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags that every verb takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The data folder.
+    #[arg(long, global = true, env = "WEIRGATE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The configuration file; `weirgate.toml` in the data folder if not given.
+    #[arg(long, global = true, env = "WEIRGATE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The root key's file; the place that `init` recorded if not given.
+    #[arg(long, global = true, env = "WEIRGATE_ROOT_KEY_FILE", value_name = "FILE")]
+    pub root_key_file: Option<PathBuf>,
+    /// One JSON object on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Start everything with a built-in sandbox provider and show what the gate does.
+    Demo(DemoArgs),
+    /// Create a data folder, its root key and its audit log.
+    Init,
+    /// Run the gateway.
+    Serve(ServeArgs),
+    /// Import, show and check providers.
+    #[command(subcommand)]
+    Provider(ProviderVerb),
+    /// Create, list and revoke connections.
+    #[command(subcommand)]
+    Connection(ConnectionVerb),
+    /// Create clients and their API keys.
+    #[command(subcommand)]
+    Client(ClientVerb),
+    /// Make the grants what the files in a folder say.
+    Apply(ApplyArgs),
+    /// Read and verify the audit log.
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// Let only the named paths of a JSON document through.
+    Project(ProjectArgs),
+    /// Show the configuration.
+    #[command(subcommand)]
+    Config(ConfigVerb),
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub listen: Listen,
+    /// Make the sandbox's data from this number.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// End after the guided calls instead of serving on.
+    #[arg(long)]
+    pub once: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub listen: Listen,
+}
+
+/// Where to listen; port 0 chooses a free one.
+#[derive(Debug, Args, Clone)]
+pub struct Listen {
+    /// The data plane's address.
+    #[arg(long, value_name = "ADDR")]
+    pub gateway_addr: Option<SocketAddr>,
+    /// The address of health, readiness and metrics.
+    #[arg(long, value_name = "ADDR")]
+    pub console_addr: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ProviderVerb {
+    /// Import a provider from its OpenAPI description (JSON or YAML; `-` is standard input).
+    Import {
+        file: PathBuf,
+        /// The provider's name here.
+        #[arg(long, value_name = "SLUG")]
+        name: String,
+        /// The server's base URL, where the description's is missing or wrong.
+        #[arg(long, value_name = "URL")]
+        server: Option<String>,
+        /// An OpenAPI Overlay 1.1 document; may be given several times.
+        #[arg(long, value_name = "FILE")]
+        overlay: Vec<PathBuf>,
+        /// A private address that this provider may be reached at, by plain HTTP too.
+        #[arg(long, value_name = "HOST:PORT")]
+        allow_private_network: Vec<String>,
+    },
+    /// Show operations, objects and fields.
+    Show { slug: String },
+    /// List providers.
+    List,
+    /// Resolve and judge the addresses of a provider's servers, and reach them.
+    Check { slug: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConnectionVerb {
+    /// Store a customer's credential for a provider.
+    Create {
+        #[arg(long, value_name = "SLUG")]
+        provider: String,
+        #[arg(long, value_name = "NAME")]
+        customer: String,
+        /// The security scheme; may be left out where the secret leaves one choice. A description
+        /// that declares none takes `basic`, `bearer`, `header:NAME` or `query:NAME`.
+        #[arg(long, value_name = "SCHEME")]
+        scheme: Option<String>,
+        /// A JSON file with the secret; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        secret_file: PathBuf,
+        /// live or test.
+        #[arg(long, default_value = "live", value_name = "ENV")]
+        environment: String,
+        /// Fills a variable of the server's URL; may be given several times.
+        #[arg(long = "var", value_name = "NAME=VALUE")]
+        variables: Vec<String>,
+        /// Fixes a header of every call; may be given several times.
+        #[arg(long = "header", value_name = "NAME=VALUE")]
+        headers: Vec<String>,
+    },
+    /// List connections.
+    List,
+    /// Revoke a connection; takes effect within a second.
+    Revoke { id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClientVerb {
+    /// Create a client.
+    Create { name: String },
+    /// List clients and their keys.
+    List,
+    /// Create and revoke API keys.
+    #[command(subcommand)]
+    Key(KeyVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyVerb {
+    /// Create an API key; it is shown once.
+    Create {
+        /// The client.
+        name: String,
+        /// How long it lives, like 90d or 12h.
+        #[arg(long, value_name = "SPAN")]
+        expires: String,
+        /// live or test.
+        #[arg(long, default_value = "live", value_name = "ENV")]
+        environment: String,
+    },
+    /// Revoke a key; takes effect within a second.
+    Revoke { id: String },
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The folder with `*.toml` grant files.
+    pub dir: PathBuf,
+    /// Say what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    /// Print entries, newest first.
+    List {
+        /// How many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Recompute and check the whole log.
+    Verify {
+        /// A checkpoint kept elsewhere, to find truncation and roll-back.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ProjectArgs {
+    /// Paths that pass, separated by commas; may be given several times.
+    #[arg(long, required = true, value_name = "PATHS")]
+    pub allow: Vec<String>,
+    /// The JSON document; standard input if not given.
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Print every key with its value.
+    Show {
+        /// Say where each value comes from.
+        #[arg(long)]
+        origin: bool,
+    },
+}

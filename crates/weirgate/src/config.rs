@@ -1,0 +1,446 @@
+//! The configuration: `weirgate.toml`, each key overridable by `WEIRGATE_...`, then by a flag.
+//!
+//! Two stages: texts with their origin, then checked types. All problems are reported together, each
+//! with its place and remedy.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+/// A key of the configuration, as documented in `docs/reference/configuration.md`.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    pub name: &'static str,
+    /// As it would stand in the file; empty for none.
+    pub default: &'static str,
+    pub unit: &'static str,
+    pub about: &'static str,
+}
+
+/// Every key there is.
+pub const KEYS: &[Key] = &[
+    key("gateway_addr", "127.0.0.1:8400", "address", "Where callers reach the data plane."),
+    key(
+        "console_addr",
+        "127.0.0.1:8401",
+        "address",
+        "Where health, readiness and metrics are served.",
+    ),
+    key(
+        "behind_proxy",
+        "false",
+        "true or false",
+        "A TLS-terminating proxy stands in front: only then may an address be other than loopback.",
+    ),
+    key(
+        "public_url",
+        "",
+        "URL",
+        "Scheme and authority by which callers reach the gateway; for rewritten URLs.",
+    ),
+    key("cores", "0", "count", "Threads of the data plane; 0 means one per core."),
+    key("max_write_bytes", "1048576", "bytes", "The largest request body."),
+    key("max_answer_bytes", "1073741824", "bytes", "The largest answer, decoded."),
+    key("max_calls", "10000", "count", "Calls under way at once; more get 503."),
+    key(
+        "max_snapshot_age_ms",
+        "60000",
+        "milliseconds",
+        "How long the database may stay silent before calls are refused.",
+    ),
+    key("connect_timeout_ms", "5000", "milliseconds", "Resolving and connecting to a provider."),
+    key("tls_timeout_ms", "5000", "milliseconds", "The TLS handshake with a provider."),
+    key(
+        "first_byte_timeout_ms",
+        "30000",
+        "milliseconds",
+        "From sending a request to the head of the provider's answer.",
+    ),
+    key(
+        "between_bytes_timeout_ms",
+        "15000",
+        "milliseconds",
+        "The longest silence within a provider's answer.",
+    ),
+    key("total_timeout_ms", "300000", "milliseconds", "A provider's whole answer."),
+    key("body_timeout_ms", "30000", "milliseconds", "The arrival of a caller's request body."),
+    key("drain_timeout_ms", "20000", "milliseconds", "Calls under way at shutdown."),
+    key(
+        "extra_roots_file",
+        "",
+        "path",
+        "PEM file of certificate authorities trusted beside the public ones.",
+    ),
+    key("log_level", "info", "error, warn, info, debug or trace", "How much is logged."),
+    key("log_format", "json", "json or text", "The form of log lines on standard error."),
+];
+
+const fn key(
+    name: &'static str,
+    default: &'static str,
+    unit: &'static str,
+    about: &'static str,
+) -> Key {
+    Key { name, default, unit, about }
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    Default,
+    File { path: PathBuf, line: usize },
+    Environment { variable: String },
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Environment { variable } => write!(f, "environment {variable}"),
+            Self::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+/// A value with its origin.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    pub key: &'static Key,
+    pub value: String,
+    pub origin: Origin,
+}
+
+/// One thing that is wrong, with its place and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub place: String,
+    pub what: String,
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}. {}", self.place, self.what, self.remedy)
+    }
+}
+
+/// All that is wrong, at once.
+#[derive(Debug)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration has {} problem(s)", self.0.len())?;
+        for problem in &self.0 {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub gateway_addr: SocketAddr,
+    pub console_addr: SocketAddr,
+    pub public_url: Option<String>,
+    pub cores: usize,
+    pub max_write_bytes: usize,
+    pub max_answer_bytes: u64,
+    pub max_calls: usize,
+    pub max_snapshot_age: Duration,
+    pub connect_timeout: Duration,
+    pub tls_timeout: Duration,
+    pub first_byte_timeout: Duration,
+    pub between_bytes_timeout: Duration,
+    pub total_timeout: Duration,
+    pub body_timeout: Duration,
+    pub drain_timeout: Duration,
+    pub extra_roots_file: Option<PathBuf>,
+    pub log_level: String,
+    pub is_log_json: bool,
+}
+
+/// Gathers every value with its origin. `flags` win over `environment`, that over the file.
+pub fn gather(
+    file: Option<&Path>,
+    environment: &BTreeMap<String, String>,
+    flags: &BTreeMap<&'static str, String>,
+) -> Result<Vec<Setting>, Problems> {
+    let mut problems = Vec::new();
+    let mut from_file = BTreeMap::new();
+    if let Some(path) = file {
+        read_file(path, &mut from_file, &mut problems);
+    }
+    let settings = KEYS
+        .iter()
+        .map(|key| {
+            let variable = format!("WEIRGATE_{}", key.name.to_uppercase());
+            if let Some(value) = flags.get(key.name) {
+                Setting { key, value: value.clone(), origin: Origin::Flag }
+            } else if let Some(value) = environment.get(&variable) {
+                Setting { key, value: value.clone(), origin: Origin::Environment { variable } }
+            } else if let Some((value, line)) = from_file.remove(key.name) {
+                let path = file.unwrap_or(Path::new("")).to_owned();
+                Setting { key, value, origin: Origin::File { path, line } }
+            } else {
+                Setting { key, value: key.default.to_owned(), origin: Origin::Default }
+            }
+        })
+        .collect();
+    if problems.is_empty() { Ok(settings) } else { Err(Problems(problems)) }
+}
+
+fn read_file(
+    path: &Path,
+    values: &mut BTreeMap<String, (String, usize)>,
+    problems: &mut Vec<Problem>,
+) {
+    let place = |line: usize| format!("{}:{line}", path.display());
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            problems.push(Problem {
+                place: path.display().to_string(),
+                what: format!("the file cannot be read ({})", error.kind()),
+                remedy: "Check that it exists, is UTF-8 text, and that this user may read it."
+                    .into(),
+            });
+            return;
+        }
+    };
+    let line_at = |offset: usize| 1 + text.bytes().take(offset).filter(|b| *b == b'\n').count();
+    let (table, errors) = toml::de::DeTable::parse_recoverable(&text);
+    for error in &errors {
+        let line = error.span().map_or(1, |span| line_at(span.start));
+        problems.push(Problem {
+            place: place(line),
+            what: error.message().to_owned(),
+            remedy: "Correct the TOML.".into(),
+        });
+    }
+    for (name, value) in table.get_ref() {
+        let line = line_at(name.span().start);
+        let name = name.get_ref().as_ref();
+        if !KEYS.iter().any(|key| key.name == name) {
+            problems.push(Problem {
+                place: place(line),
+                what: format!("`{name}` is no key"),
+                remedy: nearest(name),
+            });
+            continue;
+        }
+        let text = match value.get_ref() {
+            toml::de::DeValue::String(text) => text.to_string(),
+            toml::de::DeValue::Boolean(value) => value.to_string(),
+            toml::de::DeValue::Integer(value) => value.as_str().replace('_', ""),
+            _ => {
+                problems.push(Problem {
+                    place: place(line),
+                    what: format!("`{name}` has the wrong kind of value"),
+                    remedy: "Give a text, a whole number, or true or false.".into(),
+                });
+                continue;
+            }
+        };
+        values.insert(name.to_owned(), (text, line));
+    }
+}
+
+fn nearest(name: &str) -> String {
+    let best = KEYS.iter().map(|key| (distance(name, key.name), key.name)).min();
+    match best {
+        Some((cost, key)) if cost <= 3 => format!("Did you mean `{key}`?"),
+        _ => "`weirgate config show` lists the keys.".into(),
+    }
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (y, above) in b.iter().zip(row.iter().skip(1)) {
+            let cost = (diagonal + usize::from(x != *y)).min(left + 1).min(above + 1);
+            diagonal = *above;
+            left = cost;
+            next.push(cost);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+/// Reads texts as types.
+struct Reader<'a> {
+    settings: &'a [Setting],
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn text(&self, name: &str) -> &Setting {
+        static NONE: Setting = Setting { key: &KEYS[0], value: String::new(), origin: Origin::Default };
+        self.settings.iter().find(|setting| setting.key.name == name).unwrap_or(&NONE)
+    }
+
+    fn fail(&mut self, name: &str, what: &str, remedy: String) {
+        let setting = self.text(name);
+        let place = match &setting.origin {
+            Origin::Flag => format!("--{}", name.replace('_', "-")),
+            origin => origin.to_string(),
+        };
+        self.problems.push(Problem { place, what: format!("`{name}` {what}"), remedy });
+    }
+
+    fn parse<T: FromStr>(&mut self, name: &str, fallback: T) -> T {
+        if let Ok(value) = self.text(name).value.parse() {
+            return value;
+        }
+        let unit = self.text(name).key.unit;
+        self.fail(name, "is malformed", format!("Give a value of the form: {unit}."));
+        fallback
+    }
+
+    fn positive(&mut self, name: &str) -> u64 {
+        let value = self.parse(name, 1_u64);
+        if value == 0 {
+            self.fail(name, "is zero", "Give a positive number.".into());
+        }
+        value
+    }
+
+    fn millis(&mut self, name: &str) -> Duration {
+        Duration::from_millis(self.positive(name))
+    }
+}
+
+/// Checks everything and reports all that is wrong.
+pub fn check(settings: &[Setting]) -> Result<Config, Problems> {
+    let mut reader = Reader { settings, problems: Vec::new() };
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let behind_proxy = reader.parse("behind_proxy", false);
+    let gateway_addr = reader.parse("gateway_addr", loopback);
+    let console_addr = reader.parse("console_addr", loopback);
+    for (name, addr) in [("gateway_addr", gateway_addr), ("console_addr", console_addr)] {
+        if !addr.ip().is_loopback() && !behind_proxy {
+            reader.fail(
+                name,
+                "is not a loopback address, and calls would travel without TLS",
+                "Bind to 127.0.0.1 or [::1], or set behind_proxy = true where a TLS-terminating proxy stands in front."
+                    .into(),
+            );
+        }
+    }
+    let public_url = Some(reader.text("public_url").value.clone()).filter(|url| !url.is_empty());
+    if let Some(url) = &public_url {
+        let is_plain = ["http://", "https://"].iter().any(|scheme| {
+            url.strip_prefix(scheme).is_some_and(|rest| {
+                !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+            })
+        });
+        if !is_plain {
+            reader.fail(
+                "public_url",
+                "is not scheme and authority alone",
+                "Write it like https://gate.example.com".into(),
+            );
+        }
+    }
+    let log_level = reader.text("log_level").value.clone();
+    if !["error", "warn", "info", "debug", "trace"].contains(&log_level.as_str()) {
+        reader.fail("log_level", "is unknown", "Give error, warn, info, debug or trace.".into());
+    }
+    let log_format = reader.text("log_format").value.clone();
+    if !["json", "text"].contains(&log_format.as_str()) {
+        reader.fail("log_format", "is unknown", "Give json or text.".into());
+    }
+    let roots = reader.text("extra_roots_file").value.clone();
+    let cores = match reader.parse("cores", 0_usize) {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        cores => cores,
+    };
+    let config = Config {
+        gateway_addr,
+        console_addr,
+        public_url,
+        cores: cores.min(256),
+        max_write_bytes: usize::try_from(reader.positive("max_write_bytes")).unwrap_or(usize::MAX),
+        max_answer_bytes: reader.positive("max_answer_bytes"),
+        max_calls: usize::try_from(reader.positive("max_calls")).unwrap_or(usize::MAX),
+        max_snapshot_age: reader.millis("max_snapshot_age_ms"),
+        connect_timeout: reader.millis("connect_timeout_ms"),
+        tls_timeout: reader.millis("tls_timeout_ms"),
+        first_byte_timeout: reader.millis("first_byte_timeout_ms"),
+        between_bytes_timeout: reader.millis("between_bytes_timeout_ms"),
+        total_timeout: reader.millis("total_timeout_ms"),
+        body_timeout: reader.millis("body_timeout_ms"),
+        drain_timeout: reader.millis("drain_timeout_ms"),
+        extra_roots_file: (!roots.is_empty()).then(|| PathBuf::from(roots)),
+        log_level,
+        is_log_json: log_format == "json",
+    };
+    if reader.problems.is_empty() { Ok(config) } else { Err(Problems(reader.problems)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> Result<Vec<Setting>, Problems> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("weirgate.toml");
+        std::fs::write(&path, text).unwrap();
+        gather(Some(&path), &BTreeMap::new(), &BTreeMap::new())
+    }
+
+    #[test]
+    fn defaults_are_a_valid_configuration_on_loopback() {
+        let config = check(&settings("").unwrap()).unwrap();
+        assert!(config.gateway_addr.ip().is_loopback());
+        assert_eq!(config.max_write_bytes, 1 << 20);
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once_with_line_and_remedy() {
+        let text = "gateway_adr = \"127.0.0.1:1\"\n\nmax_calls = [1]\nlog_level = \"info\"\n";
+        let Problems(problems) = settings(text).unwrap_err();
+        let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert!(shown[0].contains(":1: `gateway_adr` is no key. Did you mean `gateway_addr`?"), "{shown:?}");
+        assert!(shown[1].contains(":3: `max_calls` has the wrong kind"), "{shown:?}");
+        let Problems(problems) =
+            check(&settings("gateway_addr = \"0.0.0.0:80\"\nmax_calls = 0\ncores = -1\nlog_format = \"xml\"").unwrap())
+                .unwrap_err();
+        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert!(problems.iter().any(|p| p.what.contains("without TLS")));
+    }
+
+    #[test]
+    fn flag_beats_environment_beats_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("weirgate.toml");
+        std::fs::write(&path, "max_calls = 1\ncores = 1\nlog_level = \"warn\"").unwrap();
+        let environment = BTreeMap::from([
+            ("WEIRGATE_MAX_CALLS".to_owned(), "2".to_owned()),
+            ("WEIRGATE_CORES".to_owned(), "2".to_owned()),
+        ]);
+        let flags = BTreeMap::from([("max_calls", "3".to_owned())]);
+        let settings = gather(Some(&path), &environment, &flags).unwrap();
+        let find = |name| settings.iter().find(|s| s.key.name == name).unwrap();
+        assert_eq!((find("max_calls").value.as_str(), &find("max_calls").origin), ("3", &Origin::Flag));
+        assert_eq!(find("cores").value, "2");
+        assert_eq!(find("log_level").origin, Origin::File { path, line: 3 });
+        assert_eq!(find("max_write_bytes").origin, Origin::Default);
+    }
+}
