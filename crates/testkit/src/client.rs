@@ -205,6 +205,21 @@ pub fn get(addr: SocketAddr, target: &str, headers: &[(&str, &str)]) -> io::Resu
     send(addr, "GET", target, headers, b"")
 }
 
+/// A POST of JSON on a connection of its own.
+///
+/// # Errors
+/// As [`Connection::request`].
+pub fn post(
+    addr: SocketAddr,
+    target: &str,
+    headers: &[(&str, &str)],
+    json: &serde_json::Value,
+) -> io::Result<Response> {
+    let mut all = vec![("Content-Type", "application/json")];
+    all.extend_from_slice(headers);
+    send(addr, "POST", target, &all, json.to_string().as_bytes())
+}
+
 /// Sends bytes as they are and returns everything that comes until the peer closes, or until
 /// nothing came for `patience`. Ask for `Connection: close` where the peer is well-behaved.
 ///
@@ -226,7 +241,7 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 /// One line without its line break.
-fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
+pub(crate) fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
     let mut line = Vec::new();
     stream.take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
     if line.pop() != Some(b'\n') {
@@ -238,7 +253,7 @@ fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
-fn malformed(what: &'static str) -> io::Error {
+pub(crate) fn malformed(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
@@ -249,18 +264,23 @@ fn read_head(stream: &mut impl BufRead) -> io::Result<(u16, Vec<(String, String)
         .and_then(|rest| rest.split(' ').nth(1))
         .and_then(|status| status.parse().ok())
         .ok_or_else(|| malformed("no HTTP/1 status line"))?;
+    Ok((status, read_headers(stream)?))
+}
+
+/// Header lines up to the empty one; names in lower case.
+pub(crate) fn read_headers(stream: &mut impl BufRead) -> io::Result<Vec<(String, String)>> {
     let mut headers = Vec::new();
     loop {
         let line = read_line(stream)?;
         if line.is_empty() {
-            return Ok((status, headers));
+            return Ok(headers);
         }
         let (name, value) = line.split_once(':').ok_or_else(|| malformed("no header line"))?;
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
 }
 
-fn read_body(
+pub(crate) fn read_body(
     stream: &mut impl BufRead,
     headers: &[(String, String)],
     body: &mut Vec<u8>,

@@ -2,6 +2,29 @@
 //! misbehaves on demand, a runner for the built binary, a search for planted secrets.
 //!
 //! Everything blocks and everything has a time-out, so that a broken test ends instead of hanging.
+//! Async tests call it from `spawn_blocking`, or run it beside a runtime of their own.
 #![forbid(unsafe_code)]
 
+pub mod answer;
+pub mod canary;
 pub mod client;
+pub mod faulty;
+pub mod runner;
+pub mod things;
+pub mod tls;
+mod wait;
+
+pub use answer::{Answer, End, Framing};
+pub use canary::{Form, Found, find_canary};
+pub use faulty::{FaultyProvider, Greeting, Received};
+pub use runner::{Output, Server, Weirgate};
+pub use things::{FAULTS, SECRET, THING_DESCRIPTION, fault, thing};
+pub use tls::TlsOptions;
+pub use wait::{Until, poll, wait_until};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A lock that a panicking test thread does not spoil for the others.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
