@@ -1,0 +1,292 @@
+//! Rules over the sources: what only one crate may do, and what nobody may.
+
+use crate::{
+    manifests::{dependencies, line_of, members},
+    rust::{mentions, views, without_tests},
+    tree::{Problem, Tree, crate_of, line_at},
+};
+
+/// Something that only some crates may name.
+struct Confined {
+    paths: &'static [&'static str],
+    crates: &'static [&'static str],
+    /// Whether tests of other crates may.
+    is_free_in_tests: bool,
+    why: &'static str,
+    remedy: &'static str,
+}
+
+const CONFINED: &[Confined] = &[
+    Confined {
+        paths: &["sqlx"],
+        crates: &["store"],
+        is_free_in_tests: false,
+        why: "every SQL statement is in `store`",
+        remedy: "add a method to `store` and call that",
+    },
+    Confined {
+        paths: &[
+            "hyper::client",
+            "ClientConfig",
+            "ClientConnection",
+            "TlsConnector",
+            "TcpSocket",
+            "TcpStream::connect",
+        ],
+        crates: &["outbound", "testkit"],
+        is_free_in_tests: true,
+        why: "only `outbound` connects, so that every address is judged and pinned",
+        remedy: "send the request through `outbound`",
+    },
+    Confined {
+        paths: &["aws_lc_rs"],
+        crates: &["vault", "audit", "gateway", "outbound", "app", "testkit"],
+        is_free_in_tests: true,
+        why: "cryptography stays where it can be reviewed",
+        remedy: "use what `vault` or `audit` offers",
+    },
+    Confined {
+        paths: &["std::env", "env::var", "env::var_os", "env::vars", "env::args"],
+        crates: &["weirgate", "xtask"],
+        is_free_in_tests: true,
+        why: "configuration is read in `weirgate` only",
+        remedy: "take the value as an argument",
+    },
+    Confined {
+        paths: &["println!", "print!", "eprintln!", "eprint!", "dbg!"],
+        crates: &["weirgate"],
+        is_free_in_tests: true,
+        why: "a library does not talk; the binary does",
+        remedy: "return the text, or log through `tracing`",
+    },
+];
+
+/// Names after `::` of another crate's re-export, which are not the crate itself.
+const REEXPORTS: &[&str] = &["crypto::"];
+
+pub(crate) fn confinement(tree: &Tree) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (file, source) in tree.ending(".rs") {
+        let Some(name) = crate_of(file) else { continue };
+        let all = views(source).code;
+        let shipped = if is_test_file(file) { String::new() } else { without_tests(&all) };
+        for confined in CONFINED.iter().filter(|confined| !confined.crates.contains(&name)) {
+            let code = if confined.is_free_in_tests { &shipped } else { &all };
+            let mut lines = Vec::new();
+            for path in confined.paths {
+                for at in mentions(code, path) {
+                    let before = code.get(..at).unwrap_or_default();
+                    let line = line_at(code, at);
+                    let is_reexport = REEXPORTS.iter().any(|name| before.ends_with(name));
+                    // One place may be named by two of the paths.
+                    if is_reexport || lines.contains(&line) {
+                        continue;
+                    }
+                    lines.push(line);
+                    problems.push(Problem {
+                        file: file.to_owned(),
+                        line,
+                        what: format!("`{path}` in crate `{name}`"),
+                        why: confined.why,
+                        remedy: confined.remedy.to_owned(),
+                    });
+                }
+            }
+        }
+    }
+    problems
+}
+
+/// Dependencies whose client side only one crate may turn on.
+const CLIENT_SIDES: &[(&str, &str)] = &[
+    ("hyper", "client"),
+    ("hyper-util", "client"),
+    ("hyper-util", "client-legacy"),
+    ("tokio-rustls", ""),
+    ("hickory-resolver", ""),
+];
+
+/// The manifests' side of the confinement: a feature of a dependency, or the dependency as a whole.
+pub(crate) fn features(tree: &Tree) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (file, text, name, manifest) in members(tree).filter(|(_, _, name, _)| *name != "outbound")
+    {
+        let found = dependencies(&manifest);
+        for (kind, key, package) in found.iter().filter(|(kind, _, _)| kind == "dependencies") {
+            let chosen = manifest.get(kind).and_then(|table| table.get(key));
+            let chosen = chosen.and_then(|value| value.get("features"));
+            let chosen = chosen.and_then(toml::Value::as_array);
+            let has = |feature: &str| {
+                let mut names = chosen.into_iter().flatten().filter_map(toml::Value::as_str);
+                feature.is_empty() || names.any(|name| name == feature || name == "full")
+            };
+            let is_client =
+                |(crate_name, feature): &&(&str, &str)| package == crate_name && has(feature);
+            if let Some((package, feature)) = CLIENT_SIDES.iter().find(is_client) {
+                let what = if feature.is_empty() {
+                    format!("crate `{name}` depends on `{package}`")
+                } else {
+                    format!("crate `{name}` turns on `{feature}` of `{package}`")
+                };
+                problems.push(Problem {
+                    file: file.to_owned(),
+                    line: line_of(text, kind, key),
+                    what,
+                    why: "only `outbound` connects, so that every address is judged and pinned",
+                    remedy: "send the request through `outbound`".into(),
+                });
+            }
+        }
+    }
+    problems
+}
+
+pub(crate) fn no_unsafe(tree: &Tree) -> Vec<Problem> {
+    const WHY: &str = "there is no unsafe code in this repository";
+    let mut problems = Vec::new();
+    for (file, source) in tree.ending(".rs").filter(|(file, _)| crate_of(file).is_some()) {
+        let code = views(source).code;
+        for at in mentions(&code, "unsafe") {
+            problems.push(Problem {
+                file: file.to_owned(),
+                line: line_at(&code, at),
+                what: "the keyword `unsafe`".into(),
+                why: WHY,
+                remedy: "use a safe interface".into(),
+            });
+        }
+        let is_root = file.ends_with("src/lib.rs") || file.ends_with("src/main.rs");
+        if is_root && !code.contains("#![forbid(unsafe_code)]") {
+            problems.push(Problem {
+                file: file.to_owned(),
+                line: 1,
+                what: "the crate does not forbid unsafe code".into(),
+                why: WHY,
+                remedy: "add `#![forbid(unsafe_code)]` below the crate's documentation".into(),
+            });
+        }
+    }
+    problems
+}
+
+/// Files outside `types` that read a monotonic clock, each for the reason given. Nobody else reads
+/// the wall clock.
+const MONOTONIC: &[(&str, &str)] = &[];
+
+pub(crate) fn clock(tree: &Tree) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (file, source) in tree.ending(".rs") {
+        let name = crate_of(file);
+        if matches!(name, None | Some("testkit" | "xtask"))
+            || file == "crates/types/src/clock.rs"
+            || is_test_file(file)
+        {
+            continue;
+        }
+        let code = without_tests(&views(source).code);
+        let is_measured = MONOTONIC.iter().any(|(path, _)| *path == file);
+        let paths: &[&str] = if is_measured { &["SystemTime"] } else { &["SystemTime", "Instant"] };
+        for path in paths {
+            // Telling the first place is enough.
+            if let Some(at) = mentions(&code, path).next() {
+                problems.push(Problem {
+                    file: file.to_owned(),
+                    line: line_at(&code, at),
+                    what: format!("reads a clock: `{path}`"),
+                    why: "time comes from an injected clock, so that tests can move it",
+                    remedy: "use `types::Clock`; a measured duration may be listed in MONOTONIC \
+                             in xtask, with its reason"
+                        .into(),
+                });
+            }
+        }
+    }
+    problems
+}
+
+/// Whether the whole file is for tests.
+fn is_test_file(file: &str) -> bool {
+    let is_under = |folder: &str| file.split('/').any(|part| part == folder);
+    is_under("tests") || is_under("benches") || is_under("examples") || file.ends_with("/tests.rs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(rule: fn(&Tree) -> Vec<Problem>, file: &str, source: &str) -> Vec<usize> {
+        rule(&Tree::of(&[(file, source)])).into_iter().map(|problem| problem.line).collect()
+    }
+
+    #[test]
+    fn confined_names_are_found_where_they_do_not_belong() {
+        for (confined, home) in [
+            ("use sqlx::query;", "store"),
+            ("let a = hyper::client::conn::http1::handshake(io);", "outbound"),
+            ("let a = TcpStream::connect(addr).await;", "outbound"),
+            ("use aws_lc_rs::hmac;", "vault"),
+            ("let a = std::env::var(name);", "weirgate"),
+            ("use std::{env, fmt}; fn a() { env::args(); }", "weirgate"),
+            ("println!();", "weirgate"),
+        ] {
+            let source = format!("fn first() {{}}\n{confined}\n");
+            assert_eq!(lines(confinement, "crates/detect/src/a.rs", &source), [2], "{confined}");
+            let at_home = format!("crates/{home}/src/a.rs");
+            assert!(lines(confinement, &at_home, &source).is_empty(), "{confined}");
+            let hidden = format!("// {confined}\nfn a() {{ b(r#\"{confined}\"#) }}\n");
+            assert!(lines(confinement, "crates/detect/src/a.rs", &hidden).is_empty());
+        }
+    }
+
+    #[test]
+    fn tests_may_talk_and_connect_but_not_speak_sql() {
+        let test = "#[cfg(test)]\nmod tests { fn a() { println!(); TcpStream::connect(b); } }";
+        assert!(lines(confinement, "crates/app/src/a.rs", test).is_empty());
+        assert!(
+            lines(confinement, "crates/app/tests/it/main.rs", "fn a() { println!() }").is_empty()
+        );
+        let sql = "#[cfg(test)]\nmod tests { use sqlx::query; }";
+        assert_eq!(lines(confinement, "crates/app/src/a.rs", sql), [2]);
+    }
+
+    #[test]
+    fn a_reexport_is_not_the_crate() {
+        let source = "fn a() { rustls::crypto::aws_lc_rs::default_provider(); }";
+        assert!(lines(confinement, "crates/weirgate/src/main.rs", source).is_empty());
+    }
+
+    #[test]
+    fn client_features_are_turned_on_by_outbound_alone() {
+        let client = "[dependencies]\nhyper = { workspace = true, features = [\"client\"] }\n";
+        assert_eq!(lines(features, "crates/app/Cargo.toml", client), [2]);
+        assert!(lines(features, "crates/outbound/Cargo.toml", client).is_empty());
+        let server = client.replace("client", "server");
+        assert!(lines(features, "crates/app/Cargo.toml", &server).is_empty());
+        let tls = "[dependencies]\ntokio-rustls.workspace = true\n";
+        assert_eq!(lines(features, "crates/app/Cargo.toml", tls), [2]);
+        let dev = client.replace("dependencies", "dev-dependencies");
+        assert!(lines(features, "crates/app/Cargo.toml", &dev).is_empty());
+    }
+
+    #[test]
+    fn unsafe_code_is_found_and_must_be_forbidden() {
+        let forbids = "//! Docs.\n#![forbid(unsafe_code)]\n";
+        assert!(lines(no_unsafe, "crates/app/src/lib.rs", forbids).is_empty());
+        assert_eq!(lines(no_unsafe, "crates/app/src/lib.rs", "//! Docs.\n"), [1]);
+        assert_eq!(lines(no_unsafe, "xtask/src/main.rs", "// #![forbid(unsafe_code)]\n"), [1]);
+        let source = "// unsafe\nfn a() {\n    unsafe { b() }\n}";
+        assert_eq!(lines(no_unsafe, "crates/app/src/a.rs", source), [3]);
+        assert_eq!(lines(no_unsafe, "crates/app/tests/it/a.rs", source), [3]);
+    }
+
+    #[test]
+    fn clocks_are_read_in_one_place() {
+        let source = "use std::time::Instant;\nfn a() { Instant::now(); }";
+        assert_eq!(lines(clock, "crates/app/src/a.rs", source), [1]);
+        assert!(lines(clock, "crates/types/src/clock.rs", source).is_empty());
+        assert!(lines(clock, "crates/app/tests/it/a.rs", source).is_empty());
+        let test = format!("#[cfg(test)]\nmod tests {{ {source} }}");
+        assert!(lines(clock, "crates/app/src/a.rs", &test).is_empty());
+        assert_eq!(lines(clock, "crates/app/src/a.rs", "fn a() { SystemTime::now() }"), [1]);
+    }
+}
