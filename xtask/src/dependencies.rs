@@ -66,17 +66,23 @@ pub(crate) fn banned(tree: &Tree) -> Vec<Problem> {
 
 pub(crate) fn licences(tree: &Tree) -> Vec<Problem> {
     let lock = tree.files.get(LOCK).map_or("", String::as_str);
+    let unresolved = tree.unresolved.iter().map(|error| Problem {
+        file: LOCK.to_owned(),
+        line: 1,
+        what: error.trim_end().replace('\n', "\n  "),
+        why: "what cannot be resolved cannot be judged",
+        remedy: "commit the lock file that `cargo check` writes".into(),
+    });
     let refused = tree.dependencies.iter().filter(|found| !is_allowed(&found.licence));
-    refused
-        .map(|Dependency { name, version, licence }| Problem {
-            file: LOCK.to_owned(),
-            line: line_of_package(lock, name).unwrap_or(1),
-            what: format!("{name} {version} has the licence `{licence}`"),
-            why: "only licences that fit Apache-2.0 and a single binary are allowed",
-            remedy: "choose another crate, or add the licence to ALLOWED in xtask and to deny.toml"
-                .into(),
-        })
-        .collect()
+    let refused = refused.map(|Dependency { name, version, licence }| Problem {
+        file: LOCK.to_owned(),
+        line: line_of_package(lock, name).unwrap_or(1),
+        what: format!("{name} {version} has the licence `{licence}`"),
+        why: "only licences that fit Apache-2.0 and a single binary are allowed",
+        remedy: "choose another crate, or add the licence to ALLOWED in xtask and to deny.toml"
+            .into(),
+    });
+    unresolved.chain(refused).collect()
 }
 
 /// `deny.toml` has the same lists.
@@ -215,6 +221,12 @@ mod tests {
         ] {
             assert_eq!(licences(&with("a", bad)).len(), 1, "{bad}");
         }
+    }
+
+    #[test]
+    fn an_unresolved_workspace_is_a_problem() {
+        let tree = Tree { unresolved: Some("lock outdated\n".into()), ..Tree::default() };
+        assert_eq!(licences(&tree)[0].what, "lock outdated");
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub(crate) struct Tree {
     pub(crate) files: BTreeMap<String, String>,
     /// Third-party crates that a build of the workspace uses, for any target.
     pub(crate) dependencies: Vec<Dependency>,
+    /// Why cargo could not tell the dependencies, for instance an outdated lock file.
+    pub(crate) unresolved: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,13 +49,18 @@ impl Tree {
                 Err(error) => return Err(error).context(path.to_owned()),
             }
         }
-        Ok(Self { files, dependencies: dependencies()? })
+        // A problem like any other, so that the rest is told too.
+        let (dependencies, unresolved) = match dependencies() {
+            Ok(found) => (found, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        Ok(Self { files, dependencies, unresolved })
     }
 
     #[cfg(test)]
     pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
-        Self { files: files.collect(), dependencies: Vec::new() }
+        Self { files: files.collect(), ..Self::default() }
     }
 
     /// Files whose path ends so.
