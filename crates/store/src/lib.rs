@@ -1,1 +1,19 @@
+//! Every SQL statement of Weirgate.
+//!
+//! It promises: a change commits only together with its audit event; each committed change moves
+//! the generation by one; with SQLite a committed change is on disk (WAL, `synchronous = FULL`).
+//! The statements are one text for SQLite and PostgreSQL.
 #![forbid(unsafe_code)]
+
+mod error;
+mod rows;
+mod store;
+mod tx;
+
+pub use error::StoreError;
+pub use rows::{
+    ClientRow, ConnectionRow, CustomerRow, Everything, GrantRow, KeyRow, OutboxRow, ProviderRow,
+    SealedHead, SealedRow, VaultGenerationRow,
+};
+pub use store::Store;
+pub use tx::Tx;

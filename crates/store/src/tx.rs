@@ -1,0 +1,325 @@
+//! One change: all of it with its audit event, or nothing.
+
+use crate::{
+    StoreError,
+    rows::{
+        ClientRow, ConnectionRow, CustomerRow, FromRow, GrantRow, KeyRow, ProviderRow, Reader,
+        SealedHead, SealedRow,
+    },
+    store::{PROVIDER_BY_SLUG, SEALED_HEADS, all},
+};
+use sqlx::{Sqlite, Transaction};
+use std::fmt;
+use types::{Client, Connection, Grant, Id, Instance, Key, Slug, Timestamp};
+
+/// An open change. Dropped without [`Tx::commit`], nothing happened.
+#[must_use]
+pub struct Tx {
+    inner: Transaction<'static, Sqlite>,
+    is_changed: bool,
+    is_audited: bool,
+}
+
+impl fmt::Debug for Tx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx").field("is_changed", &self.is_changed).finish_non_exhaustive()
+    }
+}
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
+
+impl Tx {
+    pub(crate) fn new(inner: Transaction<'static, Sqlite>) -> Self {
+        Self { inner, is_changed: false, is_audited: false }
+    }
+
+    async fn change(&mut self, table: &'static str, query: Query<'_>) -> Result<u64, StoreError> {
+        let done = query.execute(&mut *self.inner).await.map_err(StoreError::of(table))?;
+        self.is_changed |= done.rows_affected() > 0;
+        Ok(done.rows_affected())
+    }
+
+    async fn one<T: FromRow>(&mut self, query: Query<'_>) -> Result<Option<T>, StoreError> {
+        let row = query.fetch_optional(&mut *self.inner).await?;
+        row.as_ref().map(T::from_row).transpose()
+    }
+
+    /// Makes the change durable and yields the store's new generation.
+    ///
+    /// # Errors
+    /// [`StoreError::Unaudited`] if something changed and [`Tx::append_outbox`] was not called.
+    pub async fn commit(mut self) -> Result<u64, StoreError> {
+        if self.is_changed && !self.is_audited {
+            return Err(StoreError::Unaudited);
+        }
+        let row = sqlx::query(
+            "UPDATE generation SET number = number + $1 WHERE only_row = 1 RETURNING number",
+        )
+        .bind(i64::from(self.is_changed))
+        .fetch_one(&mut *self.inner)
+        .await?;
+        let generation = Reader { table: "generation", row: &row }.number("number")?;
+        self.inner.commit().await?;
+        Ok(generation)
+    }
+
+    /// The number of this change's audit event: it counts up for ever, so that an event that
+    /// reached the log is known by it.
+    pub async fn next_event(&mut self) -> Result<u64, StoreError> {
+        let row = sqlx::query(
+            "UPDATE generation SET outbox = outbox + 1 WHERE only_row = 1 RETURNING outbox",
+        )
+        .fetch_one(&mut *self.inner)
+        .await?;
+        Reader { table: "generation", row: &row }.number("outbox")
+    }
+
+    /// The audit event of this change: it moves into the log in order of commits.
+    pub async fn append_outbox(&mut self, event: u64, record: &[u8]) -> Result<(), StoreError> {
+        let sequence =
+            i64::try_from(event).map_err(|_| StoreError::Conflict { table: "outbox" })?;
+        let query = sqlx::query("INSERT INTO outbox (sequence, record) VALUES ($1, $2)")
+            .bind(sequence)
+            .bind(record.to_vec());
+        query.execute(&mut *self.inner).await.map_err(StoreError::of("outbox"))?;
+        self.is_audited = true;
+        Ok(())
+    }
+
+    pub async fn insert_instance(
+        &mut self,
+        id: Id<Instance>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query("INSERT INTO instance (id, created_at) VALUES ($1, $2)")
+            .bind(id.to_string())
+            .bind(now.as_micros());
+        self.change("instance", query).await.map(drop)
+    }
+
+    pub async fn insert_vault_generation(
+        &mut self,
+        number: u32,
+        wrapped_key: &[u8],
+    ) -> Result<(), StoreError> {
+        let query =
+            sqlx::query("INSERT INTO vault_generation (number, wrapped_key) VALUES ($1, $2)")
+                .bind(i64::from(number))
+                .bind(wrapped_key.to_vec());
+        self.change("vault_generation", query).await.map(drop)
+    }
+
+    pub async fn customer_by_lookup(
+        &mut self,
+        lookup: &[u8; 32],
+    ) -> Result<Option<CustomerRow>, StoreError> {
+        let query = sqlx::query(
+            "SELECT id, lookup, vault_generation, wrapped_key, commitment, created_at
+             FROM customer WHERE lookup = $1",
+        )
+        .bind(lookup.to_vec());
+        self.one(query).await
+    }
+
+    pub async fn insert_customer(&mut self, row: &CustomerRow) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "INSERT INTO customer
+             (id, lookup, vault_generation, wrapped_key, commitment, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(row.id.to_string())
+        .bind(row.lookup.to_vec())
+        .bind(i64::from(row.generation))
+        .bind(row.wrapped_key.clone())
+        .bind(row.commitment.to_vec())
+        .bind(row.created_at.as_micros());
+        self.change("customer", query).await.map(drop)
+    }
+
+    /// Stores a sealed value, or replaces the version right before it.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if another version than the one before stands there.
+    pub async fn put_sealed(&mut self, row: &SealedRow) -> Result<(), StoreError> {
+        let version =
+            i64::try_from(row.version).map_err(|_| StoreError::Conflict { table: "sealed" })?;
+        let query = sqlx::query(
+            "INSERT INTO sealed
+             (table_name, record, column_name, customer, version, vault_generation, sealed)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (record, table_name, column_name) DO UPDATE
+             SET version = $5, vault_generation = $6, sealed = $7
+             WHERE sealed.version = $5 - 1 AND sealed.customer = $4",
+        )
+        .bind(row.table.clone())
+        .bind(row.record.to_vec())
+        .bind(row.column.clone())
+        .bind(row.customer.to_string())
+        .bind(version)
+        .bind(i64::from(row.generation))
+        .bind(row.sealed.clone());
+        match self.change("sealed", query).await? {
+            0 => Err(StoreError::Conflict { table: "sealed" }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the vault's head is computed from, with this change.
+    pub async fn sealed_heads(&mut self) -> Result<Vec<SealedHead>, StoreError> {
+        all(&mut self.inner, SEALED_HEADS).await
+    }
+
+    pub async fn provider_by_slug(
+        &mut self,
+        slug: &Slug,
+    ) -> Result<Option<ProviderRow>, StoreError> {
+        self.one(sqlx::query(PROVIDER_BY_SLUG).bind(slug.as_str().to_owned())).await
+    }
+
+    /// Stores a provider, or replaces all of it but its id.
+    pub async fn put_provider(&mut self, row: &ProviderRow) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "INSERT INTO provider
+             (id, slug, description, overlay, server, allow_private, imported_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (id) DO UPDATE SET slug = $2, description = $3, overlay = $4,
+             server = $5, allow_private = $6, imported_at = $7",
+        )
+        .bind(row.id.to_string())
+        .bind(row.slug.to_string())
+        .bind(row.description.clone())
+        .bind(row.overlay.clone())
+        .bind(row.server.clone())
+        .bind(json(&row.allow_private))
+        .bind(row.imported_at.as_micros());
+        self.change("provider", query).await.map(drop)
+    }
+
+    pub async fn insert_connection(&mut self, row: &ConnectionRow) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "INSERT INTO connection (id, provider, customer, environment, scheme, variables,
+             headers, created_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        )
+        .bind(row.id.to_string())
+        .bind(row.provider.to_string())
+        .bind(row.customer.to_string())
+        .bind(row.environment.as_str())
+        .bind(row.scheme.clone())
+        .bind(json(&row.variables))
+        .bind(json(&row.headers))
+        .bind(row.created_at.as_micros())
+        .bind(row.revoked_at.map(Timestamp::as_micros));
+        self.change("connection", query).await.map(drop)
+    }
+
+    pub async fn connection(
+        &mut self,
+        id: Id<Connection>,
+    ) -> Result<Option<ConnectionRow>, StoreError> {
+        let query = sqlx::query(
+            "SELECT id, provider, customer, environment, scheme, variables, headers, created_at,
+             revoked_at FROM connection WHERE id = $1",
+        )
+        .bind(id.to_string());
+        self.one(query).await
+    }
+
+    pub async fn revoke_connection(
+        &mut self,
+        id: Id<Connection>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "UPDATE connection SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
+        )
+        .bind(id.to_string())
+        .bind(now.as_micros());
+        self.change("connection", query).await.map(drop)
+    }
+
+    pub async fn client_by_name(&mut self, name: &Slug) -> Result<Option<ClientRow>, StoreError> {
+        let query = sqlx::query("SELECT id, name, created_at FROM client WHERE name = $1")
+            .bind(name.as_str().to_owned());
+        self.one(query).await
+    }
+
+    pub async fn insert_client(&mut self, row: &ClientRow) -> Result<(), StoreError> {
+        let query = sqlx::query("INSERT INTO client (id, name, created_at) VALUES ($1, $2, $3)")
+            .bind(row.id.to_string())
+            .bind(row.name.to_string())
+            .bind(row.created_at.as_micros());
+        self.change("client", query).await.map(drop)
+    }
+
+    pub async fn insert_key(&mut self, row: &KeyRow) -> Result<(), StoreError> {
+        let client: Id<Client> = row.client;
+        let query = sqlx::query(
+            "INSERT INTO api_key
+             (id, client, environment, digest, created_at, expires_at, revoked_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(row.id.to_string())
+        .bind(client.to_string())
+        .bind(row.environment.as_str())
+        .bind(row.digest.to_vec())
+        .bind(row.created_at.as_micros())
+        .bind(row.expires_at.as_micros())
+        .bind(row.revoked_at.map(Timestamp::as_micros));
+        self.change("api_key", query).await.map(drop)
+    }
+
+    pub async fn key(&mut self, id: Id<Key>) -> Result<Option<KeyRow>, StoreError> {
+        let query = sqlx::query(
+            "SELECT id, client, environment, digest, created_at, expires_at, revoked_at
+             FROM api_key WHERE id = $1",
+        )
+        .bind(id.to_string());
+        self.one(query).await
+    }
+
+    pub async fn revoke_key(&mut self, id: Id<Key>, now: Timestamp) -> Result<(), StoreError> {
+        let query =
+            sqlx::query("UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
+                .bind(id.to_string())
+                .bind(now.as_micros());
+        self.change("api_key", query).await.map(drop)
+    }
+
+    pub async fn grants(&mut self) -> Result<Vec<GrantRow>, StoreError> {
+        all(&mut self.inner, "SELECT id, body, created_at FROM access_grant ORDER BY id").await
+    }
+
+    pub async fn insert_grant(&mut self, row: &GrantRow) -> Result<(), StoreError> {
+        let query =
+            sqlx::query("INSERT INTO access_grant (id, body, created_at) VALUES ($1, $2, $3)")
+                .bind(row.id.to_string())
+                .bind(row.body.clone())
+                .bind(row.created_at.as_micros());
+        self.change("access_grant", query).await.map(drop)
+    }
+
+    pub async fn update_grant(&mut self, id: Id<Grant>, body: &str) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE access_grant SET body = $2 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(body.to_owned());
+        self.change("access_grant", query).await.map(drop)
+    }
+
+    pub async fn delete_grant(&mut self, id: Id<Grant>) -> Result<(), StoreError> {
+        let query = sqlx::query("DELETE FROM access_grant WHERE id = $1").bind(id.to_string());
+        self.change("access_grant", query).await.map(drop)
+    }
+
+    /// The store's generation before this change.
+    pub async fn generation(&mut self) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT number FROM generation WHERE only_row = 1")
+            .fetch_one(&mut *self.inner)
+            .await?;
+        Reader { table: "generation", row: &row }.number("number")
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    // Lists and maps of texts always serialise.
+    serde_json::to_string(value).unwrap_or_default()
+}
