@@ -4,6 +4,7 @@ use crate::{client, lock, wait::poll};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     io::{self, Read, Write},
     net::SocketAddr,
     os::unix::process::ExitStatusExt as _,
@@ -26,7 +27,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Weirgate {
     binary: PathBuf,
     home: TempDir,
-    variables: Vec<(String, String)>,
+    /// Over those of [`Weirgate::command`]; `None` takes one away.
+    variables: BTreeMap<String, Option<String>>,
 }
 
 /// How a run ended.
@@ -66,7 +68,7 @@ impl Weirgate {
     /// # Errors
     /// Where no temporary folder can be made.
     pub fn binary(path: impl Into<PathBuf>) -> io::Result<Self> {
-        Ok(Self { binary: path.into(), home: tempfile::tempdir()?, variables: Vec::new() })
+        Ok(Self { binary: path.into(), home: tempfile::tempdir()?, variables: BTreeMap::new() })
     }
 
     /// The working folder of every run; `HOME`, `XDG_CONFIG_HOME` and `TMPDIR` lie in it.
@@ -94,7 +96,12 @@ impl Weirgate {
 
     /// Sets a variable for runs from now on; a later one of that name wins.
     pub fn set(&mut self, name: &str, value: &str) {
-        self.variables.push((name.to_owned(), value.to_owned()));
+        self.variables.insert(name.to_owned(), Some(value.to_owned()));
+    }
+
+    /// Takes a variable away for runs from now on, for instance `WEIRGATE_DATA_DIR`.
+    pub fn unset(&mut self, name: &str) {
+        self.variables.insert(name.to_owned(), None);
     }
 
     /// Runs a verb to its end.
@@ -147,8 +154,13 @@ impl Weirgate {
             .env("XDG_CONFIG_HOME", self.home().join("config"))
             .env("TMPDIR", self.home())
             .env("WEIRGATE_DATA_DIR", self.data_dir())
-            .env("RUST_BACKTRACE", "1")
-            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+            .env("RUST_BACKTRACE", "1");
+        for (name, value) in &self.variables {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         command
     }
 }
@@ -366,13 +378,14 @@ mod tests {
     fn the_environment_is_clean() {
         let mut shell = shell();
         shell.set("WEIRGATE_LOG", "debug");
+        shell.unset("RUST_BACKTRACE");
         let output = shell.run(&["-c", "export -p; pwd -P"], b"").unwrap().out();
         let home = shell.home().canonicalize().unwrap().display().to_string();
         assert!(output.contains("WEIRGATE_LOG='debug'"), "{output}");
         assert!(output.contains(&format!("XDG_CONFIG_HOME='{}/config'", shell.home().display())));
         assert!(output.contains(&format!("WEIRGATE_DATA_DIR='{}'", shell.data_dir().display())));
         assert!(output.trim_end().ends_with(&home), "{output}");
-        assert!(!output.contains("CARGO"), "{output}");
+        assert!(!output.contains("CARGO") && !output.contains("BACKTRACE"), "{output}");
     }
 
     #[test]
