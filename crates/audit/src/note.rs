@@ -1,0 +1,251 @@
+//! C2SP signed notes (c2sp.org/signed-note) and tlog checkpoints (c2sp.org/tlog-checkpoint).
+
+use crate::{commitment::to_array, record::VaultHead, tree::Hash};
+use aws_lc_rs::{
+    digest,
+    signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::{fmt, str::FromStr};
+
+/// The signature type byte of Ed25519 in key ids and encoded keys.
+const ED25519_TYPE: u8 = 1;
+const VAULT_LINE: &str = "weirgate-vault ";
+
+/// Why a note or key is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoteError {
+    #[error("the signing key's seed has not 32 bytes, or its name is unusable")]
+    Seed,
+    #[error("the public key is malformed")]
+    Key,
+    #[error("the checkpoint is malformed")]
+    Malformed,
+    #[error("the checkpoint is of another log")]
+    OtherOrigin,
+    #[error("the checkpoint's signature does not fit")]
+    Signature,
+}
+
+/// Signs checkpoints.
+pub struct SigningKey {
+    pair: Ed25519KeyPair,
+    verifier: VerifierKey,
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey").field("verifier", &self.verifier).finish_non_exhaustive()
+    }
+}
+
+/// Checks them: `origin+id+key` as in c2sp.org/signed-note.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifierKey {
+    name: String,
+    id: [u8; 4],
+    public: [u8; 32],
+}
+
+impl SigningKey {
+    /// From a seed of 32 bytes and the log's origin, which is the key's name.
+    pub fn from_seed(seed: &[u8], origin: &str) -> Result<Self, NoteError> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| NoteError::Seed)?;
+        let public: [u8; 32] =
+            pair.public_key().as_ref().try_into().map_err(|_| NoteError::Seed)?;
+        if !is_name(origin) {
+            return Err(NoteError::Seed);
+        }
+        let verifier = VerifierKey { name: origin.to_owned(), id: key_id(origin, &public), public };
+        Ok(Self { pair, verifier })
+    }
+
+    pub const fn verifier(&self) -> &VerifierKey {
+        &self.verifier
+    }
+
+    pub fn origin(&self) -> &str {
+        &self.verifier.name
+    }
+
+    pub(crate) fn sign(&self, checkpoint: &Checkpoint) -> String {
+        let text = checkpoint.text(&self.verifier.name);
+        let mut blob = self.verifier.id.to_vec();
+        blob.extend_from_slice(self.pair.sign(text.as_bytes()).as_ref());
+        format!("{text}\n\u{2014} {} {}\n", self.verifier.name, STANDARD.encode(blob))
+    }
+}
+
+/// No spaces and no plus: both separate.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
+}
+
+fn key_id(name: &str, public: &[u8; 32]) -> [u8; 4] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(name.as_bytes());
+    context.update(b"\n");
+    context.update(&[ED25519_TYPE]);
+    context.update(public);
+    let [a, b, c, d, ..] = to_array(context.finish());
+    [a, b, c, d]
+}
+
+impl VerifierKey {
+    pub fn origin(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads a signed checkpoint of this key's log.
+    pub fn open(&self, note: &str) -> Result<Checkpoint, NoteError> {
+        let (text, signatures) = note.split_once("\n\n").ok_or(NoteError::Malformed)?;
+        let text = format!("{text}\n");
+        let checkpoint = Checkpoint::parse(&text, &self.name)?;
+        let lines: Vec<&str> =
+            signatures.strip_suffix('\n').ok_or(NoteError::Malformed)?.split('\n').collect();
+        let is_ours = |line: &&str| {
+            line.strip_prefix("\u{2014} ")
+                .and_then(|rest| rest.split_once(' '))
+                .is_some_and(|(name, _)| name == self.name)
+        };
+        // Others may have signed beside us, but not twice in our name.
+        let ours: Vec<&&str> = lines.iter().filter(|line| is_ours(line)).collect();
+        let [line] = ours.as_slice() else { return Err(NoteError::Signature) };
+        let encoded = line.rsplit(' ').next().unwrap_or_default();
+        let blob = STANDARD.decode(encoded).map_err(|_| NoteError::Malformed)?;
+        let (id, signature) = blob.split_at_checked(4).ok_or(NoteError::Malformed)?;
+        if id != self.id {
+            return Err(NoteError::Signature);
+        }
+        UnparsedPublicKey::new(&ED25519, &self.public)
+            .verify(text.as_bytes(), signature)
+            .map_err(|_| NoteError::Signature)?;
+        Ok(checkpoint)
+    }
+}
+
+impl fmt::Display for VerifierKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut key = vec![ED25519_TYPE];
+        key.extend_from_slice(&self.public);
+        write!(f, "{}+{}+{}", self.name, hex::encode(self.id), STANDARD.encode(key))
+    }
+}
+
+impl FromStr for VerifierKey {
+    type Err = NoteError;
+    fn from_str(text: &str) -> Result<Self, NoteError> {
+        let mut parts = text.splitn(3, '+');
+        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(NoteError::Key);
+        };
+        let key = STANDARD.decode(key).map_err(|_| NoteError::Key)?;
+        let public = match key.split_first() {
+            Some((&ED25519_TYPE, public)) => public.try_into().map_err(|_| NoteError::Key)?,
+            _ => return Err(NoteError::Key),
+        };
+        let verifier = Self { name: name.to_owned(), id: key_id(name, &public), public };
+        if !is_name(name) || hex::encode(verifier.id) != id {
+            return Err(NoteError::Key);
+        }
+        Ok(verifier)
+    }
+}
+
+/// A tree head, with the vault's state beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub size: u64,
+    pub root: Hash,
+    pub vault: Option<VaultHead>,
+}
+
+impl Checkpoint {
+    fn text(&self, origin: &str) -> String {
+        let mut text = format!("{origin}\n{}\n{}\n", self.size, STANDARD.encode(self.root));
+        if let Some(vault) = &self.vault {
+            let root = STANDARD.encode(vault.root);
+            text.push_str(&format!("{VAULT_LINE}{} {root}\n", vault.count));
+        }
+        text
+    }
+
+    fn parse(text: &str, origin: &str) -> Result<Self, NoteError> {
+        let mut lines = text.strip_suffix('\n').ok_or(NoteError::Malformed)?.split('\n');
+        if lines.next() != Some(origin) {
+            return Err(NoteError::OtherOrigin);
+        }
+        let size = lines.next().and_then(|line| line.parse().ok()).ok_or(NoteError::Malformed)?;
+        let root = lines.next().and_then(decode_hash).ok_or(NoteError::Malformed)?;
+        let vault = match lines.next() {
+            None => None,
+            Some(line) => {
+                let rest = line.strip_prefix(VAULT_LINE).ok_or(NoteError::Malformed)?;
+                let (count, root) = rest.split_once(' ').ok_or(NoteError::Malformed)?;
+                Some(VaultHead {
+                    count: count.parse().map_err(|_| NoteError::Malformed)?,
+                    root: decode_hash(root).ok_or(NoteError::Malformed)?,
+                })
+            }
+        };
+        let checkpoint = Self { size, root, vault };
+        // One text for one checkpoint: what reads back differently is not ours.
+        if checkpoint.text(origin) == text { Ok(checkpoint) } else { Err(NoteError::Malformed) }
+    }
+}
+
+fn decode_hash(text: &str) -> Option<Hash> {
+    STANDARD.decode(text).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> SigningKey {
+        SigningKey::from_seed(&[7; 32], "weirgate/inst_test").unwrap()
+    }
+
+    fn checkpoint() -> Checkpoint {
+        Checkpoint { size: 42, root: [9; 32], vault: Some(VaultHead { count: 3, root: [1; 32] }) }
+    }
+
+    /// The example key of c2sp.org/signed-note.
+    #[test]
+    fn a_published_key_reads_back() {
+        let text = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+        let key: VerifierKey = text.parse().unwrap();
+        assert_eq!(key.to_string(), text);
+        assert_eq!(text.replace("c74f", "c74e").parse::<VerifierKey>(), Err(NoteError::Key));
+    }
+
+    /// The example note of golang.org/x/mod/sumdb/note, signed by the same key.
+    #[test]
+    fn a_published_signature_verifies() {
+        let key: VerifierKey =
+            "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().unwrap();
+        let text = "If you think cryptography is the answer to your problem,\n\
+                    then you don't know what your problem is.\n";
+        let encoded = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=";
+        let blob = STANDARD.decode(encoded).unwrap();
+        assert_eq!(blob[..4], key.id);
+        UnparsedPublicKey::new(&ED25519, &key.public).verify(text.as_bytes(), &blob[4..]).unwrap();
+    }
+
+    #[test]
+    fn a_signed_checkpoint_opens_and_any_change_is_found() {
+        let note = key().sign(&checkpoint());
+        assert_eq!(key().verifier().open(&note).unwrap(), checkpoint());
+        for place in 0..note.len() {
+            let mut bytes = note.clone().into_bytes();
+            bytes[place] ^= 1;
+            let Ok(changed) = String::from_utf8(bytes) else { continue };
+            let opened = key().verifier().open(&changed);
+            assert_ne!(opened, Ok(checkpoint()), "byte {place}");
+        }
+        let other = SigningKey::from_seed(&[8; 32], "weirgate/inst_test").unwrap();
+        assert_eq!(other.verifier().open(&note), Err(NoteError::Signature));
+        let other = SigningKey::from_seed(&[7; 32], "weirgate/inst_other").unwrap();
+        assert_eq!(other.verifier().open(&note), Err(NoteError::OtherOrigin));
+    }
+}

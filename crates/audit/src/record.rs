@@ -1,0 +1,646 @@
+//! What an entry says, and its canonical bytes.
+//!
+//! An entry is one CBOR map with unsigned keys: 0 format version, 1 kind, 2 time in microseconds
+//! since 1970, 3 request; from 16 on each kind has keys of its own. Keys are never used again for
+//! something else, and an absent value has no key. `docs/reference/audit.md` lists them.
+
+use crate::{cbor::Value, commitment::Commitment};
+use std::str::FromStr;
+use types::{
+    Action, Client, Connection, Environment, Id, IdKind, Key, Provider, Request, Timestamp,
+};
+
+/// The longest encoded entry, in bytes: C2SP bundles count in 16 bits.
+pub const MAX_RECORD_BYTES: usize = 65_535;
+const FORMAT: u64 = 1;
+
+/// Bytes that are no entry of this format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no entry of format {FORMAT}")]
+pub struct DecodeError;
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// The writer began.
+    Started { at: Timestamp, version: String },
+    /// A torn end was cut off at the start.
+    Recovered { at: Timestamp, cut_bytes: u64 },
+    /// An intent whose outcome was lost in a crash.
+    Interrupted { at: Timestamp, request: Id<Request> },
+    /// A call is about to have an effect.
+    Intent(Intent),
+    /// How the call ended.
+    Outcome(Outcome),
+    /// An authenticated call was refused before its intent.
+    Refused(Refused),
+    /// More refusals of one key than get entries of their own.
+    RefusedCount(RefusedCount),
+    /// Calls that nobody can be held to account for.
+    Unauthenticated(Unauthenticated),
+    /// Something was changed on the control plane.
+    Changed(Changed),
+    /// The writer ended in order.
+    Closed { at: Timestamp },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    pub request: Id<Request>,
+    pub at: Timestamp,
+    pub environment: Environment,
+    pub key: Id<Key>,
+    pub client: Id<Client>,
+    pub connection: Id<Connection>,
+    /// Stands for the customer.
+    pub customer: Commitment,
+    pub provider: Id<Provider>,
+    pub operation: String,
+    pub action: Action,
+    pub object: Option<String>,
+    /// The store's generation that the decision was compiled from.
+    pub generation: u64,
+    pub is_safe_method: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub request: Id<Request>,
+    pub at: Timestamp,
+    pub status: u16,
+    pub provider_status: Option<u16>,
+    /// Set if the call was not answered as asked.
+    pub code: Option<String>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// Members and elements that were not declared: counted, because their names are data.
+    pub dropped: u64,
+    /// Values whose kind did not fit.
+    pub mismatched: u64,
+    /// Declared fields that were there and were withheld.
+    pub withheld: Vec<String>,
+    pub duration_us: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub request: Id<Request>,
+    pub at: Timestamp,
+    pub key: Id<Key>,
+    pub client: Id<Client>,
+    pub connection: Option<Id<Connection>>,
+    pub operation: Option<String>,
+    pub code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedCount {
+    pub at: Timestamp,
+    pub key: Id<Key>,
+    pub count: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unauthenticated {
+    pub at: Timestamp,
+    pub code: String,
+    pub count: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Counts changes for ever: a change that is sequenced twice is known by it.
+    pub sequence: u64,
+    pub at: Timestamp,
+    pub request: Id<Request>,
+    /// `local:<uid>` or `system`.
+    pub actor: String,
+    /// Like `connection.create`.
+    pub verb: String,
+    /// Kind and id.
+    pub what: String,
+    /// Names and counts, never personal values.
+    pub details: Vec<(String, String)>,
+    pub customer: Option<Commitment>,
+    /// The vault's state after the change.
+    pub vault_head: Option<VaultHead>,
+}
+
+/// The state of the vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VaultHead {
+    pub count: u64,
+    pub root: [u8; 32],
+}
+
+const STARTED: u64 = 1;
+const RECOVERED: u64 = 2;
+const INTERRUPTED: u64 = 3;
+const INTENT: u64 = 4;
+const OUTCOME: u64 = 5;
+const REFUSED: u64 = 6;
+const REFUSED_COUNT: u64 = 7;
+const UNAUTHENTICATED: u64 = 8;
+const CHANGED: u64 = 9;
+const CLOSED: u64 = 10;
+
+/// Collects members in ascending order of keys.
+struct Put(Vec<(u64, Value)>);
+
+impl Put {
+    fn new(kind: u64, at: Timestamp) -> Self {
+        let micros = u64::try_from(at.as_micros()).unwrap_or(0);
+        Self(vec![(0, Value::Uint(FORMAT)), (1, Value::Uint(kind)), (2, Value::Uint(micros))])
+    }
+    fn value(mut self, key: u64, value: Value) -> Self {
+        self.0.push((key, value));
+        self
+    }
+    fn uint(self, key: u64, number: u64) -> Self {
+        self.value(key, Value::Uint(number))
+    }
+    fn id<K>(self, key: u64, id: Id<K>) -> Self {
+        self.value(key, Value::Bytes(id.to_bytes().to_vec()))
+    }
+    fn text(self, key: u64, text: &str) -> Self {
+        self.value(key, Value::Text(text.to_owned()))
+    }
+    fn commitment(self, key: u64, commitment: Commitment) -> Self {
+        self.value(key, Value::Bytes(commitment.to_bytes().to_vec()))
+    }
+    fn optional<T>(self, value: Option<T>, put: impl FnOnce(Self, T) -> Self) -> Self {
+        match value {
+            Some(value) => put(self, value),
+            None => self,
+        }
+    }
+}
+
+/// Takes members out by key; at the end none may be left.
+struct Take(Vec<(u64, Value)>);
+
+type Taken<T> = Result<T, DecodeError>;
+
+impl Take {
+    fn optional_value(&mut self, key: u64) -> Option<Value> {
+        let place = self.0.iter().position(|(given, _)| *given == key)?;
+        Some(self.0.remove(place).1)
+    }
+    fn value(&mut self, key: u64) -> Taken<Value> {
+        self.optional_value(key).ok_or(DecodeError)
+    }
+    fn uint<T: TryFrom<u64>>(&mut self, key: u64) -> Taken<T> {
+        match self.value(key)? {
+            Value::Uint(number) => T::try_from(number).map_err(|_| DecodeError),
+            _ => Err(DecodeError),
+        }
+    }
+    fn bool(&mut self, key: u64) -> Taken<bool> {
+        match self.value(key)? {
+            Value::Bool(value) => Ok(value),
+            _ => Err(DecodeError),
+        }
+    }
+    fn text(&mut self, key: u64) -> Taken<String> {
+        match self.value(key)? {
+            Value::Text(text) => Ok(text),
+            _ => Err(DecodeError),
+        }
+    }
+    fn word<T: FromStr>(&mut self, key: u64) -> Taken<T> {
+        self.text(key)?.parse().map_err(|_| DecodeError)
+    }
+    fn array<const N: usize>(&mut self, key: u64) -> Taken<[u8; N]> {
+        match self.value(key)? {
+            Value::Bytes(bytes) => bytes.try_into().map_err(|_| DecodeError),
+            _ => Err(DecodeError),
+        }
+    }
+    fn id<K: IdKind>(&mut self, key: u64) -> Taken<Id<K>> {
+        self.array(key).map(Id::from_bytes)
+    }
+    fn commitment(&mut self, key: u64) -> Taken<Commitment> {
+        self.array(key).map(Commitment::from_bytes)
+    }
+    fn texts(&mut self, key: u64) -> Taken<Vec<String>> {
+        let Value::Array(items) = self.value(key)? else { return Err(DecodeError) };
+        items
+            .into_iter()
+            .map(|item| match item {
+                Value::Text(text) => Ok(text),
+                _ => Err(DecodeError),
+            })
+            .collect()
+    }
+    fn optional<T>(
+        &mut self,
+        key: u64,
+        take: impl FnOnce(&mut Self) -> Taken<T>,
+    ) -> Taken<Option<T>> {
+        if self.0.iter().any(|(given, _)| *given == key) { take(self).map(Some) } else { Ok(None) }
+    }
+}
+
+impl Record {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        Value::Map(self.to_put().0).encode(&mut out);
+        out
+    }
+
+    fn to_put(&self) -> Put {
+        match self {
+            Self::Started { at, version } => Put::new(STARTED, *at).text(16, version),
+            Self::Recovered { at, cut_bytes } => Put::new(RECOVERED, *at).uint(16, *cut_bytes),
+            Self::Interrupted { at, request } => Put::new(INTERRUPTED, *at).id(3, *request),
+            Self::Closed { at } => Put::new(CLOSED, *at),
+            Self::Intent(one) => Put::new(INTENT, one.at)
+                .id(3, one.request)
+                .text(16, one.environment.as_str())
+                .id(17, one.key)
+                .id(18, one.client)
+                .id(19, one.connection)
+                .commitment(20, one.customer)
+                .id(21, one.provider)
+                .text(22, &one.operation)
+                .text(23, one.action.as_str())
+                .optional(one.object.as_deref(), |put, object| put.text(24, object))
+                .uint(25, one.generation)
+                .value(26, Value::Bool(one.is_safe_method)),
+            Self::Outcome(one) => {
+                let withheld = one.withheld.iter().cloned().map(Value::Text).collect();
+                Put::new(OUTCOME, one.at)
+                    .id(3, one.request)
+                    .uint(16, u64::from(one.status))
+                    .optional(one.provider_status, |put, status| put.uint(17, u64::from(status)))
+                    .optional(one.code.as_deref(), |put, code| put.text(18, code))
+                    .uint(19, one.bytes_in)
+                    .uint(20, one.bytes_out)
+                    .uint(21, one.dropped)
+                    .uint(22, one.mismatched)
+                    .value(23, Value::Array(withheld))
+                    .uint(24, one.duration_us)
+            }
+            Self::Refused(one) => Put::new(REFUSED, one.at)
+                .id(3, one.request)
+                .id(16, one.key)
+                .id(17, one.client)
+                .optional(one.connection, |put, connection| put.id(18, connection))
+                .optional(one.operation.as_deref(), |put, operation| put.text(19, operation))
+                .text(20, &one.code),
+            Self::RefusedCount(one) => {
+                Put::new(REFUSED_COUNT, one.at).id(16, one.key).uint(17, one.count)
+            }
+            Self::Unauthenticated(one) => {
+                Put::new(UNAUTHENTICATED, one.at).text(16, &one.code).uint(17, one.count)
+            }
+            Self::Changed(one) => {
+                let pair = |(name, value): &(String, String)| {
+                    Value::Array(vec![Value::Text(name.clone()), Value::Text(value.clone())])
+                };
+                Put::new(CHANGED, one.at)
+                    .id(3, one.request)
+                    .uint(16, one.sequence)
+                    .text(17, &one.actor)
+                    .text(18, &one.verb)
+                    .text(19, &one.what)
+                    .value(20, Value::Array(one.details.iter().map(pair).collect()))
+                    .optional(one.customer, |put, customer| put.commitment(21, customer))
+                    .optional(one.vault_head, |put, head| {
+                        put.uint(22, head.count).value(23, Value::Bytes(head.root.to_vec()))
+                    })
+            }
+        }
+    }
+
+    /// Reads what [`Record::encode`] wrote; anything else is refused, so that an entry has one
+    /// meaning and one spelling.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let Some(Value::Map(members)) = Value::decode(bytes) else { return Err(DecodeError) };
+        let mut take = Take(members);
+        if take.uint::<u64>(0)? != FORMAT {
+            return Err(DecodeError);
+        }
+        let kind = take.uint::<u64>(1)?;
+        let at = Timestamp::from_micros(take.uint(2)?);
+        let record = match kind {
+            STARTED => Self::Started { at, version: take.text(16)? },
+            RECOVERED => Self::Recovered { at, cut_bytes: take.uint(16)? },
+            INTERRUPTED => Self::Interrupted { at, request: take.id(3)? },
+            CLOSED => Self::Closed { at },
+            INTENT => Self::Intent(Intent {
+                at,
+                request: take.id(3)?,
+                environment: take.word(16)?,
+                key: take.id(17)?,
+                client: take.id(18)?,
+                connection: take.id(19)?,
+                customer: take.commitment(20)?,
+                provider: take.id(21)?,
+                operation: take.text(22)?,
+                action: take.word(23)?,
+                object: take.optional(24, |take| take.text(24))?,
+                generation: take.uint(25)?,
+                is_safe_method: take.bool(26)?,
+            }),
+            OUTCOME => Self::Outcome(Outcome {
+                at,
+                request: take.id(3)?,
+                status: take.uint(16)?,
+                provider_status: take.optional(17, |take| take.uint(17))?,
+                code: take.optional(18, |take| take.text(18))?,
+                bytes_in: take.uint(19)?,
+                bytes_out: take.uint(20)?,
+                dropped: take.uint(21)?,
+                mismatched: take.uint(22)?,
+                withheld: take.texts(23)?,
+                duration_us: take.uint(24)?,
+            }),
+            REFUSED => Self::Refused(Refused {
+                at,
+                request: take.id(3)?,
+                key: take.id(16)?,
+                client: take.id(17)?,
+                connection: take.optional(18, |take| take.id(18))?,
+                operation: take.optional(19, |take| take.text(19))?,
+                code: take.text(20)?,
+            }),
+            REFUSED_COUNT => {
+                Self::RefusedCount(RefusedCount { at, key: take.id(16)?, count: take.uint(17)? })
+            }
+            UNAUTHENTICATED => Self::Unauthenticated(Unauthenticated {
+                at,
+                code: take.text(16)?,
+                count: take.uint(17)?,
+            }),
+            CHANGED => Self::Changed(Changed {
+                at,
+                request: take.id(3)?,
+                sequence: take.uint(16)?,
+                actor: take.text(17)?,
+                verb: take.text(18)?,
+                what: take.text(19)?,
+                details: details(&take.value(20)?)?,
+                customer: take.optional(21, |take| take.commitment(21))?,
+                vault_head: take.optional(22, |take| {
+                    Ok(VaultHead { count: take.uint(22)?, root: take.array(23)? })
+                })?,
+            }),
+            _ => return Err(DecodeError),
+        };
+        if take.0.is_empty() { Ok(record) } else { Err(DecodeError) }
+    }
+
+    /// The kind's name, as in lists.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "started",
+            Self::Recovered { .. } => "recovered",
+            Self::Interrupted { .. } => "interrupted",
+            Self::Intent(_) => "intent",
+            Self::Outcome(_) => "outcome",
+            Self::Refused(_) => "refused",
+            Self::RefusedCount(_) => "refused_count",
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Changed(_) => "changed",
+            Self::Closed { .. } => "closed",
+        }
+    }
+
+    /// Name and value of everything that it says, for people and for JSON.
+    pub fn fields(&self) -> Vec<(String, String)> {
+        let mut fields = Vec::new();
+        let mut put = |name: &str, value: String| fields.push((name.to_owned(), value));
+        match self {
+            Self::Started { at, version } => {
+                put("at", at.to_string());
+                put("version", version.clone());
+            }
+            Self::Recovered { at, cut_bytes } => {
+                put("at", at.to_string());
+                put("cut_bytes", cut_bytes.to_string());
+            }
+            Self::Interrupted { at, request } => {
+                put("at", at.to_string());
+                put("request", request.to_string());
+            }
+            Self::Closed { at } => put("at", at.to_string()),
+            Self::Intent(one) => {
+                put("at", one.at.to_string());
+                put("request", one.request.to_string());
+                put("environment", one.environment.to_string());
+                put("key", one.key.to_string());
+                put("client", one.client.to_string());
+                put("connection", one.connection.to_string());
+                put("customer", one.customer.to_string());
+                put("provider", one.provider.to_string());
+                put("operation", one.operation.clone());
+                put("action", one.action.to_string());
+                if let Some(object) = &one.object {
+                    put("object", object.clone());
+                }
+                put("generation", one.generation.to_string());
+                put("safe_method", one.is_safe_method.to_string());
+            }
+            Self::Outcome(one) => {
+                put("at", one.at.to_string());
+                put("request", one.request.to_string());
+                put("status", one.status.to_string());
+                if let Some(status) = one.provider_status {
+                    put("provider_status", status.to_string());
+                }
+                if let Some(code) = &one.code {
+                    put("code", code.clone());
+                }
+                put("bytes_in", one.bytes_in.to_string());
+                put("bytes_out", one.bytes_out.to_string());
+                put("dropped", one.dropped.to_string());
+                put("mismatched", one.mismatched.to_string());
+                put("withheld", one.withheld.join(", "));
+                put("duration_us", one.duration_us.to_string());
+            }
+            Self::Refused(one) => {
+                put("at", one.at.to_string());
+                put("request", one.request.to_string());
+                put("key", one.key.to_string());
+                put("client", one.client.to_string());
+                if let Some(connection) = one.connection {
+                    put("connection", connection.to_string());
+                }
+                if let Some(operation) = &one.operation {
+                    put("operation", operation.clone());
+                }
+                put("code", one.code.clone());
+            }
+            Self::RefusedCount(one) => {
+                put("at", one.at.to_string());
+                put("key", one.key.to_string());
+                put("count", one.count.to_string());
+            }
+            Self::Unauthenticated(one) => {
+                put("at", one.at.to_string());
+                put("code", one.code.clone());
+                put("count", one.count.to_string());
+            }
+            Self::Changed(one) => {
+                put("at", one.at.to_string());
+                put("request", one.request.to_string());
+                put("sequence", one.sequence.to_string());
+                put("actor", one.actor.clone());
+                put("verb", one.verb.clone());
+                put("what", one.what.clone());
+                for (name, value) in &one.details {
+                    put(name, value.clone());
+                }
+                if let Some(customer) = &one.customer {
+                    put("customer", customer.to_string());
+                }
+                if let Some(head) = &one.vault_head {
+                    put("vault_count", head.count.to_string());
+                    put("vault_root", hex::encode(head.root));
+                }
+            }
+        }
+        fields
+    }
+}
+
+fn details(value: &Value) -> Taken<Vec<(String, String)>> {
+    let Value::Array(pairs) = value else { return Err(DecodeError) };
+    pairs
+        .iter()
+        .map(|pair| match pair {
+            Value::Array(pair) => match pair.as_slice() {
+                [Value::Text(name), Value::Text(value)] => Ok((name.clone(), value.clone())),
+                _ => Err(DecodeError),
+            },
+            _ => Err(DecodeError),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    fn id<K>(number: u128) -> Id<K> {
+        Id::from_u128(number)
+    }
+
+    pub(crate) fn intent(number: u128) -> Record {
+        Record::Intent(Intent {
+            request: id(number),
+            at: Timestamp::from_micros(1_700_000_000_000_000),
+            environment: Environment::Live,
+            key: id(2),
+            client: id(3),
+            connection: id(4),
+            customer: Commitment::new(&[5; 32], b"Acme"),
+            provider: id(6),
+            operation: "list_employees".into(),
+            action: Action::Read,
+            object: Some("Employee".into()),
+            generation: 7,
+            is_safe_method: true,
+        })
+    }
+
+    pub(crate) fn outcome(number: u128) -> Record {
+        Record::Outcome(Outcome {
+            request: id(number),
+            at: Timestamp::from_micros(1_700_000_000_000_900),
+            status: 200,
+            provider_status: Some(200),
+            code: None,
+            bytes_in: 1_000,
+            bytes_out: 300,
+            dropped: 1,
+            mismatched: 0,
+            withheld: vec!["ssn".into()],
+            duration_us: 900,
+        })
+    }
+
+    pub(crate) fn one_of_each() -> Vec<Record> {
+        let at = Timestamp::from_micros(1);
+        vec![
+            Record::Started { at, version: "0.1.0".into() },
+            Record::Recovered { at, cut_bytes: 17 },
+            intent(1),
+            outcome(1),
+            Record::Interrupted { at, request: id(9) },
+            Record::Refused(Refused {
+                request: id(1),
+                at,
+                key: id(2),
+                client: id(3),
+                connection: None,
+                operation: None,
+                code: "not_granted".into(),
+            }),
+            Record::RefusedCount(RefusedCount { at, key: id(2), count: 5 }),
+            Record::Unauthenticated(Unauthenticated { at, code: "key_missing".into(), count: 5 }),
+            Record::Changed(Changed {
+                sequence: 3,
+                at,
+                request: id(1),
+                actor: "local:0".into(),
+                verb: "connection.create".into(),
+                what: "connection conn_x".into(),
+                details: vec![("scheme".into(), "bearer".into())],
+                customer: Some(Commitment::new(&[5; 32], b"Acme")),
+                vault_head: Some(VaultHead { count: 3, root: [4; 32] }),
+            }),
+            Record::Closed { at },
+        ]
+    }
+
+    #[test]
+    fn every_kind_reads_back() {
+        for record in one_of_each() {
+            assert_eq!(Record::decode(&record.encode()), Ok(record));
+        }
+    }
+
+    /// The format is fixed from the first entry: these bytes never change.
+    #[test]
+    fn known_bytes() {
+        let closed = Record::Closed { at: Timestamp::from_micros(1_000_000) };
+        assert_eq!(hex::encode(closed.encode()), "a30001010a021a000f4240");
+        let count = Record::RefusedCount(RefusedCount {
+            at: Timestamp::from_micros(0),
+            key: id(1),
+            count: 300,
+        });
+        assert_eq!(
+            hex::encode(count.encode()),
+            "a5000101070200105000000000000000000000000000000001111 9012c".replace(' ', "")
+        );
+    }
+
+    #[test]
+    fn changed_bytes_are_refused_or_mean_something_else() {
+        for record in one_of_each() {
+            let bytes = record.encode();
+            for place in 0..bytes.len() {
+                let mut changed = bytes.clone();
+                changed[place] ^= 1;
+                assert_ne!(Record::decode(&changed), Ok(record.clone()), "byte {place}");
+            }
+            for end in 0..bytes.len() {
+                assert!(Record::decode(&bytes[..end]).is_err());
+            }
+            let mut longer = bytes.clone();
+            longer.push(0);
+            assert!(Record::decode(&longer).is_err());
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_formats_are_refused() {
+        for bad in ["a30002010a0200", "a4000101 0a0200 1863 00", "a2000101 0a", "80", "a0"] {
+            let bytes = hex::decode(bad.replace(' ', "")).unwrap();
+            assert_eq!(Record::decode(&bytes), Err(DecodeError), "{bad}");
+        }
+    }
+}

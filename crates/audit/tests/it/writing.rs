@@ -1,0 +1,135 @@
+//! Appending in order.
+
+use crate::world::{World, changed, fill, intent, outcome};
+use audit::{AppendError, Durability, MAX_RECORD_BYTES, Record, VaultHead, VerifyOptions, verify};
+use std::{collections::HashSet, sync::Arc, thread};
+
+#[test]
+fn a_log_over_several_tiles_verifies_and_reopens() {
+    let world = World::filled(700);
+    let report = world.verify().unwrap();
+    // started, 1,400 of calls, changed, closed
+    assert_eq!((report.entries, report.open_intents, report.after_checkpoint), (1_403, 0, 0));
+    assert!(world.dir().join("tile/entries/004").is_file());
+    assert!(!world.dir().join("tile/entries/005").exists());
+    let opened = world.open();
+    assert_eq!(opened.last_sequence, 1);
+    assert_eq!(opened.vault_head, Some(VaultHead { count: 1, root: [1; 32] }));
+    fill(&opened.log.handle(), 1_000..1_100);
+    opened.log.close().unwrap();
+    assert_eq!(world.verify().unwrap().entries, 1_403 + 202);
+}
+
+#[test]
+fn entries_stand_in_the_order_of_their_acknowledgement() {
+    let world = World::new();
+    let opened = world.open();
+    let handle = opened.log.handle();
+    let workers: Vec<_> = (0..8_u128)
+        .map(|worker| {
+            let handle = handle.clone();
+            thread::spawn(move || {
+                let mut last = 0;
+                for number in 0..50 {
+                    let id = worker * 1_000 + number;
+                    let index =
+                        handle.append(&intent(id), Durability::Synced).unwrap().wait().unwrap();
+                    let end =
+                        handle.append(&outcome(id), Durability::NextGroup).unwrap().wait().unwrap();
+                    assert!(index > last && end > index);
+                    last = end;
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.join().unwrap();
+    }
+    opened.log.close().unwrap();
+    assert_eq!(world.verify().unwrap().entries, 802);
+}
+
+#[test]
+fn a_log_that_is_being_written_verifies() {
+    let world = Arc::new(World::new());
+    let opened = world.open();
+    let handle = opened.log.handle();
+    let writer = thread::spawn(move || fill(&handle, 0..3_000));
+    let options = VerifyOptions { is_live: true, ..VerifyOptions::default() };
+    while !writer.is_finished() {
+        verify::verify(&world.dir(), &world.verifier(), &options).unwrap();
+        verify::list(&world.dir(), 300).unwrap();
+    }
+    writer.join().unwrap();
+    opened.log.close().unwrap();
+    assert_eq!(world.verify().unwrap().entries, 6_002);
+}
+
+#[test]
+fn checkpoints_are_signed_each_second_with_news() {
+    let world = World::new();
+    let opened = world.open();
+    fill(&opened.log.handle(), 0..10);
+    let options = VerifyOptions { is_live: true, ..VerifyOptions::default() };
+    for _ in 0..300 {
+        let report = verify::verify(&world.dir(), &world.verifier(), &options).unwrap();
+        if report.after_checkpoint == 0 {
+            opened.log.close().unwrap();
+            return;
+        }
+        thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("no checkpoint within three seconds");
+}
+
+#[test]
+fn what_is_too_long_or_too_late_is_refused() {
+    let world = World::new();
+    let opened = world.open();
+    let handle = opened.log.handle();
+    let Record::Intent(mut long) = intent(1) else { unreachable!() };
+    long.operation = "x".repeat(MAX_RECORD_BYTES);
+    let refused = handle.append(&Record::Intent(long), Durability::Synced);
+    assert!(matches!(refused, Err(AppendError::TooLong { .. })));
+    opened.log.close().unwrap();
+    assert!(handle.append(&changed(1), Durability::Synced).is_err());
+    assert!(!handle.is_healthy());
+}
+
+#[test]
+fn a_log_whose_files_cannot_be_written_refuses_everything() {
+    let world = World::new();
+    let opened = world.open();
+    let handle = opened.log.handle();
+    fill(&handle, 0..100);
+    // The next full tile finds no place for its bundle.
+    std::fs::create_dir_all(world.dir().join("tile")).unwrap();
+    std::fs::write(world.dir().join("tile/entries"), b"in the way").unwrap();
+    let mut refused = 0;
+    for number in 1_000..1_200 {
+        match handle.append(&intent(number), Durability::Synced) {
+            Ok(ticket) => refused += u32::from(ticket.wait() == Err(AppendError::Failed)),
+            Err(error) => {
+                assert_eq!(error, AppendError::Failed);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 100 && !handle.is_healthy());
+    assert_eq!(opened.log.close(), Err(AppendError::Failed));
+    // When the obstacle is gone, opening completes what is there.
+    std::fs::remove_file(world.dir().join("tile/entries")).unwrap();
+    let opened = world.open();
+    opened.log.close().unwrap();
+    let report = world.verify().unwrap();
+    assert_eq!(report.open_intents, 0);
+    let ended: HashSet<_> = world
+        .records()
+        .into_iter()
+        .filter_map(|record| match record {
+            Record::Interrupted { request, .. } => Some(request),
+            _ => None,
+        })
+        .collect();
+    assert!(!ended.is_empty());
+}
