@@ -129,7 +129,7 @@ fn a_cut_end_is_found_against_a_kept_checkpoint_and_only_there() {
     opened.log.close().unwrap();
     let kept = fs::read_to_string(world.dir().join("checkpoint")).unwrap();
     let options = VerifyOptions { kept_checkpoint: Some(kept), ..VerifyOptions::default() };
-    verify::verify(&world.dir(), &world.verifier(), &options).unwrap();
+    verify::verify(&world.dir(), &World::verifier(), &options).unwrap();
     fs::remove_dir_all(world.dir()).unwrap();
     for (file, bytes) in old {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -137,13 +137,13 @@ fn a_cut_end_is_found_against_a_kept_checkpoint_and_only_there() {
     }
     // What the documentation says: nothing inside the folder shows it.
     world.verify().unwrap();
-    let found = verify::verify(&world.dir(), &world.verifier(), &options);
+    let found = verify::verify(&world.dir(), &World::verifier(), &options);
     assert!(matches!(found, Err(VerifyError::Truncated { .. })), "{found:?}");
     // Another history under the same key is found too.
     let opened = world.open();
     fill(&opened.log.handle(), 2_000..2_200);
     opened.log.close().unwrap();
     world.verify().unwrap();
-    let found = verify::verify(&world.dir(), &world.verifier(), &options);
+    let found = verify::verify(&world.dir(), &World::verifier(), &options);
     assert!(matches!(found, Err(VerifyError::KeptMismatch { .. })), "{found:?}");
 }

@@ -31,7 +31,7 @@ impl World {
         SigningKey::from_seed(&[7; 32], ORIGIN).unwrap()
     }
 
-    pub fn verifier(&self) -> VerifierKey {
+    pub fn verifier() -> VerifierKey {
         Self::key().verifier().clone()
     }
 
@@ -61,7 +61,7 @@ impl World {
     }
 
     pub fn verify(&self) -> Result<Report, VerifyError> {
-        verify::verify(&self.dir(), &self.verifier(), &VerifyOptions::default())
+        verify::verify(&self.dir(), &Self::verifier(), &VerifyOptions::default())
     }
 
     pub fn records(&self) -> Vec<Record> {

@@ -57,7 +57,7 @@ fn a_log_that_is_being_written_verifies() {
     let writer = thread::spawn(move || fill(&handle, 0..3_000));
     let options = VerifyOptions { is_live: true, ..VerifyOptions::default() };
     while !writer.is_finished() {
-        verify::verify(&world.dir(), &world.verifier(), &options).unwrap();
+        verify::verify(&world.dir(), &World::verifier(), &options).unwrap();
         verify::list(&world.dir(), 300).unwrap();
     }
     writer.join().unwrap();
@@ -72,7 +72,7 @@ fn checkpoints_are_signed_each_second_with_news() {
     fill(&opened.log.handle(), 0..10);
     let options = VerifyOptions { is_live: true, ..VerifyOptions::default() };
     for _ in 0..300 {
-        let report = verify::verify(&world.dir(), &world.verifier(), &options).unwrap();
+        let report = verify::verify(&world.dir(), &World::verifier(), &options).unwrap();
         if report.after_checkpoint == 0 {
             opened.log.close().unwrap();
             return;

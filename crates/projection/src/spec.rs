@@ -1,0 +1,310 @@
+//! What is allowed, compiled to a graph: which members of which objects, and what follows in them.
+
+use crate::path::{Path, Segment};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+/// A place in a spec under construction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(u32);
+
+/// What happens to a value. Given twice for one member, the wider wins: `Whole`, then `Into` (both
+/// together), then `Scalar`, then `Rewrite`, then `Withhold`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edge {
+    /// Passes as it is.
+    Whole,
+    /// Passes if it is a scalar.
+    Scalar,
+    /// A string that passes as the [`crate::Rewriter`] changes it; null passes too.
+    Rewrite,
+    /// Is dropped, and the mark noted: declared, but not allowed.
+    Withhold(u32),
+    /// A container that is kept and projected.
+    Into(NodeId),
+}
+
+/// A compiled set of rules. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Spec(Arc<Compiled>);
+
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) root: Action,
+}
+
+/// An edge of the compiled graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Whole,
+    Scalar,
+    Rewrite,
+    Withhold(u32),
+    Into(u32),
+}
+
+/// What a container lets through.
+#[derive(Debug, Default)]
+pub(crate) struct Node {
+    /// What a scalar in the container's place does.
+    pub(crate) scalar: ScalarRule,
+    pub(crate) members: HashMap<Box<[u8]>, Member>,
+    /// For names without a rule of their own.
+    pub(crate) any: Option<Action>,
+    pub(crate) elements: Option<Action>,
+    /// Bytes of the longest name.
+    pub(crate) longest_name: usize,
+    /// Members whose repetition is refused.
+    pub(crate) tracked: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    pub(crate) action: Action,
+    /// Its place among the tracked members; withheld ones are not tracked.
+    pub(crate) tracked: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum ScalarRule {
+    #[default]
+    Drop,
+    Rewrite,
+    Pass,
+}
+
+impl Node {
+    pub(crate) fn takes_objects(&self) -> bool {
+        !self.members.is_empty() || self.any.is_some() || self.elements.is_none()
+    }
+
+    pub(crate) fn takes_arrays(&self) -> bool {
+        self.elements.is_some() || (self.members.is_empty() && self.any.is_none())
+    }
+}
+
+impl Spec {
+    /// Several paths are a union; the wider wins.
+    pub fn from_paths(paths: &[Path]) -> Self {
+        let mut builder = SpecBuilder::new();
+        let root = builder.node();
+        let mut trie = Trie::default();
+        for path in paths {
+            trie.insert(path.segments());
+        }
+        trie.build(&mut builder, root);
+        builder.build(Edge::Into(root))
+    }
+
+    pub(crate) fn node(&self, id: u32) -> Option<&Node> {
+        self.0.nodes.get(id as usize)
+    }
+
+    pub(crate) fn root(&self) -> Action {
+        self.0.root
+    }
+}
+
+/// Paths by their common beginnings.
+#[derive(Default)]
+struct Trie {
+    is_end: bool,
+    names: BTreeMap<String, Trie>,
+    any: Option<Box<Trie>>,
+    elements: Option<Box<Trie>>,
+}
+
+impl Trie {
+    fn insert(&mut self, segments: &[Segment]) {
+        let Some((first, rest)) = segments.split_first() else {
+            self.is_end = true;
+            return;
+        };
+        let child = match first {
+            Segment::Name(name) => self.names.entry(name.clone()).or_default(),
+            Segment::AnyMember => self.any.get_or_insert_default(),
+            Segment::Elements => self.elements.get_or_insert_default(),
+        };
+        child.insert(rest);
+    }
+
+    fn edge(&self, builder: &mut SpecBuilder) -> Edge {
+        if self.is_end {
+            return Edge::Whole;
+        }
+        let node = builder.node();
+        self.build(builder, node);
+        Edge::Into(node)
+    }
+
+    fn build(&self, builder: &mut SpecBuilder, node: NodeId) {
+        for (name, child) in &self.names {
+            let edge = child.edge(builder);
+            builder.member(node, name, edge);
+        }
+        if let Some(any) = &self.any {
+            let edge = any.edge(builder);
+            builder.any_member(node, edge);
+            // `*` names every member, those with a path of their own too.
+            for name in self.names.keys() {
+                builder.member(node, name, edge);
+            }
+        }
+        if let Some(elements) = &self.elements {
+            let edge = elements.edge(builder);
+            builder.elements(node, edge);
+        }
+    }
+}
+
+/// Builds a spec node by node. Edges may lead back: recursion in a description is a cycle here.
+#[derive(Debug, Default)]
+pub struct SpecBuilder {
+    nodes: Vec<Draft>,
+}
+
+#[derive(Debug, Default)]
+struct Draft {
+    accepts_scalar: bool,
+    members: BTreeMap<String, Vec<Edge>>,
+    any: Vec<Edge>,
+    elements: Vec<Edge>,
+}
+
+impl SpecBuilder {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A new node. Without further edges it keeps a container and empties it.
+    pub fn node(&mut self) -> NodeId {
+        let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+        self.nodes.push(Draft::default());
+        id
+    }
+
+    fn draft(&mut self, node: NodeId) -> Option<&mut Draft> {
+        self.nodes.get_mut(node.0 as usize)
+    }
+
+    /// A scalar in the container's place passes.
+    pub fn accept_scalar(&mut self, node: NodeId) {
+        if let Some(draft) = self.draft(node) {
+            draft.accepts_scalar = true;
+        }
+    }
+
+    pub fn member(&mut self, node: NodeId, name: &str, edge: Edge) {
+        if let Some(draft) = self.draft(node) {
+            draft.members.entry(name.to_owned()).or_default().push(edge);
+        }
+    }
+
+    /// For the names that have no edge of their own.
+    pub fn any_member(&mut self, node: NodeId, edge: Edge) {
+        if let Some(draft) = self.draft(node) {
+            draft.any.push(edge);
+        }
+    }
+
+    pub fn elements(&mut self, node: NodeId, edge: Edge) {
+        if let Some(draft) = self.draft(node) {
+            draft.elements.push(edge);
+        }
+    }
+
+    /// Compiles: places that are reached by several edges become one node each.
+    pub fn build(self, root: Edge) -> Spec {
+        let mut compiler = Compiler { drafts: self.nodes, ids: HashMap::new(), queue: Vec::new() };
+        let root = compiler.merge(&[root]).unwrap_or(Action::Withhold(0));
+        let mut nodes: BTreeMap<u32, Node> = BTreeMap::new();
+        while let Some((id, place)) = compiler.queue.pop() {
+            let node = compiler.node(&place);
+            nodes.insert(id, node);
+        }
+        Spec(Arc::new(Compiled { nodes: nodes.into_values().collect(), root }))
+    }
+}
+
+/// Drafts that stand together for one node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Place {
+    drafts: BTreeSet<NodeId>,
+    scalar: ScalarRule,
+}
+
+struct Compiler {
+    drafts: Vec<Draft>,
+    ids: HashMap<Place, u32>,
+    queue: Vec<(u32, Place)>,
+}
+
+impl Compiler {
+    fn merge(&mut self, edges: &[Edge]) -> Option<Action> {
+        if edges.contains(&Edge::Whole) {
+            return Some(Action::Whole);
+        }
+        let mut place = Place { drafts: BTreeSet::new(), scalar: ScalarRule::Drop };
+        let mut mark = None;
+        for edge in edges {
+            match edge {
+                Edge::Into(node) => {
+                    place.drafts.insert(*node);
+                }
+                Edge::Scalar => place.scalar = ScalarRule::Pass,
+                Edge::Rewrite => place.scalar = place.scalar.max(ScalarRule::Rewrite),
+                Edge::Withhold(given) => mark = mark.or(Some(*given)),
+                Edge::Whole => {}
+            }
+        }
+        if place.drafts.is_empty() {
+            return match place.scalar {
+                ScalarRule::Pass => Some(Action::Scalar),
+                ScalarRule::Rewrite => Some(Action::Rewrite),
+                ScalarRule::Drop => mark.map(Action::Withhold),
+            };
+        }
+        if let Some(id) = self.ids.get(&place) {
+            return Some(Action::Into(*id));
+        }
+        let id = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
+        self.ids.insert(place.clone(), id);
+        self.queue.push((id, place));
+        Some(Action::Into(id))
+    }
+
+    fn node(&mut self, place: &Place) -> Node {
+        let mut node = Node { scalar: place.scalar, ..Node::default() };
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        let (mut any, mut elements) = (Vec::new(), Vec::new());
+        for id in &place.drafts {
+            let Some(draft) = self.drafts.get(id.0 as usize) else { continue };
+            if draft.accepts_scalar {
+                node.scalar = ScalarRule::Pass;
+            }
+            names.extend(draft.members.keys().cloned());
+            any.extend_from_slice(&draft.any);
+            elements.extend_from_slice(&draft.elements);
+        }
+        for name in names {
+            let mut edges = Vec::new();
+            for id in &place.drafts {
+                let Some(draft) = self.drafts.get(id.0 as usize) else { continue };
+                edges.extend_from_slice(draft.members.get(&name).unwrap_or(&draft.any));
+            }
+            let Some(action) = self.merge(&edges) else { continue };
+            let tracked = (!matches!(action, Action::Withhold(_))).then(|| {
+                node.tracked += 1;
+                node.tracked - 1
+            });
+            node.longest_name = node.longest_name.max(name.len());
+            node.members.insert(name.into_bytes().into_boxed_slice(), Member { action, tracked });
+        }
+        node.any = self.merge(&any);
+        node.elements = self.merge(&elements);
+        node
+    }
+}

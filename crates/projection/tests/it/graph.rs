@@ -1,0 +1,159 @@
+//! Specs that are built node by node, as grants compile to them.
+
+use projection::{Edge, Limits, Mode, Projector, Refusal, Rewriter, Spec, SpecBuilder, Summary};
+
+fn run(spec: &Spec, mode: Mode, input: &str) -> Result<(String, Summary), Refusal> {
+    let mut projector =
+        Projector::new(spec.clone(), Limits::default(), mode).with_rewriter(Box::new(Shout));
+    let mut out = Vec::new();
+    for byte in input.as_bytes().chunks(3) {
+        projector.feed(byte, &mut out)?;
+    }
+    let summary = projector.finish(&mut out)?;
+    Ok((String::from_utf8(out).unwrap(), summary))
+}
+
+struct Shout;
+
+impl Rewriter for Shout {
+    fn rewrite(&mut self, text: &str) -> Option<String> {
+        (!text.contains("no")).then(|| format!("{}\"\u{1}", text.to_uppercase()))
+    }
+}
+
+/// {id, ssn: withheld, manager: itself, tags: [scalars], next: rewritten}
+fn person() -> Spec {
+    let mut builder = SpecBuilder::new();
+    let person = builder.node();
+    let tags = builder.node();
+    builder.elements(tags, Edge::Scalar);
+    builder.member(person, "id", Edge::Scalar);
+    builder.member(person, "ssn", Edge::Withhold(7));
+    builder.member(person, "pay", Edge::Withhold(3));
+    builder.member(person, "manager", Edge::Into(person));
+    builder.member(person, "tags", Edge::Into(tags));
+    builder.member(person, "next", Edge::Rewrite);
+    builder.build(Edge::Into(person))
+}
+
+#[test]
+fn recursion_is_a_cycle() {
+    let (out, summary) = run(
+        &person(),
+        Mode::Drop,
+        r#"{"id":1,"ssn":"x","manager":{"id":2,"ssn":"y","manager":{"id":3,"pay":{"a":1},"boss":1}}}"#,
+    )
+    .unwrap();
+    assert_eq!(out, r#"{"id":1,"manager":{"id":2,"manager":{"id":3}}}"#);
+    assert_eq!(summary.withheld, [3, 7]);
+    assert_eq!((summary.dropped, summary.mismatched), (1, 0));
+}
+
+#[test]
+fn scalar_leaves_let_scalars_through_only() {
+    let (out, summary) = run(
+        &person(),
+        Mode::Drop,
+        r#"{"id":{"ssn":"x"},"tags":["a",{"ssn":"x"},["y"],null,1],"manager":"x"}"#,
+    )
+    .unwrap();
+    assert_eq!(out, r#"{"tags":["a",null,1]}"#);
+    assert_eq!(summary.mismatched, 4);
+    let (out, _) = run(&person(), Mode::Drop, r#"{"id":null,"tags":null,"next":null}"#).unwrap();
+    assert_eq!(out, r#"{"id":null,"tags":null,"next":null}"#);
+}
+
+#[test]
+fn rewritten_strings_are_whole_or_absent() {
+    let rewrite = |input: &str| run(&person(), Mode::Drop, input).unwrap().0;
+    assert_eq!(rewrite(r#"{"id":1,"next":"a\u0062c"}"#), r#"{"id":1,"next":"ABC\"\u0001"}"#);
+    assert_eq!(rewrite(r#"{"next":"none","id":1}"#), r#"{"id":1}"#);
+    assert_eq!(rewrite(r#"{"next":17,"id":1}"#), r#"{"id":1}"#);
+    assert_eq!(rewrite(r#"{"next":{"a":"b"},"id":1}"#), r#"{"id":1}"#);
+    assert_eq!(rewrite(r#"{"next":"\ud800","id":1}"#), r#"{"id":1}"#);
+    let long = "x".repeat(9_000);
+    assert_eq!(rewrite(&format!(r#"{{"next":"{long}","id":1}}"#)), r#"{"id":1}"#);
+    let silent = Projector::new(person(), Limits::default(), Mode::Drop);
+    let mut out = Vec::new();
+    let mut silent = silent;
+    silent.feed(br#"{"next":"a"}"#, &mut out).unwrap();
+    silent.finish(&mut out).unwrap();
+    assert_eq!(out, b"{}");
+}
+
+#[test]
+fn an_empty_node_keeps_and_empties_either_kind() {
+    let mut builder = SpecBuilder::new();
+    let root = builder.node();
+    let spec = builder.build(Edge::Into(root));
+    assert_eq!(run(&spec, Mode::Drop, r#"{"a":1}"#).unwrap().0, "{}");
+    assert_eq!(run(&spec, Mode::Drop, r#"[1,{"a":2}]"#).unwrap().0, "[]");
+}
+
+#[test]
+fn the_wider_of_two_edges_wins() {
+    let wider = |edges: &[Edge], input: &str| {
+        let mut builder = SpecBuilder::new();
+        let root = builder.node();
+        let first = builder.node();
+        builder.member(first, "x", Edge::Scalar);
+        let second = builder.node();
+        builder.member(second, "y", Edge::Scalar);
+        for edge in edges {
+            let edge = match edge {
+                Edge::Into(_) if builder_is_first(edge) => Edge::Into(first),
+                Edge::Into(_) => Edge::Into(second),
+                other => *other,
+            };
+            builder.member(root, "m", edge);
+        }
+        run(&builder.build(Edge::Into(root)), Mode::Drop, input).unwrap().0
+    };
+    let (a, b) = two_nodes();
+    assert_eq!(wider(&[Edge::Withhold(1), Edge::Scalar], r#"{"m":1}"#), r#"{"m":1}"#);
+    assert_eq!(wider(&[Edge::Scalar, Edge::Rewrite], r#"{"m":"a"}"#), r#"{"m":"a"}"#);
+    assert_eq!(wider(&[a, Edge::Whole], r#"{"m":{"z":1}}"#), r#"{"m":{"z":1}}"#);
+    assert_eq!(wider(&[a, Edge::Scalar], r#"{"m":1}"#), r#"{"m":1}"#);
+    assert_eq!(wider(&[a, b], r#"{"m":{"x":1,"y":2,"z":3}}"#), r#"{"m":{"x":1,"y":2}}"#);
+    assert_eq!(wider(&[a], r#"{"m":{"x":1,"y":2,"z":3}}"#), r#"{"m":{"x":1}}"#);
+}
+
+fn two_nodes() -> (Edge, Edge) {
+    let mut builder = SpecBuilder::new();
+    (Edge::Into(builder.node()), Edge::Into(builder.node()))
+}
+
+fn builder_is_first(edge: &Edge) -> bool {
+    *edge == two_nodes().0
+}
+
+#[test]
+fn a_named_edge_hides_the_one_for_any_name() {
+    let mut builder = SpecBuilder::new();
+    let root = builder.node();
+    builder.any_member(root, Edge::Scalar);
+    builder.member(root, "ssn", Edge::Withhold(0));
+    let spec = builder.build(Edge::Into(root));
+    let (out, summary) = run(&spec, Mode::Drop, r#"{"a":1,"ssn":2,"b":3}"#).unwrap();
+    assert_eq!(out, r#"{"a":1,"b":3}"#);
+    assert_eq!(summary.withheld, [0]);
+}
+
+#[test]
+fn refusing_names_the_first_that_is_not_allowed() {
+    for (input, path, offset) in [
+        (r#"{"id":1,"x":2}"#, "x", 8),
+        (r#"{"ssn":1}"#, "ssn", 1),
+        (r#"{"manager":{"manager":{"pay":1}}}"#, "manager.manager.pay", 23),
+        (r#"{"tags":["a",{"b":1}]}"#, "tags[]", 13),
+        (r#"{"id":{"a":1}}"#, "id", 1),
+        (r#"{"a.b":1}"#, r"a\.b", 1),
+        (r#"{"manager":{"\u0070ay":1}}"#, "manager.pay", 12),
+    ] {
+        let refusal = run(&person(), Mode::Refuse, input).unwrap_err();
+        assert_eq!(refusal.code(), "undeclared", "{input}");
+        assert_eq!(refusal.to_string(), format!("`{path}` is not allowed at byte {offset}"));
+    }
+    let (out, _) = run(&person(), Mode::Refuse, r#" {"id" : 1, "tags": [ "a" ]}"#).unwrap();
+    assert_eq!(out, r#"{"id":1,"tags":["a"]}"#);
+}
