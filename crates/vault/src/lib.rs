@@ -1,1 +1,34 @@
+//! Credentials at rest and in memory: the key hierarchy and the sealing of single records.
+//!
+//! The hierarchy is root key → numbered generation → customer key → record. The root key comes
+//! from a file that is no part of the data folder. A record is sealed under a key of its own
+//! (HKDF-SHA-256 from the customer key with a 192-bit random salt, then AES-256-GCM), bound to its
+//! table, record, column, customer, version and generation: a flipped bit, a swapped row, another
+//! customer's row or an older version is refused, and never opens to a wrong plaintext. Destroying
+//! a customer key makes every record of that customer unreadable, in backups too.
+//!
+//! What it does not do: it stores nothing but the root key file, and it cannot tell alone that a
+//! whole database was put back to an earlier state. For that, [`head`] is bound into the audit
+//! log's checkpoints.
 #![forbid(unsafe_code)]
+
+mod credential;
+mod error;
+mod head;
+mod injection;
+mod key;
+mod keyring;
+mod pepper;
+mod record;
+mod root_key;
+mod secret_json;
+
+pub use credential::{Credential, CredentialError, CredentialKind, MAX_SECRET_FILE_BYTES};
+pub use error::VaultError;
+pub use head::{HeadRow, VaultHead, head};
+pub use injection::{Injection, MemoryKey, OpenInjection, OpenPart, Placement, SealedInjection};
+pub use key::MAX_RECORD_BYTES;
+pub use keyring::{CustomerKey, Keyring, WrappedCustomerKey, WrappedGeneration};
+pub use pepper::{KeyPepper, digests_match};
+pub use record::{RecordContext, open, seal};
+pub use root_key::{RootKey, RootKeyError};
