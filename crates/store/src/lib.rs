@@ -5,6 +5,7 @@
 //! The statements are one text for SQLite and PostgreSQL.
 #![forbid(unsafe_code)]
 
+mod dialect;
 mod error;
 mod rows;
 mod store;
@@ -12,8 +13,8 @@ mod tx;
 
 pub use error::StoreError;
 pub use rows::{
-    ClientRow, ConnectionRow, CustomerRow, Everything, GrantRow, KeyRow, OutboxRow, ProviderRow,
-    SealedHead, SealedRow, VaultGenerationRow,
+    ClientRow, ConnectionRow, CustomerRow, Everything, GrantChanges, GrantRow, GrantTarget, KeyRow,
+    OutboxRow, ProviderRow, SealedHead, SealedRow, VaultGenerationRow,
 };
 pub use store::Store;
 pub use tx::Tx;

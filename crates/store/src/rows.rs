@@ -91,18 +91,46 @@ pub struct KeyRow {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// What a grant reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GrantTarget {
+    /// Every connection of this provider.
+    Provider(Id<Provider>),
+    Connection(Id<Connection>),
+}
+
+/// Client, target and purpose are its identity: no two grants agree in all three.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantRow {
     pub id: Id<Grant>,
+    pub client: Id<Client>,
+    pub target: GrantTarget,
+    pub purpose: String,
     /// JSON; what it says is `app`'s.
     pub body: String,
     pub created_at: Timestamp,
+}
+
+impl GrantRow {
+    pub(crate) fn identity(&self) -> (Id<Client>, GrantTarget, &str) {
+        (self.client, self.target, &self.purpose)
+    }
+}
+
+/// What [`crate::Tx::replace_grants`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GrantChanges {
+    pub added: usize,
+    pub changed: usize,
+    pub removed: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
     /// In order of commits, never used twice.
     pub sequence: u64,
+    /// The event's own id: whether the log holds it already is known by it.
+    pub event: [u8; 16],
     /// An encoded audit record.
     pub record: Vec<u8>,
 }
@@ -130,9 +158,16 @@ pub(crate) struct Reader<'r> {
 
 impl Reader<'_> {
     fn wrong(&self, column: &'static str) -> StoreError {
-        let row = self.row.try_get::<String, _>(0).unwrap_or_else(|_| "?".to_owned());
-        // Ids and names of tables only: a damaged row may hold anything.
-        let row = row.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(40).collect();
+        // Only what looks like one of our ids: a damaged row may hold anything.
+        let is_id = |text: &String| {
+            text.split_once('_').is_some_and(|(kind, digits)| {
+                kind.len() <= 4
+                    && digits.len() == 26
+                    && digits.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            })
+        };
+        let row = self.row.try_get::<String, _>(0).ok().filter(is_id);
+        let row = row.unwrap_or_else(|| "of an unknown id".to_owned());
         StoreError::Inconsistent { table: self.table, column, row }
     }
 
@@ -194,6 +229,8 @@ impl Reader<'_> {
 /// A row that can be read.
 pub(crate) trait FromRow: Sized + fmt::Debug {
     const TABLE: &'static str;
+    /// Reads the whole table, in the order of ids.
+    const ALL: &'static str;
     fn read(row: &Reader<'_>) -> Result<Self, StoreError>;
 
     fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
@@ -203,6 +240,9 @@ pub(crate) trait FromRow: Sized + fmt::Debug {
 
 impl FromRow for ProviderRow {
     const TABLE: &'static str = "provider";
+    const ALL: &'static str =
+        "SELECT id, slug, description, overlay, server, allow_private, imported_at
+        FROM provider ORDER BY id";
     fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parsed("id")?,
@@ -218,6 +258,9 @@ impl FromRow for ProviderRow {
 
 impl FromRow for CustomerRow {
     const TABLE: &'static str = "customer";
+    const ALL: &'static str =
+        "SELECT id, lookup, vault_generation, wrapped_key, commitment, created_at
+        FROM customer ORDER BY id";
     fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parsed("id")?,
@@ -232,6 +275,8 @@ impl FromRow for CustomerRow {
 
 impl FromRow for SealedRow {
     const TABLE: &'static str = "sealed";
+    const ALL: &'static str = "SELECT table_name, record, column_name, customer, version,
+        vault_generation, sealed FROM sealed ORDER BY record, table_name, column_name";
     fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             table: row.text("table_name")?,
@@ -247,6 +292,8 @@ impl FromRow for SealedRow {
 
 impl FromRow for SealedHead {
     const TABLE: &'static str = "sealed";
+    const ALL: &'static str = "SELECT record, version, sealed FROM sealed
+        ORDER BY record, table_name, column_name";
     fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             record: row.array("record")?,
@@ -258,6 +305,7 @@ impl FromRow for SealedHead {
 
 impl FromRow for VaultGenerationRow {
     const TABLE: &'static str = "vault_generation";
+    const ALL: &'static str = "SELECT number, wrapped_key FROM vault_generation ORDER BY number";
     fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
         Ok(Self { number: row.number("number")?, wrapped_key: row.bytes("wrapped_key")? })
     }
@@ -265,6 +313,9 @@ impl FromRow for VaultGenerationRow {
 
 impl FromRow for ConnectionRow {
     const TABLE: &'static str = "connection";
+    const ALL: &'static str =
+        "SELECT id, provider, customer, environment, scheme, variables, headers,
+        created_at, revoked_at FROM connection ORDER BY id";
     fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parsed("id")?,
@@ -282,6 +333,7 @@ impl FromRow for ConnectionRow {
 
 impl FromRow for ClientRow {
     const TABLE: &'static str = "client";
+    const ALL: &'static str = "SELECT id, name, created_at FROM client ORDER BY id";
     fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parsed("id")?,
@@ -293,6 +345,9 @@ impl FromRow for ClientRow {
 
 impl FromRow for KeyRow {
     const TABLE: &'static str = "api_key";
+    const ALL: &'static str =
+        "SELECT id, client, environment, digest, created_at, expires_at, revoked_at
+        FROM api_key ORDER BY id";
     fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parsed("id")?,
@@ -308,9 +363,18 @@ impl FromRow for KeyRow {
 
 impl FromRow for GrantRow {
     const TABLE: &'static str = "access_grant";
+    const ALL: &'static str = "SELECT id, client, provider, connection, purpose, body, created_at
+        FROM access_grant ORDER BY id";
     fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parsed("id")?,
+            client: row.parsed("client")?,
+            target: match (row.optional_text("provider")?, row.optional_text("connection")?) {
+                (Some(_), None) => GrantTarget::Provider(row.parsed("provider")?),
+                (None, Some(_)) => GrantTarget::Connection(row.parsed("connection")?),
+                _ => return Err(row.wrong("provider")),
+            },
+            purpose: row.text("purpose")?,
             body: row.text("body")?,
             created_at: row.time("created_at")?,
         })
@@ -319,7 +383,12 @@ impl FromRow for GrantRow {
 
 impl FromRow for OutboxRow {
     const TABLE: &'static str = "outbox";
+    const ALL: &'static str = "SELECT sequence, event, record FROM outbox ORDER BY sequence";
     fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
-        Ok(Self { sequence: row.number("sequence")?, record: row.bytes("record")? })
+        Ok(Self {
+            sequence: row.number("sequence")?,
+            event: row.array("event")?,
+            record: row.bytes("record")?,
+        })
     }
 }

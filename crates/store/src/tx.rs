@@ -3,13 +3,13 @@
 use crate::{
     StoreError,
     rows::{
-        ClientRow, ConnectionRow, CustomerRow, FromRow, GrantRow, KeyRow, ProviderRow, Reader,
-        SealedHead, SealedRow,
+        ClientRow, ConnectionRow, CustomerRow, FromRow, GrantChanges, GrantRow, GrantTarget,
+        KeyRow, ProviderRow, Reader, SealedHead, SealedRow,
     },
-    store::{PROVIDER_BY_SLUG, SEALED_HEADS, all},
+    store::{GENERATION, KEYS_OF, PROVIDER_BY_SLUG, SEALED, all, heads},
 };
 use sqlx::{Sqlite, Transaction};
-use std::fmt;
+use std::{collections::HashMap, fmt};
 use types::{Client, Connection, Grant, Id, Instance, Key, Slug, Timestamp};
 
 /// An open change. Dropped without [`Tx::commit`], nothing happened.
@@ -44,7 +44,8 @@ impl Tx {
         row.as_ref().map(T::from_row).transpose()
     }
 
-    /// Makes the change durable and yields the store's new generation.
+    /// Makes the change durable and yields the store's generation, which moved by one if anything
+    /// changed.
     ///
     /// # Errors
     /// [`StoreError::Unaudited`] if something changed and [`Tx::append_outbox`] was not called.
@@ -52,10 +53,14 @@ impl Tx {
         if self.is_changed && !self.is_audited {
             return Err(StoreError::Unaudited);
         }
+        if !self.is_changed {
+            let generation = self.generation().await?;
+            self.inner.commit().await?;
+            return Ok(generation);
+        }
         let row = sqlx::query(
-            "UPDATE generation SET number = number + $1 WHERE only_row = 1 RETURNING number",
+            "UPDATE generation SET number = number + 1 WHERE only_row = 1 RETURNING number",
         )
-        .bind(i64::from(self.is_changed))
         .fetch_one(&mut *self.inner)
         .await?;
         let generation = Reader { table: "generation", row: &row }.number("number")?;
@@ -63,23 +68,30 @@ impl Tx {
         Ok(generation)
     }
 
-    /// The number of this change's audit event: it counts up for ever, so that an event that
-    /// reached the log is known by it.
-    pub async fn next_event(&mut self) -> Result<u64, StoreError> {
+    /// The store's generation before this change.
+    pub async fn generation(&mut self) -> Result<u64, StoreError> {
+        let row = sqlx::query(GENERATION).fetch_one(&mut *self.inner).await?;
+        Reader { table: "generation", row: &row }.number("number")
+    }
+
+    /// The audit event of this change: it moves into the log in order of commits.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if this event waits there already.
+    pub async fn append_outbox(
+        &mut self,
+        event: [u8; 16],
+        record: &[u8],
+    ) -> Result<(), StoreError> {
         let row = sqlx::query(
             "UPDATE generation SET outbox = outbox + 1 WHERE only_row = 1 RETURNING outbox",
         )
         .fetch_one(&mut *self.inner)
         .await?;
-        Reader { table: "generation", row: &row }.number("outbox")
-    }
-
-    /// The audit event of this change: it moves into the log in order of commits.
-    pub async fn append_outbox(&mut self, event: u64, record: &[u8]) -> Result<(), StoreError> {
-        let sequence =
-            i64::try_from(event).map_err(|_| StoreError::Conflict { table: "outbox" })?;
-        let query = sqlx::query("INSERT INTO outbox (sequence, record) VALUES ($1, $2)")
+        let sequence: i64 = Reader { table: "generation", row: &row }.number("outbox")?;
+        let query = sqlx::query("INSERT INTO outbox (sequence, event, record) VALUES ($1, $2, $3)")
             .bind(sequence)
+            .bind(event.to_vec())
             .bind(record.to_vec());
         query.execute(&mut *self.inner).await.map_err(StoreError::of("outbox"))?;
         self.is_audited = true;
@@ -91,9 +103,10 @@ impl Tx {
         id: Id<Instance>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query("INSERT INTO instance (id, created_at) VALUES ($1, $2)")
-            .bind(id.to_string())
-            .bind(now.as_micros());
+        let query =
+            sqlx::query("INSERT INTO instance (only_row, id, created_at) VALUES (1, $1, $2)")
+                .bind(id.to_string())
+                .bind(now.as_micros());
         self.change("instance", query).await.map(drop)
     }
 
@@ -164,9 +177,23 @@ impl Tx {
         }
     }
 
+    /// A sealed value, if there is one.
+    pub async fn sealed(
+        &mut self,
+        table: &str,
+        record: &[u8; 16],
+        column: &str,
+    ) -> Result<Option<SealedRow>, StoreError> {
+        let query = sqlx::query(SEALED)
+            .bind(record.to_vec())
+            .bind(table.to_owned())
+            .bind(column.to_owned());
+        self.one(query).await
+    }
+
     /// What the vault's head is computed from, with this change.
     pub async fn sealed_heads(&mut self) -> Result<Vec<SealedHead>, StoreError> {
-        all(&mut self.inner, SEALED_HEADS).await
+        heads(&mut self.inner).await
     }
 
     pub async fn provider_by_slug(
@@ -224,17 +251,18 @@ impl Tx {
         self.one(query).await
     }
 
+    /// Whether it was in force. The first revocation counts.
     pub async fn revoke_connection(
         &mut self,
         id: Id<Connection>,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let query = sqlx::query(
             "UPDATE connection SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
         )
         .bind(id.to_string())
         .bind(now.as_micros());
-        self.change("connection", query).await.map(drop)
+        self.change("connection", query).await.map(|rows| rows > 0)
     }
 
     pub async fn client_by_name(&mut self, name: &Slug) -> Result<Option<ClientRow>, StoreError> {
@@ -277,45 +305,92 @@ impl Tx {
         self.one(query).await
     }
 
-    pub async fn revoke_key(&mut self, id: Id<Key>, now: Timestamp) -> Result<(), StoreError> {
+    /// A client's keys, revoked and expired ones too.
+    pub async fn keys_of(&mut self, client: Id<Client>) -> Result<Vec<KeyRow>, StoreError> {
+        let query = sqlx::query(KEYS_OF).bind(client.to_string());
+        let rows = query.fetch_all(&mut *self.inner).await?;
+        rows.iter().map(KeyRow::from_row).collect()
+    }
+
+    /// Whether it was in force. The first revocation counts.
+    pub async fn revoke_key(&mut self, id: Id<Key>, now: Timestamp) -> Result<bool, StoreError> {
         let query =
             sqlx::query("UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
                 .bind(id.to_string())
                 .bind(now.as_micros());
-        self.change("api_key", query).await.map(drop)
+        self.change("api_key", query).await.map(|rows| rows > 0)
     }
 
     pub async fn grants(&mut self) -> Result<Vec<GrantRow>, StoreError> {
-        all(&mut self.inner, "SELECT id, body, created_at FROM access_grant ORDER BY id").await
+        all(&mut self.inner, GrantRow::ALL).await
     }
 
     pub async fn insert_grant(&mut self, row: &GrantRow) -> Result<(), StoreError> {
-        let query =
-            sqlx::query("INSERT INTO access_grant (id, body, created_at) VALUES ($1, $2, $3)")
-                .bind(row.id.to_string())
-                .bind(row.body.clone())
-                .bind(row.created_at.as_micros());
+        let (provider, connection) = match row.target {
+            GrantTarget::Provider(id) => (Some(id.to_string()), None),
+            GrantTarget::Connection(id) => (None, Some(id.to_string())),
+        };
+        let query = sqlx::query(
+            "INSERT INTO access_grant
+             (id, client, provider, connection, purpose, body, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(row.id.to_string())
+        .bind(row.client.to_string())
+        .bind(provider)
+        .bind(connection)
+        .bind(row.purpose.clone())
+        .bind(row.body.clone())
+        .bind(row.created_at.as_micros());
         self.change("access_grant", query).await.map(drop)
     }
 
-    pub async fn update_grant(&mut self, id: Id<Grant>, body: &str) -> Result<(), StoreError> {
+    /// Whether there was such a grant.
+    pub async fn update_grant(&mut self, id: Id<Grant>, body: &str) -> Result<bool, StoreError> {
         let query = sqlx::query("UPDATE access_grant SET body = $2 WHERE id = $1")
             .bind(id.to_string())
             .bind(body.to_owned());
-        self.change("access_grant", query).await.map(drop)
+        self.change("access_grant", query).await.map(|rows| rows > 0)
     }
 
-    pub async fn delete_grant(&mut self, id: Id<Grant>) -> Result<(), StoreError> {
+    /// Whether there was such a grant.
+    pub async fn delete_grant(&mut self, id: Id<Grant>) -> Result<bool, StoreError> {
         let query = sqlx::query("DELETE FROM access_grant WHERE id = $1").bind(id.to_string());
-        self.change("access_grant", query).await.map(drop)
+        self.change("access_grant", query).await.map(|rows| rows > 0)
     }
 
-    /// The store's generation before this change.
-    pub async fn generation(&mut self) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT number FROM generation WHERE only_row = 1")
-            .fetch_one(&mut *self.inner)
-            .await?;
-        Reader { table: "generation", row: &row }.number("number")
+    /// Makes the grants exactly these. One whose identity is there already keeps its id and the
+    /// time it was made, and is written only if its body differs.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if two of `rows` have one identity.
+    pub async fn replace_grants(&mut self, rows: &[GrantRow]) -> Result<GrantChanges, StoreError> {
+        let mut present: HashMap<_, _> = HashMap::new();
+        let before = self.grants().await?;
+        for row in &before {
+            present.insert(row.identity(), row);
+        }
+        let mut changes = GrantChanges::default();
+        let mut added = Vec::new();
+        for row in rows {
+            match present.remove(&row.identity()) {
+                None => added.push(row),
+                Some(known) if known.body == row.body => {}
+                Some(known) => {
+                    self.update_grant(known.id, &row.body).await?;
+                    changes.changed += 1;
+                }
+            }
+        }
+        for gone in present.into_values() {
+            self.delete_grant(gone.id).await?;
+            changes.removed += 1;
+        }
+        for row in added {
+            self.insert_grant(row).await?;
+            changes.added += 1;
+        }
+        Ok(changes)
     }
 }
 

@@ -1,9 +1,13 @@
 //! What every database must keep.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use store::{
-    ClientRow, ConnectionRow, CustomerRow, GrantRow, KeyRow, ProviderRow, SealedRow, Store,
-    StoreError,
+    ClientRow, ConnectionRow, CustomerRow, GrantChanges, GrantRow, GrantTarget, KeyRow,
+    ProviderRow, SealedRow, Store, StoreError,
 };
 use types::{Actor, Clock, Environment, Id, OpContext, SystemClock, SystemRandom, Timestamp};
 
@@ -12,8 +16,15 @@ fn ctx() -> OpContext {
     OpContext { actor: Actor::System, request: Id::generate(now, &SystemRandom).unwrap(), now }
 }
 
+/// Ids in the order in which they are made.
 fn id<K>() -> Id<K> {
-    Id::generate(SystemClock.now(), &SystemRandom).unwrap()
+    static MILLIS: AtomicU64 = AtomicU64::new(0);
+    let later = Duration::from_millis(MILLIS.fetch_add(1, Ordering::SeqCst));
+    Id::generate(SystemClock.now() + later, &SystemRandom).unwrap()
+}
+
+fn event() -> [u8; 16] {
+    id::<types::Request>().to_bytes()
 }
 
 fn sealed(customer: &CustomerRow, record: [u8; 16], version: u64) -> SealedRow {
@@ -65,8 +76,7 @@ pub async fn fill(store: &Store) -> (CustomerRow, ConnectionRow) {
     };
     tx.insert_connection(&connection).await.unwrap();
     tx.put_sealed(&sealed(&customer, connection.id.to_bytes(), 1)).await.unwrap();
-    let event = tx.next_event().await.unwrap();
-    tx.append_outbox(event, b"entry").await.unwrap();
+    tx.append_outbox(event(), b"entry").await.unwrap();
     tx.commit().await.unwrap();
     (customer, connection)
 }
@@ -75,8 +85,7 @@ pub async fn add_client(store: &Store, name: &str) -> ClientRow {
     let mut tx = store.begin(&ctx()).await.unwrap();
     let row = ClientRow { id: id(), name: name.parse().unwrap(), created_at: ctx().now };
     tx.insert_client(&row).await.unwrap();
-    let event = tx.next_event().await.unwrap();
-    tx.append_outbox(event, name.as_bytes()).await.unwrap();
+    tx.append_outbox(event(), name.as_bytes()).await.unwrap();
     tx.commit().await.unwrap();
     row
 }
@@ -88,7 +97,8 @@ pub async fn all(store: &Store) {
     forgets_an_abandoned_change(store).await;
     keys_and_revocation(store).await;
     sealed_versions_count_up(store, &customer, &connection).await;
-    grants(store).await;
+    grants(store, &connection).await;
+    connections_end_once(store, &connection).await;
     outbox(store).await;
     names_are_unique(store).await;
 }
@@ -110,8 +120,7 @@ async fn reads_what_was_written(store: &Store, customer: &CustomerRow, connectio
     provider.description = b"new".to_vec();
     provider.overlay = Some(b"overlay".to_vec());
     tx.put_provider(&provider).await.unwrap();
-    let event = tx.next_event().await.unwrap();
-    tx.append_outbox(event, b"e").await.unwrap();
+    tx.append_outbox(event(), b"e").await.unwrap();
     let before = all.generation;
     assert_eq!(tx.commit().await.unwrap(), before + 1);
     assert_eq!(store.provider_by_slug(&slug).await.unwrap().unwrap(), provider);
@@ -133,8 +142,7 @@ async fn forgets_an_abandoned_change(store: &Store) {
     let mut tx = store.begin(&ctx()).await.unwrap();
     let row = ClientRow { id: id(), name: "gone".parse().unwrap(), created_at: ctx().now };
     tx.insert_client(&row).await.unwrap();
-    let event = tx.next_event().await.unwrap();
-    tx.append_outbox(event, b"e").await.unwrap();
+    tx.append_outbox(event(), b"e").await.unwrap();
     drop(tx);
     assert_eq!(store.generation().await.unwrap(), before);
     assert_eq!(store.outbox_len().await.unwrap(), waiting);
@@ -159,12 +167,21 @@ async fn keys_and_revocation(store: &Store) {
     let twice = KeyRow { id: id(), ..key.clone() };
     assert!(matches!(tx.insert_key(&twice).await, Err(StoreError::Conflict { table: "api_key" })));
     assert_eq!(tx.key(key.id).await.unwrap(), Some(key.clone()));
-    tx.revoke_key(key.id, Timestamp::from_micros(50)).await.unwrap();
+    assert!(tx.revoke_key(key.id, Timestamp::from_micros(50)).await.unwrap());
     // The first revocation counts.
-    tx.revoke_key(key.id, Timestamp::from_micros(60)).await.unwrap();
+    assert!(!tx.revoke_key(key.id, Timestamp::from_micros(60)).await.unwrap());
+    assert!(!tx.revoke_key(id(), Timestamp::from_micros(60)).await.unwrap());
     let revoked = tx.key(key.id).await.unwrap().unwrap();
     assert_eq!(revoked.revoked_at, Some(Timestamp::from_micros(50)));
-    drop(tx);
+    let stranger = KeyRow { id: id(), client: id(), digest: [4; 32], ..key.clone() };
+    let refused = tx.insert_key(&stranger).await;
+    assert!(matches!(refused, Err(StoreError::Dangling { table: "api_key" })));
+    assert_eq!(tx.keys_of(client.id).await.unwrap(), std::slice::from_ref(&revoked));
+    tx.append_outbox(event(), b"e").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.keys_of(client.id).await.unwrap(), std::slice::from_ref(&revoked));
+    assert_eq!(store.load_all().await.unwrap().keys, [revoked]);
+    assert!(store.keys_of(id()).await.unwrap().is_empty());
 }
 
 async fn sealed_versions_count_up(
@@ -180,34 +197,118 @@ async fn sealed_versions_count_up(
         assert!(matches!(again, Err(StoreError::Conflict { table: "sealed" })), "{stale}");
     }
     let heads = tx.sealed_heads().await.unwrap();
-    assert_eq!(heads.len(), 1);
-    assert_eq!(heads[0].version, 2);
-    let event = tx.next_event().await.unwrap();
-    tx.append_outbox(event, b"e").await.unwrap();
+    // The record, the customer's key and the generation.
+    assert_eq!(heads.len(), 3);
+    let versions: Vec<_> =
+        heads.iter().filter(|head| head.record == record).map(|head| head.version).collect();
+    assert_eq!(versions, [2]);
+    assert!(heads.iter().any(|head| head.record == customer.id.to_bytes()));
+    let row = tx.sealed("connection", &record, "credential").await.unwrap().unwrap();
+    assert_eq!(row, sealed(customer, record, 2));
+    // A first version is 1.
+    let other = SealedRow { column: "other".into(), ..sealed(customer, record, 0) };
+    assert!(tx.put_sealed(&other).await.is_err());
+    // Another customer's key does not take over the place.
+    let stranger = CustomerRow { id: id(), lookup: [6; 32], ..customer.clone() };
+    tx.insert_customer(&stranger).await.unwrap();
+    let taken = tx.put_sealed(&sealed(&stranger, record, 3)).await;
+    assert!(matches!(taken, Err(StoreError::Conflict { table: "sealed" })));
+    tx.append_outbox(event(), b"e").await.unwrap();
     tx.commit().await.unwrap();
-    let (heads, waiting) = store.vault_state().await.unwrap();
-    assert_eq!(heads[0].version, 2);
+    let (again, waiting) = store.vault_state().await.unwrap();
+    assert_eq!(again.len(), heads.len() + 1);
     assert!(waiting > 0);
     let row = store.sealed("connection", &record, "credential").await.unwrap().unwrap();
     assert_eq!(row.version, 2);
+    assert!(store.sealed("connection", &record, "none").await.unwrap().is_none());
 }
 
-async fn grants(store: &Store) {
+async fn connections_end_once(store: &Store, connection: &ConnectionRow) {
     let mut tx = store.begin(&ctx()).await.unwrap();
-    let row = GrantRow { id: id(), body: "{}".into(), created_at: Timestamp::from_micros(1) };
-    tx.insert_grant(&row).await.unwrap();
-    tx.update_grant(row.id, "{\"a\":1}").await.unwrap();
-    assert_eq!(tx.grants().await.unwrap()[0].body, "{\"a\":1}");
-    tx.delete_grant(row.id).await.unwrap();
-    assert!(tx.grants().await.unwrap().is_empty());
+    assert!(tx.revoke_connection(connection.id, Timestamp::from_micros(50)).await.unwrap());
+    assert!(!tx.revoke_connection(connection.id, Timestamp::from_micros(60)).await.unwrap());
+    let row = tx.connection(connection.id).await.unwrap().unwrap();
+    assert_eq!(row.revoked_at, Some(Timestamp::from_micros(50)));
+    assert!(tx.connection(id()).await.unwrap().is_none());
+    let stranger = ConnectionRow { id: id(), customer: id(), ..row.clone() };
+    let refused = tx.insert_connection(&stranger).await;
+    assert!(matches!(refused, Err(StoreError::Dangling { table: "connection" })));
+    tx.append_outbox(event(), b"e").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.connections().await.unwrap(), [row]);
+}
+
+async fn grants(store: &Store, connection: &ConnectionRow) {
+    let client = add_client(store, "granted").await;
+    let grant = |target, purpose: &str, body: &str| GrantRow {
+        id: id(),
+        client: client.id,
+        target,
+        purpose: purpose.into(),
+        body: body.into(),
+        created_at: ctx().now,
+    };
+    let provider = GrantTarget::Provider(connection.provider);
+    let one = GrantTarget::Connection(connection.id);
+    let rows = [grant(provider, "payroll", "1"), grant(one, "payroll", "2"), grant(one, "x", "3")];
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    let changes = tx.replace_grants(&rows).await.unwrap();
+    assert_eq!(changes, GrantChanges { added: 3, ..GrantChanges::default() });
+    assert_eq!(tx.grants().await.unwrap(), rows);
+    tx.append_outbox(event(), b"e").await.unwrap();
+    let generation = tx.commit().await.unwrap();
+    assert_eq!(store.load_all().await.unwrap().grants, rows);
+
+    // The same again changes nothing: not the generation either.
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    let same = rows.clone().map(|row| GrantRow { id: id(), ..row });
+    assert_eq!(tx.replace_grants(&same).await.unwrap(), GrantChanges::default());
+    assert_eq!(tx.commit().await.unwrap(), generation);
+
+    // One changed, one gone, one new; what stays keeps its id.
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    let next = [grant(provider, "payroll", "new"), rows[1].clone(), grant(provider, "y", "4")];
+    let changes = tx.replace_grants(&next).await.unwrap();
+    assert_eq!(changes, GrantChanges { added: 1, changed: 1, removed: 1 });
+    let now = tx.grants().await.unwrap();
+    assert_eq!(now[0], GrantRow { body: "new".into(), ..rows[0].clone() });
+    assert_eq!(now[1..], next[1..]);
+    // Two of one identity.
+    let twice = [grant(one, "z", "1"), grant(one, "z", "2")];
+    let refused = tx.replace_grants(&twice).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { table: "access_grant" })));
+    drop(tx);
+
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    assert!(tx.update_grant(rows[0].id, "5").await.unwrap());
+    assert!(tx.delete_grant(rows[1].id).await.unwrap());
+    assert!(!tx.delete_grant(rows[1].id).await.unwrap());
+    assert!(!tx.update_grant(rows[1].id, "6").await.unwrap());
+    let stranger = GrantRow { client: id(), ..grant(one, "z", "1") };
+    let refused = tx.insert_grant(&stranger).await;
+    assert!(matches!(refused, Err(StoreError::Dangling { table: "access_grant" })));
+    drop(tx);
+    assert_eq!(store.grants().await.unwrap(), rows);
 }
 
 async fn outbox(store: &Store) {
     let rows = store.outbox_batch(1_000).await.unwrap();
     assert_eq!(rows.len() as u64, store.outbox_len().await.unwrap());
     let last = rows.last().unwrap().sequence;
+    assert!(rows.is_sorted_by(|a, b| a.sequence < b.sequence));
+    // Only the oldest.
+    assert_eq!(store.outbox_batch(2).await.unwrap(), rows[..2]);
+    store.delete_outbox(rows[0].sequence).await.unwrap();
+    assert_eq!(store.outbox_batch(1_000).await.unwrap(), rows[1..]);
+    let generation = store.generation().await.unwrap();
+    // An event stands there once.
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    let twice = tx.append_outbox(rows[1].event, b"e").await;
+    assert!(matches!(twice, Err(StoreError::Conflict { table: "outbox" })));
+    drop(tx);
     store.delete_outbox(last).await.unwrap();
     assert_eq!(store.outbox_len().await.unwrap(), 0);
+    assert_eq!(store.generation().await.unwrap(), generation);
     // Numbers are never used again, though the table is empty.
     add_client(store, "after").await;
     assert!(store.outbox_batch(1).await.unwrap()[0].sequence > last);
@@ -218,4 +319,83 @@ async fn names_are_unique(store: &Store) {
     let row = ClientRow { id: id(), name: "after".parse().unwrap(), created_at: ctx().now };
     let twice = tx.insert_client(&row).await;
     assert!(matches!(twice, Err(StoreError::Conflict { table: "client" })));
+    drop(tx);
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    let known = store.providers().await.unwrap().remove(0);
+    let twice = tx.put_provider(&ProviderRow { id: id(), ..known }).await;
+    assert!(matches!(twice, Err(StoreError::Conflict { table: "provider" })));
+    drop(tx);
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    let second = tx.insert_instance(id(), ctx().now).await;
+    assert!(matches!(second, Err(StoreError::Conflict { table: "instance" })));
+    drop(tx);
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    let known = store.customers().await.unwrap().remove(0);
+    let twice = tx.insert_customer(&CustomerRow { id: id(), ..known }).await;
+    assert!(matches!(twice, Err(StoreError::Conflict { table: "customer" })));
+}
+
+pub async fn is_unfilled(store: &Store) {
+    let error = store.load_all().await.unwrap_err();
+    assert!(matches!(error, StoreError::Inconsistent { table: "instance", .. }), "{error}");
+    assert!(store.generation().await.unwrap() > 0);
+}
+
+/// Each change adds a client with a key; no reader may see the one without the other.
+pub async fn reads_one_moment(store: &Store) {
+    const CHANGES: u64 = 30;
+    fill(store).await;
+    let first = store.generation().await.unwrap();
+    let write = async {
+        for number in 0..CHANGES {
+            let client = ClientRow {
+                id: id(),
+                name: format!("c-{number}").parse().unwrap(),
+                created_at: ctx().now,
+            };
+            let mut digest = [0; 32];
+            digest[..8].copy_from_slice(&number.to_be_bytes());
+            let key = KeyRow {
+                id: id(),
+                client: client.id,
+                environment: Environment::Live,
+                digest,
+                created_at: ctx().now,
+                expires_at: ctx().now,
+                revoked_at: None,
+            };
+            let mut tx = store.begin(&ctx()).await.unwrap();
+            tx.insert_client(&client).await.unwrap();
+            tokio::task::yield_now().await;
+            tx.insert_key(&key).await.unwrap();
+            tx.append_outbox(event(), b"e").await.unwrap();
+            tx.commit().await.unwrap();
+        }
+    };
+    let read = async {
+        loop {
+            let all = store.load_all().await.unwrap();
+            assert_eq!(all.clients.len(), all.keys.len());
+            assert_eq!(all.generation, first + all.clients.len() as u64);
+            if all.generation == first + CHANGES {
+                return;
+            }
+        }
+    };
+    tokio::join!(write, read);
+}
+
+/// Replaces the connection's sealed value.
+pub async fn put(
+    store: &Store,
+    customer: &CustomerRow,
+    connection: &ConnectionRow,
+    version: u64,
+    bytes: &[u8],
+) {
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    let row = sealed(customer, connection.id.to_bytes(), version);
+    tx.put_sealed(&SealedRow { sealed: bytes.to_vec(), ..row }).await.unwrap();
+    tx.append_outbox(event(), b"e").await.unwrap();
+    tx.commit().await.unwrap();
 }

@@ -1,0 +1,118 @@
+//! What only SQLite has: how a file becomes a database of ours, is recognised and is opened. All
+//! statements outside this module are such that PostgreSQL takes them too.
+//!
+//! PostgreSQL will need here: a pool from a URL, `REPEATABLE READ` for readers, `SELECT ... FOR
+//! UPDATE` of the generation's row where SQLite has `BEGIN IMMEDIATE`, and its own error codes.
+
+use crate::StoreError;
+use sqlx::{
+    ConnectOptions as _, Connection as _, SqliteConnection,
+    error::DatabaseError,
+    migrate::{MigrateError, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use std::{io, path::Path, time::Duration};
+use tokio::io::AsyncReadExt as _;
+
+/// How long a writer waits for one of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// "WEIR": marks our files (SQLite's file format, §1.3.9), so that no other is migrated.
+const APPLICATION_ID: u32 = 0x5745_4952;
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+const HEADER_BYTES: usize = 100;
+const APPLICATION_ID_AT: usize = 68;
+/// Ours alone: the write-ahead log and its index take the same mode.
+const FILE_MODE: u32 = 0o600;
+
+static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// Begins a change: the lock for writing is taken at once, so that no read in it is outdated.
+pub(crate) const BEGIN_CHANGE: &str = "BEGIN IMMEDIATE";
+
+/// How a connection that writes is opened.
+pub(crate) fn writer(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        // A sealed value that was replaced and a key that was destroyed leave no bytes in the file.
+        .pragma("secure_delete", "ON")
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging()
+}
+
+/// How a connection that only reads is opened.
+pub(crate) fn reader(path: &Path) -> SqliteConnectOptions {
+    writer(path).pragma("query_only", "ON")
+}
+
+/// Makes an empty database at `path`, and never anything over what is there.
+pub(crate) async fn create(path: &Path) -> Result<(), StoreError> {
+    let mut options = tokio::fs::OpenOptions::new();
+    let made = options.write(true).create_new(true).mode(FILE_MODE).open(path).await;
+    drop(made.map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => StoreError::Exists { path: path.to_owned() },
+        _ => StoreError::Io { path: path.to_owned(), source },
+    })?);
+    // Without a write-ahead log, so that the mark stands in the file itself from the beginning.
+    let options = writer(path)
+        .journal_mode(SqliteJournalMode::Delete)
+        .pragma("application_id", APPLICATION_ID.to_string());
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    migrate(path, &mut connection).await?;
+    Ok(connection.close().await?)
+}
+
+/// Refuses what is no database of ours before anything is written to it, then brings it forward.
+pub(crate) async fn prepare(path: &Path) -> Result<(), StoreError> {
+    recognise(path).await?;
+    let mut connection = SqliteConnection::connect_with(&writer(path)).await?;
+    migrate(path, &mut connection).await?;
+    Ok(connection.close().await?)
+}
+
+async fn recognise(path: &Path) -> Result<(), StoreError> {
+    let io = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => StoreError::NotFound { path: path.to_owned() },
+        _ => StoreError::Io { path: path.to_owned(), source },
+    };
+    // A folder or a pipe of this name could be opened, and reading the pipe would wait for ever.
+    if !tokio::fs::metadata(path).await.map_err(io)?.is_file() {
+        return Err(StoreError::NotOurs { path: path.to_owned() });
+    }
+    let file = tokio::fs::File::open(path).await.map_err(io)?;
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    file.take(HEADER_BYTES as u64).read_to_end(&mut header).await.map_err(io)?;
+    let mark = header.get(APPLICATION_ID_AT..APPLICATION_ID_AT + 4);
+    if header.starts_with(MAGIC) && mark == Some(&APPLICATION_ID.to_be_bytes()[..]) {
+        Ok(())
+    } else {
+        Err(StoreError::NotOurs { path: path.to_owned() })
+    }
+}
+
+async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    MIGRATOR.run(connection).await.map_err(|source| match source {
+        MigrateError::VersionMissing(layout) => StoreError::Newer { path: path.to_owned(), layout },
+        MigrateError::Execute(error) => error.into(),
+        source => StoreError::Layout { path: path.to_owned(), source },
+    })
+}
+
+/// What an error of the database means, where it has a name of its own.
+pub(crate) fn failure(error: &dyn DatabaseError) -> Option<StoreError> {
+    // The lower byte of an extended result code is its primary code.
+    let code: i32 = error.code()?.parse().ok()?;
+    match code & 0xff {
+        // SQLITE_BUSY, SQLITE_LOCKED
+        5 | 6 => Some(StoreError::Busy),
+        // SQLITE_CORRUPT, SQLITE_NOTADB
+        11 | 26 => Some(StoreError::Corrupt),
+        // SQLITE_FULL
+        13 => Some(StoreError::Full),
+        _ => None,
+    }
+}

@@ -1,0 +1,95 @@
+//! Several processes on one database: a server and verbs of the command line beside it.
+
+use crate::{FILE, contract, sqlite};
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+use store::Store;
+
+/// Says where the database is to the second process, which is this test program again.
+const DATABASE: &str = "WEIRGATE_STORE_TEST_DATABASE";
+const CHANGES: &str = "WEIRGATE_STORE_TEST_CHANGES";
+const PREFIX: &str = "WEIRGATE_STORE_TEST_PREFIX";
+
+/// Not a test by itself: what the second process does.
+#[tokio::test]
+async fn second_process() {
+    let Some(path) = std::env::var_os(DATABASE) else { return };
+    let text = |name| std::env::var_os(name).unwrap().into_string().unwrap();
+    let changes: u32 = text(CHANGES).parse().unwrap();
+    let prefix = text(PREFIX);
+    let store = Store::open(Path::new(&path)).await.unwrap();
+    for number in 0..changes {
+        let name = format!("{prefix}-{number}");
+        contract::add_client(&store, &name).await;
+        // The commit was answered: from here on it must be there.
+        println!("committed {name}");
+    }
+    store.close().await;
+}
+
+fn start(path: &Path, prefix: &str, changes: u32) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "processes::second_process", "--nocapture"])
+        .env(DATABASE, path)
+        .env(PREFIX, prefix)
+        .env(CHANGES, changes.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_of_two_processes_lose_no_bump() {
+    const EACH: u32 = 25;
+    let (dir, store) = sqlite().await;
+    contract::fill(&store).await;
+    let before = store.generation().await.unwrap();
+    let mut second = start(&dir.path().join(FILE), "second", EACH);
+    let third = Store::open(&dir.path().join(FILE)).await.unwrap();
+    let write = async |store: &Store, prefix: &str| {
+        for number in 0..EACH {
+            contract::add_client(store, &format!("{prefix}-{number}")).await;
+        }
+    };
+    tokio::join!(write(&store, "first"), write(&third, "third"));
+    assert!(second.wait().unwrap().success());
+    assert_eq!(store.generation().await.unwrap(), before + u64::from(3 * EACH));
+    assert_eq!(third.generation().await.unwrap(), before + u64::from(3 * EACH));
+    let rows = store.outbox_batch(1_000).await.unwrap();
+    // One of `fill`, and one for each client; numbered without a gap.
+    assert_eq!(rows.len(), 1 + 3 * usize::try_from(EACH).unwrap());
+    let first = rows[0].sequence;
+    assert!(rows.iter().zip(first..).all(|(row, sequence)| row.sequence == sequence));
+}
+
+/// Killed in the midst of its changes: what was answered is there, each change whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_writer_loses_nothing_that_was_answered() {
+    let (dir, store) = sqlite().await;
+    contract::fill(&store).await;
+    let first = store.generation().await.unwrap();
+    let events = store.outbox_len().await.unwrap();
+    for answered in [1, 7, 20] {
+        let mut second = start(&dir.path().join(FILE), &format!("round-{answered}"), 100_000);
+        let lines = BufReader::new(second.stdout.take().unwrap()).lines();
+        let committed: Vec<String> = lines
+            .map(Result::unwrap)
+            .filter_map(|line| line.strip_prefix("committed ").map(ToOwned::to_owned))
+            .take(answered)
+            .collect();
+        second.kill().unwrap();
+        second.wait().unwrap();
+        assert_eq!(committed.len(), answered);
+        let all = store.load_all().await.unwrap();
+        for name in &committed {
+            assert!(all.clients.iter().any(|client| client.name.as_str() == name), "{name}");
+        }
+        let clients = all.clients.len() as u64;
+        assert_eq!(all.generation, first + clients);
+        // No audit, no effect: as many events as changes.
+        assert_eq!(store.outbox_len().await.unwrap(), events + clients);
+    }
+}
