@@ -35,6 +35,7 @@ fn nothing_of_a_credential_is_printed() {
     let open = sealed.open(&key).unwrap();
     let parts: Vec<_> = open.iter().collect();
     let printed = format!("{key:?} {:?} {sealed:?} {open:?} {parts:?}", injection());
+    assert!(printed.contains("SealedInjection(hidden)"), "{printed}");
     assert!(!printed.contains("CANARY"), "{printed}");
     assert!(!printed.contains("67, 65, 78"), "{printed}");
 }
