@@ -1,1 +1,26 @@
+//! The only HTTP and TLS client of Weirgate.
+//!
+//! It promises: an address is resolved once for each connection, judged by its bits, and the very
+//! address that was judged is connected to; https only, unless a host and port were allowed by name;
+//! no redirect is followed; every wait has a bound; an answer whose framing is in doubt is refused;
+//! memory does not depend on an answer's length or compression. It knows nothing of credentials.
 #![forbid(unsafe_code)]
+
+mod address;
+mod body;
+mod codec;
+mod error;
+mod guard;
+mod pool;
+mod resolve;
+mod target;
+mod tls;
+
+pub use address::{AddressClass, classify};
+pub use body::UpstreamBody;
+pub use error::OutboundError;
+pub use guard::{GuardPolicy, PolicyError};
+pub use pool::{Deadlines, Lease, Pool, PoolConfig};
+pub use resolve::{FixedResolver, HickoryResolver, Resolve, ResolveError, ResolverSetupError};
+pub use target::{Target, TargetError};
+pub use tls::{TlsConfig, TlsConfigError};

@@ -1,0 +1,113 @@
+//! Which addresses a connection may be made to.
+
+use crate::address::{AddressClass, classify};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+use url::Host;
+
+/// Public addresses, and what an operator allowed by host and port. Equal policies share pooled
+/// connections, others never do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct GuardPolicy {
+    /// By host and port; a literal address is pinned to itself.
+    allowed: BTreeMap<(String, u16), Option<IpAddr>>,
+}
+
+/// Text that is no `HOST:PORT`, or names what is never allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct PolicyError {
+    pub given: String,
+    pub why: &'static str,
+}
+
+/// An address that was judged: the only thing that is connected to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GuardedAddr(SocketAddr);
+
+impl GuardedAddr {
+    pub(crate) const fn get(self) -> SocketAddr {
+        self.0
+    }
+}
+
+impl GuardPolicy {
+    /// From texts like `127.0.0.1:8080`, `[::1]:8080` or `hr.internal:443`.
+    pub fn new<T: AsRef<str>>(allowed: &[T]) -> Result<Self, PolicyError> {
+        let mut policy = Self::default();
+        for given in allowed {
+            let given = given.as_ref();
+            let wrong = |why| PolicyError { given: given.chars().take(100).collect(), why };
+            let (host, port) = split(given).ok_or_else(|| wrong("write it as HOST:PORT"))?;
+            let address = literal(&host);
+            if address.is_some_and(|address| classify(address) == AddressClass::Metadata) {
+                return Err(wrong("addresses of cloud metadata are never allowed"));
+            }
+            policy.allowed.insert((host_text(&host), port), address);
+        }
+        Ok(policy)
+    }
+
+    /// Whether plain http may be used: only with exactly this host and port.
+    pub(crate) fn allows_http(&self, host: &str, port: u16) -> bool {
+        self.allowed.contains_key(&(host.to_owned(), port))
+    }
+
+    /// Judges an address that a host resolved to.
+    pub(crate) fn judge(
+        &self,
+        host: &str,
+        address: SocketAddr,
+    ) -> Result<GuardedAddr, AddressClass> {
+        let class = classify(address.ip());
+        if class == AddressClass::Public {
+            return Ok(GuardedAddr(address));
+        }
+        let allowed = self.allowed.get(&(host.to_owned(), address.port()));
+        let is_allowed = match allowed {
+            Some(Some(pinned)) => *pinned == address.ip(),
+            Some(None) => true,
+            None => false,
+        };
+        if is_allowed && class != AddressClass::Metadata {
+            Ok(GuardedAddr(address))
+        } else {
+            Err(class)
+        }
+    }
+}
+
+/// Host and port, with the host as a URL would read it.
+fn split(given: &str) -> Option<(Host<String>, u16)> {
+    let (host, port) = given.rsplit_once(':')?;
+    if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let port: u16 = port.parse().ok().filter(|port| *port > 0)?;
+    let is_plain = |c: char| c.is_alphanumeric() || ".-[]:_".contains(c);
+    if host.is_empty() || !host.chars().all(is_plain) {
+        return None;
+    }
+    // Of a special scheme, so that every spelling of an IPv4 address is read as one.
+    let url = url::Url::parse(&format!("http://{host}:{port}/")).ok()?;
+    Some((url.host()?.to_owned(), port))
+}
+
+pub(crate) fn literal(host: &Host<String>) -> Option<IpAddr> {
+    match host {
+        Host::Ipv4(address) => Some(IpAddr::V4(*address)),
+        Host::Ipv6(address) => Some(IpAddr::V6(*address)),
+        Host::Domain(_) => None,
+    }
+}
+
+/// One spelling for one host: lower case, without a final dot.
+pub(crate) fn host_text(host: &Host<String>) -> String {
+    match host {
+        Host::Domain(name) => name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase(),
+        Host::Ipv4(address) => address.to_string(),
+        Host::Ipv6(address) => address.to_string(),
+    }
+}

@@ -1,0 +1,118 @@
+//! A provider's server: where requests go.
+
+use crate::{
+    address::{AddressClass, classify},
+    guard::{GuardPolicy, host_text, literal},
+};
+use std::net::{IpAddr, SocketAddr};
+use url::{Host, Url};
+
+/// A checked base URL.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    is_https: bool,
+    host: String,
+    address: Option<IpAddr>,
+    port: u16,
+    base_path: String,
+    base_url: String,
+}
+
+/// Why a URL is no target. Says nothing of what may be secret in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    #[error("it is no URL with a host")]
+    Malformed,
+    #[error("its scheme is neither https nor http")]
+    Scheme,
+    #[error("it carries a user name or password")]
+    UserInfo,
+    #[error("it has a query or a fragment")]
+    Query,
+    #[error("plain http was not allowed for this host and port")]
+    Http,
+    #[error("its address is {}", .0.as_str())]
+    Address(AddressClass),
+}
+
+impl Target {
+    /// Reads a base URL; a literal address is judged at once.
+    pub fn parse(text: &str, policy: &GuardPolicy) -> Result<Self, TargetError> {
+        // What a URL parser skips silently, two of them skip differently.
+        if text.contains(":///") || text.chars().any(|c| c.is_control() || c == ' ' || c == '\\') {
+            return Err(TargetError::Malformed);
+        }
+        let url = Url::parse(text).map_err(|_| TargetError::Malformed)?;
+        let is_https = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return Err(TargetError::Scheme),
+        };
+        if !url.username().is_empty() || url.password().is_some() || text.contains('@') {
+            return Err(TargetError::UserInfo);
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(TargetError::Query);
+        }
+        let host = url.host().ok_or(TargetError::Malformed)?.to_owned();
+        let port = url.port_or_known_default().filter(|port| *port > 0);
+        let port = port.ok_or(TargetError::Malformed)?;
+        let address = literal(&host);
+        let text = host_text(&host);
+        if text.is_empty() {
+            return Err(TargetError::Malformed);
+        }
+        if let Some(address) = address {
+            policy
+                .judge(&text, SocketAddr::new(address, port))
+                .map_err(|_| TargetError::Address(classify(address)))?;
+        }
+        if !is_https && !policy.allows_http(&text, port) {
+            return Err(TargetError::Http);
+        }
+        let base_path = url.path().trim_end_matches('/').to_owned();
+        let base_url = format!("{}{base_path}", origin(is_https, &host, port));
+        Ok(Self { is_https, host: text, address, port, base_path, base_url })
+    }
+
+    /// Without a final slash; empty for the root.
+    pub fn base_path(&self) -> &str {
+        &self.base_path
+    }
+
+    /// Scheme, authority and path, normalised, without a final slash.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    pub(crate) const fn is_https(&self) -> bool {
+        self.is_https
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(crate) const fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The value of the Host header (RFC 9110 §7.2).
+    pub(crate) fn authority(&self) -> &str {
+        let rest = self.base_url.split_once("://").map_or("", |(_, rest)| rest);
+        rest.split('/').next().unwrap_or(rest)
+    }
+}
+
+fn origin(is_https: bool, host: &Host<String>, port: u16) -> String {
+    let (scheme, default) = if is_https { ("https", 443) } else { ("http", 80) };
+    let host = match host {
+        Host::Ipv6(address) => format!("[{address}]"),
+        other => host_text(other),
+    };
+    if port == default { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") }
+}

@@ -1,0 +1,95 @@
+//! TLS to providers: 1.2 and 1.3 with forward secrecy, verified against public roots and those that
+//! the operator adds.
+
+use crate::OutboundError;
+use rustls::{CertificateError, ClientConfig, Error as RustlsError, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use std::{io, sync::Arc};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// Roots and settings, shared by all connections.
+#[derive(Clone)]
+pub struct TlsConfig(Arc<ClientConfig>);
+
+impl std::fmt::Debug for TlsConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsConfig")
+    }
+}
+
+/// Why there is no TLS configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsConfigError {
+    #[error("the file of additional roots holds no certificate")]
+    NoCertificate,
+    #[error("certificate {number} of the file of additional roots cannot be read")]
+    Certificate { number: usize },
+    #[error("TLS cannot be set up")]
+    Setup(#[source] RustlsError),
+}
+
+impl TlsConfig {
+    /// `extra_roots` is PEM, trusted beside the public roots.
+    pub fn new(extra_roots: Option<&[u8]>) -> Result<Self, TlsConfigError> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if let Some(pem) = extra_roots {
+            let mut count = 0;
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                count += 1;
+                let wrong = TlsConfigError::Certificate { number: count };
+                match certificate.map(|certificate| roots.add(certificate)) {
+                    Ok(Ok(())) => {}
+                    _ => return Err(wrong),
+                }
+            }
+            if count == 0 {
+                return Err(TlsConfigError::NoCertificate);
+            }
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsConfigError::Setup)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self(Arc::new(config)))
+    }
+
+    pub(crate) async fn connect(
+        &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, OutboundError> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| OutboundError::Tls { why: "the host is no name for a certificate" })?;
+        let connector = TlsConnector::from(Arc::clone(&self.0));
+        connector.connect(name, stream).await.map_err(|error| failure(&error))
+    }
+}
+
+fn failure(error: &io::Error) -> OutboundError {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>());
+    let why = match inner {
+        Some(RustlsError::InvalidCertificate(certificate)) => match certificate {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the certificate has expired"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "the certificate is not valid yet"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "the certificate is for another name"
+            }
+            CertificateError::UnknownIssuer => "the certificate's issuer is not trusted",
+            CertificateError::Revoked => "the certificate was revoked",
+            _ => "the certificate is not acceptable",
+        },
+        Some(RustlsError::AlertReceived(_)) => "the provider refused the handshake",
+        Some(RustlsError::PeerIncompatible(_)) => "no common version or cipher suite",
+        Some(_) => "the handshake failed",
+        None => "the connection ended during the handshake",
+    };
+    OutboundError::Tls { why }
+}
