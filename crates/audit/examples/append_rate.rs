@@ -24,7 +24,7 @@ fn main() {
         hint_file: dir.join("hint"),
         key: SigningKey::from_seed(&[1; 32], "example").unwrap(),
         clock: Arc::new(SystemClock),
-        version: "example".into(),
+        origin: "example".into(),
     })
     .unwrap();
     let handle = opened.log.handle();

@@ -19,7 +19,7 @@ mod writer;
 pub mod verify;
 
 pub use commitment::Commitment;
-pub use log::{Log, LogConfig, OpenError, Opened};
+pub use log::{Log, LogConfig, OpenError, Opened, RECENT_EVENTS};
 pub use note::{Checkpoint, NoteError, SigningKey, VerifierKey};
 pub use record::{
     Changed, DecodeError, Intent, MAX_RECORD_BYTES, Outcome, Record, Refused, RefusedCount,

@@ -15,7 +15,7 @@ use crate::{
     writer::{AppendError, Handle, Writer},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs::{File, OpenOptions},
     io::{self, Write},
     path::PathBuf,
@@ -24,6 +24,9 @@ use std::{
 };
 use types::{Clock, Id, Request};
 
+/// Changes whose events are known at opening.
+pub const RECENT_EVENTS: usize = 256;
+
 /// What a log is opened with. The caller holds the folder's lock: there is one writer.
 #[derive(Debug)]
 pub struct LogConfig {
@@ -31,10 +34,10 @@ pub struct LogConfig {
     pub dir: PathBuf,
     /// Outside of `dir`: where recovery begins to read. It may be missing; that only costs time.
     pub hint_file: PathBuf,
+    /// The log's name for ever, and the key's.
+    pub origin: String,
     pub key: SigningKey,
     pub clock: Arc<dyn Clock>,
-    /// Written into the entry that says that the writer began.
-    pub version: String,
 }
 
 /// Why a log does not open.
@@ -54,8 +57,10 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Opened {
     pub log: Log,
-    /// The last change that the log holds: one with this or a lower number was sequenced.
-    pub last_sequence: u64,
+    /// The events of the last [`RECENT_EVENTS`] changes that the log holds, oldest first. Who sequences
+    /// changes in order, in batches no longer than that, and forgets a batch before the next one, knows
+    /// by it what a crash made it sequence already.
+    pub recent_events: Vec<[u8; 16]>,
     /// The vault's state as the log last recorded it.
     pub vault_head: Option<VaultHead>,
 }
@@ -74,7 +79,11 @@ impl Log {
     /// [`OpenError::Corrupt`] if what a signed checkpoint covers is missing or changed: nothing is
     /// cut or overwritten then.
     pub fn open(config: LogConfig) -> Result<Opened, OpenError> {
-        let LogConfig { dir, hint_file, key, clock, version } = config;
+        let LogConfig { dir, hint_file, origin, key, clock } = config;
+        if key.origin() != origin {
+            return Err(OpenError::Checkpoint(NoteError::OtherOrigin));
+        }
+        let version = env!("CARGO_PKG_VERSION").to_owned();
         let (mut appender, recovered) = Appender::open(Paths::new(&dir), &key)?;
         let scanned = scan(&appender, &hint_file, recovered.checkpoint)?;
         let now = clock.now();
@@ -92,10 +101,10 @@ impl Log {
         appender.vault = scanned.vault_head;
         appender.write_checkpoint(&key)?;
         let (handle, thread) =
-            Writer::start(appender, key, clock, hint_file, scanned.last_sequence)?;
+            Writer::start(appender, key, clock, hint_file, scanned.events.clone())?;
         Ok(Opened {
             log: Self { handle, thread },
-            last_sequence: scanned.last_sequence,
+            recent_events: scanned.events.into(),
             vault_head: scanned.vault_head,
         })
     }
@@ -388,8 +397,15 @@ fn push_upper(paths: &Paths, upper: &mut Uppers, root: Hash, tiles: u64) -> io::
 struct Scanned {
     /// Requests with an intent and no outcome.
     open: BTreeMap<u128, u64>,
-    last_sequence: u64,
+    events: VecDeque<[u8; 16]>,
     vault_head: Option<VaultHead>,
+}
+
+pub(crate) fn remember(events: &mut VecDeque<[u8; 16]>, event: [u8; 16]) {
+    events.push_back(event);
+    if events.len() > RECENT_EVENTS {
+        events.pop_front();
+    }
 }
 
 /// Reads entries from where the hint says that nothing before is open.
@@ -399,11 +415,12 @@ fn scan(
     checkpoint: Option<Checkpoint>,
 ) -> Result<Scanned, OpenError> {
     let signed = checkpoint.map_or(0, |checkpoint| checkpoint.size);
-    let (begin, last_sequence) =
-        read_hint(hint_file).filter(|(index, _)| *index <= signed).unwrap_or((0, 0));
+    // The hint does not know the recent events yet: all is read.
+    let _ = (hint_file, signed);
+    let begin = 0;
     let mut scanned = Scanned {
         open: BTreeMap::new(),
-        last_sequence,
+        events: VecDeque::new(),
         vault_head: checkpoint.and_then(|checkpoint| checkpoint.vault),
     };
     let mut index = begin / TILE * TILE;
@@ -434,8 +451,8 @@ fn scan(
 impl Scanned {
     fn note(&mut self, record: &Record, index: u64) {
         match record {
-            Record::Changed(Changed { sequence, vault_head, .. }) => {
-                self.last_sequence = self.last_sequence.max(*sequence);
+            Record::Changed(Changed { event, vault_head, .. }) => {
+                remember(&mut self.events, *event);
                 self.vault_head = vault_head.or(self.vault_head);
             }
             _ => {
@@ -459,11 +476,4 @@ pub(crate) fn opens(record: &Record) -> Option<(Id<Request>, bool)> {
         Record::Interrupted { request, .. } => Some((*request, false)),
         _ => None,
     }
-}
-
-/// Index and last sequence before it.
-fn read_hint(path: &std::path::Path) -> Option<(u64, u64)> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let (index, sequence) = text.trim_end().split_once(' ')?;
-    Some((index.parse().ok()?, sequence.parse().ok()?))
 }

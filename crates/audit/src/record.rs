@@ -109,8 +109,8 @@ pub struct Unauthenticated {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
-    /// Counts changes for ever: a change that is sequenced twice is known by it.
-    pub sequence: u64,
+    /// The change's own id: a change that is sequenced a second time is known by it.
+    pub event: [u8; 16],
     pub at: Timestamp,
     pub request: Id<Request>,
     /// `local:<uid>` or `system`.
@@ -300,7 +300,7 @@ impl Record {
                 };
                 Put::new(CHANGED, one.at)
                     .id(3, one.request)
-                    .uint(16, one.sequence)
+                    .value(16, Value::Bytes(one.event.to_vec()))
                     .text(17, &one.actor)
                     .text(18, &one.verb)
                     .text(19, &one.what)
@@ -376,7 +376,7 @@ impl Record {
             CHANGED => Self::Changed(Changed {
                 at,
                 request: take.id(3)?,
-                sequence: take.uint(16)?,
+                event: take.array(16)?,
                 actor: take.text(17)?,
                 verb: take.text(18)?,
                 what: take.text(19)?,
@@ -485,7 +485,7 @@ impl Record {
             Self::Changed(one) => {
                 put("at", one.at.to_string());
                 put("request", one.request.to_string());
-                put("sequence", one.sequence.to_string());
+                put("event", hex::encode(one.event));
                 put("actor", one.actor.clone());
                 put("verb", one.verb.clone());
                 put("what", one.what.clone());
@@ -581,7 +581,7 @@ pub(crate) mod tests {
             Record::RefusedCount(RefusedCount { at, key: id(2), count: 5 }),
             Record::Unauthenticated(Unauthenticated { at, code: "key_missing".into(), count: 5 }),
             Record::Changed(Changed {
-                sequence: 3,
+                event: [3; 16],
                 at,
                 request: id(1),
                 actor: "local:0".into(),

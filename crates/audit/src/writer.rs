@@ -1,12 +1,12 @@
 //! The one writer of a log: a thread that gathers what is queued into groups, one sync for each.
 
 use crate::{
-    log::{Appender, opens},
+    log::{Appender, opens, remember},
     note::SigningKey,
     record::{MAX_RECORD_BYTES, Record},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt, io,
     path::PathBuf,
     pin::Pin,
@@ -159,7 +159,8 @@ pub(crate) struct Writer {
     key: SigningKey,
     clock: Arc<dyn Clock>,
     hint_file: PathBuf,
-    last_sequence: u64,
+    /// Of the last changes, oldest first.
+    events: VecDeque<[u8; 16]>,
     /// Open intents with their index.
     open: BTreeMap<u128, u64>,
     is_healthy: Arc<AtomicBool>,
@@ -174,7 +175,7 @@ impl Writer {
         key: SigningKey,
         clock: Arc<dyn Clock>,
         hint_file: PathBuf,
-        last_sequence: u64,
+        events: VecDeque<[u8; 16]>,
     ) -> io::Result<(Handle, JoinHandle<()>)> {
         let (queue, received) = sync_channel(QUEUE);
         let is_healthy = Arc::new(AtomicBool::new(true));
@@ -184,7 +185,7 @@ impl Writer {
             key,
             clock,
             hint_file,
-            last_sequence,
+            events,
             open: BTreeMap::new(),
             is_healthy: Arc::clone(&is_healthy),
             is_synced: true,
@@ -275,7 +276,7 @@ impl Writer {
 
     fn note(&mut self, record: &Record, index: u64) {
         if let Record::Changed(changed) = record {
-            self.last_sequence = self.last_sequence.max(changed.sequence);
+            remember(&mut self.events, changed.event);
             self.appender.vault = changed.vault_head.or(self.appender.vault);
         }
         match opens(record) {
@@ -329,7 +330,7 @@ impl Writer {
     fn write_hint(&self) {
         let index = self.open.values().min().copied().unwrap_or(self.appender.size());
         let draft = self.hint_file.with_extension("draft");
-        let written = std::fs::write(&draft, format!("{index} {}\n", self.last_sequence))
+        let written = std::fs::write(&draft, format!("{index}\n"))
             .and_then(|()| std::fs::rename(&draft, &self.hint_file));
         if let Err(error) = written {
             tracing::warn!(%error, "the audit log's hint cannot be written");

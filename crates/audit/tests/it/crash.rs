@@ -153,7 +153,7 @@ fn recovery_needs_no_hint() {
             Some(text) => fs::write(world.hint(), text).unwrap(),
         }
         let opened = world.open();
-        assert_eq!(opened.last_sequence, 1, "{hint:?}");
+        assert_eq!(opened.recent_events, [1_u128.to_be_bytes()], "{hint:?}");
         let handle = opened.log.handle();
         handle.append(&intent(77_777), Durability::Synced).unwrap().wait().unwrap();
         handle.append(&outcome(77_777), Durability::Synced).unwrap().wait().unwrap();

@@ -41,7 +41,7 @@ impl World {
             hint_file: self.hint(),
             key: Self::key(),
             clock: Arc::new(SystemClock),
-            version: "test".into(),
+            origin: ORIGIN.into(),
         })
     }
 
@@ -122,7 +122,7 @@ pub fn outcome(number: u128) -> Record {
 
 pub fn changed(sequence: u64) -> Record {
     Record::Changed(Changed {
-        sequence,
+        event: u128::from(sequence).to_be_bytes(),
         at: Timestamp::from_micros(1),
         request: Id::from_u128(1),
         actor: "local:0".into(),
