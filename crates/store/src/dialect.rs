@@ -116,3 +116,44 @@ pub(crate) fn failure(error: &dyn DatabaseError) -> Option<StoreError> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn number(connection: &mut SqliteConnection, statement: &'static str) -> i64 {
+        sqlx::query_scalar(statement).fetch_one(connection).await.unwrap()
+    }
+
+    /// A committed row counts as durable before a secret is shown: each commit must be synced.
+    #[tokio::test]
+    async fn a_commit_is_on_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        create(&path).await.unwrap();
+        let mut writer = SqliteConnection::connect_with(&writer(&path)).await.unwrap();
+        // 2 is FULL: the write-ahead log is synced at each commit.
+        assert_eq!(number(&mut writer, "PRAGMA synchronous").await, 2);
+        assert_eq!(number(&mut writer, "PRAGMA foreign_keys").await, 1);
+        let mode: String =
+            sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut writer).await.unwrap();
+        assert_eq!(mode, "wal");
+        let mut reader = SqliteConnection::connect_with(&reader(&path)).await.unwrap();
+        assert!(sqlx::query("DELETE FROM outbox").execute(&mut reader).await.is_err());
+        assert!(sqlx::query("DELETE FROM outbox").execute(&mut writer).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        create(&path).await.unwrap();
+        // As small as it is already.
+        let options = writer(&path).pragma("max_page_count", "1");
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        let statement = "INSERT INTO outbox (sequence, event, record) VALUES (1, $1, $2)";
+        let query = sqlx::query(statement).bind(vec![1_u8; 16]).bind(vec![0_u8; 100_000]);
+        let error = StoreError::from(query.execute(&mut connection).await.unwrap_err());
+        assert!(matches!(error, StoreError::Full), "{error:?}");
+    }
+}

@@ -11,7 +11,7 @@ use store::{
 };
 use types::{Actor, Clock, Environment, Id, OpContext, SystemClock, SystemRandom, Timestamp};
 
-fn ctx() -> OpContext {
+pub fn ctx() -> OpContext {
     let now = SystemClock.now();
     OpContext { actor: Actor::System, request: Id::generate(now, &SystemRandom).unwrap(), now }
 }
