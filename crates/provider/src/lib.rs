@@ -1,8 +1,33 @@
 //! A provider as its description and overlay tell it: operations, objects, fields.
 //!
-//! Pure: nothing here does I/O.
+//! It promises: what real descriptions get wrong becomes a diagnostic with a place, not a refusal;
+//! reading is bounded in bytes, depth and expansion; the same bytes give the same model. Pure:
+//! nothing here does I/O.
 #![forbid(unsafe_code)]
+
+mod document;
+mod envelope;
+mod load;
+mod naming;
+mod objects;
+mod operations;
+mod overlay;
+mod parse;
+mod schema;
+mod security;
 
 pub mod model;
 pub mod path_template;
 pub mod route;
+pub mod select;
+
+pub use load::{Format, LoadError, LoadLimits, load, load_value, parse_document};
+pub use model::{
+    Additional, Answer, Diagnostic, Envelope, ErrorInside, Field, FieldKind, KeptMember, Label,
+    Member, Method, Object, ObjectId, ObjectShape, Operation, Param, ParamPlace, Provider,
+    RequestBody, ScalarKind, SecurityRequirement, SecurityScheme, Server, ServerVariable, Shape,
+    ShapeId, StatusRange, Step,
+};
+pub use overlay::OverlayError;
+pub use path_template::PathTemplate;
+pub use route::{PathRefusal, PathRouter, RouteOutcome, decode_path, encode_path};

@@ -286,8 +286,14 @@ pub struct Label {
 pub enum Shape {
     /// Says nothing: any JSON value.
     Untyped,
-    Scalar { kind: ScalarKind, format: Option<String>, choices: Vec<String> },
-    Array { items: ShapeId },
+    Scalar {
+        kind: ScalarKind,
+        format: Option<String>,
+        choices: Vec<String>,
+    },
+    Array {
+        items: ShapeId,
+    },
     Object(ObjectShape),
     /// `oneOf`, `anyOf`, several types: any of these.
     Union(Vec<ShapeId>),

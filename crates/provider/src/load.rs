@@ -1,0 +1,154 @@
+//! From the bytes of a description to a [`Provider`].
+
+use crate::{
+    document::Document,
+    model::Provider,
+    objects, operations,
+    overlay::{self, OverlayError},
+    parse, schema, security,
+};
+use serde_json::Value;
+
+/// What a description may cost. Everything above is refused with a typed error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadLimits {
+    /// Size of the document as given.
+    pub max_bytes: usize,
+    /// Nesting of objects and arrays; the outermost is 1. At most 127, the readers' own limit.
+    pub max_depth: usize,
+    /// Values after aliases are expanded, counted each time they appear.
+    pub max_nodes: usize,
+    /// Bytes of all names and texts after aliases are expanded.
+    pub max_text_bytes: usize,
+}
+
+impl Default for LoadLimits {
+    /// 32 MiB, 100 levels, 2 million values, 64 MiB of text: an order of magnitude above the
+    /// largest of the forty descriptions that this was tried with (3.1 MB, 0.3 million values).
+    fn default() -> Self {
+        Self { max_bytes: 32 << 20, max_depth: 100, max_nodes: 2_000_000, max_text_bytes: 64 << 20 }
+    }
+}
+
+/// The syntax that a document was read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    Yaml,
+}
+
+/// Why a description was refused. Lines and columns count from 1; 0 means unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("the document has {bytes} bytes; at most {limit} are accepted")]
+    TooLarge { bytes: usize, limit: usize },
+    #[error("the document nests deeper than {limit} at line {line}, column {column}")]
+    TooDeep { limit: usize, line: usize, column: usize },
+    #[error("the document has more than {limit} values, aliases expanded")]
+    TooManyNodes { limit: usize },
+    #[error("the document has more than {limit} bytes of text, aliases expanded")]
+    TooMuchText { limit: usize },
+    #[error("the name at {pointer} occurs twice (line {line}, column {column})")]
+    DuplicateName { pointer: String, line: usize, column: usize },
+    #[error("not {}: {message} (line {line}, column {column})", match format {
+        Format::Json => "JSON",
+        Format::Yaml => "YAML",
+    })]
+    Syntax { format: Format, line: usize, column: usize, message: String },
+    #[error("the document is no OpenAPI description: {reason}")]
+    NotADescription { reason: &'static str },
+    #[error("version {version:?} is neither Swagger 2.0 nor OpenAPI 3.x")]
+    UnknownVersion { version: String },
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
+}
+
+/// The two families of descriptions; 3.0 and 3.1 are read by the same rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Swagger2,
+    OpenApi3,
+}
+
+/// Reads a document (a description or an overlay) from JSON or YAML.
+///
+/// # Errors
+/// Above the limits, not well-formed, or a name twice in one object.
+pub fn parse_document(bytes: &[u8], limits: &LoadLimits) -> Result<Value, LoadError> {
+    parse::parse(bytes, limits)
+}
+
+/// Applies the overlays in order, then models the description.
+///
+/// # Errors
+/// No description at all, an unknown version, or an overlay that cannot be applied. Everything
+/// smaller becomes a diagnostic of the provider.
+pub fn load_value(mut document: Value, overlays: &[Value]) -> Result<Provider, LoadError> {
+    let mut remarks = Vec::new();
+    for overlay in overlays {
+        overlay::apply(&mut document, overlay, &mut remarks)?;
+    }
+    let dialect = dialect(&document)?;
+    let mut view = Document::new(&document);
+    view.diagnostics = remarks;
+    let mut shapes = schema::Builder::new(&mut view, dialect);
+    let drafts = operations::read(&mut shapes, dialect);
+    shapes.run();
+    let servers = security::document_servers(shapes.document, dialect);
+    let security_schemes = security::schemes(shapes.document, dialect);
+    security::check_requirements(shapes.document, &drafts, &security_schemes);
+    let mut provider = Provider {
+        title: info(&document, "title"),
+        version: info(&document, "version"),
+        servers,
+        security_schemes,
+        ..Provider::default()
+    };
+    objects::assemble(&mut provider, shapes, drafts);
+    provider.diagnostics = view.diagnostics;
+    Ok(provider)
+}
+
+/// Reads a description and, if there is one, its overlay, and models it.
+///
+/// # Errors
+/// As [`parse_document`] and [`load_value`].
+pub fn load(
+    description: &[u8],
+    overlay: Option<&[u8]>,
+    limits: &LoadLimits,
+) -> Result<Provider, LoadError> {
+    let overlays = overlay.map(|bytes| parse_document(bytes, limits)).transpose()?;
+    load_value(parse_document(description, limits)?, overlays.as_slice())
+}
+
+fn dialect(document: &Value) -> Result<Dialect, LoadError> {
+    if !document.is_object() {
+        return Err(LoadError::NotADescription { reason: "its top is no object" });
+    }
+    let (name, known): (_, fn(&str) -> bool) = match document.get("swagger") {
+        Some(_) => ("swagger", |version| version == "2" || version == "2.0"),
+        None => ("openapi", |version| version == "3" || version.starts_with("3.")),
+    };
+    let version = match document.get(name) {
+        Some(Value::String(version)) => version.clone(),
+        // `swagger: 2.0` without quotes is a number in YAML.
+        Some(Value::Number(version)) => version.to_string(),
+        Some(_) => return Err(LoadError::NotADescription { reason: "its version is no text" }),
+        None => {
+            return Err(LoadError::NotADescription { reason: "neither `openapi` nor `swagger`" });
+        }
+    };
+    if !known(&version) {
+        return Err(LoadError::UnknownVersion { version: version.chars().take(32).collect() });
+    }
+    Ok(if name == "swagger" { Dialect::Swagger2 } else { Dialect::OpenApi3 })
+}
+
+fn info(document: &Value, name: &str) -> String {
+    match document.get("info").and_then(|info| info.get(name)) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,484 @@
+//! Operations as the description lists them, before their objects are known.
+
+use crate::{
+    document::Node,
+    load::Dialect,
+    model::{
+        Answer, Envelope, ErrorInside, Method, Operation, Param, ParamPlace, RequestBody, Shape,
+        ShapeId, StatusRange,
+    },
+    path_template::PathTemplate,
+    schema::{Builder, Context},
+    security,
+};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use types::Action;
+
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// An operation, and what its object is found by.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) operation: Operation,
+    pub(crate) pointer: String,
+    /// `x-weirgate-object`.
+    pub(crate) given_object: Option<String>,
+    /// `x-weirgate-kept`: paths of members of the envelope to keep.
+    pub(crate) given_kept: Vec<String>,
+}
+
+/// Reads all operations, in the order of the document.
+pub(crate) fn read(builder: &mut Builder<'_, '_>, dialect: Dialect) -> Vec<Draft> {
+    let top = builder.document.top();
+    let Some(paths) = builder.document.member(top, "paths") else {
+        builder.document.report_at(String::new(), "no_paths", "the description has no paths");
+        return Vec::new();
+    };
+    let document_security = security::requirements(builder.document, top);
+    let mut drafts = Vec::new();
+    let mut ids = HashSet::new();
+    for (key, item) in builder.document.members(paths) {
+        if key.starts_with("x-") {
+            continue;
+        }
+        let Some(item) = builder.document.resolve(item) else { continue };
+        let shared = raw_params(builder, item);
+        for method in Method::ALL {
+            let name = method_member(method);
+            let Some(node) = builder.document.member(item, name) else { continue };
+            if !node.value.is_object() {
+                builder.document.report(node, "operation_not_an_object", "it was left out");
+                continue;
+            }
+            let mut reader = Reader { builder, dialect, key, method, node };
+            if let Some(mut draft) = reader.operation(item, &shared) {
+                if draft.operation.security.is_none() {
+                    draft.operation.security.clone_from(&document_security);
+                }
+                unique_id(&mut draft.operation, key, &mut ids);
+                drafts.push(draft);
+            }
+        }
+    }
+    drafts
+}
+
+const fn method_member(method: Method) -> &'static str {
+    match method {
+        Method::Get => "get",
+        Method::Put => "put",
+        Method::Post => "post",
+        Method::Delete => "delete",
+        Method::Options => "options",
+        Method::Head => "head",
+        Method::Patch => "patch",
+        Method::Trace => "trace",
+    }
+}
+
+/// A second operation of one id is known by its method and path.
+fn unique_id(operation: &mut Operation, key: &str, ids: &mut HashSet<String>) {
+    if !ids.insert(operation.id.clone()) {
+        let mut id = format!("{} {key}", operation.method.as_str());
+        while !ids.insert(id.clone()) {
+            id.push('\'');
+        }
+        operation.id = id;
+    }
+}
+
+/// Parameters, references followed.
+fn raw_params<'a>(builder: &mut Builder<'_, 'a>, holder: Node<'a>) -> Vec<Node<'a>> {
+    let Some(list) = builder.document.member(holder, "parameters") else { return Vec::new() };
+    let elements = builder.document.elements(list);
+    elements.into_iter().filter_map(|node| builder.document.resolve(node)).collect()
+}
+
+struct Reader<'r, 'd, 'a> {
+    builder: &'r mut Builder<'d, 'a>,
+    dialect: Dialect,
+    key: &'a str,
+    method: Method,
+    node: Node<'a>,
+}
+
+fn text<'a>(node: Node<'a>, name: &str) -> Option<&'a str> {
+    node.value.get(name).and_then(Value::as_str)
+}
+
+impl<'a> Reader<'_, '_, 'a> {
+    fn operation(&mut self, item: Node<'a>, shared: &[Node<'a>]) -> Option<Draft> {
+        let own = raw_params(self.builder, self.node);
+        let params = merged(shared, &own);
+        let path = self.path(&params)?;
+        let context = Context::default();
+        let request = self.request(&params, context);
+        let answers = self.answers(context);
+        let servers = match self.dialect {
+            Dialect::Swagger2 if self.node.value.get("schemes").is_some() => {
+                security::swagger_servers(self.builder.document, Some(self.node))
+            }
+            Dialect::Swagger2 => Vec::new(),
+            Dialect::OpenApi3 => {
+                let own = security::servers(self.builder.document, self.node);
+                if own.is_empty() { security::servers(self.builder.document, item) } else { own }
+            }
+        };
+        let id = text(self.node, "operationId").filter(|id| !id.trim().is_empty());
+        let id = id.map_or_else(|| format!("{} {}", self.method.as_str(), self.key), str::to_owned);
+        let operation = Operation {
+            id,
+            method: self.method,
+            path,
+            action: self.action(),
+            object: None,
+            answers,
+            request,
+            params: self.params(&params),
+            security: security::requirements(self.builder.document, self.node),
+            servers,
+            error_inside: self.error_inside(),
+            deprecated: self.node.value.get("deprecated").and_then(Value::as_bool).unwrap_or(false),
+        };
+        let kept = self.node.value.get("x-weirgate-kept").and_then(Value::as_array);
+        Some(Draft {
+            operation,
+            pointer: self.builder.document.pointer(self.node.place),
+            given_object: text(self.node, "x-weirgate-object").map(str::to_owned),
+            given_kept: kept
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
+        })
+    }
+
+    fn path(&mut self, params: &[Node<'a>]) -> Option<PathTemplate> {
+        let mut enums = BTreeMap::new();
+        for param in params.iter().filter(|param| text(**param, "in") == Some("path")) {
+            let holder = param.value.get("schema").unwrap_or(param.value);
+            let choices: Vec<String> = holder
+                .get("enum")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(security::scalar_text)
+                .collect();
+            if let Some(name) = text(*param, "name")
+                && !choices.is_empty()
+            {
+                enums.insert(name.to_owned(), choices);
+            }
+        }
+        match PathTemplate::parse(self.key, &enums) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                self.builder.document.report(self.node, "unreadable_path", &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// By the method, unless the overlay knows better: a POST that searches is a read.
+    fn action(&mut self) -> Action {
+        if let Some(given) = text(self.node, "x-weirgate-action") {
+            match given.parse() {
+                Ok(action) => return action,
+                Err(_) => {
+                    let message = "x-weirgate-action is no action";
+                    self.builder.document.report(self.node, "unknown_action", message);
+                }
+            }
+        }
+        match self.method {
+            Method::Get | Method::Head | Method::Options | Method::Trace => Action::Read,
+            Method::Post => Action::Create,
+            Method::Put | Method::Patch => Action::Update,
+            Method::Delete => Action::Delete,
+        }
+    }
+
+    fn error_inside(&mut self) -> Option<ErrorInside> {
+        let given = self.node.value.get("x-weirgate-error")?;
+        let read = || {
+            let (member, equals) = given.get("when")?.as_str()?.split_once('=')?;
+            let code = given.get("code").and_then(Value::as_str).unwrap_or("error");
+            Some(ErrorInside {
+                member: member.trim().to_owned(),
+                equals: equals.trim().to_owned(),
+                code: code.to_owned(),
+            })
+        };
+        let error = read();
+        if error.is_none() {
+            let message = "x-weirgate-error needs `when: \"member=value\"`";
+            self.builder.document.report(self.node, "unreadable_error_rule", message);
+        }
+        error
+    }
+
+    fn params(&mut self, params: &[Node<'a>]) -> Vec<Param> {
+        params
+            .iter()
+            .filter_map(|param| {
+                let place = match text(*param, "in")? {
+                    "query" => ParamPlace::Query,
+                    "header" => ParamPlace::Header,
+                    "cookie" => ParamPlace::Cookie,
+                    _ => return None,
+                };
+                let name = text(*param, "name")?.to_owned();
+                let is_paging = place == ParamPlace::Query && is_paging_param(&name);
+                Some(Param { name, place, is_paging })
+            })
+            .collect()
+    }
+
+    fn request(&mut self, params: &[Node<'a>], context: Context<'a>) -> Option<RequestBody> {
+        match self.dialect {
+            Dialect::OpenApi3 => {
+                let node = self.builder.document.member(self.node, "requestBody")?;
+                let node = self.builder.document.resolve(node)?;
+                let (media, shape) = self.content(node, context, true);
+                Some(RequestBody {
+                    media,
+                    shape,
+                    envelope: Envelope::default(),
+                    is_required: node
+                        .value
+                        .get("required")
+                        .and_then(Value::as_bool)
+                        .unwrap_or(false),
+                })
+            }
+            Dialect::Swagger2 => self.swagger_request(params, context),
+        }
+    }
+
+    fn swagger_request(
+        &mut self,
+        params: &[Node<'a>],
+        context: Context<'a>,
+    ) -> Option<RequestBody> {
+        let is_required =
+            |node: &Node<'a>| node.value.get("required").and_then(Value::as_bool).unwrap_or(false);
+        if let Some(body) = params.iter().find(|param| text(**param, "in") == Some("body")) {
+            let shape = self
+                .builder
+                .document
+                .member(*body, "schema")
+                .map(|schema| self.builder.intern(schema, context));
+            return Some(RequestBody {
+                media: self.swagger_media("consumes"),
+                shape,
+                envelope: Envelope::default(),
+                is_required: is_required(body),
+            });
+        }
+        let form: Vec<Node<'a>> = params
+            .iter()
+            .filter(|param| text(**param, "in") == Some("formData"))
+            .copied()
+            .collect();
+        if form.is_empty() {
+            return None;
+        }
+        let has_file = form.iter().any(|param| text(*param, "type") == Some("file"));
+        let mut object = crate::model::ObjectShape::default();
+        for param in &form {
+            let Some(name) = text(*param, "name") else { continue };
+            let shape = self.builder.intern(*param, context);
+            let description = text(*param, "description").unwrap_or_default();
+            object.members.insert(
+                name.to_owned(),
+                crate::model::Member {
+                    shape,
+                    description: description.chars().take(300).collect(),
+                    is_required: is_required(param),
+                    is_read_only: false,
+                    is_write_only: false,
+                    label: None,
+                },
+            );
+        }
+        let shape = self.builder.allocate(Shape::Object(object), None, context);
+        let mut media: BTreeSet<String> = self.swagger_media("consumes");
+        media.retain(|kind| kind == FORM || kind.starts_with("multipart/"));
+        if media.is_empty() {
+            media.insert(if has_file { "multipart/form-data".to_owned() } else { FORM.to_owned() });
+        }
+        let is_required = form.iter().any(is_required);
+        Some(RequestBody { media, shape: Some(shape), envelope: Envelope::default(), is_required })
+    }
+
+    fn swagger_media(&mut self, name: &str) -> BTreeSet<String> {
+        let root = self.builder.document.root;
+        let list = self.node.value.get(name).or_else(|| root.get(name));
+        let mut media: BTreeSet<String> = list
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(essence)
+            .collect();
+        if media.is_empty() {
+            media.insert(JSON.to_owned());
+        }
+        media
+    }
+
+    fn answers(&mut self, context: Context<'a>) -> Vec<Answer> {
+        let Some(responses) = self.builder.document.member(self.node, "responses") else {
+            return Vec::new();
+        };
+        let mut answers = Vec::new();
+        for (key, node) in self.builder.document.members(responses) {
+            let Some(status) = status(key) else {
+                if !key.starts_with("x-") {
+                    self.builder.document.report(node, "unreadable_status", "it was left out");
+                }
+                continue;
+            };
+            let Some(node) = self.builder.document.resolve(node) else { continue };
+            let (media, shape) = match self.dialect {
+                Dialect::OpenApi3 => self.content(node, context, false),
+                Dialect::Swagger2 => match self.builder.document.member(node, "schema") {
+                    Some(schema) if text(schema, "type") == Some("file") => {
+                        let mut media = self.swagger_media("produces");
+                        media.retain(|kind| !is_json(kind));
+                        if media.is_empty() {
+                            media.insert("application/octet-stream".to_owned());
+                        }
+                        (media, None)
+                    }
+                    Some(schema) => {
+                        let shape = self.builder.intern(schema, context);
+                        let mut media = self.swagger_media("produces");
+                        // A schema is for JSON; many documents name XML beside it.
+                        if !media.iter().any(|kind| is_json(kind)) {
+                            media.insert(JSON.to_owned());
+                        }
+                        (media, Some(shape))
+                    }
+                    None => (BTreeSet::new(), None),
+                },
+            };
+            answers.push(Answer { status, media, shape, envelope: Envelope::default() });
+        }
+        answers
+    }
+
+    /// Media types, and the shape of the JSON among them (or of a form in requests).
+    fn content(
+        &mut self,
+        holder: Node<'a>,
+        context: Context<'a>,
+        is_request: bool,
+    ) -> (BTreeSet<String>, Option<ShapeId>) {
+        let Some(content) = self.builder.document.member(holder, "content") else {
+            return (BTreeSet::new(), None);
+        };
+        let kinds = self.builder.document.members(content);
+        let media: BTreeSet<String> = kinds.iter().map(|(kind, _)| essence(kind)).collect();
+        let json = kinds.iter().find(|(kind, _)| essence(kind) == JSON);
+        let json = json.or_else(|| kinds.iter().find(|(kind, _)| is_json(&essence(kind))));
+        let form = || kinds.iter().find(|(kind, _)| is_request && essence(kind) == FORM);
+        let shape = json.or_else(form).and_then(|(_, node)| {
+            let schema = self.builder.document.member(*node, "schema")?;
+            Some(self.builder.intern(schema, context))
+        });
+        (media, shape)
+    }
+}
+
+/// The operation's own parameters win over the path's by name and place.
+fn merged<'a>(shared: &[Node<'a>], own: &[Node<'a>]) -> Vec<Node<'a>> {
+    let key = |node: &Node<'a>| (text(*node, "name"), text(*node, "in"));
+    let mut all = own.to_vec();
+    for param in shared {
+        if !own.iter().any(|one| key(one) == key(param)) {
+            all.push(*param);
+        }
+    }
+    all
+}
+
+/// Lower case, without parameters.
+fn essence(media: &str) -> String {
+    media.split(';').next().unwrap_or(media).trim().to_ascii_lowercase()
+}
+
+/// RFC 6839 §3.1; the wildcard stands for JSON here.
+pub(crate) fn is_json(media: &str) -> bool {
+    media == JSON
+        || media == "*/*"
+        || media == "application/*"
+        || media == "text/json"
+        || media.ends_with("+json")
+}
+
+fn status(key: &str) -> Option<StatusRange> {
+    let key = key.trim();
+    if key == "default" {
+        return Some(StatusRange::Default);
+    }
+    let (first, rest) = key.split_at_checked(1)?;
+    if rest.eq_ignore_ascii_case("xx") {
+        let class: u16 = first.parse().ok()?;
+        return (1..=5).contains(&class).then_some(StatusRange::Class(class));
+    }
+    key.parse().ok().filter(|code| (100..=599).contains(code)).map(StatusRange::Exact)
+}
+
+/// Names by which providers take page, size and cursor. They choose which part of a list is read,
+/// never what of it.
+fn is_paging_param(name: &str) -> bool {
+    const NAMES: [&str; 37] = [
+        "after",
+        "before",
+        "continuation",
+        "continuationtoken",
+        "count",
+        "cursor",
+        "endingbefore",
+        "firstresult",
+        "limit",
+        "marker",
+        "maxpagesize",
+        "maxresults",
+        "nextcursor",
+        "nextpagetoken",
+        "nexttoken",
+        "offset",
+        "page",
+        "pageafter",
+        "pagebefore",
+        "pagecursor",
+        "pagelimit",
+        "pagenum",
+        "pagenumber",
+        "pageoffset",
+        "pagesize",
+        "pagetoken",
+        "paginationtoken",
+        "perpage",
+        "previouscursor",
+        "skip",
+        "start",
+        "startat",
+        "startcursor",
+        "startingafter",
+        "startindex",
+        "take",
+        "top",
+    ];
+    NAMES.contains(&flat(name).as_str())
+}
+
+/// Letters and digits in lower case: `page[size]`, `page_size` and `pageSize` are one name.
+pub(crate) fn flat(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}

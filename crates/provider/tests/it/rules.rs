@@ -1,0 +1,1 @@
+//! Small descriptions, one for each rule.
