@@ -57,8 +57,9 @@ def free_port():
 
 
 def file_system(path):
-    command = ["stat", "--file-system", "--format", "%T", str(path)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    command = ["df", "--output=fstype", str(path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()[-1].strip()
 
 
 # Processes
