@@ -538,7 +538,7 @@ impl<'p> Lister<'p> {
 }
 
 /// As in grants: `address.city`, `jobs[].title`, `*.id`.
-pub(crate) fn spell(steps: &[Step]) -> String {
+pub fn spell(steps: &[Step]) -> String {
     let mut text = String::new();
     for step in steps {
         match step {

@@ -1,1 +1,529 @@
-//! placeholder
+//! From grants to projections: what of an answer passes, and what a request may carry.
+//!
+//! The rules are those of the grants reference: a member passes only if it is named; inside a named
+//! object pass the fields granted for that object itself; naming an inline object grants its leaves
+//! without a sensitive label; where a value has alternatives, every one that declares a member must
+//! grant it.
+
+mod fields;
+
+pub use fields::{CheckedFields, FieldProblem, check_fields, expand_star};
+
+use crate::{
+    model::{
+        Additional, Answer, Envelope, FieldKind, ObjectId, ObjectShape, Operation, Provider, Shape,
+        ShapeId, Step,
+    },
+};
+use projection::{Edge, NodeId, Spec, SpecBuilder};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// A path relative to an object, without `[]` at its end.
+pub type FieldSteps = Vec<Step>;
+
+/// The fields that are granted of each object, for one kind of access.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Granted {
+    /// For answers.
+    pub read: BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
+    /// For the request of the operation in question.
+    pub write: BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
+}
+
+/// A compiled projection of an answer.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    pub spec: Spec,
+    /// Declared and not granted, relative to the object, in the order of its fields.
+    pub withheld: Vec<String>,
+    /// By the mark in [`Edge::Withhold`].
+    pub names: Vec<String>,
+}
+
+/// What passes of an answer. `None` where no JSON shape is declared.
+pub fn select_response(
+    provider: &Provider,
+    operation: &Operation,
+    answer: &Answer,
+    granted: &Granted,
+) -> Option<Selection> {
+    let root = answer.shape?;
+    let mut compiler = Compiler::new(provider, &granted.read);
+    let spec = compiler.root(root, &answer.envelope, operation.object);
+    let withheld = operation.object.map_or_else(Vec::new, |id| {
+        withheld(provider, id, granted.read.get(&id).unwrap_or(&BTreeSet::new()))
+    });
+    Some(Selection { spec, withheld, names: compiler.names })
+}
+
+/// What a request's body may carry; for [`projection::Mode::Refuse`]. `None` where no shape is
+/// declared.
+pub fn select_request(
+    provider: &Provider,
+    operation: &Operation,
+    granted: &Granted,
+) -> Option<Spec> {
+    let request = operation.request.as_ref()?;
+    let mut compiler = Compiler::new(provider, &granted.write);
+    Some(compiler.root(request.shape?, &request.envelope, operation.object))
+}
+
+/// The declared leaves that these paths do not grant.
+pub fn withheld(
+    provider: &Provider,
+    object: ObjectId,
+    granted: &BTreeSet<FieldSteps>,
+) -> Vec<String> {
+    let Some(object) = provider.object(object) else { return Vec::new() };
+    object
+        .fields
+        .iter()
+        .filter(|field| field.kind != FieldKind::Inline && !field.is_write_only)
+        .filter(|field| {
+            let steps = normal(&field.steps);
+            let is_leaf = matches!(field.kind, FieldKind::Scalar { .. });
+            let is_sensitive = field.label.as_ref().is_some_and(|label| label.is_sensitive);
+            !granted
+                .iter()
+                .any(|path| *path == steps || is_leaf && !is_sensitive && steps.starts_with(path))
+        })
+        .map(|field| field.path.clone())
+        .collect()
+}
+
+pub use crate::objects::spell;
+
+/// Reads a spelled path; `None` if it is none.
+pub fn parse_steps(text: &str) -> Option<FieldSteps> {
+    let path = projection::Path::parse(text).ok()?;
+    let steps: Vec<Step> = path
+        .segments()
+        .iter()
+        .map(|segment| match segment {
+            projection::Segment::Name(name) => Step::Member(name.clone()),
+            projection::Segment::AnyMember => Step::AnyMember,
+            projection::Segment::Elements => Step::Elements,
+        })
+        .collect();
+    Some(normal(&steps))
+}
+
+/// `jobs[]` and `jobs` name the same member; so do `labels.*` and `labels`.
+pub fn normal(steps: &[Step]) -> FieldSteps {
+    let mut steps = steps.to_vec();
+    while steps.len() > 1 && matches!(steps.last(), Some(Step::Elements | Step::AnyMember)) {
+        steps.pop();
+    }
+    steps
+}
+
+/// What is granted of a value at one place: paths that are still to go; the empty one is the value.
+type Rest = BTreeSet<FieldSteps>;
+
+/// A shape that may stand at a place, with what is granted of it there.
+type Alternative = (ShapeId, Rest);
+
+/// How deep inline objects are compiled.
+const MAX_DEPTH: usize = 32;
+
+struct Compiler<'p> {
+    provider: &'p Provider,
+    granted: &'p BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
+    builder: SpecBuilder,
+    known: HashMap<(String, Vec<Alternative>), NodeId>,
+    names: Vec<String>,
+    marks: HashMap<String, u32>,
+}
+
+impl<'p> Compiler<'p> {
+    fn new(provider: &'p Provider, granted: &'p BTreeMap<ObjectId, BTreeSet<FieldSteps>>) -> Self {
+        Self {
+            provider,
+            granted,
+            builder: SpecBuilder::new(),
+            known: HashMap::new(),
+            names: Vec::new(),
+            marks: HashMap::new(),
+        }
+    }
+
+    fn own(&self, object: ObjectId) -> Rest {
+        self.granted.get(&object).cloned().unwrap_or_default()
+    }
+
+    fn withhold(&mut self, name: String) -> Edge {
+        let next = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        let mark = *self.marks.entry(name.clone()).or_insert(next);
+        if mark == next {
+            self.names.push(name);
+        }
+        Edge::Withhold(mark)
+    }
+
+    /// The whole body: the envelope around what passes of the object.
+    fn root(&mut self, root: ShapeId, envelope: &Envelope, object: Option<ObjectId>) -> Spec {
+        let rest = object.map(|id| self.own(id)).unwrap_or_default();
+        let mut inner = root;
+        for step in &envelope.steps {
+            inner = self.step(inner, step);
+        }
+        let mut alternatives = Vec::new();
+        self.flatten(inner, &rest, &mut alternatives, 0);
+        for (shape, rest) in &mut alternatives {
+            // An alternative that is a named object of its own passes what is granted for it.
+            if let Shape::Object(ObjectShape { object: Some(named), .. }) =
+                self.provider.shape(*shape)
+                && Some(*named) != object
+            {
+                rest.extend(self.own(*named));
+            }
+        }
+        let mut edge = match self.place(alternatives, &[], "", 0) {
+            Some(edge @ Edge::Into(_)) => edge,
+            // Nothing is granted: the container stays, empty.
+            _ => Edge::Into(self.builder.node()),
+        };
+        let mut nodes: HashMap<Vec<Step>, NodeId> = HashMap::new();
+        for (depth, step) in envelope.steps.iter().enumerate().rev() {
+            let node = self.builder.node();
+            match step {
+                Step::Member(name) => self.builder.member(node, name, edge),
+                Step::AnyMember => self.builder.any_member(node, edge),
+                Step::Elements => self.builder.elements(node, edge),
+            }
+            nodes.insert(envelope.steps.get(..depth).unwrap_or_default().to_vec(), node);
+            edge = Edge::Into(node);
+        }
+        for kept in &envelope.kept {
+            let leaf = if kept.is_url { Edge::Rewrite } else { Edge::Scalar };
+            self.keep(&kept.path, leaf, &mut nodes);
+        }
+        std::mem::take(&mut self.builder).build(edge)
+    }
+
+    fn step(&self, shape: ShapeId, step: &Step) -> ShapeId {
+        match (self.provider.shape(shape), step) {
+            (Shape::Array { items }, Step::Elements) => *items,
+            (Shape::Object(object), Step::Member(name)) => {
+                object.members.get(name).map_or(ShapeId(0), |member| member.shape)
+            }
+            (
+                Shape::Object(ObjectShape { additional: Additional::Map(values), .. }),
+                Step::AnyMember,
+            ) => *values,
+            _ => ShapeId(0),
+        }
+    }
+
+    /// A paging or status member beside the payload.
+    fn keep(&mut self, path: &[Step], leaf: Edge, nodes: &mut HashMap<Vec<Step>, NodeId>) {
+        let Some((last, prefix)) = path.split_last() else { return };
+        let mut at = 0;
+        // What is already there, then what is missing below it.
+        for depth in (0..=prefix.len()).rev() {
+            if nodes.contains_key(prefix.get(..depth).unwrap_or_default()) {
+                at = depth;
+                break;
+            }
+        }
+        let Some(mut node) = nodes.get(prefix.get(..at).unwrap_or_default()).copied() else {
+            return;
+        };
+        for depth in at..prefix.len() {
+            let next = self.builder.node();
+            let Some(step) = prefix.get(depth) else { return };
+            self.edge(node, step, Edge::Into(next));
+            nodes.insert(prefix.get(..=depth).unwrap_or_default().to_vec(), next);
+            node = next;
+        }
+        self.edge(node, last, leaf);
+        if leaf == Edge::Rewrite {
+            // Numbers and booleans in its place are paging too.
+            self.edge(node, last, Edge::Rewrite);
+        }
+    }
+
+    fn edge(&mut self, node: NodeId, step: &Step, edge: Edge) {
+        match step {
+            Step::Member(name) => self.builder.member(node, name, edge),
+            Step::AnyMember => self.builder.any_member(node, edge),
+            Step::Elements => self.builder.elements(node, edge),
+        }
+    }
+
+    /// Unions are alternatives of one place, however they nest.
+    fn flatten(&self, shape: ShapeId, rest: &Rest, out: &mut Vec<Alternative>, depth: usize) {
+        match self.provider.shape(shape) {
+            Shape::Union(all) if depth < MAX_DEPTH => {
+                for one in all {
+                    self.flatten(*one, rest, out, depth + 1);
+                }
+            }
+            _ => {
+                let alternative = (shape, rest.clone());
+                if !out.contains(&alternative) {
+                    out.push(alternative);
+                }
+            }
+        }
+    }
+
+    /// What passes at a place. `None`: nothing.
+    fn place(
+        &mut self,
+        alternatives: Vec<Alternative>,
+        prefix: &[Step],
+        owner: &str,
+        depth: usize,
+    ) -> Option<Edge> {
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        let mut accepts_scalar = true;
+        let mut has_scalar = false;
+        let mut objects = Vec::new();
+        let mut arrays = Vec::new();
+        for (shape, rest) in alternatives {
+            let is_named = rest.contains(&Vec::new());
+            match self.provider.shape(shape) {
+                Shape::Scalar { .. } => {
+                    has_scalar = true;
+                    accepts_scalar &= is_named;
+                }
+                // Any value, because it was named: nothing is known that could be kept back.
+                Shape::Untyped if is_named => return Some(Edge::Whole),
+                Shape::Untyped => objects.push((shape, rest)),
+                Shape::Array { .. } => arrays.push((shape, rest)),
+                Shape::Object(object) => {
+                    if is_free(object) && is_named {
+                        return Some(Edge::Whole);
+                    }
+                    objects.push((shape, rest));
+                }
+                Shape::Union(_) => {}
+            }
+        }
+        accepts_scalar &= has_scalar;
+        if objects.is_empty() && arrays.is_empty() {
+            return accepts_scalar.then_some(Edge::Scalar);
+        }
+        // A named object begins with what is granted for itself.
+        let mut scope = (prefix.to_vec(), owner.to_owned());
+        for (shape, rest) in &mut objects {
+            if let Shape::Object(ObjectShape { object: Some(named), .. }) =
+                self.provider.shape(*shape)
+                && rest.remove(&Vec::new())
+            {
+                rest.extend(self.own(*named));
+                if rest.is_empty() {
+                    // Named by the grant, and nothing in it: it passes empty.
+                    rest.insert(vec![Step::Member(String::new()), Step::Elements]);
+                }
+                let name = self.provider.object(*named).map(|object| object.name.clone());
+                scope = (Vec::new(), name.unwrap_or_default());
+            }
+        }
+        let is_opened = |(_, rest): &Alternative| !rest.is_empty();
+        if !objects.iter().chain(&arrays).any(is_opened) {
+            return accepts_scalar.then_some(Edge::Scalar);
+        }
+        let mut all = objects.clone();
+        all.extend(arrays.iter().cloned());
+        all.sort();
+        let key = (format!("{} {}", scope.1, spell(&scope.0)), all);
+        if let Some(node) = self.known.get(&key) {
+            return Some(Edge::Into(*node));
+        }
+        let node = self.builder.node();
+        self.known.insert(key, node);
+        if accepts_scalar {
+            self.builder.accept_scalar(node);
+        }
+        self.members(node, &objects, &scope.0, &scope.1, depth);
+        self.elements(node, &arrays, prefix, owner, depth);
+        Some(Edge::Into(node))
+    }
+
+    fn members(
+        &mut self,
+        node: NodeId,
+        objects: &[Alternative],
+        prefix: &[Step],
+        owner: &str,
+        depth: usize,
+    ) {
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        for (shape, rest) in objects {
+            if let Shape::Object(object) = self.provider.shape(*shape) {
+                names.extend(object.members.keys().cloned());
+            }
+            // Free-form members are those that the grant names.
+            names.extend(rest.iter().filter_map(|path| match path.first() {
+                Some(Step::Member(name)) if !name.is_empty() => Some(name.clone()),
+                _ => None,
+            }));
+        }
+        for name in names {
+            let step = Step::Member(name.clone());
+            let mut inner = Vec::new();
+            let mut is_granted = true;
+            let mut is_declared = false;
+            for (shape, rest) in objects {
+                let below = below(rest, &step);
+                match self.provider.shape(*shape) {
+                    Shape::Object(object) => match object.members.get(&name) {
+                        Some(member) => {
+                            is_declared = true;
+                            let rest =
+                                self.implied(below, rest, member.shape, member.label.as_ref());
+                            is_granted &= !rest.is_empty();
+                            self.flatten(member.shape, &rest, &mut inner, 0);
+                        }
+                        None => match object.additional {
+                            Additional::FreeForm if !below.is_empty() => {
+                                inner.push((ShapeId(0), below));
+                            }
+                            // Names of a map are data: `*` grants them, not a name.
+                            _ => {}
+                        },
+                    },
+                    Shape::Untyped if !below.is_empty() => inner.push((ShapeId(0), below)),
+                    _ => {}
+                }
+            }
+            let mut path = prefix.to_vec();
+            path.push(step);
+            let edge = if is_granted && !inner.is_empty() {
+                self.place(inner, &path, owner, depth + 1)
+            } else {
+                None
+            };
+            match edge {
+                Some(edge) => self.builder.member(node, &name, edge),
+                None if is_declared => {
+                    let edge = self.withhold(named(owner, &path));
+                    self.builder.member(node, &name, edge);
+                }
+                None => {}
+            }
+        }
+        self.any_member(node, objects, prefix, owner, depth);
+    }
+
+    fn any_member(
+        &mut self,
+        node: NodeId,
+        objects: &[Alternative],
+        prefix: &[Step],
+        owner: &str,
+        depth: usize,
+    ) {
+        let mut inner = Vec::new();
+        let mut is_granted = true;
+        let mut is_declared = false;
+        for (shape, rest) in objects {
+            if let Shape::Object(ObjectShape { additional: Additional::Map(values), .. }) =
+                self.provider.shape(*shape)
+            {
+                is_declared = true;
+                let below = below(rest, &Step::AnyMember);
+                let rest = self.implied(below, rest, *values, None);
+                is_granted &= !rest.is_empty();
+                self.flatten(*values, &rest, &mut inner, 0);
+            }
+        }
+        if !is_declared {
+            return;
+        }
+        let mut path = prefix.to_vec();
+        path.push(Step::AnyMember);
+        let edge = if is_granted { self.place(inner, &path, owner, depth + 1) } else { None };
+        let edge = match edge {
+            Some(edge) => edge,
+            None => self.withhold(named(owner, &path)),
+        };
+        self.builder.any_member(node, edge);
+    }
+
+    fn elements(
+        &mut self,
+        node: NodeId,
+        arrays: &[Alternative],
+        prefix: &[Step],
+        owner: &str,
+        depth: usize,
+    ) {
+        let mut inner = Vec::new();
+        let mut is_granted = true;
+        for (shape, rest) in arrays {
+            if let Shape::Array { items } = self.provider.shape(*shape) {
+                let mut rest_of_items = below(rest, &Step::Elements);
+                if rest.contains(&Vec::new()) {
+                    rest_of_items.insert(Vec::new());
+                }
+                is_granted &= !rest_of_items.is_empty();
+                self.flatten(*items, &rest_of_items, &mut inner, 0);
+            }
+        }
+        if inner.is_empty() {
+            return;
+        }
+        let mut path = prefix.to_vec();
+        path.push(Step::Elements);
+        let edge = if is_granted { self.place(inner, &path, owner, depth + 1) } else { None };
+        match edge {
+            Some(edge) => self.builder.elements(node, edge),
+            None => {
+                let edge = self.withhold(named(owner, prefix));
+                self.builder.elements(node, edge);
+            }
+        }
+    }
+
+    /// Naming an inline object names its leaves and inline objects without a sensitive label.
+    fn implied(
+        &self,
+        mut below: Rest,
+        rest: &Rest,
+        shape: ShapeId,
+        label: Option<&crate::model::Label>,
+    ) -> Rest {
+        let is_sensitive = label.is_some_and(|label| label.is_sensitive);
+        if rest.contains(&Vec::new()) && !is_sensitive && self.is_plain(shape, 0) {
+            below.insert(Vec::new());
+        }
+        below
+    }
+
+    /// Scalars and inline objects, also in arrays and maps: no named object, nothing unknown.
+    fn is_plain(&self, shape: ShapeId, depth: usize) -> bool {
+        if depth > MAX_DEPTH {
+            return false;
+        }
+        match self.provider.shape(shape) {
+            Shape::Scalar { .. } => true,
+            Shape::Untyped => false,
+            Shape::Array { items } => self.is_plain(*items, depth + 1),
+            Shape::Object(object) => object.object.is_none() && !is_free(object),
+            Shape::Union(all) => all.iter().all(|one| self.is_plain(*one, depth + 1)),
+        }
+    }
+}
+
+/// An object of which nothing is declared.
+fn is_free(object: &ObjectShape) -> bool {
+    object.members.is_empty() && !matches!(object.additional, Additional::Map(_))
+}
+
+/// What is left of the paths that begin with this step.
+fn below(rest: &Rest, step: &Step) -> Rest {
+    rest.iter()
+        .filter_map(|path| path.split_first())
+        .filter(|(first, _)| *first == step)
+        .map(|(_, more)| more.to_vec())
+        .collect()
+}
+
+fn named(owner: &str, path: &[Step]) -> String {
+    if owner.is_empty() { spell(path) } else { format!("{owner}.{}", spell(path)) }
+}

@@ -1,1 +1,275 @@
 //! Small descriptions, one for each rule.
+
+use provider::{LoadError, LoadLimits, Provider, Step, load};
+use serde_json::{Value, json};
+use types::Action;
+
+pub fn read(document: &Value) -> Provider {
+    load(document.to_string().as_bytes(), None, &LoadLimits::default()).unwrap()
+}
+
+/// A description with these paths and schemas.
+pub fn openapi(paths: Value, schemas: Value) -> Value {
+    json!({
+        "openapi": "3.0.3",
+        "info": {"title": "T", "version": "1"},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    })
+}
+
+/// An operation that answers 200 with this schema.
+pub fn answers(schema: Value) -> Value {
+    json!({"responses": {"200": {"description": "", "content": {"application/json": {"schema": schema}}}}})
+}
+
+fn object_of<'p>(provider: &'p Provider, id: &str) -> &'p str {
+    let operation = provider.operations.iter().find(|one| one.id == id).unwrap();
+    operation.object.and_then(|id| provider.object(id)).map_or("-", |object| &object.name)
+}
+
+fn fields(provider: &Provider, object: &str) -> Vec<String> {
+    let (_, object) = provider.object_by_name(object).unwrap();
+    object.fields.iter().map(|field| field.path.clone()).collect()
+}
+
+#[test]
+fn envelopes_are_stepped_through() {
+    let item = json!({"type": "object", "properties": {"id": {"type": "string"}, "name": {"type": "string"}}});
+    let list = json!({"type": "array", "items": item});
+    for (schema, steps) in [
+        (item.clone(), vec![]),
+        (list.clone(), vec![Step::Elements]),
+        (
+            json!({"type": "object", "properties": {"data": list, "next": {"type": "string"}, "total_count": {"type": "integer"}}}),
+            vec![Step::Member("data".into()), Step::Elements],
+        ),
+        (
+            json!({"type": "object", "properties": {"ok": {"type": "boolean"}, "user": item, "errors": list}}),
+            vec![Step::Member("user".into())],
+        ),
+        (
+            json!({"type": "object", "properties": {"items": {"type": "object", "additionalProperties": item}}}),
+            vec![Step::Member("items".into()), Step::AnyMember],
+        ),
+        // Two payloads, or a scalar of its own: the whole answer is the object.
+        (json!({"type": "object", "properties": {"a": item, "b": list}}), vec![]),
+        (json!({"type": "object", "properties": {"a": item, "owner": {"type": "string"}}}), vec![]),
+    ] {
+        let provider =
+            read(&openapi(json!({"/things": {"get": answers(schema.clone())}}), json!({})));
+        assert_eq!(provider.operations[0].answers[0].envelope.steps, steps, "{schema}");
+    }
+}
+
+#[test]
+fn named_schemas_keep_their_names_and_others_take_the_paths() {
+    let named = json!({"$ref": "#/components/schemas/Person"});
+    let inline = json!({"type": "object", "properties": {"id": {"type": "string"}, "size": {"type": "string"}}});
+    let provider = read(&openapi(
+        json!({
+            "/people": {"get": answers(json!({"type": "array", "items": named}))},
+            "/boxes": {"get": answers(json!({"type": "array", "items": inline}))},
+            "/boxes/{id}": {"get": answers(inline)},
+            "/nullable": {"get": answers(json!({"allOf": [named], "nullable": true}))},
+        }),
+        json!({"Person": {"type": "object", "title": "Ignored", "properties": {"id": {"type": "string"}}}}),
+    ));
+    assert_eq!(object_of(&provider, "GET /people"), "Person");
+    assert_eq!(object_of(&provider, "GET /boxes"), "Box");
+    assert_eq!(object_of(&provider, "GET /boxes/{id}"), "Box");
+    assert_eq!(object_of(&provider, "GET /nullable"), "Person");
+}
+
+#[test]
+fn writes_take_the_object_of_the_read_on_their_path() {
+    let person = json!({"$ref": "#/components/schemas/Person"});
+    let input = json!({"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Input"}}}});
+    let status = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}});
+    let with = |mut operation: Value, body: &Value| {
+        operation["requestBody"] = body.clone();
+        operation
+    };
+    let provider = read(&openapi(
+        json!({
+            "/people/{id}": {
+                "get": answers(person.clone()),
+                "put": with(answers(status.clone()), &input),
+                "delete": {"responses": {"204": {"description": ""}}},
+            },
+            "/jobs": {"post": with(answers(person), &input)},
+            "/imports": {"post": with(answers(status), &input)},
+        }),
+        json!({
+            "Person": {"type": "object", "properties": {"id": {"type": "string"}}},
+            "Input": {"type": "object", "properties": {"name": {"type": "string"}}},
+        }),
+    ));
+    assert_eq!(object_of(&provider, "PUT /people/{id}"), "Person");
+    assert_eq!(object_of(&provider, "DELETE /people/{id}"), "Person");
+    assert_eq!(object_of(&provider, "POST /jobs"), "Person");
+    assert_eq!(object_of(&provider, "POST /imports"), "Input");
+    let (_, person) = provider.object_by_name("Person").unwrap();
+    let name = person.fields.iter().find(|field| field.path == "name").unwrap();
+    assert!(name.is_write_only);
+}
+
+#[test]
+fn fields_stop_at_named_objects() {
+    let provider = read(&openapi(
+        json!({"/people": {"get": answers(json!({"$ref": "#/components/schemas/Person"}))}}),
+        json!({
+            "Person": {"type": "object", "properties": {
+                "id": {"type": "string"},
+                "manager": {"$ref": "#/components/schemas/Person"},
+                "tags": {"type": "array", "items": {"type": "string"}},
+                "jobs": {"type": "array", "items": {"type": "object", "properties": {"title": {"type": "string"}}}},
+                "home": {"$ref": "#/components/schemas/Home"},
+                "scores": {"type": "object", "additionalProperties": {"type": "object", "properties": {"value": {"type": "number"}}}},
+                "custom": {"type": "object"},
+                "any": {},
+                "a.b": {"type": "string"},
+            }},
+            "Home": {"type": "object", "properties": {"city": {"type": "string"}}},
+        }),
+    ));
+    assert_eq!(
+        fields(&provider, "Person"),
+        [
+            r"a\.b",
+            "any",
+            "custom",
+            "home",
+            "id",
+            "jobs",
+            "jobs[].title",
+            "manager",
+            "scores",
+            "scores.*",
+            "scores.*.value",
+            "tags"
+        ]
+    );
+    assert_eq!(fields(&provider, "Home"), ["city"]);
+}
+
+#[test]
+fn swagger_two_is_read_by_the_same_rules() {
+    let provider = read(&json!({
+        "swagger": "2.0",
+        "info": {"title": "T", "version": "1"},
+        "host": "api.example.com",
+        "basePath": "/v2/",
+        "schemes": ["http", "https"],
+        "securityDefinitions": {"b": {"type": "basic"}},
+        "paths": {"/things/{id}": {
+            "parameters": [{"name": "id", "in": "path", "required": true, "type": "string"}],
+            "get": {"operationId": "one", "parameters": [{"name": "limit", "in": "query", "type": "integer"}, {"name": "sort", "in": "query", "type": "string"}],
+                "responses": {"200": {"description": "", "schema": {"$ref": "#/definitions/Thing"}}}},
+            "post": {"consumes": ["application/x-www-form-urlencoded"], "parameters": [{"name": "name", "in": "formData", "type": "string"}],
+                "responses": {"200": {"description": "", "schema": {"$ref": "#/definitions/Thing"}}}},
+        }},
+        "definitions": {"Thing": {"type": "object", "properties": {"id": {"type": "string"}}}},
+    }));
+    assert_eq!(provider.servers[0].url, "https://api.example.com/v2");
+    let one = provider.operations.iter().find(|one| one.id == "one").unwrap();
+    let paging: Vec<(&str, bool)> =
+        one.params.iter().map(|param| (param.name.as_str(), param.is_paging)).collect();
+    assert_eq!(paging, [("limit", true), ("sort", false)]);
+    let post = provider.operations.iter().find(|one| one.action == Action::Create).unwrap();
+    assert!(post.request.as_ref().unwrap().media.contains("application/x-www-form-urlencoded"));
+    assert_eq!(fields(&provider, "Thing"), ["id", "name"]);
+}
+
+#[test]
+fn overlays_correct_what_the_description_says() {
+    let document = openapi(
+        json!({"/search": {"post": {"operationId": "search", "responses": {"200": {"description": "", "content": {"application/json": {}}}}}}}),
+        json!({}),
+    );
+    let overlay = json!({"overlay": "1.1.0", "info": {"title": "o", "version": "1"}, "actions": [
+        {"target": "$.paths['/search'].post", "update": {
+            "x-weirgate-action": "read",
+            "x-weirgate-object": "Hit",
+            "x-weirgate-error": {"when": "ok=false", "code": "error"},
+        }},
+        {"target": "$.paths['/search'].post.responses['200'].content['application/json']", "update": {
+            "schema": {"type": "object", "properties": {"id": {"type": "string"}, "note": {"type": "string", "x-weirgate-label": "user.health_and_medical"}}},
+        }},
+    ]});
+    let provider = load(
+        document.to_string().as_bytes(),
+        Some(overlay.to_string().as_bytes()),
+        &LoadLimits::default(),
+    )
+    .unwrap();
+    let search = &provider.operations[0];
+    assert_eq!(search.action, Action::Read);
+    assert_eq!(object_of(&provider, "search"), "Hit");
+    assert_eq!(search.error_inside.as_ref().unwrap().member, "ok");
+    let (_, hit) = provider.object_by_name("Hit").unwrap();
+    let note = hit.fields.iter().find(|field| field.path == "note").unwrap();
+    assert!(note.label.as_ref().unwrap().is_sensitive);
+}
+
+#[test]
+fn oddities_become_diagnostics_with_a_place() {
+    let provider = read(&openapi(
+        json!({
+            "/a#first": {"get": {"operationId": "same", "responses": {"200": {"description": ""}}}},
+            "/b?x=1": {"get": {"operationId": "same", "responses": {"weird": {"description": ""}}}},
+            "/c": {"get": answers(json!({"$ref": "#/components/schemas/Nowhere"}))},
+            "/d": {"get": answers(json!({"$ref": "other.yaml#/X"}))},
+            "/e": {"get": answers(json!({"$ref": "#/components/schemas/Loop"}))},
+            "/f/{": {"get": answers(json!({}))},
+        }),
+        json!({"Loop": {"$ref": "#/components/schemas/Loop"}}),
+    ));
+    assert_eq!(provider.operations.len(), 5);
+    assert_ne!(provider.operations[0].id, provider.operations[1].id);
+    assert_eq!(provider.operations[0].path.text(), "/a");
+    let codes: Vec<&str> = provider.diagnostics.iter().map(|one| one.code).collect();
+    for code in
+        ["unreadable_status", "dangling_ref", "external_ref", "ref_cycle", "unreadable_path"]
+    {
+        assert!(codes.contains(&code), "no {code} in {codes:?}");
+    }
+    assert!(provider.diagnostics.iter().all(|one| one.pointer.starts_with('/')));
+}
+
+#[test]
+fn what_costs_too_much_is_refused() {
+    let refused = |bytes: &[u8]| load(bytes, None, &LoadLimits::default()).unwrap_err();
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..12 {
+        let before = format!("*a{}, ", level - 1).repeat(10);
+        bomb.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+    }
+    assert!(matches!(
+        refused(bomb.as_bytes()),
+        LoadError::TooManyNodes { .. } | LoadError::Syntax { .. }
+    ));
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    assert!(matches!(refused(deep.as_bytes()), LoadError::TooDeep { .. }));
+    let deep = format!("{{\"a\":{deep}}}");
+    assert!(matches!(
+        refused(deep.as_bytes()),
+        LoadError::TooDeep { .. } | LoadError::Syntax { .. }
+    ));
+    let limits = LoadLimits { max_bytes: 10, ..LoadLimits::default() };
+    assert!(matches!(load(b"openapi: 3.0.0", None, &limits), Err(LoadError::TooLarge { .. })));
+    for none in ["", "hello", "[]", "{}", "openapi: 4.0", "<html>", "swagger: 1.2", "{\"openapi\":"]
+    {
+        refused(none.as_bytes());
+    }
+    assert!(matches!(refused(b"{\"a\":1,\"a\":2}"), LoadError::DuplicateName { .. }));
+}
+
+#[test]
+fn our_own_descriptions_have_no_diagnostics() {
+    for file in ["../sandbox/hr.yaml", "../testkit/src/thing.yaml"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let provider = load(&std::fs::read(path).unwrap(), None, &LoadLimits::default()).unwrap();
+        assert_eq!(provider.diagnostics, [], "{file}");
+    }
+}

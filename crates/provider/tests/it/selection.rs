@@ -1,1 +1,312 @@
 //! What grants let through.
+
+use crate::rules::{answers, openapi, read};
+use projection::{Limits, Mode, Projector, Spec, project_slice};
+use provider::{
+    Provider,
+    select::{Granted, check_fields, expand_star, select_request, select_response},
+};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+fn provider() -> Provider {
+    let person = json!({"$ref": "#/components/schemas/Person"});
+    let list = json!({"type": "object", "properties": {
+        "results": {"type": "array", "items": person},
+        "next": {"type": "string"},
+        "total": {"type": "integer"},
+        "debug": {"type": "array", "items": {"type": "string"}},
+        "errors": {"type": "array", "items": {"type": "object", "properties": {"m": {"type": "string"}}}},
+    }});
+    // An array of scalars is no paging: the answer itself would be the object.
+    let mut list = list;
+    list["properties"].as_object_mut().unwrap().remove("debug");
+    let mut put = answers(person.clone());
+    put["requestBody"] = json!({"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Input"}}}});
+    read(&openapi(
+        json!({
+            "/people": {"get": answers(list)},
+            "/people/{id}": {"get": answers(person), "put": put},
+            "/either": {"get": answers(json!({"oneOf": [{"$ref": "#/components/schemas/Cat"}, {"$ref": "#/components/schemas/Dog"}]}))},
+        }),
+        json!({
+            "Person": {"type": "object", "properties": {
+                "id": {"type": "string"},
+                "ssn": {"type": "string"},
+                "name": {"type": "string"},
+                "address": {"type": "object", "properties": {
+                    "city": {"type": "string"},
+                    "taxId": {"type": "string"},
+                    "geo": {"type": "object", "properties": {"lat": {"type": "number"}}},
+                    "owner": {"$ref": "#/components/schemas/Company"},
+                }},
+                "jobs": {"type": "array", "items": {"type": "object", "properties": {"title": {"type": "string"}, "salary": {"type": "number"}}}},
+                "tags": {"type": "array", "items": {"type": "string"}},
+                "manager": {"$ref": "#/components/schemas/Person"},
+                "company": {"$ref": "#/components/schemas/Company"},
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                "scores": {"type": "object", "additionalProperties": {"type": "object", "properties": {"value": {"type": "number"}, "why": {"type": "string"}}}},
+                "custom": {"type": "object"},
+                "any": {},
+                "mixed": {"oneOf": [{"type": "string"}, {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}]},
+            }},
+            "Company": {"type": "object", "properties": {"id": {"type": "string"}, "iban": {"type": "string"}, "ceo": {"$ref": "#/components/schemas/Person"}}},
+            "Input": {"type": "object", "properties": {"name": {"type": "string"}, "password": {"type": "string"}, "address": {"type": "object", "properties": {"city": {"type": "string"}}}}},
+            "Cat": {"type": "object", "properties": {"id": {"type": "string"}, "lives": {"type": "integer"}}},
+            "Dog": {"type": "object", "properties": {"id": {"type": "string"}, "barks": {"type": "boolean"}}},
+        }),
+    ))
+}
+
+fn granted(provider: &Provider, objects: &[(&str, &[&str])]) -> Granted {
+    let mut granted = Granted::default();
+    for (name, fields) in objects {
+        let (id, _) = provider.object_by_name(name).unwrap_or_else(|| panic!("no {name}"));
+        let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
+        let paths = check_fields(provider, id, false, &fields).unwrap().paths;
+        let paths: BTreeSet<_> = paths.into_iter().collect();
+        granted.read.insert(id, paths.clone());
+        granted.write.insert(id, paths);
+    }
+    granted
+}
+
+fn spec_of(provider: &Provider, operation: &str, granted: &Granted) -> (Spec, Vec<String>) {
+    let operation = provider.operations.iter().find(|one| one.id == operation).unwrap();
+    let selection = select_response(provider, operation, &operation.answers[0], granted).unwrap();
+    (selection.spec, selection.withheld)
+}
+
+fn person() -> Value {
+    json!({
+        "id": "1", "ssn": "S", "name": "Ada",
+        "address": {"city": "London", "taxId": "T", "geo": {"lat": 1.5, "x": 1}, "owner": {"id": "c", "iban": "I"}, "x": 1},
+        "jobs": [{"title": "A", "salary": 5}, {"title": "B", "x": 1}],
+        "tags": ["a", {"ssn": "S"}],
+        "manager": {"id": "2", "ssn": "S", "manager": {"id": "3", "name": "Z"}},
+        "company": {"id": "c", "iban": "I", "ceo": {"id": "9", "ssn": "S"}},
+        "labels": {"k": "v", "o": {"ssn": "S"}},
+        "scores": {"k": {"value": 1, "why": "w"}},
+        "custom": {"a": {"b": 1}, "c": 2},
+        "any": {"ssn": "S"},
+        "mixed": {"a": "x", "b": "y"},
+        "undeclared": 1
+    })
+}
+
+fn check(objects: &[(&str, &[&str])], wanted: Value) {
+    let provider = provider();
+    let (spec, _) = spec_of(&provider, "GET /people/{id}", &granted(&provider, objects));
+    let out = project_slice(person().to_string().as_bytes(), &spec, &Limits::default()).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), wanted, "{objects:?}");
+}
+
+#[test]
+fn only_what_is_named_passes() {
+    check(&[], json!({}));
+    check(&[("Person", &["id", "name"])], json!({"id": "1", "name": "Ada"}));
+    check(&[("Person", &["jobs[].title"])], json!({"jobs": [{"title": "A"}, {"title": "B"}]}));
+    check(&[("Person", &["address.city"])], json!({"address": {"city": "London"}}));
+    check(&[("Person", &["tags"])], json!({"tags": ["a"]}));
+    check(&[("Person", &["ssn"])], json!({"ssn": "S"}));
+}
+
+#[test]
+fn naming_an_inline_object_grants_its_plain_leaves() {
+    check(&[("Person", &["address"])], json!({"address": {"city": "London", "geo": {"lat": 1.5}}}));
+    check(&[("Person", &["jobs"])], json!({"jobs": [{"title": "A"}, {"title": "B"}]}));
+    check(&[("Person", &["jobs[].salary"])], json!({"jobs": [{"salary": 5}, {}]}));
+    check(
+        &[("Person", &["address", "address.taxId"])],
+        json!({"address": {"city": "London", "taxId": "T", "geo": {"lat": 1.5}}}),
+    );
+}
+
+#[test]
+fn named_objects_pass_by_what_is_granted_for_themselves() {
+    check(&[("Person", &["company"])], json!({"company": {}}));
+    check(&[("Person", &["company"]), ("Company", &["id"])], json!({"company": {"id": "c"}}));
+    check(&[("Person", &["id"]), ("Company", &["id"])], json!({"id": "1"}));
+    check(&[("Person", &["company.id"])], json!({"company": {"id": "c"}}));
+    check(
+        &[("Person", &["id", "manager"])],
+        json!({"id": "1", "manager": {"id": "2", "manager": {"id": "3"}}}),
+    );
+    check(
+        &[("Person", &["id", "company"]), ("Company", &["ceo"])],
+        json!({"id": "1", "company": {"ceo": {"id": "9"}}}),
+    );
+}
+
+#[test]
+fn maps_free_forms_and_unknown_shapes() {
+    check(&[("Person", &["labels"])], json!({"labels": {"k": "v"}}));
+    check(&[("Person", &["scores.*.value"])], json!({"scores": {"k": {"value": 1}}}));
+    check(&[("Person", &["custom.a"])], json!({"custom": {"a": {"b": 1}}}));
+    check(&[("Person", &["custom"])], json!({"custom": {"a": {"b": 1}, "c": 2}}));
+    check(&[("Person", &["any"])], json!({"any": {"ssn": "S"}}));
+    check(&[("Person", &["mixed"])], json!({"mixed": {"a": "x", "b": "y"}}));
+    check(&[("Person", &["mixed.a"])], json!({"mixed": {"a": "x"}}));
+}
+
+#[test]
+fn star_leaves_out_what_is_sensitive_or_unknown() {
+    check(
+        &[("Person", &["*"])],
+        json!({
+            "id": "1", "name": "Ada",
+            "address": {"city": "London", "geo": {"lat": 1.5}},
+            "jobs": [{"title": "A"}, {"title": "B"}],
+            "tags": ["a"],
+            "labels": {"k": "v"},
+            "scores": {"k": {"value": 1, "why": "w"}},
+            "mixed": {"a": "x", "b": "y"},
+        }),
+    );
+    let provider = provider();
+    let (id, _) = provider.object_by_name("Person").unwrap();
+    let star = expand_star(&provider, id, false);
+    assert!(star.iter().all(|path| path.last() != Some(&provider::Step::AnyMember)));
+}
+
+#[test]
+fn every_alternative_must_grant_what_it_declares() {
+    let provider = provider();
+    let project = |objects: &[(&str, &[&str])], input: Value| -> Value {
+        let (spec, _) = spec_of(&provider, "GET /either", &granted(&provider, objects));
+        let out = project_slice(input.to_string().as_bytes(), &spec, &Limits::default()).unwrap();
+        serde_json::from_slice(&out).unwrap()
+    };
+    let cat = json!({"id": "1", "lives": 9});
+    assert_eq!(project(&[("Cat", &["lives"])], cat.clone()), json!({"lives": 9}));
+    assert_eq!(project(&[("Cat", &["id", "lives"])], cat.clone()), json!({"lives": 9}));
+    assert_eq!(project(&[("Cat", &["id"]), ("Dog", &["id"])], cat), json!({"id": "1"}));
+}
+
+#[test]
+fn envelopes_keep_their_paging_and_nothing_else() {
+    let provider = provider();
+    let (spec, withheld) =
+        spec_of(&provider, "GET /people", &granted(&provider, &[("Person", &["id"])]));
+    let input =
+        json!({"results": [person()], "next": "n", "total": 1, "errors": [{"m": "S"}], "other": 1});
+    let out = project_slice(input.to_string().as_bytes(), &spec, &Limits::default()).unwrap();
+    // `next` may be a URL, and nobody is here to rewrite it.
+    assert_eq!(
+        serde_json::from_slice::<Value>(&out).unwrap(),
+        json!({"results": [{"id": "1"}], "total": 1})
+    );
+    for name in ["ssn", "name", "address.city", "jobs[].salary", "company", "any"] {
+        assert!(withheld.iter().any(|one| one == name), "no {name} in {withheld:?}");
+    }
+    assert!(!withheld.iter().any(|one| one == "id" || one == "address" || one == "password"));
+}
+
+#[test]
+fn withheld_fields_that_were_met_are_told_by_name() {
+    let provider = provider();
+    let operation = provider.operations.iter().find(|one| one.id == "GET /people/{id}").unwrap();
+    let granted = granted(&provider, &[("Person", &["id", "manager"])]);
+    let selection = select_response(&provider, operation, &operation.answers[0], &granted).unwrap();
+    let mut projector = Projector::new(selection.spec, Limits::default(), Mode::Drop);
+    let mut out = Vec::new();
+    projector.feed(person().to_string().as_bytes(), &mut out).unwrap();
+    let summary = projector.finish(&mut out).unwrap();
+    let met: Vec<&str> =
+        summary.withheld.iter().map(|mark| selection.names[*mark as usize].as_str()).collect();
+    assert!(met.contains(&"ssn") && met.contains(&"Person.ssn"), "{met:?}");
+    assert_eq!(summary.dropped, 1);
+}
+
+#[test]
+fn requests_refuse_what_may_not_be_written() {
+    let provider = provider();
+    let put = provider.operations.iter().find(|one| one.id == "PUT /people/{id}").unwrap();
+    let granted = granted(&provider, &[("Person", &["name", "address.city"])]);
+    let spec = select_request(&provider, put, &granted).unwrap();
+    let run = |body: Value| {
+        let mut projector = Projector::new(spec.clone(), Limits::default(), Mode::Refuse);
+        let mut out = Vec::new();
+        projector.feed(body.to_string().as_bytes(), &mut out)?;
+        projector.finish(&mut out)
+    };
+    run(json!({"name": "n", "address": {"city": "c"}})).unwrap();
+    for (body, path) in [
+        (json!({"password": "p"}), "`password`"),
+        (json!({"address": {"zip": 1}}), "`address.zip`"),
+        (json!({"name": {"first": 1}}), "`name`"),
+        (json!({"id": "1"}), "`id`"),
+    ] {
+        assert!(run(body).unwrap_err().to_string().starts_with(path));
+    }
+}
+
+#[test]
+fn fields_that_are_not_declared_are_named_with_their_nearest() {
+    let provider = provider();
+    let (id, _) = provider.object_by_name("Person").unwrap();
+    let problems = |fields: &[&str]| {
+        let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
+        check_fields(&provider, id, false, &fields).unwrap_err()
+    };
+    let found =
+        problems(&["nmae", "address.citty", "jobs.title", "a..b", "company.ibann", "address.*"]);
+    assert_eq!(found.len(), 6);
+    assert_eq!(found[0].nearest.as_deref(), Some("name"));
+    assert_eq!(found[1].nearest.as_deref(), Some("address.city"));
+    assert_eq!(found[2].nearest.as_deref(), Some("jobs[].title"));
+    let fields = ["custom.x".to_owned(), "labels.*".to_owned(), "jobs[]".to_owned()];
+    let checked = check_fields(&provider, id, false, &fields).unwrap();
+    assert_eq!(checked.notices.len(), 1);
+}
+
+/// Taking a field away never lets more through.
+#[test]
+fn fewer_grants_let_less_through() {
+    let provider = provider();
+    let all = [
+        "id",
+        "ssn",
+        "address",
+        "jobs[].title",
+        "manager",
+        "company",
+        "labels",
+        "custom.a",
+        "mixed.a",
+    ];
+    let input = person().to_string();
+    let output = |fields: &[&str]| {
+        let granted = granted(&provider, &[("Person", fields), ("Company", &["id"])]);
+        let (spec, _) = spec_of(&provider, "GET /people/{id}", &granted);
+        let out = project_slice(input.as_bytes(), &spec, &Limits::default()).unwrap();
+        serde_json::from_slice::<Value>(&out).unwrap()
+    };
+    for mask in 0..(1_u32 << all.len()) {
+        let some: Vec<&str> = all
+            .iter()
+            .enumerate()
+            .filter(|(bit, _)| mask & (1 << bit) != 0)
+            .map(|(_, f)| *f)
+            .collect();
+        let wide = output(&some);
+        for left_out in 0..some.len().min(2) {
+            let mut fewer = some.clone();
+            fewer.remove(left_out);
+            assert!(is_part(&output(&fewer), &wide), "{some:?}");
+        }
+    }
+}
+
+/// Whether everything in `narrow` is in `wide` too.
+fn is_part(narrow: &Value, wide: &Value) -> bool {
+    match (narrow, wide) {
+        (Value::Object(narrow), Value::Object(wide)) => narrow
+            .iter()
+            .all(|(name, value)| wide.get(name).is_some_and(|other| is_part(value, other))),
+        (Value::Array(narrow), Value::Array(wide)) => {
+            narrow.len() <= wide.len() && narrow.iter().zip(wide).all(|(a, b)| is_part(a, b))
+        }
+        (narrow, wide) => narrow == wide,
+    }
+}

@@ -1,0 +1,171 @@
+//! The fields that a grant names, checked against what the description declares.
+
+use super::{FieldSteps, normal};
+use crate::model::{Field, FieldKind, ObjectId, Provider, Step};
+use projection::{Path, Segment};
+
+/// A field that a grant names and that is not declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldProblem {
+    pub field: String,
+    pub why: String,
+    pub nearest: Option<String>,
+}
+
+/// What the fields of a grant resolve to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckedFields {
+    pub paths: Vec<FieldSteps>,
+    /// Accepted, but worth saying.
+    pub notices: Vec<String>,
+}
+
+/// `fields = ["*"]`: every declared typed leaf without a sensitive label. It never yields a path
+/// that ends in `*`.
+pub fn expand_star(provider: &Provider, object: ObjectId, is_write: bool) -> Vec<FieldSteps> {
+    let Some(object) = provider.object(object) else { return Vec::new() };
+    object
+        .fields
+        .iter()
+        .filter(|field| matches!(field.kind, FieldKind::Scalar { .. }))
+        .filter(|field| !field.label.as_ref().is_some_and(|label| label.is_sensitive))
+        .filter(|field| if is_write { !field.is_read_only } else { !field.is_write_only })
+        .map(|field| normal(&field.steps))
+        .collect()
+}
+
+/// Resolves the fields of one grant on one object, all problems at once.
+pub fn check_fields(
+    provider: &Provider,
+    object: ObjectId,
+    is_write: bool,
+    fields: &[String],
+) -> Result<CheckedFields, Vec<FieldProblem>> {
+    let mut checked = CheckedFields::default();
+    let mut problems = Vec::new();
+    for text in fields {
+        if text == "*" {
+            checked.paths.extend(expand_star(provider, object, is_write));
+            continue;
+        }
+        match check(provider, object, text, &mut checked.notices) {
+            Ok(steps) => checked.paths.push(steps),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    checked.paths.sort();
+    checked.paths.dedup();
+    if problems.is_empty() { Ok(checked) } else { Err(problems) }
+}
+
+fn check(
+    provider: &Provider,
+    object: ObjectId,
+    text: &str,
+    notices: &mut Vec<String>,
+) -> Result<FieldSteps, FieldProblem> {
+    let wrong = |why: String, nearest| FieldProblem { field: text.to_owned(), why, nearest };
+    let path = Path::parse(text).map_err(|error| wrong(error.to_string(), None))?;
+    let steps: Vec<Step> = path
+        .segments()
+        .iter()
+        .map(|segment| match segment {
+            Segment::Name(name) => Step::Member(name.clone()),
+            Segment::AnyMember => Step::AnyMember,
+            Segment::Elements => Step::Elements,
+        })
+        .collect();
+    if steps.last() == Some(&Step::AnyMember) && !is_declared(provider, object, &steps) {
+        return Err(wrong("a path never ends in `*`; name what is below it".to_owned(), None));
+    }
+    let steps = normal(&steps);
+    let mut at = object;
+    let mut rest = steps.as_slice();
+    // A path may lead on through named objects.
+    for _ in 0..64 {
+        let Some(found) = provider.object(at) else { break };
+        if found.fields.iter().any(|field| normal(&field.steps) == rest) {
+            return Ok(steps);
+        }
+        let longest = |field: &&Field| {
+            let steps = normal(&field.steps);
+            rest.starts_with(&steps) && steps.len() < rest.len()
+        };
+        let Some(through) =
+            found.fields.iter().filter(longest).max_by_key(|field| field.steps.len())
+        else {
+            break;
+        };
+        let mut after = rest.get(normal(&through.steps).len()..).unwrap_or_default();
+        while let Some((Step::Elements | Step::AnyMember, more)) = after.split_first() {
+            if matches!(through.kind, FieldKind::FreeForm | FieldKind::Untyped) {
+                break;
+            }
+            after = more;
+        }
+        match &through.kind {
+            FieldKind::Named(next) => {
+                if after.is_empty() {
+                    return Ok(steps);
+                }
+                at = *next;
+                rest = after;
+            }
+            FieldKind::OneOfNamed(all) => {
+                let declares = |id: &&ObjectId| is_declared(provider, **id, after);
+                let Some(next) = all.iter().find(declares) else { break };
+                at = *next;
+                rest = after;
+            }
+            FieldKind::FreeForm | FieldKind::Untyped => {
+                notices.push(format!("`{text}` lies in a free-form object and cannot be checked"));
+                return Ok(steps);
+            }
+            FieldKind::Scalar { .. } | FieldKind::Inline => break,
+        }
+    }
+    // Members of a free-form object are named, and cannot be checked.
+    if let [Step::Member(_)] = steps.as_slice()
+        && provider.object(object).is_some_and(|found| found.fields.is_empty())
+    {
+        notices.push(format!("`{text}` lies in a free-form object and cannot be checked"));
+        return Ok(steps);
+    }
+    let name = provider.object(object).map_or("", |found| found.name.as_str());
+    let nearest = nearest(provider, object, text);
+    Err(wrong(format!("`{name}` declares no field `{text}`"), nearest))
+}
+
+fn is_declared(provider: &Provider, object: ObjectId, steps: &[Step]) -> bool {
+    provider.object(object).is_some_and(|found| {
+        found.fields.iter().any(|field| field.steps == steps || normal(&field.steps) == steps)
+    })
+}
+
+/// The declared field that is spelled most alike, if any is near.
+fn nearest(provider: &Provider, object: ObjectId, text: &str) -> Option<String> {
+    let fields = &provider.object(object)?.fields;
+    let lower = text.to_lowercase();
+    let distance = |field: &&Field| distance(&lower, &field.path.to_lowercase());
+    let best = fields.iter().min_by_key(distance)?;
+    (distance(&best) <= 1 + text.chars().count() / 3).then(|| best.path.clone())
+}
+
+/// Levenshtein's distance in characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (line, x) in a.chars().enumerate() {
+        let mut diagonal = line;
+        let mut left = line + 1;
+        let mut next = vec![left];
+        for (y, above) in b.iter().zip(row.iter().skip(1)) {
+            let cost = (diagonal + usize::from(x != *y)).min(left + 1).min(above + 1);
+            diagonal = *above;
+            left = cost;
+            next.push(cost);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
