@@ -237,13 +237,22 @@ fn authorize(
     routed: &Routed,
     now: Timestamp,
 ) -> Result<Permit, CallError> {
-    let decision = snapshot
+    let rights = snapshot
         .rights
         .get(&(caller.key.client, routed.connection.id))
-        .zip(routed.operations.first())
-        .and_then(|(rights, operation)| rights.operations.get(operation))
         .ok_or(CallError::NotGranted)?;
-    if now >= decision.valid_until {
+    let mut decisions = routed.operations.iter().map(|index| rights.operations.get(index));
+    let decision = decisions.next().flatten().ok_or(CallError::NotGranted)?;
+    // Where operations fall together all must be allowed, and be one in object and shape: what was
+    // granted for one must not let the other's answer through.
+    let mut valid_until = decision.valid_until;
+    for other in decisions {
+        let other = other
+            .filter(|other| other.object == decision.object && other.shape == decision.shape)
+            .ok_or(CallError::NotGranted)?;
+        valid_until = valid_until.min(other.valid_until);
+    }
+    if now >= valid_until {
         return Err(CallError::GrantExpired);
     }
     Ok(Permit { decision: Arc::clone(decision) })
@@ -338,7 +347,7 @@ fn record_intent(
 }
 
 /// A connection to a provider's server whose address was resolved once, judged and pinned.
-async fn guard_address(core: &Core, routed: &Routed) -> Result<Lease, CallError> {
+async fn guard_address<'c>(core: &'c Core, routed: &Routed) -> Result<Lease<'c>, CallError> {
     let target = server(routed)?;
     let deadlines = &core.gateway.settings.deadlines;
     Ok(core.pool.checkout(target, &routed.connection.guard, deadlines).await?)
@@ -395,7 +404,7 @@ fn inject_credential(
 }
 
 /// Sends, with a time-out per phase. Redirects are not followed.
-async fn send(lease: Lease, request: Request<Full<Bytes>>) -> Result<Response<UpstreamBody>, CallError> {
+async fn send(lease: Lease<'_>, request: Request<Full<Bytes>>) -> Result<Response<UpstreamBody>, CallError> {
     Ok(lease.send(request).await?)
 }
 

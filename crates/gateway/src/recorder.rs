@@ -195,10 +195,11 @@ impl OpenIntent {
         self.is_closed = true;
         self.facts.code = failure.map(|failure| failure.code);
         self.emit(failure);
+        let outcome = self.outcome();
         let ticket = self
             .recorder
             .log
-            .append(&self.outcome(), Durability::NextGroup)
+            .append(&outcome, Durability::NextGroup)
             .map_err(|error| unavailable(&error))?;
         match tokio::time::timeout(AUDIT_PATIENCE, ticket).await {
             Ok(Ok(_)) => Ok(()),

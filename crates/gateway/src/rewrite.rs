@@ -82,7 +82,7 @@ impl UrlRewriter {
 }
 
 impl projection::Rewriter for UrlRewriter {
-    fn rewrite(&self, value: &str) -> Option<String> {
+    fn rewrite(&mut self, value: &str) -> Option<String> {
         self.rewrite_url(value)
     }
 }

@@ -6,11 +6,11 @@
 use crate::etag::TagKey;
 use arc_swap::ArcSwap;
 use audit::Commitment;
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 use outbound::{GuardPolicy, Target};
 use provider::{ErrorInside, PathRouter, StatusRange};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     fmt,
     sync::{
         Arc,
@@ -106,6 +106,8 @@ pub struct Decision {
     pub valid_until: Timestamp,
     pub action: Action,
     pub object: Option<String>,
+    /// Distinguishes bodies of other shapes: operations that fall together must agree in it.
+    pub shape: [u8; 16],
     /// Query parameters that the grant names, beside recognised paging.
     pub params: BTreeSet<String>,
     /// Lower-case names of headers that the grant names.
@@ -241,23 +243,6 @@ impl SharedSnapshot {
     /// How long ago the store last answered.
     pub fn age(&self, now: Timestamp) -> Duration {
         now.since(Timestamp::from_micros(self.confirmed_at.load(Ordering::SeqCst)))
-    }
-}
-
-/// Where the gateway is reached, for URLs that are rewritten.
-#[derive(Clone, Debug)]
-pub struct PublicUrl(String);
-
-impl PublicUrl {
-    /// `url` is scheme and authority, without a path.
-    pub fn new(url: &Uri) -> Option<Self> {
-        let scheme = url.scheme_str()?;
-        let authority = url.authority()?;
-        Some(Self(format!("{scheme}://{authority}")))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

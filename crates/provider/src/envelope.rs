@@ -93,6 +93,8 @@ fn is_object_like(shapes: &[Shape], id: ShapeId, depth: usize) -> bool {
             Additional::Map(values) if object.members.is_empty() => {
                 is_object_like(shapes, values, depth + 1)
             }
+            // An object of which nothing is declared is one all the same.
+            Additional::FreeForm => true,
             _ => !object.members.is_empty(),
         },
         Shape::Array { items } => is_object_like(shapes, *items, depth + 1),

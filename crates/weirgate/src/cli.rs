@@ -100,9 +100,9 @@ pub enum ProviderVerb {
         /// The server's base URL, where the description's is missing or wrong.
         #[arg(long, value_name = "URL")]
         server: Option<String>,
-        /// An OpenAPI Overlay 1.1 document; may be given several times.
+        /// An OpenAPI Overlay 1.1 document.
         #[arg(long, value_name = "FILE")]
-        overlay: Vec<PathBuf>,
+        overlay: Option<PathBuf>,
         /// A private address that this provider may be reached at, by plain HTTP too.
         #[arg(long, value_name = "HOST:PORT")]
         allow_private_network: Vec<String>,

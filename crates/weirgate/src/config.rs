@@ -89,6 +89,33 @@ const fn key(
     Key { name, default, unit, about }
 }
 
+/// The reference page of all keys, in Markdown.
+pub fn reference() -> String {
+    let mut page = String::from(REFERENCE_HEAD);
+    for Key { name, default, unit, about } in KEYS {
+        let default = if default.is_empty() { "none".into() } else { format!("`{default}`") };
+        page.push_str(&format!("| `{name}` | {default} | {unit} | {about} |\n"));
+    }
+    page
+}
+
+const REFERENCE_HEAD: &str = "# Configuration
+
+<!-- Generated from crates/weirgate/src/config.rs; a test compares. -->
+
+Each key stands in `weirgate.toml` in the data folder (or the file that `--config` names).
+The environment variable `WEIRGATE_` and the key in upper case overrides the file; a flag overrides both.
+`weirgate config show --origin` prints each value and where it came from.
+All problems are reported together, each with its place and remedy.
+
+The data folder comes from `--data-dir`, else `WEIRGATE_DATA_DIR`, else it is `./weirgate-data`.
+The root key's file comes from `--root-key-file`, else `WEIRGATE_ROOT_KEY_FILE`, else the place that `init` recorded.
+Secrets never stand in the configuration.
+
+| key | default | unit | what it does |
+| --- | --- | --- | --- |
+";
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -424,6 +451,17 @@ mod tests {
                 .unwrap_err();
         assert_eq!(problems.len(), 4, "{problems:?}");
         assert!(problems.iter().any(|p| p.what.contains("without TLS")));
+    }
+
+    #[test]
+    fn the_reference_page_is_fresh() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/configuration.md");
+        let page = std::fs::read_to_string(&path).unwrap_or_default();
+        if page != reference() && std::env::var_os("WEIRGATE_UPDATE_DOCS").is_some() {
+            std::fs::write(&path, reference()).unwrap();
+        } else {
+            assert_eq!(page, reference(), "run this test with WEIRGATE_UPDATE_DOCS=1");
+        }
     }
 
     #[test]

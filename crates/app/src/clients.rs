@@ -1,0 +1,135 @@
+//! Clients and their API keys.
+
+use crate::{
+    change::{self, Change},
+    error::Error,
+    instance::Instance,
+};
+use std::time::Duration;
+use types::{ApiKey, Client, Environment, Id, Key, OpContext, Slug, Timestamp};
+
+/// Names a program of the company.
+pub async fn create(
+    instance: &Instance,
+    ctx: &OpContext,
+    name: &Slug,
+) -> Result<Id<Client>, Error> {
+    let mut tx = instance.store.begin(ctx).await?;
+    if tx.client_by_name(name).await?.is_some() {
+        return Err(Error::Exists { kind: "client", name: name.to_string() });
+    }
+    let id = Id::generate(ctx.now, instance.random.as_ref())?;
+    tx.insert_client(&store::ClientRow { id, name: name.clone(), created_at: ctx.now }).await?;
+    let change = Change {
+        verb: "client.create",
+        what: format!("client {id}"),
+        details: vec![("name", name.to_string())],
+        ..Change::default()
+    };
+    change::record(instance, &mut tx, ctx, change).await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+/// A key at the only moment when it is known in clear.
+#[derive(Debug)]
+pub struct CreatedKey {
+    pub id: Id<Key>,
+    pub key: ApiKey,
+    pub expires_at: Timestamp,
+}
+
+/// Makes a key. When this returns, the record of it is durable.
+pub async fn create_key(
+    instance: &Instance,
+    ctx: &OpContext,
+    name: &Slug,
+    environment: Environment,
+    life: Duration,
+) -> Result<CreatedKey, Error> {
+    let mut tx = instance.store.begin(ctx).await?;
+    let client = tx
+        .client_by_name(name)
+        .await?
+        .ok_or_else(|| Error::NotFound { kind: "client", name: name.to_string() })?;
+    let id = Id::generate(ctx.now, instance.random.as_ref())?;
+    let key = ApiKey::generate(environment, instance.random.as_ref())?;
+    let expires_at = ctx.now + life;
+    tx.insert_key(&store::KeyRow {
+        id,
+        client: client.id,
+        environment,
+        digest: instance.secrets.pepper.digest(&key),
+        created_at: ctx.now,
+        expires_at,
+        revoked_at: None,
+    })
+    .await?;
+    let change = Change {
+        verb: "key.create",
+        what: format!("key {id}"),
+        details: vec![
+            ("client", client.id.to_string()),
+            ("environment", environment.to_string()),
+            ("expires_at", expires_at.to_string()),
+        ],
+        ..Change::default()
+    };
+    change::record(instance, &mut tx, ctx, change).await?;
+    tx.commit().await?;
+    Ok(CreatedKey { id, key, expires_at })
+}
+
+/// Ends a key. Doing it twice is no error: the key stays revoked since the first time.
+pub async fn revoke_key(instance: &Instance, ctx: &OpContext, id: Id<Key>) -> Result<(), Error> {
+    let mut tx = instance.store.begin(ctx).await?;
+    let row = tx
+        .key(id)
+        .await?
+        .ok_or_else(|| Error::NotFound { kind: "key", name: id.to_string() })?;
+    if row.revoked_at.is_some() {
+        return Ok(());
+    }
+    tx.revoke_key(id, ctx.now).await?;
+    let change =
+        Change { verb: "key.revoke", what: format!("key {id}"), ..Change::default() };
+    change::record(instance, &mut tx, ctx, change).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// A client with its keys, oldest first.
+#[derive(Debug)]
+pub struct Listed {
+    pub id: Id<Client>,
+    pub name: String,
+    pub keys: Vec<ListedKey>,
+}
+
+#[derive(Debug)]
+pub struct ListedKey {
+    pub id: Id<Key>,
+    pub environment: Environment,
+    pub expires_at: Timestamp,
+    pub is_revoked: bool,
+}
+
+pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
+    let everything = instance.store.load_all().await?;
+    let listed = everything.clients.into_iter().map(|client| Listed {
+        id: client.id,
+        name: client.name.to_string(),
+        keys: everything
+            .keys
+            .iter()
+            .filter(|key| key.client == client.id)
+            .map(|key| ListedKey {
+                id: key.id,
+                environment: key.environment,
+                expires_at: key.expires_at,
+                is_revoked: key.revoked_at.is_some(),
+            })
+            .collect(),
+    });
+    Ok(listed.collect())
+}

@@ -1,0 +1,389 @@
+//! From the store's rows to the gateway's [`Snapshot`].
+//!
+//! Compiling is incremental: what did not change is taken over from the last time, so that a
+//! revocation is in force as fast as its rows are read. A provider whose description is new is read
+//! apart, which may take a second; until then its own connections are closed and all others serve.
+
+use crate::{
+    customers,
+    connections::{CREDENTIAL_COLUMN, CREDENTIAL_TABLE},
+    error::Error,
+    grants::ResolvedGrant,
+    instance::Instance,
+    placement, providers,
+    rights::{self, CompiledRights},
+    servers,
+};
+use aws_lc_rs::digest;
+use gateway::{ConnectionEntry, KeyEntry, ProviderEntry, Snapshot, SnapshotSecrets};
+use http::{HeaderName, HeaderValue};
+use provider::{LoadLimits, PathRouter};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+use store::{ConnectionRow, Everything, ProviderRow};
+use types::{Client, Connection, Id, Provider, Timestamp};
+use vault::{MemoryKey, Placement, SealedInjection};
+
+/// Keeps what the last Snapshot was made of.
+pub struct Compiler {
+    secrets: Arc<SnapshotSecrets>,
+    providers: HashMap<Id<Provider>, KnownProvider>,
+    connections: HashMap<Id<Connection>, KnownConnection>,
+    rights: HashMap<(Id<Client>, Id<Connection>), KnownRights>,
+}
+
+impl std::fmt::Debug for Compiler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compiler").field("providers", &self.providers.len()).finish_non_exhaustive()
+    }
+}
+
+struct KnownProvider {
+    digest: [u8; 32],
+    entry: Arc<ProviderEntry>,
+}
+
+struct KnownConnection {
+    row: ConnectionRow,
+    provider: Arc<ProviderEntry>,
+    provider_digest: [u8; 32],
+    entry: Arc<ConnectionEntry>,
+}
+
+struct KnownRights {
+    provider: Arc<ProviderEntry>,
+    grants: Vec<ResolvedGrant>,
+    compiled: CompiledRights,
+}
+
+/// A compiled Snapshot, and what it could not hold yet.
+#[derive(Debug)]
+pub struct Compiled {
+    pub snapshot: Snapshot,
+    /// Providers whose description has to be read first: see [`read_provider`].
+    pub missing: Vec<ProviderRow>,
+    /// When it has to be compiled again though nothing changed: a grant expires.
+    pub valid_until: Timestamp,
+}
+
+/// A description, read.
+#[derive(Debug)]
+pub struct ReadProvider {
+    id: Id<Provider>,
+    digest: [u8; 32],
+    entry: Arc<ProviderEntry>,
+}
+
+/// Reads a provider's description: pure work of up to a second.
+pub fn read_provider(row: &ProviderRow) -> Result<ReadProvider, Error> {
+    let model =
+        provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
+    let router = PathRouter::new(&model);
+    let slug = row.slug.to_string();
+    let entry = Arc::new(ProviderEntry { id: row.id, slug, model, router });
+    Ok(ReadProvider { id: row.id, digest: digest_of(row), entry })
+}
+
+fn digest_of(row: &ProviderRow) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let server = row.server.as_deref().unwrap_or_default();
+    let private = row.allow_private.join(",");
+    let parts: [&[u8]; 4] = [
+        &row.description,
+        row.overlay.as_deref().unwrap_or_default(),
+        server.as_bytes(),
+        private.as_bytes(),
+    ];
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut bytes = [0; 32];
+    for (to, from) in bytes.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    bytes
+}
+
+impl Compiler {
+    pub fn new(instance: &Instance) -> Result<Self, Error> {
+        let secrets = SnapshotSecrets {
+            memory_key: MemoryKey::generate(instance.random.as_ref())?,
+            pepper: vault::KeyPepper::from_bytes(&instance.secrets.pepper.to_bytes())?,
+            tag_key: instance.tag_key()?,
+        };
+        Ok(Self {
+            secrets: Arc::new(secrets),
+            providers: HashMap::new(),
+            connections: HashMap::new(),
+            rights: HashMap::new(),
+        })
+    }
+
+    /// Takes in a description that was read.
+    pub fn learn(&mut self, read: ReadProvider) {
+        let known = KnownProvider { digest: read.digest, entry: read.entry };
+        self.providers.insert(read.id, known);
+    }
+
+    /// Compiles what the store holds. One bad row closes what hangs on it, is logged, and leaves the
+    /// rest in force.
+    pub fn compile(&mut self, instance: &Instance, rows: &Everything, now: Timestamp) -> Compiled {
+        let mut missing = Vec::new();
+        let mut digests = HashMap::new();
+        for row in &rows.providers {
+            let digest = digest_of(row);
+            digests.insert(row.id, digest);
+            let is_known = self.providers.get(&row.id).is_some_and(|one| one.digest == digest);
+            if !is_known {
+                self.providers.remove(&row.id);
+                missing.push(row.clone());
+            }
+        }
+        self.providers.retain(|id, _| digests.contains_key(id));
+        let connections = self.connections(instance, rows);
+        let (rights, valid_until) = self.rights(rows, &connections, &digests, now);
+        let keys = rows
+            .keys
+            .iter()
+            .map(|row| {
+                let entry = KeyEntry {
+                    id: row.id,
+                    client: row.client,
+                    environment: row.environment,
+                    expires_at: row.expires_at,
+                    is_revoked: row.revoked_at.is_some(),
+                };
+                (row.digest, entry)
+            })
+            .collect();
+        let snapshot = Snapshot {
+            generation: rows.generation,
+            keys,
+            connections,
+            rights,
+            secrets: Arc::clone(&self.secrets),
+        };
+        Compiled { snapshot, missing, valid_until }
+    }
+
+    fn connections(
+        &mut self,
+        instance: &Instance,
+        rows: &Everything,
+    ) -> HashMap<Id<Connection>, Arc<ConnectionEntry>> {
+        let index = Index::of(rows);
+        let mut known = HashMap::new();
+        let mut entries = HashMap::new();
+        for row in rows.connections.iter().filter(|row| row.revoked_at.is_none()) {
+            let Some(provider) = self.providers.get(&row.provider) else { continue };
+            let kept = self.connections.remove(&row.id).filter(|kept| {
+                kept.row == *row
+                    && kept.provider_digest == provider.digest
+                    && Arc::ptr_eq(&kept.provider, &provider.entry)
+            });
+            let entry = match kept {
+                Some(kept) => kept.entry,
+                None => match self.connection(instance, &index, row, &provider.entry) {
+                    Ok(entry) => Arc::new(entry),
+                    Err(error) => {
+                        tracing::error!(
+                            connection.id = %row.id,
+                            error = %error,
+                            "a connection cannot be used and stays closed"
+                        );
+                        continue;
+                    }
+                },
+            };
+            entries.insert(row.id, Arc::clone(&entry));
+            known.insert(
+                row.id,
+                KnownConnection {
+                    row: row.clone(),
+                    provider: Arc::clone(&provider.entry),
+                    provider_digest: provider.digest,
+                    entry,
+                },
+            );
+        }
+        self.connections = known;
+        entries
+    }
+
+    fn connection(
+        &self,
+        instance: &Instance,
+        index: &Index<'_>,
+        row: &ConnectionRow,
+        provider: &Arc<ProviderEntry>,
+    ) -> Result<ConnectionEntry, Error> {
+        let missing = |what| Error::Internal { what };
+        let source = index
+            .providers
+            .get(&row.provider)
+            .ok_or(missing("the connection's provider is missing"))?;
+        let customer = index
+            .customers
+            .get(&row.customer)
+            .ok_or(missing("the connection's customer is missing"))?;
+        let customer = customers::open(instance, customer)?;
+        let sealed = index
+            .credentials
+            .get(&row.id.to_bytes())
+            .ok_or(missing("the connection's credential is missing"))?;
+        let opened = instance.open_sealed(&customer.key, sealed)?;
+        let credential = vault::Credential::from_record_bytes(&opened)?;
+        let placements = placement::placements(&provider.model, &row.scheme)
+            .ok_or(missing("the connection's security scheme is no longer described"))?;
+        let injection = credential.inject(&placements)?;
+        let memory = &self.secrets.memory_key;
+        let sealed = SealedInjection::seal(memory, &injection)?;
+        let policy = providers::guard_policy(&source.allow_private)?;
+        let plan = servers::plan(&provider.model, source.server.as_deref(), &row.variables)?;
+        let servers = plan
+            .urls
+            .iter()
+            .map(|url| providers::target(url, &policy))
+            .collect::<Result<Vec<_>, _>>()?;
+        let fixed_headers = row
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+                Some((name, HeaderValue::from_str(value).ok()?))
+            })
+            .collect::<Option<Vec<_>>>()
+            .ok_or(missing("a fixed header is malformed"))?;
+        Ok(ConnectionEntry {
+            id: row.id,
+            environment: row.environment,
+            customer: customer.id,
+            customer_commitment: customer.commitment,
+            provider: Arc::clone(provider),
+            servers,
+            server_of: plan.of_operation,
+            guard: Arc::new(policy),
+            credential: Some(sealed),
+            credential_params: query_params(&placements),
+            fixed_headers,
+        })
+    }
+
+    fn rights(
+        &mut self,
+        rows: &Everything,
+        connections: &HashMap<Id<Connection>, Arc<ConnectionEntry>>,
+        digests: &HashMap<Id<Provider>, [u8; 32]>,
+        now: Timestamp,
+    ) -> (HashMap<(Id<Client>, Id<Connection>), Arc<gateway::Rights>>, Timestamp) {
+        let mut valid_until = Timestamp::MAX;
+        let mut known = HashMap::new();
+        let mut all = HashMap::new();
+        // Connections of one provider mostly share the same grants: compiled once for all.
+        let mut shared: HashMap<(Id<Client>, Id<Provider>, Vec<usize>), CompiledRights> =
+            HashMap::new();
+        let grants = parsed_grants(rows);
+        for client in &rows.clients {
+            let own: Vec<(usize, &ResolvedGrant)> = grants
+                .iter()
+                .enumerate()
+                .filter(|(_, grant)| grant.client == client.id)
+                .collect();
+            if own.is_empty() {
+                continue;
+            }
+            for (id, connection) in connections {
+                let provider = &connection.provider;
+                let reaching: Vec<(usize, &ResolvedGrant)> = own
+                    .iter()
+                    .filter(|(_, grant)| grant.reaches(provider.id, *id))
+                    .copied()
+                    .collect();
+                if reaching.is_empty() {
+                    continue;
+                }
+                let place = (client.id, *id);
+                let texts: Vec<ResolvedGrant> =
+                    reaching.iter().map(|(_, grant)| (*grant).clone()).collect();
+                let kept = self.rights.remove(&place).filter(|kept| {
+                    kept.grants == texts
+                        && Arc::ptr_eq(&kept.provider, provider)
+                        && now < kept.compiled.valid_until
+                });
+                let compiled = match kept {
+                    Some(kept) => kept.compiled,
+                    None => shared
+                        .entry((
+                            client.id,
+                            provider.id,
+                            reaching.iter().map(|(index, _)| *index).collect(),
+                        ))
+                        .or_insert_with(|| {
+                            let digest = digests.get(&provider.id).copied().unwrap_or_default();
+                            let grants: Vec<&ResolvedGrant> =
+                                reaching.iter().map(|(_, grant)| *grant).collect();
+                            rights::compile(&provider.model, &digest, &grants, now)
+                        })
+                        .clone(),
+                };
+                valid_until = valid_until.min(compiled.valid_until);
+                all.insert(place, Arc::clone(&compiled.rights));
+                known.insert(
+                    place,
+                    KnownRights { provider: Arc::clone(provider), grants: texts, compiled },
+                );
+            }
+        }
+        self.rights = known;
+        (all, valid_until)
+    }
+}
+
+/// Grants as stored; one that cannot be read grants nothing.
+fn parsed_grants(rows: &Everything) -> Vec<ResolvedGrant> {
+    rows.grants
+        .iter()
+        .filter_map(|row| match serde_json::from_str(&row.body) {
+            Ok(grant) => Some(grant),
+            Err(error) => {
+                tracing::error!(grant.id = %row.id, error = %error, "a grant cannot be read");
+                None
+            }
+        })
+        .collect()
+}
+
+fn query_params(placements: &[(String, Placement)]) -> BTreeSet<String> {
+    placements
+        .iter()
+        .filter_map(|(_, place)| match place {
+            Placement::Query { name } => Some(name.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Rows by what they are looked up with.
+struct Index<'a> {
+    providers: HashMap<Id<Provider>, &'a ProviderRow>,
+    customers: HashMap<Id<types::Customer>, &'a store::CustomerRow>,
+    credentials: HashMap<[u8; 16], &'a store::SealedRow>,
+}
+
+impl<'a> Index<'a> {
+    fn of(rows: &'a Everything) -> Self {
+        Self {
+            providers: rows.providers.iter().map(|row| (row.id, row)).collect(),
+            customers: rows.customers.iter().map(|row| (row.id, row)).collect(),
+            credentials: rows
+                .sealed
+                .iter()
+                .filter(|row| row.table == CREDENTIAL_TABLE && row.column == CREDENTIAL_COLUMN)
+                .map(|row| (row.record, row))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Connections: a customer's credential for a provider, sealed and ready for use.
+
+use crate::{
+    change::{self, Change},
+    customers,
+    error::Error,
+    instance::Instance,
+    placement, providers, servers,
+};
+use provider::LoadLimits;
+use std::collections::BTreeMap;
+use types::{Connection, Environment, Id, OpContext, SecretBytes, Slug};
+use vault::Credential;
+
+/// What `connection create` is given.
+#[derive(Debug)]
+pub struct Create {
+    pub provider: Slug,
+    /// Any text; `self` is the company's own.
+    pub customer: String,
+    pub scheme: Option<String>,
+    /// JSON; see the reference on secrets.
+    pub secret: SecretBytes,
+    pub environment: Environment,
+    pub variables: BTreeMap<String, String>,
+    /// Headers of every call: they choose whose data is reached, so no caller may set them.
+    pub headers: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+pub struct Created {
+    pub id: Id<Connection>,
+    pub scheme: String,
+    /// Tells two credentials apart and reveals nothing.
+    pub fingerprint: String,
+}
+
+const MAX_CUSTOMER_BYTES: usize = 200;
+
+/// Checks everything that a call would need, then seals the credential and stores the connection.
+pub async fn create(
+    instance: &Instance,
+    ctx: &OpContext,
+    create: Create,
+) -> Result<Created, Error> {
+    check_customer(&create.customer)?;
+    check_headers(&create.headers)?;
+    let credential = Credential::parse(&create.secret)?;
+    let row = instance
+        .store
+        .provider_by_slug(&create.provider)
+        .await?
+        .ok_or_else(|| Error::NotFound { kind: "provider", name: create.provider.to_string() })?;
+    let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
+    let policy = providers::guard_policy(&row.allow_private)?;
+    for url in servers::plan(&model, row.server.as_deref(), &create.variables)?.urls {
+        providers::target(&url, &policy)?;
+    }
+    let chosen = placement::choose(&model, create.scheme.as_deref(), &credential)?;
+
+    let mut tx = instance.store.begin(ctx).await?;
+    let customer = customers::find_or_create(instance, &mut tx, ctx, &create.customer).await?;
+    let id: Id<Connection> = Id::generate(ctx.now, instance.random.as_ref())?;
+    tx.insert_connection(&store::ConnectionRow {
+        id,
+        provider: row.id,
+        customer: customer.id,
+        environment: create.environment,
+        scheme: chosen.name.clone(),
+        variables: create.variables,
+        headers: create.headers,
+        created_at: ctx.now,
+        revoked_at: None,
+    })
+    .await?;
+    let sealed = instance.seal(
+        &customer.key,
+        CREDENTIAL_TABLE,
+        &id.to_bytes(),
+        CREDENTIAL_COLUMN,
+        &credential.to_record_bytes(),
+    )?;
+    tx.put_sealed(&sealed).await?;
+    let change = Change {
+        verb: "connection.create",
+        what: format!("connection {id}"),
+        details: vec![
+            ("provider", row.id.to_string()),
+            ("environment", create.environment.to_string()),
+            ("scheme", chosen.name.clone()),
+        ],
+        customer: Some(customer.commitment),
+        touches_vault: true,
+    };
+    change::record(instance, &mut tx, ctx, change).await?;
+    tx.commit().await?;
+    let fingerprint = instance.secrets.pepper.fingerprint(&credential);
+    Ok(Created { id, scheme: chosen.name, fingerprint })
+}
+
+pub(crate) const CREDENTIAL_TABLE: &str = "connection";
+pub(crate) const CREDENTIAL_COLUMN: &str = "credential";
+
+fn check_customer(name: &str) -> Result<(), Error> {
+    let malformed = |why: &str| Error::Malformed {
+        kind: "customer",
+        given: name.chars().filter(|c| !c.is_control()).take(40).collect(),
+        why: why.to_owned(),
+    };
+    if name.is_empty() || name.len() > MAX_CUSTOMER_BYTES {
+        return Err(malformed("use 1 to 200 bytes"));
+    }
+    if name.chars().any(char::is_control) || name.trim() != name {
+        return Err(malformed("use no control characters and no space at the ends"));
+    }
+    Ok(())
+}
+
+fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Error> {
+    /// Set by the gateway itself, or framing.
+    const OWN: [&str; 14] = [
+        "accept", "accept-encoding", "authorization", "connection", "content-encoding",
+        "content-length", "content-type", "cookie", "expect", "host", "te", "trailer",
+        "transfer-encoding", "upgrade",
+    ];
+    for (name, value) in headers {
+        let refused = |why| Error::HeaderRefused { name: name.chars().take(80).collect(), why };
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            return Err(refused("it is no header name"));
+        }
+        if http::HeaderValue::from_str(value).is_err() {
+            return Err(refused("its value has characters that no header may have"));
+        }
+        let lower = name.to_ascii_lowercase();
+        if OWN.contains(&lower.as_str()) || lower.starts_with("proxy-") {
+            return Err(refused("the gateway sets it"));
+        }
+        if gateway::is_credential_name(name) {
+            return Err(refused("its name promises a credential, which belongs into the secret"));
+        }
+    }
+    Ok(())
+}
+
+/// Ends a connection. Doing it twice is no error.
+pub async fn revoke(
+    instance: &Instance,
+    ctx: &OpContext,
+    id: Id<Connection>,
+) -> Result<(), Error> {
+    let mut tx = instance.store.begin(ctx).await?;
+    let row = tx
+        .connection(id)
+        .await?
+        .ok_or_else(|| Error::NotFound { kind: "connection", name: id.to_string() })?;
+    if row.revoked_at.is_some() {
+        return Ok(());
+    }
+    tx.revoke_connection(id, ctx.now).await?;
+    let change =
+        Change { verb: "connection.revoke", what: format!("connection {id}"), ..Change::default() };
+    change::record(instance, &mut tx, ctx, change).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// A line of `connection list`.
+#[derive(Debug)]
+pub struct Listed {
+    pub id: Id<Connection>,
+    pub provider: String,
+    pub customer: String,
+    pub environment: Environment,
+    pub is_revoked: bool,
+}
+
+pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
+    let everything = instance.store.load_all().await?;
+    let mut listed = Vec::new();
+    for row in &everything.connections {
+        let provider = everything.providers.iter().find(|one| one.id == row.provider);
+        listed.push(Listed {
+            id: row.id,
+            provider: provider.map_or_else(|| row.provider.to_string(), |one| one.slug.to_string()),
+            customer: customers::name(instance, &everything, row.customer)?,
+            environment: row.environment,
+            is_revoked: row.revoked_at.is_some(),
+        });
+    }
+    Ok(listed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_are_not_the_operators_are_refused() {
+        let one = |name: &str, value: &str| {
+            check_headers(&BTreeMap::from([(name.to_owned(), value.to_owned())]))
+        };
+        assert!(one("X-Tenant", "acme").is_ok());
+        for (name, value) in [
+            ("Host", "evil"),
+            ("authorization", "x"),
+            ("X-Api-Key", "x"),
+            ("Proxy-Connection", "x"),
+            ("bad name", "x"),
+            ("X-Tenant", "a\r\nb"),
+        ] {
+            assert!(one(name, value).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn customers_have_plain_names() {
+        assert!(check_customer("Müller & Söhne").is_ok());
+        for bad in ["", " a", "a\n", &"x".repeat(201)] {
+            assert!(check_customer(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Customers: whose data a connection reaches, and the unit of erasure.
+//!
+//! A customer's name is personal data: it stands sealed under the customer's own key, is found by a
+//! keyed digest, and appears in the audit log only as a salted commitment.
+
+use crate::{error::Error, instance::Instance};
+use audit::Commitment;
+use store::{CustomerRow, Tx};
+use types::{Customer, Id, OpContext, SecretBytes};
+use vault::CustomerKey;
+
+const LOOKUP_KIND: &str = "customer";
+const TABLE: &str = "customer";
+const COLUMN: &str = "name";
+const SALT_BYTES: usize = 32;
+
+/// A customer, opened.
+#[derive(Debug)]
+pub(crate) struct OpenCustomer {
+    pub id: Id<Customer>,
+    pub key: CustomerKey,
+    pub commitment: Commitment,
+}
+
+/// The customer of this name; made with a key of its own when it is new.
+pub(crate) async fn find_or_create(
+    instance: &Instance,
+    tx: &mut Tx,
+    ctx: &OpContext,
+    name: &str,
+) -> Result<OpenCustomer, Error> {
+    let lookup = instance.secrets.pepper.lookup_digest(LOOKUP_KIND, name);
+    if let Some(row) = tx.customer_by_lookup(&lookup).await? {
+        return open(instance, &row);
+    }
+    let id = Id::generate(ctx.now, instance.random.as_ref())?;
+    let (key, wrapped) = instance.keyring.create_customer_key(id, instance.random.as_ref())?;
+    let mut salt = [0_u8; SALT_BYTES];
+    instance.random.fill(&mut salt)?;
+    let commitment = Commitment::new(&salt, name.as_bytes());
+    // Salt and value lie together: who may open them can prove what the log says.
+    let mut value = salt.to_vec();
+    value.extend_from_slice(name.as_bytes());
+    let sealed =
+        instance.seal(&key, TABLE, &id.to_bytes(), COLUMN, &SecretBytes::new(value))?;
+    tx.insert_customer(&CustomerRow {
+        id,
+        lookup,
+        generation: wrapped.generation,
+        wrapped_key: wrapped.blob,
+        commitment: commitment.to_bytes(),
+        created_at: ctx.now,
+    })
+    .await?;
+    tx.put_sealed(&sealed).await?;
+    Ok(OpenCustomer { id, key, commitment })
+}
+
+pub(crate) fn open(instance: &Instance, row: &CustomerRow) -> Result<OpenCustomer, Error> {
+    let wrapped = vault::WrappedCustomerKey {
+        generation: row.generation,
+        blob: row.wrapped_key.clone(),
+    };
+    let key = instance.keyring.open_customer_key(row.id, &wrapped)?;
+    Ok(OpenCustomer { id: row.id, key, commitment: Commitment::from_bytes(row.commitment) })
+}
+
+/// A customer's name, opened for a person at the command line.
+pub(crate) fn name(
+    instance: &Instance,
+    everything: &store::Everything,
+    id: Id<Customer>,
+) -> Result<String, Error> {
+    let missing = Error::Internal { what: "a connection's customer is missing" };
+    let row = everything.customers.iter().find(|row| row.id == id).ok_or(missing)?;
+    let customer = open(instance, row)?;
+    let sealed = everything
+        .sealed
+        .iter()
+        .find(|row| row.table == TABLE && row.record == id.to_bytes() && row.column == COLUMN)
+        .ok_or(Error::Internal { what: "a customer's name is missing" })?;
+    let value = instance.open_sealed(&customer.key, sealed)?;
+    let name = value.expose().get(SALT_BYTES..).unwrap_or_default();
+    Ok(String::from_utf8_lossy(name).into_owned())
+}

@@ -1,0 +1,149 @@
+//! Why something on the control plane was not done: what, why, and the remedy.
+
+use crate::{grants::Problem, servers::ServerError};
+use std::{io, path::PathBuf};
+
+/// How a program tells the kinds of failure apart; the command line's exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Failed,
+    /// What was given cannot be meant.
+    Usage,
+    NotFound,
+    /// A rule says no.
+    Refused,
+    Unreachable,
+}
+
+/// See the module.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot {what} {}", path.display())]
+    Io { what: &'static str, path: PathBuf, #[source] source: io::Error },
+    #[error("there is no data folder at {}", dir.display())]
+    NoDataFolder { dir: PathBuf },
+    #[error("{} is a data folder already, or holds something else", dir.display())]
+    FolderTaken { dir: PathBuf },
+    #[error("another process serves the data folder {}", dir.display())]
+    FolderInUse { dir: PathBuf },
+    #[error("the root key lies inside the data folder")]
+    RootKeyInFolder,
+    #[error(transparent)]
+    RootKey(#[from] vault::RootKeyError),
+    #[error("the vault refuses")]
+    Vault(#[from] vault::VaultError),
+    #[error("the vault does not have the state that the audit log last recorded")]
+    VaultRolledBack,
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    #[error("the audit log cannot be opened")]
+    AuditOpen(#[from] audit::OpenError),
+    #[error("the audit log cannot be written")]
+    AuditAppend(#[from] audit::AppendError),
+    #[error("the audit log does not verify")]
+    AuditVerify(#[from] audit::VerifyError),
+    #[error("the log's public key in {} is malformed", path.display())]
+    AuditKey { path: PathBuf },
+    #[error("no random bytes")]
+    Random(#[from] types::RandomError),
+    #[error("`{given}` cannot be a {kind}: {why}")]
+    Malformed { kind: &'static str, given: String, why: String },
+    #[error("there is no {kind} `{name}`")]
+    NotFound { kind: &'static str, name: String },
+    #[error("there is a {kind} `{name}` already")]
+    Exists { kind: &'static str, name: String },
+    #[error("the description cannot be read")]
+    Description(#[from] provider::LoadError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error("the server `{url}` cannot be used")]
+    Target { url: String, #[source] source: outbound::TargetError },
+    #[error("the secret cannot be used")]
+    Credential(#[from] vault::CredentialError),
+    #[error("the provider has no security scheme `{name}`")]
+    SchemeUnknown { name: String, choices: Vec<String> },
+    #[error("the secret fits several security schemes: {}", choices.join(", "))]
+    SchemeAmbiguous { choices: Vec<String> },
+    #[error("the secret fits no security scheme of the provider")]
+    SchemeFitsNone { choices: Vec<String> },
+    #[error("the header `{name}` cannot be fixed: {why}")]
+    HeaderRefused { name: String, why: &'static str },
+    #[error("the grant files have {} problem(s)", .0.len())]
+    Grants(Vec<Problem>),
+    #[error("something was changed since the plan was made")]
+    PlanStale,
+    #[error("something is wrong in Weirgate: {what}")]
+    Internal { what: &'static str },
+}
+
+impl Error {
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::NoDataFolder { .. } | Self::NotFound { .. } => Kind::NotFound,
+            Self::Malformed { .. }
+            | Self::Exists { .. }
+            | Self::FolderTaken { .. }
+            | Self::Description(_)
+            | Self::Server(_)
+            | Self::Target { .. }
+            | Self::Credential(_)
+            | Self::SchemeUnknown { .. }
+            | Self::SchemeAmbiguous { .. }
+            | Self::SchemeFitsNone { .. }
+            | Self::HeaderRefused { .. }
+            | Self::Grants(_) => Kind::Usage,
+            Self::RootKeyInFolder | Self::VaultRolledBack => Kind::Refused,
+            _ => Kind::Failed,
+        }
+    }
+
+    /// What to do about it; `None` where the message already says.
+    pub fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::NoDataFolder { .. } => {
+                "Create one with `weirgate init`, or name it with --data-dir.".into()
+            }
+            Self::FolderTaken { .. } => "Name a new or empty folder with --data-dir.".into(),
+            Self::FolderInUse { .. } => {
+                "Stop the other server, or give this one a data folder of its own.".into()
+            }
+            Self::RootKeyInFolder => {
+                "Keep it elsewhere: who copies the folder must not get the key with it.".into()
+            }
+            Self::VaultRolledBack => {
+                "A row of the vault was changed or put back outside Weirgate. Restore the database \
+                 that belongs to this audit log, or find out who changed it."
+                    .into()
+            }
+            Self::PlanStale => "Run it again; nothing was changed.".into(),
+            Self::AuditKey { .. } => "Restore the file `audit.pub` of this data folder.".into(),
+            Self::AuditAppend(_) | Self::AuditOpen(_) => {
+                "Check the disk's space and health and the permissions of the audit folder.".into()
+            }
+            Self::AuditVerify(_) => {
+                "Keep the folder as it is: the entry named was changed after it was written.".into()
+            }
+            Self::NotFound { kind, .. } => match *kind {
+                "provider" => "`weirgate provider list` shows those there are.".into(),
+                "client" | "key" => "`weirgate client list` shows those there are.".into(),
+                _ => format!("`weirgate {kind} list` shows those there are."),
+            },
+            Self::Exists { .. } => "Choose another name.".into(),
+            Self::Server(ServerError::NoServer) => {
+                "Name the server with `weirgate provider import ... --server URL`.".into()
+            }
+            Self::Server(_) => "Give its value with --var NAME=VALUE.".into(),
+            Self::Target { .. } => {
+                "Use an https URL; a private address, or plain http, only with \
+                 --allow-private-network HOST:PORT at import."
+                    .into()
+            }
+            Self::SchemeUnknown { choices, .. }
+            | Self::SchemeAmbiguous { choices }
+            | Self::SchemeFitsNone { choices } => {
+                format!("Name one of these with --scheme, and give the secret that it wants: {}.", choices.join(", "))
+            }
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! The data folder: where each thing lies, and the lock that one server holds.
+
+use crate::error::Error;
+use std::{
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// An existing data folder, by its path.
+#[derive(Debug, Clone)]
+pub struct DataFolder {
+    dir: PathBuf,
+}
+
+/// Proof that this process is the one that writes the audit log of a folder. The system gives the
+/// lock back when the process ends, however it ends.
+#[derive(Debug)]
+#[must_use]
+pub struct FolderLock {
+    _file: File,
+}
+
+impl DataFolder {
+    /// A folder that `init` made.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let folder = Self { dir: dir.to_owned() };
+        if folder.database().is_file() {
+            Ok(folder)
+        } else {
+            Err(Error::NoDataFolder { dir: dir.to_owned() })
+        }
+    }
+
+    pub(crate) fn at(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("weirgate.toml")
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.dir.join("weirgate.db")
+    }
+
+    pub fn audit(&self) -> PathBuf {
+        self.dir.join("audit")
+    }
+
+    /// The log's public key.
+    pub fn audit_key(&self) -> PathBuf {
+        self.dir.join("audit.pub")
+    }
+
+    /// Where recovery of the log begins to read; it may be missing.
+    pub fn audit_hint(&self) -> PathBuf {
+        self.dir.join("audit-hint")
+    }
+
+    /// The file that says where the root key lies.
+    pub fn root_key_path(&self) -> PathBuf {
+        self.dir.join("root-key-path")
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+
+    /// Takes the folder's lock, or says that another process holds it.
+    pub fn lock(&self) -> Result<FolderLock, Error> {
+        self.try_lock()?.ok_or_else(|| Error::FolderInUse { dir: self.dir.clone() })
+    }
+
+    /// Takes the folder's lock if nobody holds it.
+    pub fn try_lock(&self) -> Result<Option<FolderLock>, Error> {
+        let path = self.lock_file();
+        let failed = |source| Error::Io { what: "open the lock", path: path.clone(), source };
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(FolderLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// The root key's place as `init` recorded it.
+    pub fn recorded_root_key(&self) -> Result<PathBuf, Error> {
+        let path = self.root_key_path();
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| Error::Io { what: "read", path, source })?;
+        Ok(PathBuf::from(text.trim_end_matches('\n')))
+    }
+}
+
+/// Makes a folder that only its owner may enter, with its parents.
+pub(crate) fn make_private_dir(dir: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Io { what: "create", path: dir.to_owned(), source };
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        result => result.map_err(failed),
+    }
+}
+
+/// Writes a new file durably. It never replaces one.
+pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let failed = |source| Error::Io { what: "write", path: path.to_owned(), source };
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Makes the entries of a folder durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
+    File::open(dir)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| Error::Io { what: "sync", path: dir.to_owned(), source })
+}

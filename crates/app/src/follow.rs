@@ -1,0 +1,123 @@
+//! Keeps a running server true to the store: polls the generation, compiles, swaps, and moves the
+//! outbox into the log.
+
+use crate::{
+    compile::{Compiled, Compiler, read_provider},
+    error::Error,
+    instance::Instance,
+    sequence::OpenLog,
+};
+use gateway::{Recorder, SharedSnapshot};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, time::MissedTickBehavior};
+use types::Timestamp;
+
+/// How often the store is asked whether anything changed.
+const POLL_EVERY: Duration = Duration::from_millis(250);
+/// How often counts of refusals go to the log.
+const FLUSH_EVERY: u32 = 4;
+
+/// The reconciler of one server.
+#[derive(Debug)]
+pub struct Follower {
+    instance: Arc<Instance>,
+    compiler: Compiler,
+    valid_until: Timestamp,
+}
+
+/// Compiles the first Snapshot: a server is ready only with everything read.
+pub async fn first(instance: Arc<Instance>) -> Result<(Follower, SharedSnapshot), Error> {
+    let now = instance.clock.now();
+    let compiler = Compiler::new(&instance)?;
+    let mut follower = Follower { instance, compiler, valid_until: Timestamp::MAX };
+    let compiled = follower.compile().await?;
+    let snapshot = if compiled.missing.is_empty() {
+        compiled.snapshot
+    } else {
+        follower.read_missing(compiled).await?.snapshot
+    };
+    Ok((follower, SharedSnapshot::new(snapshot, now)))
+}
+
+impl Follower {
+    /// Runs until told to stop. Its errors are logged: while the store is away the Snapshot ages,
+    /// and the gateway closes by itself when it is too old.
+    pub async fn run(
+        mut self,
+        shared: Arc<SharedSnapshot>,
+        recorder: Arc<Recorder>,
+        mut log: OpenLog,
+        mut stopped: watch::Receiver<bool>,
+    ) -> OpenLog {
+        let mut ticks = tokio::time::interval(POLL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut count = 0_u32;
+        loop {
+            // Both are cancel-safe: a tick that was not taken comes again.
+            tokio::select! {
+                biased;
+                _ = stopped.changed() => return log,
+                _ = ticks.tick() => {}
+            }
+            count = count.wrapping_add(1);
+            if count % FLUSH_EVERY == 0 {
+                recorder.flush();
+            }
+            if let Err(error) = self.poll(&shared).await {
+                tracing::error!(error = %error, "the store cannot be followed");
+            }
+            if let Err(error) = log.drain(&self.instance).await {
+                tracing::error!(error = %error, "the outbox cannot be moved into the audit log");
+            }
+        }
+    }
+
+    async fn poll(&mut self, shared: &SharedSnapshot) -> Result<(), Error> {
+        let asked_at = self.instance.clock.now();
+        let generation = self.instance.store.generation().await?;
+        if generation == shared.generation() && asked_at < self.valid_until {
+            shared.confirm(asked_at);
+            return Ok(());
+        }
+        let Compiled { snapshot, missing, .. } = self.compile().await?;
+        shared.replace(snapshot, asked_at);
+        if !missing.is_empty() {
+            // What was known is in force already: a revocation does not wait for a description.
+            for row in missing {
+                self.read(row).await?;
+            }
+            let whole = self.compile().await?;
+            shared.replace(whole.snapshot, asked_at);
+        }
+        tracing::info!(generation, "took over a change");
+        Ok(())
+    }
+
+    async fn compile(&mut self) -> Result<Compiled, Error> {
+        let rows = self.instance.store.load_all().await?;
+        let now = self.instance.clock.now();
+        let compiled = self.compiler.compile(&self.instance, &rows, now);
+        self.valid_until = compiled.valid_until;
+        Ok(compiled)
+    }
+
+    async fn read_missing(&mut self, compiled: Compiled) -> Result<Compiled, Error> {
+        for row in compiled.missing {
+            self.read(row).await?;
+        }
+        self.compile().await
+    }
+
+    /// Reads one description; one that cannot be read keeps its connections closed.
+    async fn read(&mut self, row: store::ProviderRow) -> Result<(), Error> {
+        let slug = row.slug.to_string();
+        let read = tokio::task::spawn_blocking(move || read_provider(&row));
+        match read.await.map_err(|_| Error::Internal { what: "reading a provider panicked" })? {
+            Ok(read) => self.compiler.learn(read),
+            Err(error) => {
+                tracing::error!(provider = slug, error = %error, "a provider stays closed");
+            }
+        }
+        Ok(())
+    }
+}

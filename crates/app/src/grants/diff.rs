@@ -1,0 +1,187 @@
+//! What applying would change, in words.
+
+use super::{ResolvedGrant, resolve::Catalogue};
+use provider::Provider;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// One grant that is added, changed or revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub kind: &'static str,
+    /// `payroll-sync on bamboohr, to run payroll`.
+    pub grant: String,
+    pub words: Vec<String>,
+}
+
+/// Names for people.
+pub trait Words {
+    fn client(&self, grant: &ResolvedGrant) -> String;
+    fn target(&self, grant: &ResolvedGrant) -> String;
+}
+
+impl Words for Catalogue {
+    fn client(&self, grant: &ResolvedGrant) -> String {
+        let found = self.clients.iter().find(|(_, id)| **id == grant.client.0);
+        found.map_or_else(|| grant.client.0.to_string(), |(name, _)| name.clone())
+    }
+
+    fn target(&self, grant: &ResolvedGrant) -> String {
+        match (&grant.provider, &grant.connection) {
+            (Some(id), _) => {
+                let found = self.providers.iter().find(|(_, (own, _))| *own == id.0);
+                found.map_or_else(|| id.0.to_string(), |(slug, _)| slug.clone())
+            }
+            (None, Some(id)) => id.0.to_string(),
+            (None, None) => "nothing".to_owned(),
+        }
+    }
+}
+
+impl Change {
+    pub fn to_json(&self) -> Value {
+        json!({"kind": self.kind, "grant": self.grant, "words": self.words})
+    }
+}
+
+/// Compares what is stored with what the files say.
+pub fn diff(
+    before: &[ResolvedGrant],
+    after: &[ResolvedGrant],
+    catalogue: &Catalogue,
+) -> Vec<Change> {
+    let name = |grant: &ResolvedGrant| {
+        format!("{} on {}, to {}", catalogue.client(grant), catalogue.target(grant), grant.purpose)
+    };
+    let mut changes = Vec::new();
+    for grant in after {
+        let old = before.iter().find(|one| one.identity() == grant.identity());
+        let model = catalogue.model_of(grant);
+        match old {
+            None => {
+                let mut words = compare(&BTreeSet::new(), &facts(grant), model);
+                words.push(format!("expires after {}", grant.expires));
+                changes.push(Change { kind: "added", grant: name(grant), words });
+            }
+            Some(old) if old != grant => {
+                let mut words = compare(&facts(old), &facts(grant), model);
+                if old.expires != grant.expires {
+                    words.push(format!("expires after {} instead of {}", grant.expires, old.expires));
+                }
+                changes.push(Change { kind: "changed", grant: name(grant), words });
+            }
+            Some(_) => {}
+        }
+    }
+    for grant in before {
+        if !after.iter().any(|one| one.identity() == grant.identity()) {
+            let words = compare(&facts(grant), &BTreeSet::new(), catalogue.model_of(grant));
+            changes.push(Change { kind: "revoked", grant: name(grant), words });
+        }
+    }
+    changes
+}
+
+/// One thing that a grant permits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Fact {
+    Action { object: String, action: String },
+    Field { object: String, access: &'static str, field: String },
+    Param(String),
+    Header(String),
+    Unfiltered { action: String, operation: String },
+    Only { object: String, operation: String },
+}
+
+fn facts(grant: &ResolvedGrant) -> BTreeSet<Fact> {
+    let mut facts = BTreeSet::new();
+    for allow in &grant.allow {
+        let object = allow.object.clone().unwrap_or_default();
+        for action in &allow.actions {
+            if matches!(action.as_str(), "download" | "upload") {
+                for operation in &allow.operations {
+                    facts.insert(Fact::Unfiltered { action: action.clone(), operation: operation.clone() });
+                }
+                continue;
+            }
+            facts.insert(Fact::Action { object: object.clone(), action: action.clone() });
+            let access = if action == "read" { "read" } else { "write" };
+            for field in &allow.fields {
+                facts.insert(Fact::Field { object: object.clone(), access, field: field.clone() });
+            }
+            for operation in &allow.operations {
+                facts.insert(Fact::Only { object: object.clone(), operation: operation.clone() });
+            }
+        }
+        facts.extend(allow.params.iter().cloned().map(Fact::Param));
+        facts.extend(allow.headers.iter().cloned().map(Fact::Header));
+    }
+    facts
+}
+
+fn compare(
+    before: &BTreeSet<Fact>,
+    after: &BTreeSet<Fact>,
+    model: Option<&Provider>,
+) -> Vec<String> {
+    let mut words = Vec::new();
+    for (verb, from, to) in [("adds", before, after), ("removes", after, before)] {
+        let changed: Vec<&Fact> = to.difference(from).collect();
+        words.extend(fields_in_words(verb, &changed, model));
+        for fact in changed {
+            match fact {
+                Fact::Action { object, action } => words.push(format!("{verb} {action} on {object}")),
+                Fact::Param(name) => words.push(format!("{verb} the query parameter {name}")),
+                Fact::Header(name) => words.push(format!("{verb} the header {name}")),
+                Fact::Unfiltered { action, operation } => {
+                    words.push(format!("{verb} unfiltered {action} by {operation}"));
+                }
+                Fact::Only { object, operation } => {
+                    words.push(format!("{verb} {operation} as a way to {object}"));
+                }
+                Fact::Field { .. } => {}
+            }
+        }
+    }
+    words
+}
+
+/// `adds 2 fields, 1 of them personal: Employee.id, Employee.ssn (user.government_id)`.
+fn fields_in_words(verb: &str, changed: &[&Fact], model: Option<&Provider>) -> Vec<String> {
+    let mut words = Vec::new();
+    for wanted in ["read", "write"] {
+        let mut named = Vec::new();
+        let mut personal = 0;
+        for fact in changed {
+            let Fact::Field { object, access, field } = fact else { continue };
+            if *access != wanted {
+                continue;
+            }
+            match label(model, object, field) {
+                Some(category) => {
+                    personal += 1;
+                    named.push(format!("{object}.{field} ({category})"));
+                }
+                None => named.push(format!("{object}.{field}")),
+            }
+        }
+        if named.is_empty() {
+            continue;
+        }
+        let count = named.len();
+        let plural = if count == 1 { "field" } else { "fields" };
+        let of_them = if personal == 0 { String::new() } else { format!(", {personal} of them personal") };
+        let to_write = if wanted == "write" { " to write" } else { "" };
+        words.push(format!("{verb} {count} {plural}{to_write}{of_them}: {}", named.join(", ")));
+    }
+    words
+}
+
+/// The data category of a field, if it is personal or secret.
+fn label(model: Option<&Provider>, object: &str, field: &str) -> Option<String> {
+    let (_, object) = model?.object_by_name(object)?;
+    let found = object.fields.iter().find(|one| {
+        one.path == field || one.path.trim_end_matches("[]").trim_end_matches(".*") == field
+    })?;
+    found.label.as_ref().map(|label| label.category.clone())
+}

@@ -1,0 +1,133 @@
+//! Grants: files, what they resolve to, what changes, and what they permit.
+
+mod diff;
+mod file;
+mod permit;
+mod resolve;
+
+pub use diff::{Change, Words, diff};
+pub use file::{Entry, Problem, parse};
+pub use permit::{Permission, permission};
+pub use resolve::{Catalogue, resolve};
+
+use serde::{Deserialize, Serialize};
+use types::{Client, Connection, Id, Provider};
+
+/// A grant as it is stored: ids, and names of what the description declares, so that a description
+/// that is imported anew never widens it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolvedGrant {
+    pub client: IdText<Client>,
+    /// Exactly one of the two is set.
+    pub provider: Option<IdText<Provider>>,
+    pub connection: Option<IdText<Connection>>,
+    pub purpose: String,
+    /// The last day, in UTC.
+    pub expires: String,
+    pub allow: Vec<Allow>,
+}
+
+/// What a grant allows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allow {
+    pub object: Option<String>,
+    pub actions: Vec<String>,
+    /// As spelled, `*` expanded.
+    pub fields: Vec<String>,
+    pub params: Vec<String>,
+    /// Lower case.
+    pub headers: Vec<String>,
+    /// Operation ids.
+    pub operations: Vec<String>,
+}
+
+impl ResolvedGrant {
+    /// Whether it is about this connection of this provider.
+    pub fn reaches(&self, provider: Id<Provider>, connection: Id<Connection>) -> bool {
+        match (&self.provider, &self.connection) {
+            (Some(own), None) => own.0 == provider,
+            (None, Some(own)) => own.0 == connection,
+            _ => false,
+        }
+    }
+
+    /// Two grants with one identity are one grant in two states.
+    pub fn identity(&self) -> (u128, u128, u128, &str) {
+        let provider = self.provider.map_or(0, |id| id.0.as_u128());
+        let connection = self.connection.map_or(0, |id| id.0.as_u128());
+        (self.client.0.as_u128(), provider, connection, &self.purpose)
+    }
+}
+
+/// An id in its printed form.
+pub struct IdText<K>(pub Id<K>);
+
+impl<K> Clone for IdText<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K> Copy for IdText<K> {}
+impl<K> PartialEq for IdText<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl<K> Eq for IdText<K> {}
+impl<K: types::IdKind> std::fmt::Debug for IdText<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(&self.0, f)
+    }
+}
+impl<K: types::IdKind> Serialize for IdText<K> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+impl<'de, K: types::IdKind> Deserialize<'de> for IdText<K> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The declared name that is spelled most alike, if any is near.
+pub(crate) fn nearest<'n>(given: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let lower = given.to_lowercase();
+    let best = names
+        .into_iter()
+        .map(|name| (distance(&lower, &name.to_lowercase()), name))
+        .min_by_key(|(distance, _)| *distance)?;
+    (best.0 <= 1 + given.chars().count() / 3).then_some(best.1)
+}
+
+/// Levenshtein's distance in characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (line, x) in a.chars().enumerate() {
+        let mut diagonal = line;
+        let mut left = line + 1;
+        let mut next = vec![left];
+        for (y, above) in b.iter().zip(row.iter().skip(1)) {
+            let cost = (diagonal + usize::from(x != *y)).min(left + 1).min(above + 1);
+            diagonal = *above;
+            left = cost;
+            next.push(cost);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+/// The declared, sensitive-or-not leaves of an object that these fields do not grant: what the demo
+/// says beside its call.
+pub fn withheld(provider: &provider::Provider, object: &str, fields: &[&str]) -> Vec<String> {
+    let Some((id, _)) = provider.object_by_name(object) else { return Vec::new() };
+    let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
+    let checked = provider::select::check_fields(provider, id, false, &fields);
+    let granted = checked.unwrap_or_default().paths.into_iter().collect();
+    provider::select::withheld(provider, id, &granted)
+}

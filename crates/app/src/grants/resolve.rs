@@ -1,0 +1,358 @@
+//! From what files say to what the store keeps: names looked up, fields checked, `*` expanded.
+
+use super::{
+    Allow, IdText, ResolvedGrant,
+    file::{AllowEntry, Entry, Placed, Problem},
+    nearest,
+};
+use provider::{ObjectId, Operation, ParamPlace, Provider, select::check_fields};
+use std::{collections::BTreeMap, sync::Arc};
+use types::{Action, Client, Connection, Date, Id, Provider as ProviderKind, Timestamp};
+
+/// What grants can refer to.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    pub clients: BTreeMap<String, Id<Client>>,
+    /// By slug.
+    pub providers: BTreeMap<String, (Id<ProviderKind>, Arc<Provider>)>,
+    /// With their provider's slug.
+    pub connections: BTreeMap<Id<Connection>, String>,
+}
+
+impl Catalogue {
+    /// The model that a grant is about.
+    pub fn model_of(&self, grant: &ResolvedGrant) -> Option<&Provider> {
+        let slug = match (&grant.provider, &grant.connection) {
+            (Some(id), _) => {
+                return self
+                    .providers
+                    .values()
+                    .find(|(own, _)| *own == id.0)
+                    .map(|(_, model)| model.as_ref());
+            }
+            (None, Some(id)) => self.connections.get(&id.0)?,
+            (None, None) => return None,
+        };
+        self.providers.get(slug).map(|(_, model)| model.as_ref())
+    }
+}
+
+/// Resolved grants, with what is worth saying of them.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    pub grants: Vec<ResolvedGrant>,
+    pub notices: Vec<String>,
+}
+
+/// Resolves everything, or yields every problem.
+pub fn resolve(
+    entries: &[Entry],
+    catalogue: &Catalogue,
+    now: Timestamp,
+) -> (Resolved, Vec<Problem>) {
+    let mut resolver = Resolver { catalogue, now, resolved: Resolved::default(), problems: Vec::new() };
+    let mut seen: BTreeMap<(u128, u128, u128, String), String> = BTreeMap::new();
+    for entry in entries {
+        let Some(grant) = resolver.grant(entry) else { continue };
+        let (client, provider, connection, purpose) = grant.identity();
+        let identity = (client, provider, connection, purpose.to_owned());
+        let place = format!("{}:{}", entry.file, entry.line);
+        if let Some(first) = seen.insert(identity, place) {
+            resolver.problem(
+                &entry.file,
+                entry.line,
+                format!("the same client, target and purpose are granted at {first} already"),
+                "Join the two, or give them different purposes.",
+            );
+        }
+        resolver.resolved.grants.push(grant);
+    }
+    (resolver.resolved, resolver.problems)
+}
+
+struct Resolver<'c> {
+    catalogue: &'c Catalogue,
+    now: Timestamp,
+    resolved: Resolved,
+    problems: Vec<Problem>,
+}
+
+/// A grant's purpose and names have a bound, because they stand in the audit log.
+const MAX_PURPOSE_CHARS: usize = 200;
+
+impl Resolver<'_> {
+    fn problem(&mut self, file: &str, line: usize, what: String, remedy: impl Into<String>) {
+        let remedy = remedy.into();
+        self.problems.push(Problem { file: file.to_owned(), line, what, remedy });
+    }
+
+    fn unknown<'n>(
+        &mut self,
+        file: &str,
+        given: &Placed,
+        kind: &str,
+        names: impl IntoIterator<Item = &'n str>,
+        otherwise: &str,
+    ) {
+        let remedy = match nearest(&given.text, names) {
+            Some(near) => format!("Did you mean `{near}`?"),
+            None => otherwise.to_owned(),
+        };
+        let shown: String = given.text.chars().take(100).collect();
+        self.problem(file, given.line, format!("there is no {kind} `{shown}`"), remedy);
+    }
+
+    fn grant(&mut self, entry: &Entry) -> Option<ResolvedGrant> {
+        let file = &entry.file;
+        let catalogue = self.catalogue;
+        let client = entry.client.as_ref().and_then(|given| {
+            let found = catalogue.clients.get(&given.text).copied();
+            if found.is_none() {
+                let names = catalogue.clients.keys().map(String::as_str);
+                self.unknown(file, given, "client", names, "Make it with `weirgate client create`.");
+            }
+            found
+        });
+        let mut provider = None;
+        let mut connection = None;
+        let mut model = None;
+        if let Some(given) = &entry.provider {
+            if let Some((id, found)) = catalogue.providers.get(&given.text) {
+                provider = Some(*id);
+                model = Some(Arc::clone(found));
+            } else {
+                let names = catalogue.providers.keys().map(String::as_str);
+                self.unknown(file, given, "provider", names, "Import it with `weirgate provider import`.");
+            }
+        } else if let Some(given) = &entry.connection {
+            let found = given.text.parse::<Id<Connection>>().ok();
+            let slug = found.and_then(|id| catalogue.connections.get(&id));
+            if let (Some(id), Some(slug)) = (found, slug) {
+                connection = Some(id);
+                model = catalogue.providers.get(slug).map(|(_, model)| Arc::clone(model));
+            } else {
+                self.unknown(file, given, "connection", [], "`weirgate connection list` shows those there are.");
+            }
+        }
+        let expires = entry.expires.as_ref().and_then(|given| self.expires(file, given));
+        let purpose = entry.purpose.as_ref().and_then(|given| {
+            let text = given.text.trim();
+            let is_good = !text.is_empty()
+                && text.chars().count() <= MAX_PURPOSE_CHARS
+                && !text.chars().any(char::is_control);
+            if !is_good {
+                let what = format!("the purpose is empty or longer than {MAX_PURPOSE_CHARS} characters");
+                self.problem(file, given.line, what, "Say in a few words what the data is for.");
+            }
+            is_good.then(|| text.to_owned())
+        });
+        let mut allow = Vec::new();
+        if let Some(model) = &model {
+            for one in &entry.allow {
+                allow.extend(self.allow(file, one, model));
+            }
+        }
+        Some(ResolvedGrant {
+            client: IdText(client?),
+            provider: provider.map(IdText),
+            connection: connection.map(IdText),
+            purpose: purpose?,
+            expires: expires?,
+            allow,
+        })
+    }
+
+    fn expires(&mut self, file: &str, given: &Placed) -> Option<String> {
+        let remedy = "Write the last day in UTC, like 2027-06-30.";
+        match given.text.parse::<Date>() {
+            Ok(day) if day.end_utc() <= self.now => {
+                self.problem(file, given.line, format!("the grant has expired on {day}"), remedy);
+                None
+            }
+            Ok(day) => Some(day.to_string()),
+            Err(error) => {
+                self.problem(file, given.line, error.to_string(), remedy);
+                None
+            }
+        }
+    }
+
+    /// One element becomes one for reading and one for writing: `*` differs between the two.
+    fn allow(&mut self, file: &str, entry: &AllowEntry, model: &Provider) -> Vec<Allow> {
+        let mut actions = Vec::new();
+        for given in &entry.actions {
+            match given.text.parse::<Action>() {
+                Ok(action) => actions.push(action),
+                Err(error) => {
+                    self.problem(file, given.line, error.to_string(), "Choose from these.");
+                }
+            }
+        }
+        if entry.actions.is_empty() {
+            self.problem(file, entry.line, "`actions` is missing or empty".into(), "Write like actions = [\"read\"].");
+        }
+        let unfiltered = |action: &Action| matches!(action, Action::Download | Action::Upload);
+        if actions.iter().any(unfiltered) && entry.operations.is_empty() {
+            self.problem(
+                file,
+                entry.line,
+                "`download` and `upload` pass unfiltered and need `operations`".into(),
+                "Name each operation, by its id or like \"GET /files/{id}\".",
+            );
+        }
+        let object = self.object(file, entry, model, actions.iter().all(unfiltered));
+        let operations = self.operations(file, &entry.operations, model);
+        let params = self.params(file, &entry.params, model, ParamPlace::Query);
+        let headers = self.params(file, &entry.headers, model, ParamPlace::Header);
+        let mut allow = Vec::new();
+        for is_write in [false, true] {
+            let is_write_action =
+                |action: &Action| matches!(action, Action::Create | Action::Update | Action::Delete);
+            let of_kind: Vec<String> = actions
+                .iter()
+                .filter(|action| is_write_action(action) == is_write)
+                .map(ToString::to_string)
+                .collect();
+            if of_kind.is_empty() {
+                continue;
+            }
+            let fields = match object {
+                Some((id, _)) => self.fields(file, &entry.fields, model, id, is_write),
+                None => Vec::new(),
+            };
+            allow.push(Allow {
+                object: object.map(|(_, name)| name.to_owned()),
+                actions: of_kind,
+                fields,
+                params: params.clone(),
+                headers: headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
+                operations: operations.clone(),
+            });
+        }
+        allow
+    }
+
+    fn object<'m>(
+        &mut self,
+        file: &str,
+        entry: &AllowEntry,
+        model: &'m Provider,
+        may_miss: bool,
+    ) -> Option<(ObjectId, &'m str)> {
+        let Some(given) = &entry.object else {
+            if !may_miss {
+                self.problem(file, entry.line, "`object` is missing".into(), "`weirgate provider show` lists the objects.");
+            }
+            return None;
+        };
+        let found = model.object_by_name(&given.text);
+        if found.is_none() {
+            let names = model.objects.iter().map(|object| object.name.as_str());
+            self.unknown(file, given, "object", names, "`weirgate provider show` lists the objects.");
+        }
+        found.map(|(id, object)| (id, object.name.as_str()))
+    }
+
+    fn fields(
+        &mut self,
+        file: &str,
+        given: &[Placed],
+        model: &Provider,
+        object: ObjectId,
+        is_write: bool,
+    ) -> Vec<String> {
+        let mut fields = Vec::new();
+        for one in given {
+            match check_fields(model, object, is_write, std::slice::from_ref(&one.text)) {
+                Ok(checked) => {
+                    self.resolved
+                        .notices
+                        .extend(checked.notices.into_iter().map(|notice| format!("{file}:{}: {notice}", one.line)));
+                    fields.extend(checked.paths.iter().map(|steps| provider::select::spell(steps)));
+                }
+                // Said once for reading and writing together.
+                Err(problems) if !is_write || !self.is_said(file, one.line, &problems) => {
+                    for problem in problems {
+                        let remedy = match problem.nearest {
+                            Some(near) => format!("Did you mean `{near}`?"),
+                            None => "`weirgate provider show` lists the fields.".to_owned(),
+                        };
+                        self.problem(file, one.line, problem.why, remedy);
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        fields.sort();
+        fields.dedup();
+        fields
+    }
+
+    fn is_said(&self, file: &str, line: usize, problems: &[provider::select::FieldProblem]) -> bool {
+        problems.iter().all(|problem| {
+            self.problems.iter().any(|one| one.file == file && one.line == line && one.what == problem.why)
+        })
+    }
+
+    fn operations(&mut self, file: &str, given: &[Placed], model: &Provider) -> Vec<String> {
+        let mut found = Vec::new();
+        for one in given {
+            match model.operations.iter().find(|operation| names(operation, &one.text)) {
+                Some(operation) => found.push(operation.id.clone()),
+                None => {
+                    let names = model.operations.iter().map(|operation| operation.id.as_str());
+                    self.unknown(file, one, "operation", names, "`weirgate provider show` lists the operations.");
+                }
+            }
+        }
+        found
+    }
+
+    fn params(
+        &mut self,
+        file: &str,
+        given: &[Placed],
+        model: &Provider,
+        place: ParamPlace,
+    ) -> Vec<String> {
+        let kind = if place == ParamPlace::Query { "query parameter" } else { "header" };
+        let declared: Vec<&str> = model
+            .operations
+            .iter()
+            .flat_map(|operation| &operation.params)
+            .filter(|param| param.place == place)
+            .map(|param| param.name.as_str())
+            .collect();
+        let mut found = Vec::new();
+        for one in given {
+            if gateway::is_credential_name(&one.text) {
+                let what = format!("`{}` carries a credential, which never comes from a caller", one.text);
+                self.problem(file, one.line, what, "Leave it out: the connection's own is used.");
+                continue;
+            }
+            let fits = |name: &&&str| match place {
+                ParamPlace::Header => name.eq_ignore_ascii_case(&one.text),
+                _ => **name == one.text,
+            };
+            match declared.iter().find(fits) {
+                Some(name) => found.push((*name).to_owned()),
+                None => self.unknown(
+                    file,
+                    one,
+                    kind,
+                    declared.iter().copied(),
+                    "Only what an operation declares can be named.",
+                ),
+            }
+        }
+        found
+    }
+}
+
+/// An operation by its id, or like `GET /things/{id}`.
+fn names(operation: &Operation, given: &str) -> bool {
+    operation.id == given
+        || given.split_once(' ').is_some_and(|(method, path)| {
+            method == operation.method.as_str() && path == operation.path.text()
+        })
+}

@@ -1,0 +1,164 @@
+//! Which security scheme a secret is for, and where its parts go in a request.
+
+use crate::error::Error;
+use provider::{Provider, SecurityScheme};
+use vault::{Credential, Placement};
+
+/// A scheme that fits the secret.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub name: String,
+    pub placements: Vec<(String, Placement)>,
+}
+
+/// The scheme that was named, or the only one that the secret fits.
+pub(crate) fn choose(
+    provider: &Provider,
+    named: Option<&str>,
+    credential: &Credential,
+) -> Result<Chosen, Error> {
+    let choices = choices(provider);
+    if let Some(name) = named {
+        let placements = placements(provider, name).ok_or_else(|| Error::SchemeUnknown {
+            name: name.chars().take(80).collect(),
+            choices: choices.clone(),
+        })?;
+        // Says what is missing where the secret does not fit.
+        credential.inject(&placements)?;
+        return Ok(Chosen { name: name.to_owned(), placements });
+    }
+    let mut fitting: Vec<Chosen> = choices
+        .iter()
+        .filter_map(|name| {
+            let placements = placements(provider, name)?;
+            credential.inject(&placements).ok()?;
+            Some(Chosen { name: name.clone(), placements })
+        })
+        .collect();
+    match (fitting.len(), fitting.pop()) {
+        (1, Some(only)) => Ok(only),
+        (0, _) | (_, None) => Err(Error::SchemeFitsNone { choices }),
+        (_, Some(last)) => Err(Error::SchemeAmbiguous {
+            choices: fitting.into_iter().chain([last]).map(|one| one.name).collect(),
+        }),
+    }
+}
+
+/// Joins schemes that are needed together in one name.
+const TOGETHER: &str = "+";
+
+/// The names that a connection's scheme can have.
+fn choices(provider: &Provider) -> Vec<String> {
+    if provider.security_schemes.is_empty() {
+        return ["basic", "bearer", "header:NAME", "query:NAME"].map(ToOwned::to_owned).to_vec();
+    }
+    let mut choices: Vec<String> = provider
+        .security_schemes
+        .iter()
+        .filter(|(_, scheme)| placement(scheme).is_some())
+        .map(|(name, _)| name.clone())
+        .collect();
+    let requirements = provider.operations.iter().filter_map(|one| one.security.as_ref()).flatten();
+    for requirement in requirements.filter(|schemes| schemes.len() > 1) {
+        let joined = requirement.keys().cloned().collect::<Vec<_>>().join(TOGETHER);
+        if !choices.contains(&joined) && placements(provider, &joined).is_some() {
+            choices.push(joined);
+        }
+    }
+    choices
+}
+
+/// Where the parts of a scheme go; `None` where the name means nothing here.
+pub(crate) fn placements(provider: &Provider, name: &str) -> Option<Vec<(String, Placement)>> {
+    if let Some(scheme) = provider.security_schemes.get(name) {
+        return Some(vec![(name.to_owned(), placement(scheme)?)]);
+    }
+    if provider.security_schemes.is_empty() {
+        let place = match name.split_once(':') {
+            None if name == "basic" => Placement::Basic,
+            None if name == "bearer" => Placement::Bearer,
+            Some(("header", header)) if !header.is_empty() => {
+                Placement::Header { name: header.to_owned() }
+            }
+            Some(("query", param)) if !param.is_empty() => {
+                Placement::Query { name: param.to_owned() }
+            }
+            _ => return None,
+        };
+        return Some(vec![(name.to_owned(), place)]);
+    }
+    name.split(TOGETHER)
+        .map(|part| {
+            let scheme = provider.security_schemes.get(part)?;
+            Some((part.to_owned(), placement(scheme)?))
+        })
+        .collect::<Option<Vec<_>>>()
+        .filter(|parts| parts.len() > 1)
+}
+
+/// Where a scheme's credential goes; `None` for what this version cannot do.
+fn placement(scheme: &SecurityScheme) -> Option<Placement> {
+    Some(match scheme {
+        SecurityScheme::ApiKeyHeader { name } => Placement::Header { name: name.clone() },
+        SecurityScheme::ApiKeyQuery { name } => Placement::Query { name: name.clone() },
+        SecurityScheme::Basic => Placement::Basic,
+        // A token that somebody obtained elsewhere; Weirgate's own flows come later.
+        SecurityScheme::Bearer
+        | SecurityScheme::OAuth2 { .. }
+        | SecurityScheme::OpenIdConnect { .. } => Placement::Bearer,
+        SecurityScheme::ApiKeyCookie { .. }
+        | SecurityScheme::MutualTls
+        | SecurityScheme::Unknown { .. } => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::SecretBytes;
+
+    fn provider(schemes: &[(&str, SecurityScheme)]) -> Provider {
+        let security_schemes =
+            schemes.iter().map(|(name, scheme)| ((*name).to_owned(), scheme.clone())).collect();
+        Provider { security_schemes, ..Provider::default() }
+    }
+
+    fn credential(json: &str) -> Credential {
+        Credential::parse(&SecretBytes::new(json.as_bytes().to_vec())).unwrap()
+    }
+
+    #[test]
+    fn the_secret_decides_where_it_leaves_one_choice() {
+        let both = provider(&[
+            ("basicAuth", SecurityScheme::Basic),
+            ("key", SecurityScheme::ApiKeyHeader { name: "X-Key".into() }),
+        ]);
+        let basic = credential(r#"{"username":"a","password":"b"}"#);
+        assert_eq!(choose(&both, None, &basic).unwrap().name, "basicAuth");
+        let key = credential(r#"{"api_key":"k"}"#);
+        assert_eq!(choose(&both, None, &key).unwrap().name, "key");
+        assert!(matches!(choose(&both, Some("nope"), &key), Err(Error::SchemeUnknown { .. })));
+        assert!(choose(&both, Some("basicAuth"), &key).is_err());
+    }
+
+    #[test]
+    fn several_fitting_schemes_must_be_named() {
+        let two = provider(&[
+            ("header", SecurityScheme::ApiKeyHeader { name: "X-Key".into() }),
+            ("query", SecurityScheme::ApiKeyQuery { name: "key".into() }),
+        ]);
+        let key = credential(r#"{"api_key":"k"}"#);
+        assert!(matches!(choose(&two, None, &key), Err(Error::SchemeAmbiguous { .. })));
+        assert_eq!(choose(&two, Some("query"), &key).unwrap().name, "query");
+    }
+
+    #[test]
+    fn a_description_without_security_takes_the_plain_words() {
+        let none = provider(&[]);
+        let key = credential(r#"{"api_key":"k"}"#);
+        assert!(choose(&none, Some("header:X-Key"), &key).is_ok());
+        assert!(choose(&none, Some("query:key"), &key).is_ok());
+        assert!(choose(&none, Some("header:"), &key).is_err());
+        assert!(choose(&none, Some("cookie:a"), &key).is_err());
+    }
+}

@@ -1,0 +1,172 @@
+//! What one client may do on one connection: compiled decisions, by operation.
+
+use crate::grants::{Permission, ResolvedGrant, permission};
+use aws_lc_rs::digest;
+use gateway::{AnswerRule, Decision, Projected, RequestRule, Rights, withheld_header};
+use provider::{
+    Answer, Operation, Provider,
+    select::{select_request, select_response},
+};
+use std::{collections::BTreeSet, sync::Arc};
+use types::{Action, Timestamp};
+
+/// Rights with the first moment at which they have to be compiled again.
+#[derive(Debug, Clone)]
+pub(crate) struct CompiledRights {
+    pub rights: Arc<Rights>,
+    pub valid_until: Timestamp,
+}
+
+/// Compiles all operations of a provider for one client's grants.
+pub(crate) fn compile(
+    provider: &Provider,
+    description: &[u8; 32],
+    grants: &[&ResolvedGrant],
+    now: Timestamp,
+) -> CompiledRights {
+    let mut rights = Rights::default();
+    let mut valid_until = Timestamp::MAX;
+    let grants_digest = digest_of(grants);
+    for (index, operation) in provider.operations.iter().enumerate() {
+        let Some(permission) = permission(grants, provider, index, now) else { continue };
+        valid_until = valid_until.min(permission.valid_until);
+        let fingerprint = short_digest(&[description, &grants_digest]);
+        let decision = decide(provider, operation, permission, fingerprint);
+        rights.operations.insert(index, Arc::new(decision));
+    }
+    CompiledRights { rights: Arc::new(rights), valid_until }
+}
+
+fn decide(
+    provider: &Provider,
+    operation: &Operation,
+    permission: Permission,
+    fingerprint: [u8; 16],
+) -> Decision {
+    let answers = operation
+        .answers
+        .iter()
+        .map(|answer| (answer.status, answer_rule(provider, operation, answer, &permission)))
+        .collect();
+    let object = operation.object.and_then(|id| provider.object(id));
+    Decision {
+        fingerprint,
+        valid_until: permission.valid_until,
+        action: if permission.download {
+            Action::Download
+        } else if permission.upload {
+            Action::Upload
+        } else {
+            operation.action
+        },
+        object: object.map(|object| object.name.clone()),
+        shape: shape_key(operation),
+        request: request_rule(provider, operation, &permission),
+        params: permission.params,
+        headers: permission.headers,
+        answers,
+        error_inside: operation.error_inside.clone(),
+        is_open: is_open(provider, operation),
+    }
+}
+
+fn answer_rule(
+    provider: &Provider,
+    operation: &Operation,
+    answer: &Answer,
+    permission: &Permission,
+) -> AnswerRule {
+    if answer.media.is_empty() {
+        return AnswerRule::NoContent;
+    }
+    // JSON with a shape is projected, whatever else is granted.
+    let is_described = answer.shape.is_some() && answer.media.iter().any(|kind| is_json(kind));
+    if permission.download && !is_described {
+        return AnswerRule::Download { media: answer.media.clone() };
+    }
+    match select_response(provider, operation, answer, &permission.granted) {
+        Some(selection) => AnswerRule::Project(Arc::new(Projected {
+            spec: selection.spec,
+            withheld_header: withheld_header(&selection.withheld),
+            names: selection.names,
+        })),
+        None => AnswerRule::Undescribed,
+    }
+}
+
+fn request_rule(
+    provider: &Provider,
+    operation: &Operation,
+    permission: &Permission,
+) -> RequestRule {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let Some(request) = &operation.request else { return RequestRule::None };
+    let json = request.media.iter().any(|media| is_json(media));
+    let form = request.media.contains(FORM);
+    if permission.upload && !(json || form) {
+        return RequestRule::Upload { media: request.media.clone() };
+    }
+    match select_request(provider, operation, &permission.granted) {
+        Some(spec) if json || form => {
+            RequestRule::Checked { spec, json, form, is_required: request.is_required }
+        }
+        _ => RequestRule::None,
+    }
+}
+
+/// `application/json` and what is built on it (RFC 6839 §3.1).
+fn is_json(media: &str) -> bool {
+    media == "application/json" || media == "*/*" || media.ends_with("+json")
+}
+
+/// An operation whose description says that no credential is needed: only an explicit, empty
+/// requirement; silence means unknown. A description without any scheme has nothing else to write
+/// there (kinto's own says so of every operation): its empty requirements are silence too.
+fn is_open(provider: &Provider, operation: &Operation) -> bool {
+    let is_explicit = operation
+        .security
+        .as_ref()
+        .is_some_and(|alternatives| alternatives.iter().all(std::collections::BTreeMap::is_empty));
+    is_explicit && !provider.security_schemes.is_empty()
+}
+
+/// Tells operations apart whose bodies have other shapes: where operations fall together, they must
+/// agree in it.
+fn shape_key(operation: &Operation) -> [u8; 16] {
+    let mut text = String::new();
+    for answer in &operation.answers {
+        let media: &BTreeSet<String> = &answer.media;
+        text.push_str(&format!(
+            "{:?} {:?} {:?} {:?};",
+            answer.status, answer.shape, answer.envelope, media
+        ));
+    }
+    if let Some(request) = &operation.request {
+        text.push_str(&format!("{:?} {:?} {:?}", request.shape, request.envelope, request.media));
+    }
+    short_digest(&[text.as_bytes()])
+}
+
+/// Over the grants' stored form, which is what decides.
+fn digest_of(grants: &[&ResolvedGrant]) -> [u8; 16] {
+    let mut texts: Vec<String> = grants
+        .iter()
+        .map(|grant| serde_json::to_string(grant).unwrap_or_else(|_| format!("{grant:?}")))
+        .collect();
+    texts.sort_unstable();
+    short_digest(&[texts.join("\n").as_bytes()])
+}
+
+/// The first half of SHA-256 over length-prefixed parts.
+fn short_digest(parts: &[&[u8]]) -> [u8; 16] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut short = [0; 16];
+    for (to, from) in short.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    short
+}

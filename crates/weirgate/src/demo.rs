@@ -1,0 +1,257 @@
+//! `weirgate demo`: everything on embedded defaults, against the built-in sandbox provider.
+
+use crate::{
+    cli::DemoArgs,
+    config::Config,
+    logging,
+    output::{FAILED, Failure, Output, chain, plain},
+    serve::{self, Server},
+    verbs::Session,
+};
+use app::{
+    Init, Instance, RootKeyPlace, audit_log,
+    demo::{self as seeds, Seeded},
+    sequence,
+};
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::Full;
+use outbound::{Deadlines, FixedResolver, GuardPolicy, Pool, PoolConfig, Target, TlsConfig};
+use sandbox::{RunningSandbox, Sandbox, SandboxOptions};
+use serde_json::{Value, json};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use types::{ApiKey, Environment, Random, SecretText, SystemClock, SystemRandom};
+
+/// Employees that the sandbox invents.
+const RECORDS: usize = 40;
+/// Bytes that are shown of an answer.
+const MAX_SHOWN_BYTES: usize = 64 * 1_024;
+
+pub async fn run(session: &Session, args: &DemoArgs, mut config: Config) -> Result<(), Failure> {
+    // The guided calls are the talk; only what is wrong is logged beside them.
+    logging::start("warn", session.output.is_json);
+    choose_free_ports(args, &mut config);
+    let sandbox_credential = credential()?;
+    let sandbox = start_sandbox(args.seed, &sandbox_credential).await?;
+    let dir = data_dir(session)?;
+    let key_file = key_file(&dir);
+    let made = Instance::init(Init {
+        dir: &dir,
+        root_key: RootKeyPlace::File(&key_file),
+        actor: session.context()?,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+    })
+    .await?;
+    let instance = made.instance;
+    let seeded = seeds::seed(
+        &instance,
+        &session.context()?,
+        sandbox.base_url(),
+        sandbox.addr.to_string(),
+        &sandbox_credential,
+    )
+    .await?;
+    sequence::settle(&instance).await?;
+    let server = Server::start(instance, &config).await?;
+    let gateway = format!("http://{}", server.gateway_addr);
+
+    let result = if session.output.is_json {
+        say_json(session.output, &gateway, &dir, &seeded)
+    } else {
+        guide(session.output, &gateway, &dir, &seeded, &server).await
+    };
+    if let Err(failure) = result {
+        server.stop().await?;
+        return Err(failure);
+    }
+    if !args.once {
+        serve::until_told()
+            .await
+            .map_err(|error| Failure::new(FAILED, format!("cannot wait for signals: {error}"), ""))?;
+    }
+    server.stop().await?;
+    sandbox.shutdown().await;
+    Ok(())
+}
+
+/// A newcomer may have something on the usual ports; what was asked for stays asked for.
+fn choose_free_ports(args: &DemoArgs, config: &mut Config) {
+    let is_free = |addr: SocketAddr| TcpListener::bind(addr).is_ok();
+    if args.listen.gateway_addr.is_none() && !is_free(config.gateway_addr) {
+        config.gateway_addr.set_port(0);
+    }
+    if args.listen.console_addr.is_none() && !is_free(config.console_addr) {
+        config.console_addr.set_port(0);
+    }
+}
+
+fn credential() -> Result<SecretText, Failure> {
+    let key = ApiKey::generate(Environment::Test, &SystemRandom).map_err(app::Error::from)?;
+    // The sandbox's own; shaped like no key of Weirgate's.
+    Ok(SecretText::new(format!("sandbox-{}", key.expose().trim_start_matches("wg_test_"))))
+}
+
+async fn start_sandbox(seed: u64, credential: &SecretText) -> Result<RunningSandbox, Failure> {
+    let options = SandboxOptions {
+        addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+        seed,
+        credential: SecretText::new(credential.expose().to_owned()),
+        records: RECORDS,
+    };
+    Sandbox::start(options).await.map_err(|error| Failure::new(FAILED, chain(&error), ""))
+}
+
+/// The folder that was named, or a fresh temporary one.
+fn data_dir(session: &Session) -> Result<PathBuf, Failure> {
+    if let Some(dir) = &session.named_dir {
+        return Ok(dir.clone());
+    }
+    let mut tail = [0_u8; 6];
+    SystemRandom.fill(&mut tail).map_err(app::Error::from)?;
+    let tail: String = tail.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(std::env::temp_dir().join(format!("weirgate-demo-{tail}")))
+}
+
+/// Beside the folder, never in it.
+fn key_file(dir: &Path) -> PathBuf {
+    let mut name = dir.as_os_str().to_owned();
+    name.push(".key");
+    PathBuf::from(name)
+}
+
+fn say_json(output: Output, gateway: &str, dir: &Path, seeded: &Seeded) -> Result<(), Failure> {
+    let url = |path: &str| format!("{gateway}/proxy/{}/{path}", seeded.connection);
+    let one = json!({
+        "url": url("employees"),
+        "object": "Employee",
+        "granted": seeds::GRANTED,
+        "withheld": seeded.withheld,
+    });
+    let line = json!({
+        "gateway": gateway,
+        "console": null,
+        "api_key": seeded.key.expose(),
+        "connection": seeded.connection.to_string(),
+        "data_dir": dir.display().to_string(),
+        "setup_url": null,
+        "try": [one],
+    });
+    Ok(output.result(&line, "")?)
+}
+
+/// Five steps that show what the gate does.
+async fn guide(
+    output: Output,
+    gateway: &str,
+    dir: &Path,
+    seeded: &Seeded,
+    server: &Server,
+) -> Result<(), Failure> {
+    let say = |text: &str| output.result(&Value::Null, text);
+    let caller = Caller::new(gateway)?;
+    let employees = format!("/proxy/{}/employees?limit=1", seeded.connection);
+    let report = format!("/proxy/{}/reports/headcount", seeded.connection);
+    let mistyped = mistype(seeded.key.expose());
+
+    say("Weirgate is running, with an invented HR system behind it.\n")?;
+    say("1. A client with a grant reads employees. What was not granted is withheld, and named.\n")?;
+    say(&caller.shown(&employees, seeded.key.expose()).await?)?;
+    say("2. The same call by a client without a grant.\n")?;
+    say(&caller.shown(&employees, seeded.stranger_key.expose()).await?)?;
+    say("3. A mistyped key: its checksum does not fit, nothing is looked up.\n")?;
+    say(&caller.shown(&employees, &mistyped).await?)?;
+    say("4. The provider fails, and its careless error repeats a credential and a social security\n   number. Neither comes through.\n")?;
+    say(&caller.shown(&report, seeded.key.expose()).await?)?;
+    say("5. The audit log holds all of this, and anybody with its public key can check it.\n")?;
+    let verified = audit_log::verify_folder(&server.instance().folder, None).await?;
+    say(&format!(
+        "   $ weirgate audit verify --data-dir {}\n   The log is whole: {} entries, {} open intents.\n",
+        dir.display(),
+        verified.entries,
+        verified.open_intents
+    ))?;
+    say(&format!(
+        "Try it yourself:\n\n   \
+         curl -i -H 'Authorization: Bearer {}' '{gateway}/proxy/{}/employees?limit=2'\n   \
+         weirgate audit list --data-dir {}\n",
+        seeded.key.expose(),
+        seeded.connection,
+        dir.display()
+    ))?;
+    Ok(say("Serving until Ctrl-C.")?)
+}
+
+/// A key with one letter changed.
+fn mistype(key: &str) -> String {
+    let mut key = key.to_owned();
+    let last = key.pop();
+    key.push(if last == Some('x') { 'y' } else { 'x' });
+    key
+}
+
+/// Calls the gateway as a program would.
+struct Caller {
+    pool: Pool,
+    target: Target,
+    policy: GuardPolicy,
+}
+
+impl Caller {
+    fn new(gateway: &str) -> Result<Self, Failure> {
+        let failed = |error: &dyn std::error::Error| Failure::new(FAILED, chain(error), "");
+        let host_port = gateway.trim_start_matches("http://").to_owned();
+        let policy = GuardPolicy::new(&[host_port]).map_err(|error| failed(&error))?;
+        let target = Target::parse(gateway, &policy).map_err(|error| failed(&error))?;
+        let tls = TlsConfig::new(None).map_err(|error| failed(&error))?;
+        let pool = Pool::new(PoolConfig::new(Arc::new(FixedResolver::default()), Arc::new(tls)));
+        Ok(Self { pool, target, policy })
+    }
+
+    /// Makes a call and says what was asked and answered.
+    async fn shown(&self, path: &str, key: &str) -> Result<String, Failure> {
+        let (status, headers, body) = self
+            .get(path, key)
+            .await
+            .map_err(|error| Failure::new(FAILED, format!("a call of the demo failed: {}", chain(&*error)), ""))?;
+        let short = format!("{}...", key.get(..12).unwrap_or_default());
+        let mut text = format!("   GET {path}\n   with the key {short}\n   {status}\n");
+        for name in ["weirgate-fields-withheld", "weirgate-request-id"] {
+            if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {
+                text.push_str(&format!("   {name}: {}\n", plain(value)));
+            }
+        }
+        if let Ok(value) = serde_json::from_slice::<Value>(&body) {
+            let pretty = serde_json::to_string_pretty(&value).unwrap_or_default();
+            for line in pretty.lines() {
+                text.push_str(&format!("   {}\n", plain(line)));
+            }
+        }
+        Ok(text)
+    }
+
+    async fn get(
+        &self,
+        path: &str,
+        key: &str,
+    ) -> Result<(StatusCode, HeaderMap, Vec<u8>), Box<dyn std::error::Error>> {
+        let lease = self.pool.checkout(&self.target, &self.policy, &Deadlines::default()).await?;
+        let request = Request::get(path)
+            .header(header::AUTHORIZATION, format!("Bearer {key}"))
+            .body(Full::new(Bytes::new()))?;
+        let (parts, mut body) = lease.send(request).await?.into_parts();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = body.next_chunk().await? {
+            if bytes.len() + chunk.len() > MAX_SHOWN_BYTES {
+                return Err(Box::new(io::Error::other("the answer is longer than expected")));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok((parts.status, parts.headers, bytes))
+    }
+}

@@ -1,0 +1,130 @@
+//! Health, readiness and metrics on the console's port, until there is a console.
+
+use bytes::Bytes;
+use gateway::Gateway;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// Connections at once; more wait in the listener's queue.
+const MAX_CONNECTIONS: usize = 256;
+/// Pause after a failed accept, so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the port answers from.
+#[derive(Debug, Clone)]
+pub struct Ops {
+    pub gateway: Arc<Gateway>,
+    pub metrics: PrometheusHandle,
+}
+
+/// A bound port that is not served yet.
+#[derive(Debug)]
+pub struct OpsListener {
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+impl OpsListener {
+    pub async fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        Ok(Self { listener, addr })
+    }
+
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves until told to stop; calls under way are cut then, they are all short.
+    pub async fn serve(self, ops: Ops, mut stopped: watch::Receiver<bool>) {
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut tasks = JoinSet::new();
+        loop {
+            while tasks.try_join_next().is_some() {}
+            // Both are cancel-safe: nothing is lost when the other branch wins.
+            let accepted = tokio::select! {
+                biased;
+                _ = stopped.changed() => break,
+                accepted = self.accept(&places) => accepted,
+            };
+            match accepted {
+                Ok((stream, place)) => {
+                    let ops = ops.clone();
+                    tasks.spawn(async move {
+                        serve_connection(ops, stream).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection on the console port");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn accept(
+        &self,
+        places: &Arc<Semaphore>,
+    ) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+        let place =
+            Arc::clone(places).acquire_owned().await.map_err(|_| io::Error::other("closed"))?;
+        let (stream, _) = self.listener.accept().await?;
+        Ok((stream, place))
+    }
+}
+
+async fn serve_connection(ops: Ops, stream: TcpStream) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = answer(&ops, &request);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection on the console port ended early");
+    }
+}
+
+fn answer(ops: &Ops, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        return response;
+    }
+    match request.uri().path() {
+        "/healthz" => plain(StatusCode::OK, "ok\n"),
+        "/readyz" if ops.gateway.is_ready() => plain(StatusCode::OK, "ready\n"),
+        "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        "/metrics" => {
+            let mut response = plain(StatusCode::OK, ops.metrics.render());
+            response.headers_mut().insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+            );
+            response
+        }
+        _ => plain(StatusCode::NOT_FOUND, "here are /healthz, /readyz and /metrics\n"),
+    }
+}
+
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

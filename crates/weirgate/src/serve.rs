@@ -1,0 +1,267 @@
+//! A server from its start to its end: folder's lock, log, first Snapshot, listeners, and shutdown
+//! in two steps.
+
+use crate::{
+    config::Config,
+    ops::{Ops, OpsListener},
+    output::{FAILED, Failure, chain},
+};
+use app::{Instance, follow, sequence::OpenLog};
+use gateway::{Event, EventSink, Gateway, Listeners, MakePool, Recorder, Running, Settings};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, Resolve, TlsConfig};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+/// How often the metrics' buckets are tidied.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// A server under way.
+#[derive(Debug)]
+pub struct Server {
+    pub gateway_addr: SocketAddr,
+    pub console_addr: SocketAddr,
+    instance: Arc<Instance>,
+    data_plane: Running,
+    recorder: Arc<Recorder>,
+    stop: watch::Sender<bool>,
+    ops: JoinHandle<()>,
+    follower: JoinHandle<OpenLog>,
+    events: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts everything; when it returns, calls are served.
+    pub async fn start(instance: Instance, config: &Config) -> Result<Self, Failure> {
+        let lock = instance.folder.lock()?;
+        // Before anything is written: an address in use must not leave entries behind.
+        let listeners = Listeners::bind(config.gateway_addr, config.cores)
+            .map_err(|error| listen_failure(&error, "gateway_addr"))?;
+        let ops_listener = OpsListener::bind(config.console_addr)
+            .await
+            .map_err(|error| {
+                let error = std::io::Error::other(format!(
+                    "cannot listen on {}: {error}",
+                    config.console_addr
+                ));
+                listen_failure(&error, "console_addr")
+            })?;
+        let tls = tls_config(config)?;
+        let resolver: Arc<dyn Resolve> = Arc::new(HickoryResolver::from_system().map_err(|error| {
+            Failure::new(FAILED, chain(&error), "Check /etc/resolv.conf.")
+        })?);
+
+        let log = OpenLog::open(&instance, lock).await?;
+        let instance = Arc::new(instance);
+        let (follower, shared) = follow::first(Arc::clone(&instance)).await?;
+        let shared = Arc::new(shared);
+        let recorder = Arc::new(Recorder::new(log.handle.clone(), Arc::clone(&instance.clock)));
+        let metrics = install_metrics();
+        let (sink, received) = EventSink::channel();
+        let gateway_addr = listeners.addr();
+        let public_url =
+            config.public_url.clone().unwrap_or_else(|| format!("http://{gateway_addr}"));
+        let gateway = Arc::new(Gateway::new(
+            Arc::clone(&shared),
+            Arc::clone(&recorder),
+            sink,
+            Arc::clone(&instance.clock),
+            Arc::clone(&instance.random),
+            settings(config),
+            Arc::from(public_url),
+        ));
+        let make_pool: MakePool = {
+            let max_answer_bytes = config.max_answer_bytes;
+            Arc::new(move || {
+                Pool::new(PoolConfig {
+                    max_answer_bytes,
+                    ..PoolConfig::new(Arc::clone(&resolver), Arc::clone(&tls))
+                })
+            })
+        };
+        let data_plane = gateway::start(&gateway, listeners, &make_pool, config.drain_timeout)
+            .map_err(|error| Failure::new(FAILED, chain(&error), ""))?;
+
+        let (stop, stopped) = watch::channel(false);
+        let console_addr = ops_listener.addr();
+        let ops = Ops { gateway: Arc::clone(&gateway), metrics: metrics.clone() };
+        let ops = spawn("ops", ops_listener.serve(ops, stopped.clone()));
+        let follower = spawn(
+            "follower",
+            follower.run(Arc::clone(&shared), Arc::clone(&recorder), log, stopped.clone()),
+        );
+        let events = spawn("events", drain_events(received));
+        let upkeep = spawn("metrics", keep_metrics(metrics, stopped));
+        tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
+        Ok(Self {
+            gateway_addr,
+            console_addr,
+            instance,
+            data_plane,
+            recorder,
+            stop,
+            ops,
+            follower,
+            events,
+            upkeep,
+        })
+    }
+
+    pub const fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+
+    /// Stops accepting, lets calls under way end, then closes the log and the store.
+    pub async fn stop(self) -> Result<(), Failure> {
+        let data_plane = self.data_plane;
+        // Joins threads: not for an async thread.
+        if tokio::task::spawn_blocking(move || data_plane.stop()).await.is_err() {
+            tracing::error!("the data plane's end has panicked");
+        }
+        // Nobody listens only if all tasks ended already.
+        let _ = self.stop.send(true);
+        for task in [self.ops, self.upkeep] {
+            report_panic(task.await);
+        }
+        self.recorder.flush();
+        self.events.abort();
+        match self.follower.await {
+            Ok(log) => log.close().await?,
+            Err(error) => {
+                return Err(Failure::new(FAILED, format!("the follower has panicked: {error}"), ""));
+            }
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn listen_failure(error: &dyn std::error::Error, key: &str) -> Failure {
+    let flag = key.replace('_', "-");
+    Failure::new(
+        FAILED,
+        chain(error),
+        format!("Stop what listens there, or choose another with --{flag}; port 0 takes a free one."),
+    )
+}
+
+fn tls_config(config: &Config) -> Result<Arc<TlsConfig>, Failure> {
+    let extra = match &config.extra_roots_file {
+        Some(path) => Some(std::fs::read(path).map_err(|error| {
+            Failure::new(
+                FAILED,
+                format!("cannot read {}: {error}", path.display()),
+                "Correct extra_roots_file.",
+            )
+        })?),
+        None => None,
+    };
+    TlsConfig::new(extra.as_deref())
+        .map(Arc::new)
+        .map_err(|error| Failure::new(FAILED, chain(&error), "Correct extra_roots_file."))
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        max_write_bytes: config.max_write_bytes,
+        body_patience: config.body_timeout,
+        max_snapshot_age: config.max_snapshot_age,
+        max_calls: config.max_calls,
+        deadlines: Deadlines {
+            connect: config.connect_timeout,
+            tls: config.tls_timeout,
+            head: config.first_byte_timeout,
+            idle: config.between_bytes_timeout,
+            total: config.total_timeout,
+            ..Deadlines::default()
+        },
+    }
+}
+
+/// One recorder per process; a second server in one process shares it.
+fn install_metrics() -> PrometheusHandle {
+    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
+    HANDLE
+        .get_or_init(|| {
+            let recorder = PrometheusBuilder::new().build_recorder();
+            let handle = recorder.handle();
+            if metrics::set_global_recorder(recorder).is_err() {
+                tracing::warn!("metrics were installed already");
+            }
+            handle
+        })
+        .clone()
+}
+
+async fn keep_metrics(handle: PrometheusHandle, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        // Both are cancel-safe.
+        tokio::select! {
+            _ = stopped.changed() => return,
+            _ = ticks.tick() => handle.run_upkeep(),
+        }
+    }
+}
+
+/// Until failures become issues, a failed call is one log line.
+async fn drain_events(mut received: mpsc::Receiver<Event>) {
+    while let Some(event) = received.recv().await {
+        let Some(failure) = event.failure else { continue };
+        tracing::info!(
+            request.id = %event.request,
+            connection.id = event.connection.map(tracing::field::display),
+            operation = event.operation.as_deref(),
+            status = event.status,
+            code = failure.code,
+            origin = failure.origin.as_str(),
+            retryable = failure.is_retryable,
+            duration_ms = event.duration.as_millis(),
+            "call failed"
+        );
+    }
+}
+
+/// Named in the trace; the server owns every handle.
+#[expect(clippy::disallowed_methods, reason = "the one place of the binary that starts tasks")]
+fn spawn<T: Send + 'static>(
+    name: &'static str,
+    task: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
+    use tracing::Instrument;
+    tokio::task::spawn(task.instrument(tracing::info_span!("task", name)))
+}
+
+fn report_panic(result: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "a task has panicked");
+    }
+}
+
+/// Waits for the first SIGINT or SIGTERM; a second one ends the process at once.
+pub async fn until_told() -> std::io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // Both are cancel-safe.
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("stopping; a second signal cuts calls under way");
+    let hard = async move {
+        // Both are cancel-safe.
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::warn!("cut by a second signal");
+        std::process::exit(i32::from(crate::output::INTERRUPTED));
+    };
+    drop(spawn("second signal", hard));
+    Ok(())
+}

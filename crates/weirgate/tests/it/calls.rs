@@ -1,0 +1,420 @@
+//! What passes, what is refused, and by which code.
+
+use crate::world::{GRANTS, World, code, fails, ok};
+use serde_json::json;
+use std::time::Duration;
+use testkit::{SECRET, client, wait_until};
+
+#[test]
+fn only_granted_fields_pass_and_the_others_are_named() {
+    let world = World::serving();
+    let answer = world.get("/things/7");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(
+        answer.json().unwrap(),
+        json!({
+            "id": "7",
+            "name": "Thing 7",
+            "nested": {"a": "open"},
+            "list": [{"label": "first"}, {"label": "second"}],
+        })
+    );
+    let withheld = answer.header("weirgate-fields-withheld").unwrap();
+    for name in ["secret", "nested.b", "list[].code"] {
+        assert!(withheld.contains(name), "{withheld}");
+    }
+    assert!(answer.header("weirgate-request-id").unwrap().starts_with("req_"));
+    let received = world.provider.last_request().unwrap();
+    assert_eq!(
+        received.header("authorization"),
+        Some(format!("Bearer {}", crate::world::CREDENTIAL).as_str())
+    );
+}
+
+#[test]
+fn a_list_passes_by_element_and_paging_urls_lead_back_through_the_gate() {
+    let world = World::serving();
+    let answer = world.get("/things?cursor=1&limit=2");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let body = answer.json().unwrap();
+    assert_eq!(body["results"].as_array().unwrap().len(), 2);
+    assert_eq!(body["total"], 4);
+    assert!(!answer.text().contains(SECRET));
+    let next = body["next"].as_str().unwrap();
+    assert_eq!(
+        next,
+        format!("http://{}{}", world.addr, world.path("/things?cursor=2"))
+    );
+    let target = next.split_once(&world.addr.to_string()).unwrap().1;
+    let bearer = format!("Bearer {}", world.key);
+    let again = client::get(world.addr, target, &[("Authorization", &bearer)]).unwrap();
+    assert_eq!(again.status, 200);
+}
+
+#[test]
+fn paging_urls_lead_elsewhere_or_carry_the_credential_never() {
+    let world = World::serving();
+    for url in [
+        "http://169.254.169.254/things?cursor=2",
+        "https://example.com/things",
+        "//example.com/things",
+        "http://127.0.0.1:1/things",
+    ] {
+        let body = json!({"results": [], "next": url, "total": 0});
+        world.provider.on("GET /things", testkit::Answer::json(200, &body));
+        let answer = world.get("/things");
+        assert_eq!(answer.json().unwrap(), json!({"results": [], "total": 0}), "{url}");
+    }
+}
+
+#[test]
+fn keys_are_told_apart_by_what_is_wrong_with_them() {
+    let world = World::serving();
+    let path = world.path("/things/1");
+    let mut mistyped = world.key.clone();
+    let last = mistyped.pop().unwrap();
+    mistyped.push(if last == 'a' { 'b' } else { 'a' });
+    let unknown = types::ApiKey::generate(types::Environment::Live, &types::SystemRandom).unwrap();
+    let test_key = types::ApiKey::generate(types::Environment::Test, &types::SystemRandom).unwrap();
+    for (key, wanted) in [
+        (mistyped.as_str(), "key_malformed"),
+        ("wg_live_short", "key_malformed"),
+        ("Basic", "key_malformed"),
+        (unknown.expose(), "key_unknown"),
+        (test_key.expose(), "key_unknown"),
+    ] {
+        let answer =
+            client::get(world.addr, &path, &[("Authorization", &format!("Bearer {key}"))]).unwrap();
+        assert_eq!((answer.status, code(&answer).as_str()), (401, wanted));
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    }
+    let none = client::get(world.addr, &path, &[]).unwrap();
+    assert_eq!((none.status, code(&none).as_str()), (401, "key_missing"));
+    let bearer = format!("Bearer {}", world.key);
+    let both = [("Authorization", bearer.as_str()), ("X-Weirgate-Key", world.key.as_str())];
+    let both = client::get(world.addr, &path, &both).unwrap();
+    assert_eq!((both.status, code(&both).as_str()), (400, "both_key_headers"));
+    let own = client::get(world.addr, &path, &[("X-Weirgate-Key", &world.key)]).unwrap();
+    assert_eq!(own.status, 200);
+    assert_eq!(world.provider.requests().len(), 1);
+}
+
+#[test]
+fn a_client_without_a_grant_learns_nothing() {
+    let world = World::serving();
+    let bearer = format!("Bearer {}", world.stranger_key);
+    for path in ["/things/1", "/no/such/path"] {
+        let answer =
+            client::get(world.addr, &world.path(path), &[("Authorization", &bearer)]).unwrap();
+        assert_eq!((answer.status, code(&answer).as_str()), (403, "not_granted"));
+    }
+    assert!(world.provider.requests().is_empty());
+}
+
+#[test]
+fn unknown_places_are_not_found() {
+    let world = World::serving();
+    for (method, path, wanted) in [
+        ("GET", "/nowhere", "path_unknown"),
+        ("GET", "", "path_unknown"),
+        ("PATCH", "/things", "method_unknown"),
+        ("BREW", "/things", "method_unknown"),
+    ] {
+        let answer = world.send(method, path, &[], b"");
+        assert_eq!((answer.status, code(&answer).as_str()), (404, wanted), "{method} {path}");
+    }
+    let bearer = format!("Bearer {}", world.key);
+    let other = "conn_00000000000000000000000000";
+    for connection in [other, "nonsense", "conn_", "..", "%2e%2e"] {
+        let target = format!("/proxy/{connection}/things");
+        let answer = client::get(world.addr, &target, &[("Authorization", &bearer)]).unwrap();
+        assert_eq!((answer.status, code(&answer).as_str()), (404, "connection_unknown"), "{target}");
+    }
+    let head = world.send("HEAD", "/things", &[], b"");
+    assert_eq!(head.status, 405);
+    assert!(world.provider.requests().is_empty());
+}
+
+#[test]
+fn encoded_slashes_and_dots_are_refused() {
+    let world = World::serving();
+    for segment in [
+        "%2e%2e", "%2E%2e", "..", ".", "%2e", "a%2fb", "a%5cb", "a%00b", "%252e%252e", "a%0d%0ab",
+        "%c0%ae", "%ff", "%",
+    ] {
+        let answer = world.get(&format!("/things/{segment}"));
+        assert!(
+            matches!(code(&answer).as_str(), "path_refused" | "request_malformed"),
+            "{segment}: {}",
+            answer.text()
+        );
+    }
+    assert!(world.provider.requests().is_empty());
+    // What is allowed is encoded anew, canonically.
+    assert_eq!(world.get("/things/a%20b%3f%c3%a4").status, 200);
+    assert_eq!(world.provider.last_request().unwrap().path, "/things/a%20b%3F%C3%A4");
+}
+
+#[test]
+fn undeclared_parameter_is_refused() {
+    let world = World::serving();
+    for (query, wanted) in [
+        ("sort=secret", "parameter_not_granted"),
+        ("expand=secret", "parameter_undeclared"),
+        ("api_key=x", "parameter_undeclared"),
+        ("name=a&sort=b", "parameter_not_granted"),
+        ("na%6De=a&s%6Frt=b", "parameter_not_granted"),
+    ] {
+        let answer = world.get(&format!("/things?{query}"));
+        assert_eq!((answer.status, code(&answer).as_str()), (403, wanted), "{query}");
+    }
+    assert!(world.provider.requests().is_empty());
+    assert_eq!(world.get("/things?name=a").status, 200);
+}
+
+#[test]
+fn ungranted_field_is_refused_by_name() {
+    let world = World::serving();
+    let good = world.post("/things", &json!({"name": "n", "nested": {"a": "x"}}));
+    assert_eq!(good.status, 201, "{}", good.text());
+    assert!(!good.text().contains(SECRET));
+    assert_eq!(
+        world.provider.last_request().unwrap().json().unwrap(),
+        json!({"name": "n", "nested": {"a": "x"}})
+    );
+    for (body, name) in [
+        (json!({"name": "n", "secret": "s"}), "secret"),
+        (json!({"name": "n", "nested": {"b": "x"}}), "nested.b"),
+        (json!({"name": "n", "undeclared": 1}), "undeclared"),
+    ] {
+        let answer = world.post("/things", &body);
+        assert_eq!((answer.status, code(&answer).as_str()), (403, "field_not_granted"));
+        assert!(answer.text().contains(name), "{}", answer.text());
+    }
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let answer = world.send("POST", "/things", &form, b"name=n&nested%5Ba%5D=x");
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let answer = world.send("POST", "/things", &form, b"name=n&secret=x");
+    assert_eq!(code(&answer), "field_not_granted");
+    assert_eq!(world.provider.requests().len(), 2);
+}
+
+#[test]
+fn bodies_are_checked_whole_before_anything_is_sent() {
+    let world = World::serving();
+    let json = [("Content-Type", "application/json")];
+    let deep = format!("{}1{}", "[".repeat(129), "]".repeat(129));
+    let large = format!(r#"{{"name":"{}"}}"#, "x".repeat(1 << 20));
+    for (body, status, wanted) in [
+        (&b"{\"name\":"[..], 400, "body_malformed"),
+        (b"{\"name\":1,\"n\\u0061me\":2}", 400, "body_malformed"),
+        (b"\xEF\xBB\xBF{}", 400, "body_malformed"),
+        (b"{\"name\":\"\xC3\x28\"}", 400, "body_malformed"),
+        (b"{} {}", 400, "body_malformed"),
+        (deep.as_bytes(), 400, "body_malformed"),
+        (b"", 400, "body_missing"),
+        (large.as_bytes(), 413, "body_too_large"),
+    ] {
+        let answer = world.send("POST", "/things", &json, body);
+        assert_eq!((answer.status, code(&answer).as_str()), (status, wanted));
+    }
+    let answer = world.send("POST", "/things", &[("Content-Type", "text/plain")], b"{}");
+    assert_eq!((answer.status, code(&answer).as_str()), (415, "body_media_unsupported"));
+    let zipped = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")];
+    let answer = world.send("POST", "/things", &zipped, b"{}");
+    assert_eq!((answer.status, code(&answer).as_str()), (415, "body_media_unsupported"));
+    let answer = world.send("DELETE", "/things/1", &json, b"{}");
+    assert_eq!((answer.status, code(&answer).as_str()), (403, "body_not_declared"));
+    assert!(world.provider.requests().is_empty());
+}
+
+#[test]
+fn both_framings_are_refused() {
+    let world = World::serving();
+    let message = format!(
+        "POST {} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        world.path("/things"),
+        world.key
+    );
+    let answer = client::raw(world.addr, message.as_bytes(), Duration::from_secs(2)).unwrap();
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.starts_with("HTTP/1.1 400"), "{text}");
+    assert!(world.provider.requests().is_empty());
+}
+
+#[test]
+fn callers_headers_do_not_reach_the_provider() {
+    let world = World::serving();
+    let headers = [
+        ("Cookie", "session=1"),
+        ("X-Forwarded-For", "1.2.3.4"),
+        ("X-HTTP-Method-Override", "DELETE"),
+        ("X-Original-URL", "/things/2"),
+        ("X-Tenant", "other"),
+        ("X-Api-Key", "mine"),
+        ("Range", "bytes=0-1"),
+        ("If-None-Match", "\"1\""),
+        ("Accept-Language", "de"),
+    ];
+    assert_eq!(world.send("GET", "/things/1", &headers, b"").status, 200);
+    let received = world.provider.last_request().unwrap();
+    for (name, _) in headers.iter().filter(|(name, _)| *name != "Accept-Language") {
+        assert_eq!(received.header(name), None, "{name}");
+    }
+    assert_eq!(received.header("accept-language"), Some("de"));
+    assert_eq!(received.header("accept-encoding"), Some("gzip"));
+}
+
+#[test]
+fn revocation_takes_effect_within_a_second() {
+    let world = World::serving();
+    assert_eq!(world.get("/things/1").status, 200);
+    let listed = ok(&world.weirgate, &["client", "list", "--json"]);
+    let clients = listed["clients"].as_array().unwrap();
+    let reader = clients.iter().find(|one| one["name"] == "reader").unwrap();
+    let id = reader["keys"][0]["id"].as_str().unwrap().to_owned();
+    ok(&world.weirgate, &["client", "key", "revoke", &id, "--json"]);
+    let answer = wait_until(Duration::from_secs(1), || {
+        let answer = world.get("/things/1");
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!((answer.status, code(&answer).as_str()), (401, "key_revoked"));
+}
+
+#[test]
+fn narrowed_and_revoked_grants_follow() {
+    let world = World::serving();
+    assert_eq!(world.get("/things/1").status, 200);
+    world.apply(&GRANTS.replace(r#""name", "nested.a", "list[].label"], params"#, r#""name"], params"#));
+    wait_until(Duration::from_secs(1), || {
+        world.get("/things/1").json().unwrap() == json!({"id": "1", "name": "Thing 1"})
+    });
+    world.apply("");
+    let answer = wait_until(Duration::from_secs(1), || {
+        let answer = world.get("/things/1");
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!((answer.status, code(&answer).as_str()), (403, "not_granted"));
+}
+
+#[test]
+fn a_revoked_connection_is_gone() {
+    let world = World::serving();
+    assert_eq!(world.get("/things/1").status, 200);
+    ok(&world.weirgate, &["connection", "revoke", &world.connection, "--json"]);
+    let answer = wait_until(Duration::from_secs(1), || {
+        let answer = world.get("/things/1");
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!((answer.status, code(&answer).as_str()), (404, "connection_unknown"));
+}
+
+#[test]
+fn an_expired_key_is_refused() {
+    let mut world = World::prepared();
+    let made = ok(
+        &world.weirgate,
+        &["client", "key", "create", "reader", "--expires", "1s", "--json"],
+    );
+    world.key = crate::world::text(&made, "key");
+    world.serve();
+    let answer = wait_until(Duration::from_secs(3), || {
+        let answer = world.get("/things/1");
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!((answer.status, code(&answer).as_str()), (401, "key_expired"));
+}
+
+#[test]
+fn every_call_is_recorded_with_intent_and_outcome() {
+    let mut world = World::serving();
+    let good = world.get("/things/1");
+    let refused = world.get("/things?sort=secret");
+    let failed = world.get("/fault/html");
+    let _ = client::get(world.addr, &world.path("/things"), &[]).unwrap();
+    world.stop();
+    let entries = world.entries();
+    let of = |answer: &client::Response, kind: &str| {
+        let id = answer.header("weirgate-request-id").unwrap();
+        entries.iter().find(|entry| entry["request"] == id && entry["kind"] == kind).cloned()
+    };
+    let intent = of(&good, "intent").unwrap();
+    assert_eq!(intent["operation"], "get_thing");
+    assert_eq!(intent["object"], "Thing");
+    let outcome = of(&good, "outcome").unwrap();
+    assert_eq!(outcome["status"], "200");
+    assert!(outcome["withheld"].as_str().unwrap().contains("secret"), "{outcome}");
+    assert_eq!(of(&refused, "refused").unwrap()["code"], "parameter_not_granted");
+    assert!(of(&refused, "intent").is_none());
+    assert_eq!(of(&failed, "outcome").unwrap()["code"], "answer_media");
+    assert!(entries.iter().any(|entry| entry["kind"] == "unauthenticated"));
+    let verified = world.verify();
+    assert_eq!(verified["open_intents"], 0);
+    assert_eq!(verified["outbox_rows"], 0);
+    assert!(verified["entries"].as_u64().unwrap() >= 10);
+}
+
+#[test]
+fn downloads_pass_only_by_name() {
+    let world = World::serving();
+    let answer = world.get("/things/1/photo");
+    assert_eq!((answer.status, code(&answer).as_str()), (403, "not_granted"));
+    let more = r#"
+[[grant]]
+client = "reader"
+provider = "things"
+purpose = "photos"
+expires = "2999-12-31"
+allow = [ { actions = ["download"], operations = ["get_photo"] } ]
+"#;
+    world.apply(&format!("{GRANTS}{more}"));
+    let answer = wait_until(Duration::from_secs(2), || {
+        let answer = world.get("/things/1/photo");
+        (answer.status == 200).then_some(answer)
+    });
+    assert_eq!(answer.body, b"\x89PNG\r\n\x1a\n");
+    assert_eq!(answer.header("content-type"), Some("image/png"));
+}
+
+#[test]
+fn live_and_test_never_meet() {
+    let mut world = World::prepared();
+    let made = ok(
+        &world.weirgate,
+        &["client", "key", "create", "reader", "--expires", "1d", "--environment", "test", "--json"],
+    );
+    world.key = crate::world::text(&made, "key");
+    world.serve();
+    let answer = world.get("/things/1");
+    assert_eq!((answer.status, code(&answer).as_str()), (404, "connection_unknown"));
+}
+
+#[test]
+fn a_second_server_on_the_folder_is_refused() {
+    let world = World::serving();
+    let said = fails(
+        &world.weirgate,
+        1,
+        &["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0"],
+        b"",
+    );
+    assert!(said.contains("another process serves the data folder"), "{said}");
+}
+
+#[test]
+fn error_pages_and_health_are_served() {
+    let world = World::serving();
+    for addr in [world.addr, world.console] {
+        assert_eq!(client::get(addr, "/healthz", &[]).unwrap().text(), "ok\n");
+        assert_eq!(client::get(addr, "/readyz", &[]).unwrap().text(), "ready\n");
+    }
+    let refused = world.get("/things?sort=a");
+    let page = refused.json().unwrap()["type"].as_str().unwrap().to_owned();
+    let page = client::get(world.addr, &page, &[]).unwrap();
+    assert!(page.text().contains("# parameter_not_granted"), "{}", page.text());
+    assert_eq!(world.get("/things/1").status, 200);
+    let metrics = client::get(world.console, "/metrics", &[]).unwrap().text();
+    assert!(metrics.contains(r#"weirgate_calls_total{class="2xx"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"weirgate_calls_total{class="4xx"} 1"#), "{metrics}");
+}

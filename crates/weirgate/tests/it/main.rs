@@ -1,0 +1,20 @@
+//! The built binary, driven as a user drives it: real files, real sockets, real signals.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "a test fails by panicking, and its modules are seen by nobody else"
+)]
+
+mod calls;
+mod crash;
+mod demo;
+mod hostile;
+mod kinto;
+mod secrets;
+mod setup;
+mod world;

@@ -1,0 +1,48 @@
+//! A planted credential, key and value appear in no output and no file.
+
+use crate::world::{CREDENTIAL, World};
+use serde_json::json;
+use testkit::{SECRET, find_canary};
+
+#[test]
+fn canaries_appear_nowhere() {
+    let mut world = World::prepared();
+    world.weirgate.set("WEIRGATE_LOG_LEVEL", "trace");
+    world.serve();
+    let mut answers = Vec::new();
+    for kind in testkit::FAULTS.iter().filter(|kind| !kind.contains("slow") && **kind != "silence" && **kind != "length-too-long") {
+        answers.push((format!("/fault/{kind}"), world.get(&format!("/fault/{kind}")).everything()));
+    }
+    for path in ["/things", "/things/1", "/things?sort=a", "/nowhere"] {
+        answers.push((path.to_owned(), world.get(path).everything()));
+    }
+    let write = world.post("/things", &json!({"name": SECRET, "secret": SECRET}));
+    answers.push(("write".to_owned(), write.everything()));
+    let metrics = testkit::client::get(world.console, "/metrics", &[]).unwrap();
+    answers.push(("metrics".to_owned(), metrics.everything()));
+    let output = world.stop();
+    answers.push(("stdout".to_owned(), output.stdout));
+    answers.push(("stderr".to_owned(), output.stderr));
+    for args in [
+        &["audit", "list", "--limit", "100000"][..],
+        &["audit", "verify"],
+        &["connection", "list"],
+        &["client", "list"],
+        &["provider", "show", "things"],
+        &["config", "show", "--origin"],
+    ] {
+        let output = world.weirgate.run(args, b"").unwrap();
+        answers.push((args.join(" "), output.stdout));
+        answers.push((args.join(" "), output.stderr));
+    }
+    let texts: Vec<(&str, &[u8])> =
+        answers.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    let data_dir = world.weirgate.data_dir();
+    let key_body = world.key.trim_start_matches("wg_live_").to_owned();
+    let found =
+        find_canary(&data_dir, &texts, &[CREDENTIAL, SECRET, &world.key, &key_body]).unwrap();
+    assert!(found.is_empty(), "{found:#?}");
+    // The customer's name is personal: sealed in the store, a commitment in the log.
+    let found = find_canary(&data_dir, &[], &["Acme GmbH"]).unwrap();
+    assert!(found.is_empty(), "{found:#?}");
+}

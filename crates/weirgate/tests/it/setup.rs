@@ -1,0 +1,356 @@
+//! The verbs, their wrong inputs, and their exit codes.
+
+use crate::world::{World, binary, fails, ok, ok_with};
+use std::os::unix::fs::PermissionsExt;
+use testkit::THING_DESCRIPTION;
+
+#[test]
+fn init_makes_a_folder_once_and_keeps_the_key_outside() {
+    let weirgate = binary();
+    let made = ok(&weirgate, &["init", "--json"]);
+    let key = made["root_key_file"].as_str().unwrap();
+    assert!(!key.starts_with(weirgate.data_dir().to_str().unwrap()));
+    let mode = std::fs::metadata(key).unwrap().permissions().mode() & 0o777;
+    assert!(mode == 0o400 || mode == 0o600, "{mode:o}");
+    let said = fails(&weirgate, 2, &["init"], b"");
+    assert!(said.contains("is a data folder already"), "{said}");
+    let inside = weirgate.home().join("other/inside.key").display().to_string();
+    let other = weirgate.home().join("other").display().to_string();
+    let said =
+        fails(&weirgate, 5, &["init", "--data-dir", &other, "--root-key-file", &inside], b"");
+    assert!(said.contains("inside the data folder"), "{said}");
+}
+
+#[test]
+fn verbs_without_a_folder_say_so() {
+    let weirgate = binary();
+    for args in [&["serve"][..], &["provider", "list"], &["audit", "verify"], &["apply", "."]] {
+        let said = fails(&weirgate, 3, args, b"");
+        assert!(said.contains("there is no data folder") && said.contains("weirgate init"), "{said}");
+    }
+}
+
+#[test]
+fn root_key_must_be_private() {
+    let weirgate = binary();
+    let made = ok(&weirgate, &["init", "--json"]);
+    let key = made["root_key_file"].as_str().unwrap();
+    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let said = fails(&weirgate, 1, &["provider", "list"], b"");
+    assert!(said.contains("0644") && said.contains("chmod"), "{said}");
+    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o400)).unwrap();
+    ok(&weirgate, &["provider", "list", "--json"]);
+    std::fs::rename(key, format!("{key}.away")).unwrap();
+    let said = fails(&weirgate, 1, &["serve"], b"");
+    assert!(said.contains("no root key file"), "{said}");
+    // Another installation's key opens nothing.
+    let other = weirgate.home().join("second").display().to_string();
+    let second = ok(&weirgate, &["init", "--data-dir", &other, "--json"]);
+    let wrong = second["root_key_file"].as_str().unwrap();
+    let said = fails(&weirgate, 1, &["provider", "list", "--root-key-file", wrong], b"");
+    assert!(said.contains("another root key"), "{said}");
+}
+
+#[test]
+fn configuration_problems_come_all_at_once() {
+    let weirgate = binary();
+    ok(&weirgate, &["init", "--json"]);
+    let config = weirgate
+        .file("bad.toml", "gateway_adr = \"x\"\nmax_calls = [1]\nlog_level = \"loud\"\n")
+        .unwrap();
+    let said = fails(&weirgate, 2, &["serve", "--config", &config], b"");
+    for wanted in ["bad.toml:1", "did you mean", "gateway_addr", "bad.toml:2", "max_calls"] {
+        assert!(said.to_lowercase().contains(&wanted.to_lowercase()), "no {wanted} in {said}");
+    }
+    let config =
+        weirgate.file("open.toml", "gateway_addr = \"0.0.0.0:0\"\nlog_level = \"loud\"\n").unwrap();
+    let said = fails(&weirgate, 2, &["serve", "--config", &config], b"");
+    assert!(said.contains("without TLS") && said.contains("log_level"), "{said}");
+    let said = fails(&weirgate, 2, &["serve", "--config", "/does/not/exist.toml"], b"");
+    assert!(said.contains("cannot be read"), "{said}");
+    let broken = weirgate.file("broken.toml", "a = = b\n").unwrap();
+    let said = fails(&weirgate, 2, &["config", "show", "--config", &broken], b"");
+    assert!(said.contains("broken.toml:1"), "{said}");
+}
+
+#[test]
+fn config_show_tells_origins() {
+    let mut weirgate = binary();
+    ok(&weirgate, &["init", "--json"]);
+    weirgate.set("WEIRGATE_MAX_CALLS", "7");
+    let shown = ok(&weirgate, &["config", "show", "--origin", "--json"]);
+    assert_eq!(shown["max_calls"]["value"], "7");
+    assert_eq!(shown["max_calls"]["origin"], "environment WEIRGATE_MAX_CALLS");
+    assert_eq!(shown["cores"]["origin"], "default");
+}
+
+#[test]
+fn descriptions_that_are_none_are_refused() {
+    let weirgate = binary();
+    ok(&weirgate, &["init", "--json"]);
+    for text in ["", "hello", "{}", "[]", "<html></html>", "openapi: 3.0.0\n", "{\"openapi\":"] {
+        let file = weirgate.file("bad", text).unwrap();
+        fails(&weirgate, 2, &["provider", "import", &file, "--name", "x"], b"");
+    }
+    let file = weirgate.file("things.yaml", THING_DESCRIPTION).unwrap();
+    let said = fails(&weirgate, 2, &["provider", "import", &file, "--name", "Not A Slug"], b"");
+    assert!(said.contains("is no name"), "{said}");
+    for server in [
+        "http://example.com",
+        "https://user:secret-in-url@example.com",
+        "ftp://example.com",
+        "https://169.254.169.254",
+        "https://127.0.0.1",
+        "https://[::1]:8443/v1",
+        "https://0x7f.1",
+        "nonsense",
+    ] {
+        let args = ["provider", "import", &file, "--name", "x", "--server", server];
+        let said = fails(&weirgate, 2, &args, b"");
+        assert!(!said.contains("secret-in-url"), "{said}");
+    }
+    let args = [
+        "provider", "import", &file, "--name", "x", "--server", "http://169.254.169.254",
+        "--allow-private-network", "169.254.169.254:80",
+    ];
+    fails(&weirgate, 2, &args, b"");
+    let listed = ok(&weirgate, &["provider", "list", "--json"]);
+    assert!(listed["providers"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn provider_show_has_the_documented_shape() {
+    let world = World::prepared();
+    let shown = ok(&world.weirgate, &["provider", "show", "things", "--json"]);
+    assert_eq!(shown["slug"], "things");
+    let operations = shown["operations"].as_array().unwrap();
+    let list = operations.iter().find(|one| one["id"] == "list_things").unwrap();
+    assert_eq!(list["method"], "GET");
+    assert_eq!(list["path"], "/things");
+    assert_eq!(list["object"], "Thing");
+    assert_eq!(list["action"], "read");
+    let objects = shown["objects"].as_array().unwrap();
+    let thing = objects.iter().find(|one| one["name"] == "Thing").unwrap();
+    let paths: Vec<&str> =
+        thing["fields"].as_array().unwrap().iter().map(|f| f["path"].as_str().unwrap()).collect();
+    for path in ["id", "name", "secret", "nested.a", "nested.b", "list[].label", "list[].code"] {
+        assert!(paths.contains(&path), "no {path} in {paths:?}");
+    }
+    assert!(shown["diagnostics"].is_array());
+    fails(&world.weirgate, 3, &["provider", "show", "nothing"], b"");
+    ok(&world.weirgate, &["provider", "check", "things", "--json"]);
+}
+
+#[test]
+fn provider_check_tells_what_cannot_be_reached() {
+    let mut world = World::prepared();
+    world.provider.stop();
+    let output =
+        world.weirgate.run(&["provider", "check", "things", "--json"], b"").unwrap();
+    assert_eq!(output.status, Some(7), "{}", output.err());
+    assert_eq!(output.json().unwrap()["servers"][0]["code"], "provider_unreachable");
+}
+
+#[test]
+fn secrets_that_do_not_fit_are_refused_without_being_shown() {
+    let world = World::prepared();
+    let create = |secret: &str, scheme: &[&str]| {
+        let mut args =
+            vec!["connection", "create", "--provider", "things", "--customer", "c", "--secret-file", "-"];
+        args.extend_from_slice(scheme);
+        fails(&world.weirgate, 2, &args, secret.as_bytes())
+    };
+    for secret in [
+        "",
+        "hunter2hunter2",
+        "[]",
+        r#"{"tokem":"hunter2hunter2"}"#,
+        r#"{"token":""}"#,
+        r#"{"token":"hunter2hunter2\r\nX: y"}"#,
+        r#"{"token":"hunter2hunter2","token":"b"}"#,
+        r#"{"token":7}"#,
+    ] {
+        let said = create(secret, &["--scheme", "bearer"]);
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    let said = create(r#"{"api_key":"hunter2hunter2"}"#, &[]);
+    assert!(said.contains("several") && said.contains("header") && said.contains("query"), "{said}");
+    let said = create(r#"{"token":"hunter2hunter2"}"#, &["--scheme", "nope"]);
+    assert!(said.contains("no security scheme `nope`"), "{said}");
+    fails(
+        &world.weirgate,
+        3,
+        &["connection", "create", "--provider", "none", "--customer", "c", "--secret-file", "-"],
+        br#"{"token":"t"}"#,
+    );
+}
+
+#[test]
+fn every_kind_of_credential_reaches_the_provider_in_its_place() {
+    let mut world = World::prepared();
+    let mut made = Vec::new();
+    for (scheme, secret) in [
+        ("basic", r#"{"username":"u","password":"p:w"}"#),
+        ("header", r#"{"api_key":"k1 &=?"}"#),
+        ("query", r#"{"api_key":"k2 &=?"}"#),
+    ] {
+        let args = [
+            "connection", "create", "--provider", "things", "--customer", "c", "--scheme", scheme,
+            "--secret-file", "-", "--json",
+        ];
+        made.push(crate::world::text(&ok_with(&world.weirgate, &args, secret.as_bytes()), "id"));
+    }
+    world.serve();
+    let call = |world: &mut World, connection: &str| {
+        world.connection = connection.to_owned();
+        let answer = world.get("/things?limit=1");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        (world.provider.last_request().unwrap(), answer)
+    };
+    let (received, _) = call(&mut world, &made[0]);
+    assert_eq!(received.header("authorization"), Some("Basic dTpwOnc="));
+    let (received, _) = call(&mut world, &made[1]);
+    assert_eq!(received.header("x-api-key"), Some("k1 &=?"));
+    assert_eq!(received.header("authorization"), None);
+    let (received, answer) = call(&mut world, &made[2]);
+    assert_eq!(received.query, "limit=1&api_key=k2%20%26%3D%3F");
+    assert!(!String::from_utf8_lossy(&answer.everything()).contains("k2"));
+}
+
+#[test]
+fn grant_problems_come_all_at_once_with_file_line_and_remedy() {
+    let world = World::prepared();
+    let text = r#"
+[[grant]]
+client = "raeder"
+provider = "things"
+purpose = "p"
+expires = "2999-12-31"
+allow = [ { object = "Thing", actions = ["read"], fields = ["id"] } ]
+
+[[grant]]
+client = "reader"
+provider = "things"
+purpose = "q"
+expires = "2001-02-30"
+allow = [
+  { object = "Thign", actions = ["read"], fields = ["id"] },
+  { object = "Thing", actions = ["reed"], fields = ["idd"], parms = [] },
+]
+"#;
+    world.weirgate.file("bad/a.toml", text).unwrap();
+    world.weirgate.file("bad/b.toml", "[[grant]\n").unwrap();
+    world.weirgate.file("bad/c.toml", [0xFF_u8, 0xFE]).unwrap();
+    let dir = world.weirgate.home().join("bad").display().to_string();
+    for extra in [&["--dry-run"][..], &[]] {
+        let mut args = vec!["apply", &dir];
+        args.extend_from_slice(extra);
+        let said = fails(&world.weirgate, 2, &args, b"");
+        for wanted in
+            ["a.toml:3", "reader", "a.toml:13", "a.toml:15", "Thing", "a.toml:16", "parms", "b.toml:1", "c.toml"]
+        {
+            assert!(said.contains(wanted), "no {wanted} in {said}");
+        }
+    }
+    let missing = world.weirgate.home().join("nothing").display().to_string();
+    fails(&world.weirgate, 3, &["apply", &missing], b"");
+}
+
+#[test]
+fn dry_run_says_in_words_and_changes_nothing() {
+    let mut world = World::prepared();
+    let more = crate::world::GRANTS
+        .replace(r#""list[].label"], params"#, r#""list[].label", "secret"], params"#);
+    world.weirgate.file("more/grants.toml", &more).unwrap();
+    let dir = world.weirgate.home().join("more").display().to_string();
+    let output = world.weirgate.run(&["apply", &dir, "--dry-run"], b"").unwrap();
+    assert_eq!(output.status, Some(0), "{}", output.err());
+    assert!(output.out().contains("adds 1 field"), "{}", output.out());
+    world.serve();
+    assert!(world.get("/things/1").json().unwrap().get("secret").is_none());
+    let changes = ok(&world.weirgate, &["apply", &dir, "--json"]);
+    assert!(changes["changes"].as_array().is_some_and(|changes| !changes.is_empty()), "{changes}");
+    testkit::wait_until(std::time::Duration::from_secs(1), || {
+        world.get("/things/1").json().unwrap().get("secret").is_some()
+    });
+}
+
+#[test]
+fn vault_rollback_is_found() {
+    let mut world = World::prepared();
+    let database = world.weirgate.data_dir().join("weirgate.db");
+    let before = std::fs::read(&database).unwrap();
+    let args = [
+        "connection", "create", "--provider", "things", "--customer", "c", "--scheme", "bearer",
+        "--secret-file", "-", "--json",
+    ];
+    ok_with(&world.weirgate, &args, br#"{"token":"another"}"#);
+    std::fs::write(&database, before).unwrap();
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(world.weirgate.data_dir().join(format!("weirgate.db{suffix}")));
+    }
+    let said = fails(&world.weirgate, 5, &["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0"], b"");
+    assert!(said.contains("vault"), "{said}");
+    world.server = None;
+}
+
+#[test]
+fn an_edited_log_is_found() {
+    let mut world = World::serving();
+    for id in 0..3 {
+        world.get(&format!("/things/{id}"));
+    }
+    world.stop();
+    world.verify();
+    let tail = world.weirgate.data_dir().join("audit/tail");
+    let mut bytes = std::fs::read(&tail).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&tail, &bytes).unwrap();
+    let said = fails(&world.weirgate, 1, &["audit", "verify"], b"");
+    assert!(said.contains("entry") || said.contains("hash") || said.contains("tail"), "{said}");
+}
+
+#[test]
+fn roll_back_is_found_against_a_kept_checkpoint() {
+    let mut world = World::serving();
+    world.get("/things/1");
+    world.stop();
+    let audit = world.weirgate.data_dir().join("audit");
+    let old_tail = std::fs::read(audit.join("tail")).unwrap();
+    let old_checkpoint = std::fs::read(audit.join("checkpoint")).unwrap();
+    world.serve();
+    world.get("/things/2");
+    world.stop();
+    let kept = world.weirgate.file("kept", std::fs::read(audit.join("checkpoint")).unwrap()).unwrap();
+    ok(&world.weirgate, &["audit", "verify", "--checkpoint", &kept, "--json"]);
+    std::fs::write(audit.join("tail"), old_tail).unwrap();
+    std::fs::write(audit.join("checkpoint"), old_checkpoint).unwrap();
+    // Without the kept one it looks whole: that is what the documentation says.
+    ok(&world.weirgate, &["audit", "verify", "--json"]);
+    fails(&world.weirgate, 1, &["audit", "verify", "--checkpoint", &kept], b"");
+}
+
+#[test]
+fn project_is_the_gateways_projection() {
+    let weirgate = binary();
+    let input = br#"{"a":1,"b":{"c":[{"d":1,"e":2}]},"x":9}"#;
+    let output = weirgate.run(&["project", "--allow", "a,b.c[].d"], input).unwrap();
+    assert_eq!(output.out(), r#"{"a":1,"b":{"c":[{"d":1}]}}"#);
+    let file = weirgate.file("doc.json", input).unwrap();
+    let args = ["project", "--allow", "a", "--allow", "x", &file];
+    assert_eq!(weirgate.run(&args, b"").unwrap().out(), r#"{"a":1,"x":9}"#);
+    for (paths, document, exit) in [
+        ("a..b", &b"{}"[..], 2),
+        ("", b"{}", 2),
+        ("a", b"", 1),
+        ("a", b"{\"a\":1", 1),
+        ("a", b"{\"a\":1,\"a\":2}", 1),
+        ("a", b"null", 1),
+        ("a", b"{\"a\":1}x", 1),
+    ] {
+        fails(&weirgate, exit, &["project", "--allow", paths], document);
+    }
+    let said = fails(&weirgate, 1, &["project", "--allow", "a"], b"{\"a\":1,\"a\":2}");
+    assert!(said.contains('7'), "the offset of the second name: {said}");
+}
