@@ -26,10 +26,9 @@ pub(crate) async fn record(
     change: Change,
 ) -> Result<(), Error> {
     let vault_head = if change.touches_vault { Some(head_of(tx.sealed_heads().await?)) } else { None };
-    let sequence = tx.next_event().await?;
     let event: Id<types::Request> = Id::generate(ctx.now, instance.random.as_ref())?;
     let record = Record::Changed(Changed {
-        sequence,
+        event: event.to_bytes(),
         at: ctx.now,
         request: ctx.request,
         actor: ctx.actor.to_string(),

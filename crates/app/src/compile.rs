@@ -290,7 +290,7 @@ impl Compiler {
             let own: Vec<(usize, &ResolvedGrant)> = grants
                 .iter()
                 .enumerate()
-                .filter(|(_, grant)| grant.client == client.id)
+                .filter(|(_, grant)| grant.client.0 == client.id)
                 .collect();
             if own.is_empty() {
                 continue;

@@ -11,7 +11,9 @@ use crate::{
 };
 use sandbox::HR_DESCRIPTION;
 use std::{collections::BTreeMap, time::Duration};
-use types::{ApiKey, Connection, Environment, Id, OpContext, SecretBytes, SecretText, Slug};
+use types::{
+    ApiKey, Connection, Date, Environment, Id, OpContext, SecretBytes, SecretText, Slug,
+};
 
 /// The granted fields of an employee.
 pub const GRANTED: [&str; 8] = [
@@ -84,4 +86,26 @@ pub async fn seed(
     crate::apply::commit(instance, ctx, plan).await?;
     let model = providers::show(instance, &provider).await?;
     Ok(Seeded { connection, key, stranger_key, withheld: grants::withheld(&model, "Employee", &GRANTED) })
+}
+
+fn slug(text: &str) -> Result<Slug, Error> {
+    text.parse().map_err(|_| Error::Internal { what: "a name of the demo is no slug" })
+}
+
+/// The grant as an operator would write it. It ends with the day, as the keys do.
+fn grant_file(ctx: &OpContext) -> String {
+    let last_day = Date::of(ctx.now + KEY_LIFE).map_or_else(String::new, |day| day.to_string());
+    let fields: Vec<String> = GRANTED.iter().map(|field| format!("\"{field}\"")).collect();
+    format!(
+        "[[grant]]\n\
+         client = \"{CLIENT}\"\n\
+         provider = \"{PROVIDER}\"\n\
+         purpose = \"show what a grant lets through\"\n\
+         expires = \"{last_day}\"\n\
+         allow = [\n\
+         \x20 {{ object = \"Employee\", actions = [\"read\"], fields = [{}] }},\n\
+         \x20 {{ object = \"HeadcountReport\", actions = [\"read\"], fields = [\"*\"] }},\n\
+         ]\n",
+        fields.join(", ")
+    )
 }

@@ -58,6 +58,10 @@ pub enum Error {
     Server(#[from] ServerError),
     #[error("the server `{url}` cannot be used")]
     Target { url: String, #[source] source: outbound::TargetError },
+    #[error(transparent)]
+    Resolver(#[from] outbound::ResolverSetupError),
+    #[error(transparent)]
+    Tls(#[from] outbound::TlsConfigError),
     #[error("the secret cannot be used")]
     Credential(#[from] vault::CredentialError),
     #[error("the provider has no security scheme `{name}`")]

@@ -9,7 +9,7 @@ use crate::{
 };
 use audit::SigningKey;
 use gateway::TagKey;
-use outbound::{Pool, PoolConfig};
+use outbound::{HickoryResolver, Pool, PoolConfig, TlsConfig};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -253,7 +253,9 @@ impl Instance {
 
     /// A pool for a verb that reaches providers itself.
     pub(crate) fn pool(&self) -> Result<Pool, Error> {
-        Ok(Pool::new(PoolConfig::with_system_defaults()?))
+        let resolver = HickoryResolver::from_system()?;
+        let tls = TlsConfig::new(None)?;
+        Ok(Pool::new(PoolConfig::new(Arc::new(resolver), Arc::new(tls))))
     }
 }
 

@@ -2,20 +2,23 @@
 //!
 //! The holder of the folder's lock does it: a server each quarter of a second, a verb before it
 //! exits if no server runs. A row is deleted only after its entry is on disk; a crash between the
-//! two is recognised by the event's id.
+//! two is recognised by the event's id: batches are no longer than what the log remembers.
 
 use crate::{change, error::Error, folder::FolderLock, instance::Instance};
-use audit::{Durability, Handle, Log, LogConfig, Record, VaultHead};
+use audit::{Durability, Handle, Log, LogConfig, RECENT_EVENTS, Record, VaultHead};
+use std::collections::HashSet;
 
+/// Never more than the log knows again after a crash.
 const BATCH: u32 = 256;
+const _: () = assert!(BATCH as usize <= RECENT_EVENTS, "a crash must not sequence twice");
 
 /// The log, open for writing, with the lock that makes this process its one writer.
 #[derive(Debug)]
 pub struct OpenLog {
     pub handle: Handle,
     log: Log,
-    /// The last change that lies in the log: rows up to it are only deleted.
-    last_sequence: u64,
+    /// Events that lie in the log already: their rows are only deleted.
+    known: HashSet<[u8; 16]>,
     _lock: FolderLock,
 }
 
@@ -26,14 +29,14 @@ impl OpenLog {
         let opened = Log::open(LogConfig {
             dir: instance.folder.audit(),
             hint_file: instance.folder.audit_hint(),
+            origin: instance.origin(),
             key: instance.signing_key()?,
             clock: instance.clock.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
         })?;
         let mut log = Self {
             handle: opened.log.handle(),
             log: opened.log,
-            last_sequence: opened.last_sequence,
+            known: opened.recent_events.into_iter().collect(),
             _lock: lock,
         };
         let last = log.drain(instance).await?.or(opened.vault_head);
@@ -54,11 +57,11 @@ impl OpenLog {
                 let Record::Changed(changed) = &record else {
                     return Err(Error::Internal { what: "an outbox row is no change" });
                 };
-                if changed.sequence > self.last_sequence {
-                    head = changed.vault_head.or(head);
-                    tickets.push(self.handle.append(&record, Durability::Synced)?);
-                    self.last_sequence = changed.sequence;
+                if self.known.remove(&changed.event) {
+                    continue;
                 }
+                head = changed.vault_head.or(head);
+                tickets.push(self.handle.append(&record, Durability::Synced)?);
             }
             for ticket in tickets {
                 ticket.await?;

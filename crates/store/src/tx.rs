@@ -74,17 +74,6 @@ impl Tx {
         Reader { table: "generation", row: &row }.number("number")
     }
 
-    /// A number for this change's audit event: it counts up for ever, so that an event that reached
-    /// the log is known by it.
-    pub async fn next_event(&mut self) -> Result<u64, StoreError> {
-        let row = sqlx::query(
-            "UPDATE generation SET outbox = outbox + 1 WHERE only_row = 1 RETURNING outbox",
-        )
-        .fetch_one(&mut *self.inner)
-        .await?;
-        Reader { table: "generation", row: &row }.number("outbox")
-    }
-
     /// The audit event of this change: it moves into the log in order of commits.
     ///
     /// # Errors

@@ -50,7 +50,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let settings = |listen: Option<&Listen>| gather(&cli.global, &session.data_dir, &environment, listen);
+    // A demo without a folder of its own takes nothing from a real one.
+    let is_fresh_demo = matches!(cli.verb, Verb::Demo(_)) && session.named_dir.is_none();
+    let dir = if is_fresh_demo { None } else { Some(session.data_dir.as_path()) };
+    let settings = |listen: Option<&Listen>| gather(&cli.global, dir, &environment, listen);
     match &cli.verb {
         Verb::Config(ConfigVerb::Show { origin }) => {
             let settings = settings(None)?;
@@ -96,7 +99,7 @@ fn key_folder(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
 
 fn gather(
     global: &Global,
-    data_dir: &Path,
+    data_dir: Option<&Path>,
     environment: &BTreeMap<String, String>,
     listen: Option<&Listen>,
 ) -> Result<Vec<Setting>, Failure> {
@@ -111,8 +114,8 @@ fn gather(
         }
     }
     // A file that was named must be there; the folder's own may be missing.
-    let own = data_dir.join("weirgate.toml");
-    let file = global.config.clone().or_else(|| own.is_file().then_some(own));
+    let own = data_dir.map(|dir| dir.join("weirgate.toml")).filter(|file| file.is_file());
+    let file = global.config.clone().or(own);
     Ok(config::gather(file.as_deref(), environment, &flags)?)
 }
 
