@@ -2,10 +2,12 @@
 
 use crate::tree::Hash;
 use std::{
+    fmt,
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Entries of a full tile (c2sp.org/tlog-tiles).
@@ -19,25 +21,72 @@ pub(crate) const TAIL_HEAD: usize = 8;
 
 pub(crate) const TAIL: &str = "tail";
 pub(crate) const CHECKPOINT: &str = "checkpoint";
+/// Folder of all tiles, and in it that of entry bundles; hash tiles lie in folders of their level.
+pub(crate) const TILES: &str = "tile";
+pub(crate) const ENTRIES: &str = "entries";
 
-/// Where the files lie. Drafts of files lie beside the folder, so that all in it is covered by
-/// verification.
+/// One step that changes the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Step {
+    CreateFolder,
+    WriteDraft,
+    SyncDraft,
+    Rename,
+    SyncFolder,
+    AppendTail,
+    SyncTail,
+}
+
+/// Stands before and after each step, so that tests can stop, fail and count them.
+pub(crate) trait Watch: Send + Sync + fmt::Debug {
+    fn before(&self, step: Step, path: &Path) -> io::Result<()>;
+    fn after(&self, step: Step, path: &Path);
+}
+
+/// Where the files lie, and every way in which they change. Drafts of files lie beside the folder,
+/// so that all in it is covered by verification.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
     pub(crate) dir: PathBuf,
     drafts: PathBuf,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 impl Paths {
     pub(crate) fn new(dir: &Path) -> Self {
         let mut name = dir.file_name().unwrap_or_default().to_owned();
         name.push(".drafts");
-        Self { dir: dir.to_owned(), drafts: dir.with_file_name(name) }
+        Self { dir: dir.to_owned(), drafts: dir.with_file_name(name), watch: None }
     }
 
+    #[cfg(test)]
+    pub(crate) fn watched(dir: &Path, watch: Arc<dyn Watch>) -> Self {
+        Self { watch: Some(watch), ..Self::new(dir) }
+    }
+
+    /// Whether nothing has been written yet.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        match fs::read_dir(&self.dir) {
+            Ok(mut entries) => Ok(entries.next().is_none()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes both folders, durable in the one above.
     pub(crate) fn create(&self) -> io::Result<()> {
         for dir in [&self.dir, &self.drafts] {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            if dir.is_dir() {
+                continue;
+            }
+            self.step(Step::CreateFolder, dir, || {
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+            })?;
+            match dir.parent() {
+                Some(above) if above.as_os_str().is_empty() => self.sync_folder(Path::new("."))?,
+                Some(above) => self.sync_folder(above)?,
+                None => {}
+            }
         }
         Ok(())
     }
@@ -51,26 +100,41 @@ impl Paths {
     }
 
     pub(crate) fn bundle(&self, tile: u64) -> PathBuf {
-        self.dir.join("tile/entries").join(tile_name(tile))
+        self.dir.join(TILES).join(ENTRIES).join(tile_name(tile))
     }
 
     pub(crate) fn hashes(&self, level: u32, tile: u64) -> PathBuf {
-        self.dir.join(format!("tile/{level}")).join(tile_name(tile))
+        self.dir.join(TILES).join(level.to_string()).join(tile_name(tile))
     }
 
-    /// Puts a whole file in its place, durably: draft, sync, rename, sync of the folder.
+    /// Puts a whole file in its place, durably: draft, sync, rename, sync of the folder. After a
+    /// crash the place holds the old file or the new one, and nothing between.
     pub(crate) fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let draft = self.drafts.join("draft");
-        let mut file =
-            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        let file = self.step(Step::WriteDraft, &draft, || {
+            let mut options = OpenOptions::new();
+            let mut file =
+                options.create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
+            file.write_all(bytes).map(|()| file)
+        })?;
+        self.step(Step::SyncDraft, &draft, || file.sync_all())?;
         let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         if !folder.is_dir() {
             self.create_folders(folder)?;
         }
-        fs::rename(&draft, path)?;
-        File::open(folder)?.sync_all()
+        self.step(Step::Rename, path, || fs::rename(&draft, path))?;
+        self.sync_folder(folder)
+    }
+
+    /// Makes sure that a file found at opening, and its name, are on disk.
+    pub(crate) fn settle(&self, path: &Path) -> io::Result<()> {
+        self.step(Step::SyncDraft, path, || File::open(path)?.sync_all())?;
+        let mut folder = path.parent();
+        while let Some(at) = folder.filter(|at| at.starts_with(&self.dir)) {
+            self.sync_folder(at)?;
+            folder = at.parent();
+        }
+        Ok(())
     }
 
     /// Makes missing folders below the log's, each durable in the one above.
@@ -81,11 +145,69 @@ impl Paths {
             let above = at.clone();
             at.push(part);
             if !at.is_dir() {
-                fs::DirBuilder::new().mode(0o700).create(&at)?;
-                File::open(above)?.sync_all()?;
+                self.step(Step::CreateFolder, &at, || {
+                    fs::DirBuilder::new().mode(0o700).create(&at)
+                })?;
+                self.sync_folder(&above)?;
             }
         }
         Ok(())
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.step(Step::SyncFolder, folder, || File::open(folder)?.sync_all())
+    }
+
+    fn step<T>(
+        &self,
+        step: Step,
+        path: &Path,
+        act: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        let Some(watch) = &self.watch else { return act() };
+        watch.before(step, path)?;
+        let done = act()?;
+        watch.after(step, path);
+        Ok(done)
+    }
+}
+
+/// The open file of the tile that is not full.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    paths: Paths,
+    path: PathBuf,
+    file: File,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+impl Tail {
+    pub(crate) fn open(paths: &Paths) -> io::Result<Self> {
+        let path = paths.tail();
+        let file = OpenOptions::new().append(true).open(&path)?;
+        let metadata = file.metadata()?;
+        let identity = (metadata.dev(), metadata.ino());
+        Ok(Self { paths: paths.clone(), path, file, identity })
+    }
+
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Self { paths, path, file, .. } = self;
+        paths.step(Step::AppendTail, path, || file.write_all(bytes))
+    }
+
+    /// Makes durable what was appended, in the file that is still found under its name: a tail that
+    /// somebody deleted or replaced would take entries that nobody ever reads.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.paths.step(Step::SyncTail, &self.path, || {
+            self.file.sync_data()?;
+            let there = fs::metadata(&self.path)?;
+            if (there.dev(), there.ino()) == self.identity {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::NotFound.into())
+            }
+        })
     }
 }
 
@@ -100,6 +222,68 @@ pub(crate) fn tile_name(tile: u64) -> String {
     name
 }
 
+/// What a file in the log's folder can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece {
+    Tail,
+    Checkpoint,
+    Bundle { tile: u64 },
+    Hashes { level: u32, tile: u64 },
+}
+
+impl Piece {
+    /// By the path within the folder; `None` if the log names no file so.
+    pub(crate) fn of(inner: &Path) -> Option<Self> {
+        let text = inner.to_str()?;
+        match text {
+            TAIL => return Some(Self::Tail),
+            CHECKPOINT => return Some(Self::Checkpoint),
+            _ => {}
+        }
+        let (kind, name) = text.strip_prefix(TILES)?.strip_prefix('/')?.split_once('/')?;
+        let tile = name.split('/').try_fold(0_u64, |number, part| {
+            let digits: u64 = part.strip_prefix('x').unwrap_or(part).parse().ok()?;
+            number.checked_mul(1_000)?.checked_add(digits)
+        })?;
+        if tile_name(tile) != name {
+            return None;
+        }
+        if kind == ENTRIES {
+            return Some(Self::Bundle { tile });
+        }
+        let level: u32 = kind.parse().ok()?;
+        (level.to_string() == kind).then_some(Self::Hashes { level, tile })
+    }
+
+    /// Whether a log of this many full tiles has it.
+    pub(crate) fn is_within(self, tiles: u64) -> bool {
+        match self {
+            Self::Tail | Self::Checkpoint => true,
+            Self::Bundle { tile } => tile < tiles,
+            Self::Hashes { level, tile } => {
+                tile < tiles.checked_shr(TILE_HEIGHT * level).unwrap_or(0)
+            }
+        }
+    }
+}
+
+/// Whether a log has a folder of this path within its own.
+pub(crate) fn is_folder(inner: &Path) -> bool {
+    let Some(text) = inner.to_str() else { return false };
+    let mut parts = text.split('/');
+    if parts.next() != Some(TILES) {
+        return false;
+    }
+    let is_kind = |part: &str| {
+        part == ENTRIES || part.parse::<u32>().is_ok_and(|level| level.to_string() == part)
+    };
+    let is_thousands = |part: &str| {
+        part.strip_prefix('x')
+            .is_some_and(|digits| digits.len() == 3 && digits.bytes().all(|b| b.is_ascii_digit()))
+    };
+    parts.next().is_none_or(is_kind) && parts.all(is_thousands)
+}
+
 /// Entries with their lengths before them, as in C2SP bundles and in `tail`.
 pub(crate) fn frame(entry: &[u8], out: &mut Vec<u8>) {
     // The writer refuses longer entries.
@@ -112,6 +296,12 @@ pub(crate) fn frame(entry: &[u8], out: &mut Vec<u8>) {
 pub(crate) fn unframe(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+}
+
+/// Whether this is what a crash leaves behind the last entry: less than an entry, or a stretch that
+/// was given to the file and never written. An entry is never empty.
+pub(crate) fn is_torn(rest: &[u8]) -> bool {
+    unframe(rest).is_none() || rest.iter().all(|byte| *byte == 0)
 }
 
 /// All entries of a full bundle.
@@ -155,5 +345,30 @@ mod tests {
         assert_eq!(tile_name(999), "999");
         assert_eq!(tile_name(1_000), "x001/000");
         assert_eq!(tile_name(1_234_067), "x001/x234/067");
+        for tile in [0, 999, 1_000, 1_234_067] {
+            let name = format!("tile/entries/{}", tile_name(tile));
+            assert_eq!(Piece::of(Path::new(&name)), Some(Piece::Bundle { tile }));
+            let name = format!("tile/1/{}", tile_name(tile));
+            assert_eq!(Piece::of(Path::new(&name)), Some(Piece::Hashes { level: 1, tile }));
+        }
+    }
+
+    #[test]
+    fn other_names_are_nothing_of_the_log() {
+        for name in [
+            "tail2",
+            "tile/000",
+            "tile/entries/0",
+            "tile/entries/0000",
+            "tile/entries/x000/000",
+            "tile/entries/000.p/3",
+            "tile/00/000",
+            "tile/+1/000",
+            "tile/1/+00",
+            "tile/x/000",
+            "x/tail",
+        ] {
+            assert_eq!(Piece::of(Path::new(name)), None, "{name}");
+        }
     }
 }

@@ -9,17 +9,24 @@
 
 mod cbor;
 mod commitment;
+mod display;
 mod files;
+mod hint;
 mod log;
 mod note;
 mod record;
+mod recover;
 mod tree;
 mod writer;
 
 pub mod verify;
 
+#[cfg(test)]
+mod disk_tests;
+
 pub use commitment::Commitment;
-pub use log::{Log, LogConfig, OpenError, Opened, RECENT_EVENTS};
+pub use hint::RECENT_EVENTS;
+pub use log::{Log, LogConfig, OpenError, Opened};
 pub use note::{Checkpoint, NoteError, SigningKey, VerifierKey};
 pub use record::{
     Changed, DecodeError, Intent, MAX_RECORD_BYTES, Outcome, Record, Refused, RefusedCount,

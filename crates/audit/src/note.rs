@@ -69,7 +69,11 @@ impl SigningKey {
     }
 
     pub(crate) fn sign(&self, checkpoint: &Checkpoint) -> String {
-        let text = checkpoint.text(&self.verifier.name);
+        self.sign_text(&checkpoint.text(&self.verifier.name))
+    }
+
+    /// A note of this text, whose lines all end, under this key's signature.
+    pub(crate) fn sign_text(&self, text: &str) -> String {
         let mut blob = self.verifier.id.to_vec();
         blob.extend_from_slice(self.pair.sign(text.as_bytes()).as_ref());
         format!("{text}\n\u{2014} {} {}\n", self.verifier.name, STANDARD.encode(blob))
@@ -96,31 +100,51 @@ impl VerifierKey {
         &self.name
     }
 
-    /// Reads a signed checkpoint of this key's log.
+    /// Reads a signed checkpoint of this key's log. Others may have signed it too.
     pub fn open(&self, note: &str) -> Result<Checkpoint, NoteError> {
-        let (text, signatures) = note.split_once("\n\n").ok_or(NoteError::Malformed)?;
+        if note.lines().next() != Some(&self.name) {
+            return Err(NoteError::OtherOrigin);
+        }
+        Checkpoint::parse(&self.open_text(note)?, &self.name)
+    }
+
+    /// Reads a signed checkpoint as the log itself keeps it: nobody else has added anything.
+    pub(crate) fn open_own(&self, note: &[u8]) -> Result<Checkpoint, NoteError> {
+        let note = std::str::from_utf8(note).map_err(|_| NoteError::Malformed)?;
+        let (_, signatures) = note.rsplit_once("\n\n").ok_or(NoteError::Malformed)?;
+        if signatures.matches('\n').count() != 1 {
+            return Err(NoteError::Malformed);
+        }
+        self.open(note)
+    }
+
+    /// The text of a note that this key signed.
+    pub(crate) fn open_text(&self, note: &str) -> Result<String, NoteError> {
+        let (text, signatures) = note.rsplit_once("\n\n").ok_or(NoteError::Malformed)?;
         let text = format!("{text}\n");
-        let checkpoint = Checkpoint::parse(&text, &self.name)?;
-        let lines: Vec<&str> =
-            signatures.strip_suffix('\n').ok_or(NoteError::Malformed)?.split('\n').collect();
-        let is_ours = |line: &&str| {
-            line.strip_prefix("\u{2014} ")
+        let lines = signatures.strip_suffix('\n').ok_or(NoteError::Malformed)?.split('\n');
+        let mut ours = None;
+        for line in lines {
+            let (name, encoded) = line
+                .strip_prefix("\u{2014} ")
                 .and_then(|rest| rest.split_once(' '))
-                .is_some_and(|(name, _)| name == self.name)
-        };
-        // Others may have signed beside us, but not twice in our name.
-        let ours: Vec<&&str> = lines.iter().filter(|line| is_ours(line)).collect();
-        let [line] = ours.as_slice() else { return Err(NoteError::Signature) };
-        let encoded = line.rsplit(' ').next().unwrap_or_default();
-        let blob = STANDARD.decode(encoded).map_err(|_| NoteError::Malformed)?;
-        let (id, signature) = blob.split_at_checked(4).ok_or(NoteError::Malformed)?;
-        if id != self.id {
-            return Err(NoteError::Signature);
+                .ok_or(NoteError::Malformed)?;
+            let blob = STANDARD.decode(encoded).map_err(|_| NoteError::Malformed)?;
+            let (id, signature) = blob
+                .split_first_chunk::<4>()
+                .filter(|(_, rest)| !rest.is_empty())
+                .ok_or(NoteError::Malformed)?;
+            if name == self.name && *id == self.id {
+                // Who signs twice in one name has something to hide.
+                if ours.replace(signature.to_vec()).is_some() {
+                    return Err(NoteError::Malformed);
+                }
+            }
         }
         UnparsedPublicKey::new(&ED25519, &self.public)
-            .verify(text.as_bytes(), signature)
+            .verify(text.as_bytes(), &ours.ok_or(NoteError::Signature)?)
             .map_err(|_| NoteError::Signature)?;
-        Ok(checkpoint)
+        Ok(text)
     }
 }
 
@@ -194,7 +218,7 @@ impl Checkpoint {
     }
 }
 
-fn decode_hash(text: &str) -> Option<Hash> {
+pub(crate) fn decode_hash(text: &str) -> Option<Hash> {
     STANDARD.decode(text).ok()?.try_into().ok()
 }
 
@@ -221,15 +245,39 @@ mod tests {
 
     /// The example note of golang.org/x/mod/sumdb/note, signed by the same key.
     #[test]
-    fn a_published_signature_verifies() {
+    fn a_published_note_opens() {
         let key: VerifierKey =
             "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().unwrap();
         let text = "If you think cryptography is the answer to your problem,\n\
                     then you don't know what your problem is.\n";
-        let encoded = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=";
-        let blob = STANDARD.decode(encoded).unwrap();
-        assert_eq!(blob[..4], key.id);
-        UnparsedPublicKey::new(&ED25519, &key.public).verify(text.as_bytes(), &blob[4..]).unwrap();
+        let line = "\u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
+        assert_eq!(key.open_text(&format!("{text}\n{line}")).as_deref(), Ok(text));
+        let other = "\u{2014} enochRoot rwz+eBzmZa0SO3NbfRGzPCpDckykFXSdeX+MNtCOXm2/5n2tiOHp+vAF1aGrQ5ovTG01oOTGwnWLox33WWd1RvMc+QQ=\n";
+        let both = format!("{text}\n{other}{line}");
+        assert_eq!(key.open_text(&both).as_deref(), Ok(text));
+        for bad in [
+            format!("{text}\n{other}"),
+            format!("{text}\n{line}{line}"),
+            format!("{text}\n{line}x\n"),
+            format!("{text}{line}"),
+            format!("{text}\n{}", line.trim_end()),
+            format!("{text}\n{}", line.replace("x08g", "x08h")),
+            format!(" {text}\n{line}"),
+        ] {
+            assert!(key.open_text(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_logs_own_checkpoint_carries_nothing_else() {
+        let note = key().sign(&checkpoint());
+        assert_eq!(key().verifier().open_own(note.as_bytes()), Ok(checkpoint()));
+        let other = SigningKey::from_seed(&[8; 32], "witness").unwrap();
+        let text = checkpoint().text("weirgate/inst_test");
+        let line = other.sign_text(&text).split_once("\n\n").unwrap().1.to_owned();
+        let cosigned = format!("{note}{line}");
+        assert_eq!(key().verifier().open(&cosigned), Ok(checkpoint()));
+        assert_eq!(key().verifier().open_own(cosigned.as_bytes()), Err(NoteError::Malformed));
     }
 
     #[test]

@@ -126,6 +126,13 @@ pub struct Changed {
     pub vault_head: Option<VaultHead>,
 }
 
+/// What an entry means for the calls that are under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallStep {
+    Begins(u128),
+    Ends(u128),
+}
+
 /// The state of the vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VaultHead {
@@ -242,6 +249,17 @@ impl Take {
 }
 
 impl Record {
+    /// The request of a call that this entry begins or ends.
+    pub(crate) const fn call_step(&self) -> Option<CallStep> {
+        match self {
+            Self::Intent(intent) => Some(CallStep::Begins(intent.request.as_u128())),
+            Self::Outcome(outcome) => Some(CallStep::Ends(outcome.request.as_u128())),
+            Self::Interrupted { request, .. } => Some(CallStep::Ends(request.as_u128())),
+            _ => None,
+        }
+    }
+
+    /// The entry's bytes in canonical CBOR.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         Value::Map(self.to_put().0).encode(&mut out);
@@ -389,119 +407,6 @@ impl Record {
             _ => return Err(DecodeError),
         };
         if take.0.is_empty() { Ok(record) } else { Err(DecodeError) }
-    }
-
-    /// The kind's name, as in lists.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Started { .. } => "started",
-            Self::Recovered { .. } => "recovered",
-            Self::Interrupted { .. } => "interrupted",
-            Self::Intent(_) => "intent",
-            Self::Outcome(_) => "outcome",
-            Self::Refused(_) => "refused",
-            Self::RefusedCount(_) => "refused_count",
-            Self::Unauthenticated(_) => "unauthenticated",
-            Self::Changed(_) => "changed",
-            Self::Closed { .. } => "closed",
-        }
-    }
-
-    /// Name and value of everything that it says, for people and for JSON.
-    pub fn fields(&self) -> Vec<(String, String)> {
-        let mut fields = Vec::new();
-        let mut put = |name: &str, value: String| fields.push((name.to_owned(), value));
-        match self {
-            Self::Started { at, version } => {
-                put("at", at.to_string());
-                put("version", version.clone());
-            }
-            Self::Recovered { at, cut_bytes } => {
-                put("at", at.to_string());
-                put("cut_bytes", cut_bytes.to_string());
-            }
-            Self::Interrupted { at, request } => {
-                put("at", at.to_string());
-                put("request", request.to_string());
-            }
-            Self::Closed { at } => put("at", at.to_string()),
-            Self::Intent(one) => {
-                put("at", one.at.to_string());
-                put("request", one.request.to_string());
-                put("environment", one.environment.to_string());
-                put("key", one.key.to_string());
-                put("client", one.client.to_string());
-                put("connection", one.connection.to_string());
-                put("customer", one.customer.to_string());
-                put("provider", one.provider.to_string());
-                put("operation", one.operation.clone());
-                put("action", one.action.to_string());
-                if let Some(object) = &one.object {
-                    put("object", object.clone());
-                }
-                put("generation", one.generation.to_string());
-                put("safe_method", one.is_safe_method.to_string());
-            }
-            Self::Outcome(one) => {
-                put("at", one.at.to_string());
-                put("request", one.request.to_string());
-                put("status", one.status.to_string());
-                if let Some(status) = one.provider_status {
-                    put("provider_status", status.to_string());
-                }
-                if let Some(code) = &one.code {
-                    put("code", code.clone());
-                }
-                put("bytes_in", one.bytes_in.to_string());
-                put("bytes_out", one.bytes_out.to_string());
-                put("dropped", one.dropped.to_string());
-                put("mismatched", one.mismatched.to_string());
-                put("withheld", one.withheld.join(", "));
-                put("duration_us", one.duration_us.to_string());
-            }
-            Self::Refused(one) => {
-                put("at", one.at.to_string());
-                put("request", one.request.to_string());
-                put("key", one.key.to_string());
-                put("client", one.client.to_string());
-                if let Some(connection) = one.connection {
-                    put("connection", connection.to_string());
-                }
-                if let Some(operation) = &one.operation {
-                    put("operation", operation.clone());
-                }
-                put("code", one.code.clone());
-            }
-            Self::RefusedCount(one) => {
-                put("at", one.at.to_string());
-                put("key", one.key.to_string());
-                put("count", one.count.to_string());
-            }
-            Self::Unauthenticated(one) => {
-                put("at", one.at.to_string());
-                put("code", one.code.clone());
-                put("count", one.count.to_string());
-            }
-            Self::Changed(one) => {
-                put("at", one.at.to_string());
-                put("request", one.request.to_string());
-                put("event", hex::encode(one.event));
-                put("actor", one.actor.clone());
-                put("verb", one.verb.clone());
-                put("what", one.what.clone());
-                for (name, value) in &one.details {
-                    put(name, value.clone());
-                }
-                if let Some(customer) = &one.customer {
-                    put("customer", customer.to_string());
-                }
-                if let Some(head) = &one.vault_head {
-                    put("vault_count", head.count.to_string());
-                    put("vault_root", hex::encode(head.root));
-                }
-            }
-        }
-        fields
     }
 }
 

@@ -1,6 +1,6 @@
 //! The Merkle tree of RFC 6962 §2.1, as it grows.
 
-use crate::commitment::to_array;
+use crate::{commitment::to_array, files::TILE};
 use aws_lc_rs::digest;
 
 /// A hash of the tree (SHA-256).
@@ -64,6 +64,46 @@ pub(crate) fn tile_root(hashes: &[Hash]) -> Hash {
         range.push(0, *hash);
     }
     range.root()
+}
+
+/// The roots of full tiles that do not fill a tile of the level above yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Levels {
+    /// Level 1 first; each shorter than a tile.
+    waiting: Vec<Vec<Hash>>,
+}
+
+impl Levels {
+    pub(crate) const fn new(waiting: Vec<Vec<Hash>>) -> Self {
+        Self { waiting }
+    }
+
+    /// Takes the root of the last of `tiles` full tiles of level 0. Each tile of a level above that
+    /// it fills is handed to `full` with its level and number.
+    pub(crate) fn push<E>(
+        &mut self,
+        root: Hash,
+        tiles: u64,
+        mut full: impl FnMut(u32, u64, &[Hash]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut root = root;
+        let mut count = tiles;
+        for level in 1_u32.. {
+            if self.waiting.len() < level as usize {
+                self.waiting.push(Vec::new());
+            }
+            let Some(hashes) = self.waiting.get_mut(level as usize - 1) else { break };
+            hashes.push(root);
+            if (hashes.len() as u64) < TILE {
+                break;
+            }
+            let hashes = std::mem::take(hashes);
+            count /= TILE;
+            full(level, count - 1, &hashes)?;
+            root = tile_root(&hashes);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
 //! Checks a log with nothing but its public key, and lists it.
 //!
 //! Every byte in the folder is covered: entries by the tree whose root the checkpoint signs, hash
-//! tiles by comparison with the entries, and a file that belongs to neither is a failure.
+//! tiles by comparison with the entries, and a file that belongs to neither is a failure. Entries
+//! that no checkpoint covers yet must read and fit the calls before them; more cannot be said.
 
 use crate::{
     files::{
-        CHECKPOINT, Paths, TAIL, TAIL_HEAD, TILE, TILE_HEIGHT, join_hashes, read_if_there,
-        tile_name, unbundle, unframe,
+        Paths, Piece, TAIL_HEAD, TILE, TILE_HEIGHT, is_folder, is_torn, join_hashes, read_if_there,
+        unbundle, unframe,
     },
-    log::opens,
     note::{Checkpoint, NoteError, VerifierKey},
-    record::{Record, VaultHead},
-    tree::{CompactRange, Hash, leaf_hash, tile_root},
+    record::{CallStep, Record, VaultHead},
+    tree::{CompactRange, Hash, Levels, leaf_hash, tile_root},
 };
 use std::{
     collections::HashSet,
@@ -21,7 +21,7 @@ use std::{
 };
 
 /// How often a log that is being written is read again before its state counts as broken.
-const RETRIES: u32 = 50;
+const RETRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How to verify.
@@ -39,10 +39,14 @@ pub struct Report {
     pub entries: u64,
     /// Calls whose outcome is not in the log (yet).
     pub open_intents: u64,
-    /// Entries that the checkpoint does not cover.
+    /// Entries that the checkpoint covers.
+    pub checkpoint_size: u64,
+    /// Entries that it does not.
     pub after_checkpoint: u64,
-    /// Bytes of an entry that a crash cut off; the next start removes them.
+    /// Bytes of an entry that a crash cut off (or that is being written); the next start removes
+    /// them.
     pub torn_bytes: u64,
+    /// The vault's state as the log last recorded it.
     pub vault_head: Option<VaultHead>,
 }
 
@@ -65,19 +69,41 @@ pub enum VerifyError {
     KeptMismatch { signed: u64 },
     #[error("entry {index} cannot be read")]
     Entry { index: u64 },
-    #[error("entry {index} ends a call that did not begin")]
+    #[error("entry {index} does not fit the calls before it")]
     Order { index: u64 },
     #[error("the bundle that begins with entry {index} is damaged")]
     Bundle { index: u64 },
-    #[error("the hash tile of level {level} that covers entry {index} does not fit the entries")]
+    #[error("entry {index} does not fit the hash tile of level {level}")]
     HashTile { level: u32, index: u64 },
-    #[error("the tail is missing or damaged after entry {index}")]
+    #[error("the tail, which should begin with entry {index}, is missing or damaged")]
     Tail { index: u64 },
     #[error("`{}` does not belong to the log", path.display())]
     Stranger { path: PathBuf },
 }
 
-/// Recomputes and compares everything.
+impl VerifyError {
+    /// The first entry that is known to be bad. A signature alone does not tell where.
+    pub const fn first_bad_entry(&self) -> Option<u64> {
+        match self {
+            Self::Entry { index }
+            | Self::Order { index }
+            | Self::Bundle { index }
+            | Self::HashTile { index, .. }
+            | Self::Tail { index } => Some(*index),
+            Self::Truncated { entries, .. } => Some(*entries),
+            Self::Io(_)
+            | Self::NoCheckpoint
+            | Self::Checkpoint(_)
+            | Self::KeptCheckpoint(_)
+            | Self::RootMismatch { .. }
+            | Self::KeptMismatch { .. }
+            | Self::Stranger { .. } => None,
+        }
+    }
+}
+
+/// Recomputes and compares everything. Memory does not depend on the log's length but for the calls
+/// that are open at once.
 pub fn verify(
     dir: &Path,
     key: &VerifierKey,
@@ -86,7 +112,6 @@ pub fn verify(
     let mut tries = 0;
     loop {
         match verify_once(dir, key, options) {
-            // Tile and tail change places one after the other.
             Err(_) if options.is_live && tries < RETRIES => {
                 tries += 1;
                 std::thread::sleep(PAUSE);
@@ -104,159 +129,152 @@ fn verify_once(
     let paths = Paths::new(dir);
     // The checkpoint first: the log only grows meanwhile.
     let note = read_if_there(&paths.checkpoint())?.ok_or(VerifyError::NoCheckpoint)?;
-    let checkpoint = open_note(key, &note).map_err(VerifyError::Checkpoint)?;
+    let checkpoint = key.open_own(&note).map_err(VerifyError::Checkpoint)?;
     let kept = options
         .kept_checkpoint
         .as_ref()
         .map(|note| key.open(note).map_err(VerifyError::KeptCheckpoint))
         .transpose()?;
-    let mut walk = Walk::new(checkpoint, kept);
-    let mut tiles = 0;
-    while let Some(bundle) = read_if_there(&paths.bundle(tiles))? {
-        walk.bundle(&paths, tiles, &bundle)?;
-        tiles += 1;
-    }
-    let torn_bytes = walk.tail(&paths, options.is_live)?;
-    if !options.is_live {
-        strangers(&paths, tiles)?;
-    }
+    let mut walk = Walk::new(&paths, checkpoint, kept);
+    let torn_bytes = loop {
+        while let Some(bundle) = read_if_there(&paths.bundle(walk.tiles))? {
+            walk.bundle(&bundle)?;
+        }
+        match walk.tail()? {
+            End::Torn(bytes) => break bytes,
+            // The tail was replaced since; else it belongs to another log.
+            End::Ahead if options.is_live && paths.bundle(walk.tiles).exists() => {}
+            End::Ahead => return Err(VerifyError::Tail { index: walk.range.size() }),
+        }
+    };
+    strangers(&paths, walk.tiles)?;
     walk.finish(torn_bytes)
 }
 
-fn open_note(key: &VerifierKey, note: &[u8]) -> Result<Checkpoint, NoteError> {
-    key.open(std::str::from_utf8(note).map_err(|_| NoteError::Malformed)?)
+/// How the tail ends.
+enum End {
+    /// After so many bytes of a torn entry.
+    Torn(u64),
+    /// It begins beyond the tiles that were read.
+    Ahead,
 }
 
-struct Walk {
+struct Walk<'a> {
+    paths: &'a Paths,
+    tiles: u64,
     range: CompactRange,
+    levels: Levels,
     checkpoint: Checkpoint,
     kept: Option<Checkpoint>,
     open: HashSet<u128>,
     vault_head: Option<VaultHead>,
-    /// Level 1 first.
-    upper: Vec<Vec<Hash>>,
 }
 
-impl Walk {
-    fn new(checkpoint: Checkpoint, kept: Option<Checkpoint>) -> Self {
+impl<'a> Walk<'a> {
+    fn new(paths: &'a Paths, checkpoint: Checkpoint, kept: Option<Checkpoint>) -> Self {
         Self {
+            paths,
+            tiles: 0,
             range: CompactRange::default(),
+            levels: Levels::default(),
             checkpoint,
             kept,
             open: HashSet::new(),
-            vault_head: None,
-            upper: Vec::new(),
+            vault_head: checkpoint.vault,
         }
     }
 
     /// Compares the root wherever a checkpoint signed one.
     fn compare(&self) -> Result<(), VerifyError> {
         let size = self.range.size();
-        if self.checkpoint.size == size && self.checkpoint.root != self.range.root() {
+        let differs = |signed: &Checkpoint| signed.size == size && signed.root != self.range.root();
+        if differs(&self.checkpoint) {
             return Err(VerifyError::RootMismatch { signed: size });
         }
-        if let Some(kept) = &self.kept
-            && kept.size == size
-            && kept.root != self.range.root()
-        {
+        if self.kept.as_ref().is_some_and(differs) {
             return Err(VerifyError::KeptMismatch { signed: size });
         }
         Ok(())
     }
 
-    fn entry(&mut self, entry: &[u8]) -> Result<Hash, VerifyError> {
+    fn entry(&mut self, entry: &[u8], hash: Hash) -> Result<(), VerifyError> {
         self.compare()?;
         let index = self.range.size();
         let record = Record::decode(entry).map_err(|_| VerifyError::Entry { index })?;
-        match opens(&record) {
-            Some((request, true)) if !self.open.insert(request.as_u128()) => {
-                return Err(VerifyError::Order { index });
-            }
-            Some((request, false)) if !self.open.remove(&request.as_u128()) => {
-                return Err(VerifyError::Order { index });
-            }
-            _ => {}
+        let fits = match record.call_step() {
+            Some(CallStep::Begins(request)) => self.open.insert(request),
+            Some(CallStep::Ends(request)) => self.open.remove(&request),
+            None => true,
+        };
+        if !fits {
+            return Err(VerifyError::Order { index });
         }
-        if let Record::Changed(changed) = &record {
+        if let Record::Changed(changed) = &record
+            && index >= self.checkpoint.size
+        {
             self.vault_head = changed.vault_head.or(self.vault_head);
         }
-        let hash = leaf_hash(entry);
         self.range.push(0, hash);
-        Ok(hash)
-    }
-
-    fn bundle(&mut self, paths: &Paths, tile: u64, bytes: &[u8]) -> Result<(), VerifyError> {
-        let index = tile * TILE;
-        let entries = unbundle(bytes).ok_or(VerifyError::Bundle { index })?;
-        let mut hashes = Vec::with_capacity(entries.len());
-        for entry in entries {
-            hashes.push(self.entry(entry)?);
-        }
-        let is_last = !paths.bundle(tile + 1).exists();
-        self.hash_tile(paths, 0, tile, &hashes, is_last)?;
-        let mut root = tile_root(&hashes);
-        for level in 1_u32.. {
-            let place = usize::try_from(level - 1).unwrap_or(usize::MAX);
-            if self.upper.len() <= place {
-                self.upper.push(Vec::new());
-            }
-            let Some(hashes) = self.upper.get_mut(place) else { break };
-            hashes.push(root);
-            if (hashes.len() as u64) < TILE {
-                break;
-            }
-            let full = std::mem::take(hashes);
-            let tile = ((tile + 1) >> (TILE_HEIGHT * level)) - 1;
-            self.hash_tile(paths, level, tile, &full, is_last)?;
-            root = tile_root(&full);
-        }
         Ok(())
     }
 
-    /// A hash tile must fit its entries. Those of the last bundle may be missing after a crash.
-    fn hash_tile(
-        &self,
-        paths: &Paths,
-        level: u32,
-        tile: u64,
-        hashes: &[Hash],
-        may_miss: bool,
-    ) -> Result<(), VerifyError> {
-        let wrong = VerifyError::HashTile { level, index: self.range.size() - 1 };
-        match read_if_there(&paths.hashes(level, tile))? {
-            Some(bytes) if bytes == join_hashes(hashes) => Ok(()),
-            None if may_miss => Ok(()),
-            _ => Err(wrong),
+    /// Takes the next full tile.
+    fn bundle(&mut self, bytes: &[u8]) -> Result<(), VerifyError> {
+        let tile = self.tiles;
+        let index = tile * TILE;
+        let entries = unbundle(bytes).ok_or(VerifyError::Bundle { index })?;
+        // A crash may have left out the hash tiles of the last bundle; the next start makes them.
+        let may_miss = !self.paths.bundle(tile + 1).exists();
+        let hashes: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
+        hash_tile(self.paths, 0, tile, &hashes, may_miss)?;
+        for (entry, hash) in entries.into_iter().zip(&hashes) {
+            self.entry(entry, *hash)?;
         }
+        self.tiles += 1;
+        let paths = self.paths;
+        self.levels.push(tile_root(&hashes), self.tiles, |level, tile, hashes| {
+            hash_tile(paths, level, tile, hashes, may_miss)
+        })
     }
 
-    /// Yields the bytes of a torn end.
-    fn tail(&mut self, paths: &Paths, is_live: bool) -> Result<u64, VerifyError> {
+    fn tail(&mut self) -> Result<End, VerifyError> {
         let index = self.range.size();
         let damaged = || VerifyError::Tail { index };
-        let Some(bytes) = read_if_there(&paths.tail())? else {
+        let Some(bytes) = read_if_there(&self.paths.tail())? else {
             // A crash right after the first checkpoint.
-            return if index == 0 && self.checkpoint.size == 0 { Ok(0) } else { Err(damaged()) };
+            let is_new = index == 0 && self.checkpoint.size == 0;
+            return if is_new { Ok(End::Torn(0)) } else { Err(damaged()) };
         };
         let (head, entries) = bytes.split_first_chunk::<TAIL_HEAD>().ok_or_else(damaged)?;
         let start = u64::from_be_bytes(*head);
-        if start + TILE == index && !is_live {
-            // A crash between the bundle and the fresh tail: what it holds is in the bundle.
-            let bundle = read_if_there(&paths.bundle(start / TILE))?.unwrap_or_default();
-            return if bundle.starts_with(whole_part(entries)) { Ok(0) } else { Err(damaged()) };
+        if start > index {
+            return Ok(End::Ahead);
         }
-        if start != index {
-            return Err(damaged());
+        if start < index {
+            // A crash before the tail was replaced, or the moment before it is: the bundle holds
+            // all that it holds.
+            let bundle = read_if_there(&self.paths.bundle(start / TILE))?.unwrap_or_default();
+            let mut rest = entries;
+            while let Some((_, after)) = unframe(rest).filter(|_| !is_torn(rest)) {
+                rest = after;
+            }
+            let whole = entries.get(..entries.len() - rest.len());
+            let is_held = start.is_multiple_of(TILE)
+                && whole.is_some_and(|entries| bundle.starts_with(entries));
+            return if is_held { Ok(End::Torn(0)) } else { Err(damaged()) };
         }
         let mut rest = entries;
         while let Some((entry, after)) = unframe(rest) {
-            self.entry(entry)?;
+            if is_torn(rest) && self.range.size() >= self.checkpoint.size {
+                break;
+            }
+            self.entry(entry, leaf_hash(entry))?;
             rest = after;
         }
         if self.range.size() - index >= TILE {
             return Err(damaged());
         }
-        Ok(rest.len() as u64)
+        Ok(End::Torn(rest.len() as u64))
     }
 
     fn finish(self, torn_bytes: u64) -> Result<Report, VerifyError> {
@@ -269,6 +287,7 @@ impl Walk {
         Ok(Report {
             entries,
             open_intents: self.open.len() as u64,
+            checkpoint_size: self.checkpoint.size,
             after_checkpoint: entries - self.checkpoint.size,
             torn_bytes,
             vault_head: self.vault_head,
@@ -276,72 +295,83 @@ impl Walk {
     }
 }
 
-/// Entries without a torn end.
-fn whole_part(entries: &[u8]) -> &[u8] {
-    let mut rest = entries;
-    while let Some((_, after)) = unframe(rest) {
-        rest = after;
+/// A hash tile must hold these hashes.
+fn hash_tile(
+    paths: &Paths,
+    level: u32,
+    tile: u64,
+    hashes: &[Hash],
+    may_miss: bool,
+) -> Result<(), VerifyError> {
+    let bytes = match read_if_there(&paths.hashes(level, tile))? {
+        Some(bytes) => bytes,
+        None if may_miss => return Ok(()),
+        None => Vec::new(),
+    };
+    if bytes == join_hashes(hashes) {
+        return Ok(());
     }
-    entries.get(..entries.len() - rest.len()).unwrap_or_default()
+    let place =
+        hashes.iter().zip(bytes.chunks(32)).take_while(|(ours, there)| ours == there).count();
+    let index = (tile * TILE + place as u64) << (TILE_HEIGHT * level);
+    Err(VerifyError::HashTile { level, index })
 }
 
 /// Fails at the first file that is not part of a log of this many full tiles.
 fn strangers(paths: &Paths, tiles: u64) -> Result<(), VerifyError> {
-    let mut expected: HashSet<PathBuf> =
-        [TAIL, CHECKPOINT].iter().map(|name| paths.dir.join(name)).collect();
-    for tile in 0..tiles {
-        expected.insert(paths.bundle(tile));
-    }
-    let mut level = 0;
-    let mut count = tiles;
-    while count > 0 {
-        for tile in 0..count {
-            expected.insert(paths.dir.join(format!("tile/{level}")).join(tile_name(tile)));
-        }
-        level += 1;
-        count /= TILE;
-    }
+    let mut found = Vec::new();
     let mut folders = vec![paths.dir.clone()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let path = entry.path();
-            if entry.file_type()?.is_dir() {
+            let inner = path.strip_prefix(&paths.dir).unwrap_or(&path);
+            let kind = entry.file_type()?;
+            if kind.is_dir() && is_folder(inner) {
                 folders.push(path);
-            } else if !expected.contains(&path) {
-                return Err(VerifyError::Stranger { path });
+            } else {
+                match Piece::of(inner).filter(|_| kind.is_file()) {
+                    Some(piece) => found.push((piece, path)),
+                    None => return Err(VerifyError::Stranger { path }),
+                }
             }
         }
     }
-    Ok(())
+    // Tiles that were completed since they were read. Bundles come first, so that by now the
+    // bundle of each file that was listed is there.
+    let mut now = tiles;
+    while paths.bundle(now).exists() {
+        now += 1;
+    }
+    match found.into_iter().find(|(piece, _)| !piece.is_within(now)) {
+        Some((_, path)) => Err(VerifyError::Stranger { path }),
+        None => Ok(()),
+    }
 }
 
-/// The newest `limit` entries, newest first, each with its index.
+/// The newest `limit` entries, newest first, each with its index. Nothing is verified but that they
+/// read. It may run beside the writer.
 pub fn list(dir: &Path, limit: usize) -> Result<Vec<(u64, Record)>, VerifyError> {
-    let mut tries = 0;
-    loop {
-        match list_once(dir, limit) {
-            Err(_) if tries < RETRIES => {
-                tries += 1;
-                std::thread::sleep(PAUSE);
-            }
-            result => return result,
-        }
-    }
-}
-
-fn list_once(dir: &Path, limit: usize) -> Result<Vec<(u64, Record)>, VerifyError> {
     let paths = Paths::new(dir);
-    let damaged = VerifyError::Tail { index: 0 };
     let Some(tail) = read_if_there(&paths.tail())? else { return Ok(Vec::new()) };
-    let (head, entries) = tail.split_first_chunk::<TAIL_HEAD>().ok_or(damaged)?;
-    let mut start = u64::from_be_bytes(*head);
+    let damaged = || VerifyError::Tail { index: 0 };
+    let (head, entries) = tail.split_first_chunk::<TAIL_HEAD>().ok_or_else(damaged)?;
+    let start = u64::from_be_bytes(*head);
+    let mut tiles = start / TILE;
     let mut listed = Vec::new();
-    push_reversed(start, entries, limit, &mut listed)?;
-    while listed.len() < limit && start > 0 {
-        start -= TILE;
-        let bundle = fs::read(paths.bundle(start / TILE))?;
-        push_reversed(start, &bundle, limit, &mut listed)?;
+    if paths.bundle(tiles).exists() {
+        // The tail is about to be replaced: the bundles hold what it holds.
+        while paths.bundle(tiles).exists() {
+            tiles += 1;
+        }
+    } else {
+        push_reversed(start, entries, limit, &mut listed)?;
+    }
+    while listed.len() < limit {
+        let Some(tile) = tiles.checked_sub(1) else { break };
+        let bundle = fs::read(paths.bundle(tile))?;
+        push_reversed(tile * TILE, &bundle, limit, &mut listed)?;
+        tiles = tile;
     }
     Ok(listed)
 }
@@ -356,6 +386,9 @@ fn push_reversed(
     let mut rest = framed;
     let mut index = start;
     while let Some((entry, after)) = unframe(rest) {
+        if is_torn(rest) {
+            break;
+        }
         let record = Record::decode(entry).map_err(|_| VerifyError::Entry { index })?;
         found.push((index, record));
         index += 1;

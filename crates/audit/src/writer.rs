@@ -1,32 +1,33 @@
 //! The one writer of a log: a thread that gathers what is queued into groups, one sync for each.
 
 use crate::{
-    log::{Appender, opens, remember},
+    hint::RecentEvents,
+    log::Appender,
     note::SigningKey,
-    record::{MAX_RECORD_BYTES, Record},
+    record::{CallStep, MAX_RECORD_BYTES, Record, VaultHead},
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     fmt, io,
     path::PathBuf,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     task::{Context, Poll},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
-use types::{Clock, Timestamp};
+use types::Clock;
 
 /// Entries that may wait for the writer; at more, appends are refused.
-const QUEUE: usize = 65_536;
+const QUEUE: usize = 16_384;
 /// Entries of one group.
 const MAX_GROUP: usize = 4_096;
-/// The longest that an entry stays unsynced, and the shortest pause between looks at the clock.
+/// The longest that an entry stays unsynced.
 const SYNC_WITHIN: Duration = Duration::from_millis(100);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
@@ -45,8 +46,10 @@ pub enum Durability {
 pub enum AppendError {
     #[error("{QUEUE} entries wait for the audit log already")]
     Full,
-    #[error("the audit log's files could not be written; it must be opened anew")]
-    Failed,
+    /// After a failed write nobody knows what is on disk. Nothing is taken any more, until
+    /// [`Log::open`](crate::Log::open) has read the files again.
+    #[error("the audit log could not be written ({kind}) and must be opened anew")]
+    Failed { kind: io::ErrorKind },
     #[error("the audit log is closed")]
     Closed,
     #[error("an entry of {bytes} bytes is longer than {MAX_RECORD_BYTES}")]
@@ -55,29 +58,50 @@ pub enum AppendError {
 
 type Reply = oneshot::Sender<Result<u64, AppendError>>;
 
-/// An entry on its way.
+/// An entry on its way, with what the writer must know of it.
 struct Queued {
-    record: Box<Record>,
     entry: Vec<u8>,
+    call: Option<CallStep>,
+    /// Of a change.
+    event: Option<[u8; 16]>,
+    vault: Option<VaultHead>,
     durability: Durability,
     reply: Option<Reply>,
 }
 
 enum Command {
     Append(Queued),
+    VaultHead(VaultHead),
     Close { reply: Reply },
+}
+
+/// What the writer's state is, for those who append.
+#[derive(Debug, Default)]
+struct State {
+    failed: OnceLock<io::ErrorKind>,
+    is_closed: AtomicBool,
+}
+
+impl State {
+    fn check(&self) -> Result<(), AppendError> {
+        match self.failed.get() {
+            Some(kind) => Err(AppendError::Failed { kind: *kind }),
+            None if self.is_closed.load(Ordering::SeqCst) => Err(AppendError::Closed),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Appends to the log from anywhere. Never blocks.
 #[derive(Clone)]
 pub struct Handle {
     queue: SyncSender<Command>,
-    is_healthy: Arc<AtomicBool>,
+    state: Arc<State>,
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("is_healthy", &self.is_healthy()).finish()
+        f.debug_struct("Handle").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -101,7 +125,7 @@ impl Ticket {
 }
 
 impl Handle {
-    /// Queues an entry.
+    /// Queues an entry. It never waits: neither for the disk nor for room.
     ///
     /// # Errors
     /// At once, if the log takes no entries: the caller must refuse what it was about to do.
@@ -114,7 +138,7 @@ impl Handle {
     /// Queues an entry whose writer cannot wait or refuse. A failure is logged.
     pub fn append_and_forget(&self, record: &Record) {
         if let Err(error) = self.queue(record, Durability::NextGroup, None) {
-            tracing::error!(%error, kind = record.kind(), "an audit entry was lost");
+            tracing::error!(%error, audit.kind = record.kind(), "audit entry lost");
         }
     }
 
@@ -124,32 +148,45 @@ impl Handle {
         durability: Durability,
         reply: Option<Reply>,
     ) -> Result<(), AppendError> {
-        if !self.is_healthy() {
-            return Err(AppendError::Failed);
-        }
+        self.state.check()?;
         let entry = record.encode();
         if entry.len() > MAX_RECORD_BYTES {
             return Err(AppendError::TooLong { bytes: entry.len() });
         }
-        let record = Box::new(record.clone());
-        self.queue.try_send(Command::Append(Queued { record, entry, durability, reply })).map_err(
-            |error| match error {
-                TrySendError::Full(_) => AppendError::Full,
-                TrySendError::Disconnected(_) => AppendError::Closed,
-            },
-        )
+        let (event, vault) = match record {
+            Record::Changed(changed) => (Some(changed.event), changed.vault_head),
+            _ => (None, None),
+        };
+        let call = record.call_step();
+        self.send(Command::Append(Queued { entry, call, event, vault, durability, reply }))
+    }
+
+    fn send(&self, command: Command) -> Result<(), AppendError> {
+        self.queue.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => AppendError::Full,
+            TrySendError::Disconnected(_) => {
+                self.state.check().err().unwrap_or(AppendError::Closed)
+            }
+        })
+    }
+
+    /// The vault's state that the next checkpoint binds. A [`Record::Changed`] that names one does
+    /// the same.
+    pub fn set_vault_head(&self, head: VaultHead) -> Result<(), AppendError> {
+        self.state.check()?;
+        self.send(Command::VaultHead(head))
     }
 
     /// Whether entries are taken.
     pub fn is_healthy(&self) -> bool {
-        self.is_healthy.load(Ordering::SeqCst)
+        self.state.check().is_ok()
     }
 
     pub(crate) fn close(&self) -> Result<(), AppendError> {
         let (reply, ticket) = oneshot::channel();
         // Blocks while the queue is full: all of it is written first.
         self.queue.send(Command::Close { reply }).map_err(|_| AppendError::Closed)?;
-        ticket.blocking_recv().unwrap_or(Err(AppendError::Closed)).map(drop)
+        Ticket(ticket).wait().map(drop)
     }
 }
 
@@ -159,14 +196,22 @@ pub(crate) struct Writer {
     key: SigningKey,
     clock: Arc<dyn Clock>,
     hint_file: PathBuf,
-    /// Of the last changes, oldest first.
-    events: VecDeque<[u8; 16]>,
+    events: RecentEvents,
     /// Open intents with their index.
     open: BTreeMap<u128, u64>,
-    is_healthy: Arc<AtomicBool>,
-    is_synced: bool,
-    checkpoint_at: Timestamp,
-    synced_at: Timestamp,
+    state: Arc<State>,
+    /// When the oldest entry was written that is not synced.
+    unsynced_since: Option<Instant>,
+    checkpointed_at: Instant,
+}
+
+/// However the thread ends, nobody waits for it.
+struct CloseOnDrop(Arc<State>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.is_closed.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Writer {
@@ -175,11 +220,10 @@ impl Writer {
         key: SigningKey,
         clock: Arc<dyn Clock>,
         hint_file: PathBuf,
-        events: VecDeque<[u8; 16]>,
+        events: RecentEvents,
     ) -> io::Result<(Handle, JoinHandle<()>)> {
         let (queue, received) = sync_channel(QUEUE);
-        let is_healthy = Arc::new(AtomicBool::new(true));
-        let now = clock.now();
+        let state = Arc::new(State::default());
         let writer = Self {
             appender,
             key,
@@ -187,29 +231,39 @@ impl Writer {
             hint_file,
             events,
             open: BTreeMap::new(),
-            is_healthy: Arc::clone(&is_healthy),
-            is_synced: true,
-            checkpoint_at: now,
-            synced_at: now,
+            state: Arc::clone(&state),
+            unsynced_since: None,
+            checkpointed_at: Instant::now(),
         };
-        let thread = std::thread::Builder::new()
-            .name("audit".into())
-            .spawn(move || writer.run(&received))?;
-        Ok((Handle { queue, is_healthy }, thread))
+        writer.write_hint();
+        let thread = std::thread::Builder::new().name("audit".into()).spawn(move || {
+            let _closed = CloseOnDrop(Arc::clone(&writer.state));
+            writer.run(&received);
+        })?;
+        Ok((Handle { queue, state }, thread))
     }
 
     fn run(mut self, received: &Receiver<Command>) {
         loop {
-            let first = match received.recv_timeout(SYNC_WITHIN) {
+            let waited = match self.due_at() {
+                Some(due) => received.recv_timeout(due.saturating_duration_since(Instant::now())),
+                None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            let first = match waited {
                 Ok(command) => Some(command),
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => {
+                    // Nobody is left to be told; what was taken is signed all the same.
+                    let _ = self.checkpoint();
+                    return;
+                }
             };
             let mut group = Vec::new();
             let mut close = None;
             for command in first.into_iter().chain(received.try_iter()) {
                 match command {
                     Command::Append(queued) => group.push(queued),
+                    Command::VaultHead(head) => self.appender.vault = Some(head),
                     Command::Close { reply } => {
                         close = Some(reply);
                         break;
@@ -222,6 +276,7 @@ impl Writer {
             self.write(group);
             if let Some(reply) = close {
                 let result = self.end();
+                self.state.is_closed.store(true, Ordering::SeqCst);
                 // Who asked may have gone away; the log is closed all the same.
                 let _ = reply.send(result);
                 return;
@@ -235,130 +290,132 @@ impl Writer {
             return;
         }
         let begin = self.appender.size();
-        let mut records = Vec::with_capacity(group.len());
         let mut entries = Vec::with_capacity(group.len());
         let mut replies = Vec::with_capacity(group.len());
-        for Queued { record, entry, durability, reply } in group {
-            records.push(record);
+        let mut meanings = Vec::with_capacity(group.len());
+        for Queued { entry, call, event, vault, durability, reply } in group {
             entries.push(entry);
+            meanings.push((call, event, vault));
             replies.push((durability, reply));
         }
-        let is_healthy = self.is_healthy.load(Ordering::SeqCst);
-        let written =
-            if is_healthy { self.guard(|this| this.appender.append(&entries)) } else { false };
-        if written {
-            self.is_synced = false;
-            for (index, record) in (begin..).zip(&records) {
-                self.note(record, index);
+        let written = self.guard(|this| this.appender.append(&entries));
+        if written.is_ok() {
+            for (index, (call, event, vault)) in (begin..).zip(meanings) {
+                self.note(index, call, event, vault);
+            }
+            if self.appender.is_synced() {
+                self.unsynced_since = None;
+            } else {
+                self.unsynced_since.get_or_insert_with(Instant::now);
             }
         }
-        let answer = |reply: Option<Reply>, index: u64, is_done: bool| {
-            if let Some(reply) = reply {
-                // Who waited may have given up.
-                let _ = reply.send(if is_done { Ok(index) } else { Err(AppendError::Failed) });
-            }
-        };
-        // Those that wait for the file alone go on before the sync.
+        // Those that wait for the file alone go on before the sync. Who waited may have given up:
+        // that a reply finds nobody is no failure.
         let mut waiting = Vec::new();
         for (index, (durability, reply)) in (begin..).zip(replies) {
-            match durability {
-                Durability::NextGroup => answer(reply, index, written),
-                Durability::Synced => waiting.push((index, reply)),
+            match (durability, reply) {
+                (Durability::NextGroup, Some(reply)) => {
+                    let _ = reply.send(written.map(|()| index));
+                }
+                (Durability::NextGroup, None) => {}
+                (Durability::Synced, reply) => waiting.push((index, reply)),
             }
         }
         if !waiting.is_empty() {
-            let synced = written && self.sync();
+            let synced = written.and_then(|()| self.sync());
             for (index, reply) in waiting {
-                answer(reply, index, synced);
+                if let Some(reply) = reply {
+                    let _ = reply.send(synced.map(|()| index));
+                }
             }
         }
     }
 
-    fn note(&mut self, record: &Record, index: u64) {
-        if let Record::Changed(changed) = record {
-            remember(&mut self.events, changed.event);
-            self.appender.vault = changed.vault_head.or(self.appender.vault);
-        }
-        match opens(record) {
-            Some((request, true)) => {
-                self.open.insert(request.as_u128(), index);
+    fn note(
+        &mut self,
+        index: u64,
+        call: Option<CallStep>,
+        event: Option<[u8; 16]>,
+        vault: Option<VaultHead>,
+    ) {
+        match call {
+            Some(CallStep::Begins(request)) => {
+                self.open.insert(request, index);
             }
-            Some((request, false)) => {
-                self.open.remove(&request.as_u128());
+            Some(CallStep::Ends(request)) => {
+                self.open.remove(&request);
             }
             None => {}
         }
+        if let Some(event) = event {
+            self.events.push(event);
+        }
+        self.appender.vault = vault.or(self.appender.vault);
     }
 
-    fn sync(&mut self) -> bool {
-        let is_synced = self.guard(|this| this.appender.sync());
-        self.is_synced |= is_synced;
-        self.synced_at = self.clock.now();
-        is_synced
+    fn sync(&mut self) -> Result<(), AppendError> {
+        self.guard(|this| this.appender.sync())?;
+        self.unsynced_since = None;
+        Ok(())
     }
 
-    /// What is due by the clock.
+    /// When something is due without a further entry.
+    fn due_at(&self) -> Option<Instant> {
+        if self.state.failed.get().is_some() {
+            return None;
+        }
+        let sync = self.unsynced_since.map(|since| since + SYNC_WITHIN);
+        let checkpoint = self.appender.has_news().then(|| self.checkpointed_at + CHECKPOINT_EVERY);
+        [sync, checkpoint].into_iter().flatten().min()
+    }
+
+    /// What is due by now. Failures are remembered and logged by `guard`.
     fn tick(&mut self) {
-        if !self.is_healthy.load(Ordering::SeqCst) {
+        if self.state.failed.get().is_some() {
             return;
         }
-        let now = self.clock.now();
-        // A clock that was set back must not stop the log.
-        let is_due = |since: Timestamp, span| now < since || now.since(since) >= span;
-        if !self.is_synced && is_due(self.synced_at, SYNC_WITHIN) {
-            self.sync();
+        if self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_WITHIN) {
+            let _ = self.sync();
         }
-        let has_news = self.appender.checkpointed != Some(self.appender.size());
-        if has_news && is_due(self.checkpoint_at, CHECKPOINT_EVERY) {
-            self.checkpoint();
-            self.checkpoint_at = now;
+        if self.appender.has_news() && self.checkpointed_at.elapsed() >= CHECKPOINT_EVERY {
+            let _ = self.checkpoint();
         }
     }
 
-    fn checkpoint(&mut self) -> bool {
-        if !self.is_synced && !self.sync() {
-            return false;
-        }
-        let is_written = self.guard(|this| this.appender.write_checkpoint(&this.key));
-        if is_written {
-            self.write_hint();
-        }
-        is_written
+    fn checkpoint(&mut self) -> Result<(), AppendError> {
+        self.checkpointed_at = Instant::now();
+        self.guard(|this| this.appender.write_checkpoint(&this.key))?;
+        self.unsynced_since = None;
+        self.write_hint();
+        Ok(())
     }
 
-    /// Nothing before this index is open. A hint that is lost only costs time.
+    /// A hint that is lost only costs time.
     fn write_hint(&self) {
-        let index = self.open.values().min().copied().unwrap_or(self.appender.size());
-        let draft = self.hint_file.with_extension("draft");
-        let written = std::fs::write(&draft, format!("{index}\n"))
-            .and_then(|()| std::fs::rename(&draft, &self.hint_file));
-        if let Err(error) = written {
-            tracing::warn!(%error, "the audit log's hint cannot be written");
+        let first_open = self.open.values().min().copied();
+        let Some(hint) = self.appender.hint(first_open, &self.events) else { return };
+        if let Err(error) = hint.write(&self.hint_file, &self.key) {
+            tracing::warn!(%error, "audit hint not written");
         }
     }
 
     fn end(&mut self) -> Result<u64, AppendError> {
-        if !self.is_healthy.load(Ordering::SeqCst) {
-            return Err(AppendError::Failed);
-        }
         let closed = Record::Closed { at: self.clock.now() }.encode();
         let index = self.appender.size();
-        let is_written = self.guard(|this| this.appender.append(std::slice::from_ref(&closed)));
-        self.is_synced = false;
-        let is_closed = is_written && self.checkpoint();
-        self.is_healthy.store(false, Ordering::SeqCst);
-        if is_closed { Ok(index) } else { Err(AppendError::Failed) }
+        self.guard(|this| this.appender.append(std::slice::from_ref(&closed)))?;
+        self.checkpoint()?;
+        Ok(index)
     }
 
-    /// After a failed write nobody knows what is in the file: from then on the log takes nothing.
-    fn guard(&mut self, act: impl FnOnce(&mut Self) -> io::Result<()>) -> bool {
-        match act(self) {
-            Ok(()) => true,
-            Err(error) => {
-                self.is_healthy.store(false, Ordering::SeqCst);
-                tracing::error!(%error, "the audit log cannot be written and is closed");
-                false
-            }
+    /// After the first failure nothing is done any more.
+    fn guard(&mut self, act: impl FnOnce(&mut Self) -> io::Result<()>) -> Result<(), AppendError> {
+        if let Some(kind) = self.state.failed.get() {
+            return Err(AppendError::Failed { kind: *kind });
         }
+        act(self).map_err(|error| {
+            let kind = *self.state.failed.get_or_init(|| error.kind());
+            tracing::error!(%error, "audit log not written: it takes nothing until it is opened anew");
+            AppendError::Failed { kind }
+        })
     }
 }

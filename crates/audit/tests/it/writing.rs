@@ -92,7 +92,8 @@ fn what_is_too_long_or_too_late_is_refused() {
     let refused = handle.append(&Record::Intent(long), Durability::Synced);
     assert!(matches!(refused, Err(AppendError::TooLong { .. })));
     opened.log.close().unwrap();
-    assert!(handle.append(&changed(1), Durability::Synced).is_err());
+    let late = handle.append(&changed(1), Durability::Synced);
+    assert!(matches!(late, Err(AppendError::Closed)));
     assert!(!handle.is_healthy());
 }
 
@@ -108,15 +109,17 @@ fn a_log_whose_files_cannot_be_written_refuses_everything() {
     let mut refused = 0;
     for number in 1_000..1_200 {
         match handle.append(&intent(number), Durability::Synced) {
-            Ok(ticket) => refused += u32::from(ticket.wait() == Err(AppendError::Failed)),
+            Ok(ticket) => {
+                refused += u32::from(matches!(ticket.wait(), Err(AppendError::Failed { .. })));
+            }
             Err(error) => {
-                assert_eq!(error, AppendError::Failed);
+                assert!(matches!(error, AppendError::Failed { .. }), "{error}");
                 refused += 1;
             }
         }
     }
     assert!(refused > 100 && !handle.is_healthy());
-    assert_eq!(opened.log.close(), Err(AppendError::Failed));
+    assert!(matches!(opened.log.close(), Err(AppendError::Failed { .. })));
     // When the obstacle is gone, opening completes what is there.
     std::fs::remove_file(world.dir().join("tile/entries")).unwrap();
     let opened = world.open();

@@ -1,0 +1,154 @@
+//! What an entry says, for people and for JSON.
+
+use crate::record::Record;
+use types::Timestamp;
+
+/// Collects name and value.
+struct Fields(Vec<(&'static str, String)>);
+
+impl Fields {
+    fn put<T: ToString + ?Sized>(mut self, name: &'static str, value: &T) -> Self {
+        self.0.push((name, value.to_string()));
+        self
+    }
+
+    fn optional<T: ToString>(self, name: &'static str, value: Option<T>) -> Self {
+        match value {
+            Some(value) => self.put(name, &value),
+            None => self,
+        }
+    }
+}
+
+impl Record {
+    /// The kind's name, as in lists.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "started",
+            Self::Recovered { .. } => "recovered",
+            Self::Interrupted { .. } => "interrupted",
+            Self::Intent(_) => "intent",
+            Self::Outcome(_) => "outcome",
+            Self::Refused(_) => "refused",
+            Self::RefusedCount(_) => "refused_count",
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Changed(_) => "changed",
+            Self::Closed { .. } => "closed",
+        }
+    }
+
+    pub const fn at(&self) -> Timestamp {
+        match self {
+            Self::Started { at, .. }
+            | Self::Recovered { at, .. }
+            | Self::Interrupted { at, .. }
+            | Self::Closed { at } => *at,
+            Self::Intent(one) => one.at,
+            Self::Outcome(one) => one.at,
+            Self::Refused(one) => one.at,
+            Self::RefusedCount(one) => one.at,
+            Self::Unauthenticated(one) => one.at,
+            Self::Changed(one) => one.at,
+        }
+    }
+
+    /// Name and value of everything that it says but its kind, `at` first. No name comes twice; an
+    /// absent value has none. The details of a change are one field: their names are not ours.
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        let fields = Fields(Vec::new()).put("at", &self.at());
+        match self {
+            Self::Started { version, .. } => fields.put("version", version),
+            Self::Recovered { cut_bytes, .. } => fields.put("cut_bytes", cut_bytes),
+            Self::Interrupted { request, .. } => fields.put("request", request),
+            Self::Closed { .. } => fields,
+            Self::Intent(one) => fields
+                .put("request", &one.request)
+                .put("environment", &one.environment)
+                .put("key", &one.key)
+                .put("client", &one.client)
+                .put("connection", &one.connection)
+                .put("customer", &one.customer)
+                .put("provider", &one.provider)
+                .put("operation", &one.operation)
+                .put("action", &one.action)
+                .optional("object", one.object.as_ref())
+                .put("generation", &one.generation)
+                .put("safe_method", &one.is_safe_method),
+            Self::Outcome(one) => fields
+                .put("request", &one.request)
+                .put("status", &one.status)
+                .optional("provider_status", one.provider_status)
+                .optional("code", one.code.as_ref())
+                .put("bytes_in", &one.bytes_in)
+                .put("bytes_out", &one.bytes_out)
+                .put("dropped", &one.dropped)
+                .put("mismatched", &one.mismatched)
+                .put("withheld", &one.withheld.join(", "))
+                .put("duration_us", &one.duration_us),
+            Self::Refused(one) => fields
+                .put("request", &one.request)
+                .put("key", &one.key)
+                .put("client", &one.client)
+                .optional("connection", one.connection)
+                .optional("operation", one.operation.as_ref())
+                .put("code", &one.code),
+            Self::RefusedCount(one) => fields.put("key", &one.key).put("count", &one.count),
+            Self::Unauthenticated(one) => fields.put("code", &one.code).put("count", &one.count),
+            Self::Changed(one) => {
+                let pair = |(name, value): &(String, String)| format!("{name}: {value}");
+                let details: Vec<String> = one.details.iter().map(pair).collect();
+                let fields = fields
+                    .put("request", &one.request)
+                    .put("event", &hex::encode(one.event))
+                    .put("actor", &one.actor)
+                    .put("verb", &one.verb)
+                    .put("what", &one.what);
+                let fields = if details.is_empty() {
+                    fields
+                } else {
+                    fields.put("details", &details.join("; "))
+                };
+                fields
+                    .optional("customer", one.customer)
+                    .optional("vault_count", one.vault_head.map(|head| head.count))
+                    .optional("vault_root", one.vault_head.map(|head| hex::encode(head.root)))
+            }
+        }
+        .0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::record::tests::one_of_each;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_field_is_named_once_and_the_time_comes_first() {
+        let mut kinds = HashSet::new();
+        for record in one_of_each() {
+            let fields = record.fields();
+            assert_eq!(fields[0], ("at", record.at().to_string()));
+            let names: HashSet<_> = fields.iter().map(|(name, _)| *name).collect();
+            assert_eq!(names.len(), fields.len(), "{}", record.kind());
+            assert!(!names.contains("kind") && !names.contains("index"));
+            assert!(kinds.insert(record.kind()));
+        }
+        assert_eq!(kinds.len(), 10);
+    }
+
+    #[test]
+    fn a_change_says_what_and_by_whom() {
+        let changed = one_of_each().into_iter().find(|one| one.kind() == "changed").unwrap();
+        let text: Vec<String> = changed
+            .fields()
+            .into_iter()
+            .skip(2)
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let text = text.join(" ");
+        let wanted = "event=03030303030303030303030303030303 actor=local:0 verb=connection.create \
+                      what=connection conn_x details=scheme: bearer customer=";
+        assert!(text.starts_with(wanted), "{text}");
+    }
+}
