@@ -111,7 +111,8 @@ fn read_files(dir: &Path) -> Result<(Files, Vec<Problem>), Error> {
         let read = if too_long {
             Err(format!("the file is longer than {MAX_FILE_BYTES} bytes"))
         } else {
-            std::fs::read(&path).map_err(|error| format!("the file cannot be read ({})", error.kind()))
+            std::fs::read(&path)
+                .map_err(|error| format!("the file cannot be read ({})", error.kind()))
         };
         match read {
             Ok(bytes) => files.push((name, bytes)),

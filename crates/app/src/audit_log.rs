@@ -17,8 +17,11 @@ pub struct Verified {
 /// Recomputes every hash, checks the signature, and reads every entry.
 pub async fn verify_folder(folder: &DataFolder, kept: Option<&str>) -> Result<Verified, Error> {
     let path = folder.audit_key();
-    let text = std::fs::read_to_string(&path)
-        .map_err(|source| Error::Io { what: "read", path: path.clone(), source })?;
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
+        what: "read",
+        path: path.clone(),
+        source,
+    })?;
     let key: VerifierKey = text.trim().parse().map_err(|_| Error::AuditKey { path })?;
     // While somebody holds the lock, the end of the log moves.
     let is_live = folder.try_lock()?.is_none();

@@ -25,7 +25,8 @@ pub(crate) async fn record(
     ctx: &OpContext,
     change: Change,
 ) -> Result<(), Error> {
-    let vault_head = if change.touches_vault { Some(head_of(tx.sealed_heads().await?)) } else { None };
+    let vault_head =
+        if change.touches_vault { Some(head_of(tx.sealed_heads().await?)) } else { None };
     let event: Id<types::Request> = Id::generate(ctx.now, instance.random.as_ref())?;
     let record = Record::Changed(Changed {
         event: event.to_bytes(),
@@ -34,11 +35,7 @@ pub(crate) async fn record(
         actor: ctx.actor.to_string(),
         verb: change.verb.to_owned(),
         what: change.what,
-        details: change
-            .details
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
+        details: change.details.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         customer: change.customer,
         vault_head,
     });

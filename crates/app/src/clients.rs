@@ -83,16 +83,13 @@ pub async fn create_key(
 /// Ends a key. Doing it twice is no error: the key stays revoked since the first time.
 pub async fn revoke_key(instance: &Instance, ctx: &OpContext, id: Id<Key>) -> Result<(), Error> {
     let mut tx = instance.store.begin(ctx).await?;
-    let row = tx
-        .key(id)
-        .await?
-        .ok_or_else(|| Error::NotFound { kind: "key", name: id.to_string() })?;
+    let row =
+        tx.key(id).await?.ok_or_else(|| Error::NotFound { kind: "key", name: id.to_string() })?;
     if row.revoked_at.is_some() {
         return Ok(());
     }
     tx.revoke_key(id, ctx.now).await?;
-    let change =
-        Change { verb: "key.revoke", what: format!("key {id}"), ..Change::default() };
+    let change = Change { verb: "key.revoke", what: format!("key {id}"), ..Change::default() };
     change::record(instance, &mut tx, ctx, change).await?;
     tx.commit().await?;
     Ok(())

@@ -5,8 +5,8 @@
 //! apart, which may take a second; until then its own connections are closed and all others serve.
 
 use crate::{
-    customers,
     connections::{CREDENTIAL_COLUMN, CREDENTIAL_TABLE},
+    customers,
     error::Error,
     grants::ResolvedGrant,
     instance::Instance,
@@ -27,7 +27,7 @@ use types::{Client, Connection, Id, Provider, Timestamp};
 use vault::{MemoryKey, Placement, SealedInjection};
 
 /// Keeps what the last Snapshot was made of.
-pub struct Compiler {
+pub(crate) struct Compiler {
     secrets: Arc<SnapshotSecrets>,
     providers: HashMap<Id<Provider>, KnownProvider>,
     connections: HashMap<Id<Connection>, KnownConnection>,
@@ -60,7 +60,7 @@ struct KnownRights {
 
 /// A compiled Snapshot, and what it could not hold yet.
 #[derive(Debug)]
-pub struct Compiled {
+pub(crate) struct Compiled {
     pub snapshot: Snapshot,
     /// Providers whose description has to be read first: see [`read_provider`].
     pub missing: Vec<ProviderRow>,
@@ -70,16 +70,15 @@ pub struct Compiled {
 
 /// A description, read.
 #[derive(Debug)]
-pub struct ReadProvider {
+pub(crate) struct ReadProvider {
     id: Id<Provider>,
     digest: [u8; 32],
     entry: Arc<ProviderEntry>,
 }
 
 /// Reads a provider's description: pure work of up to a second.
-pub fn read_provider(row: &ProviderRow) -> Result<ReadProvider, Error> {
-    let model =
-        provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
+pub(crate) fn read_provider(row: &ProviderRow) -> Result<ReadProvider, Error> {
+    let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
     let router = PathRouter::new(&model);
     let slug = row.slug.to_string();
     let entry = Arc::new(ProviderEntry { id: row.id, slug, model, router });
@@ -108,7 +107,7 @@ fn digest_of(row: &ProviderRow) -> [u8; 32] {
 }
 
 impl Compiler {
-    pub fn new(instance: &Instance) -> Result<Self, Error> {
+    pub(crate) fn new(instance: &Instance) -> Result<Self, Error> {
         let secrets = SnapshotSecrets {
             memory_key: MemoryKey::generate(instance.random.as_ref())?,
             pepper: vault::KeyPepper::from_bytes(&instance.secrets.pepper.to_bytes())?,
@@ -123,14 +122,19 @@ impl Compiler {
     }
 
     /// Takes in a description that was read.
-    pub fn learn(&mut self, read: ReadProvider) {
+    pub(crate) fn learn(&mut self, read: ReadProvider) {
         let known = KnownProvider { digest: read.digest, entry: read.entry };
         self.providers.insert(read.id, known);
     }
 
     /// Compiles what the store holds. One bad row closes what hangs on it, is logged, and leaves the
     /// rest in force.
-    pub fn compile(&mut self, instance: &Instance, rows: &Everything, now: Timestamp) -> Compiled {
+    pub(crate) fn compile(
+        &mut self,
+        instance: &Instance,
+        rows: &Everything,
+        now: Timestamp,
+    ) -> Compiled {
         let mut missing = Vec::new();
         let mut digests = HashMap::new();
         for row in &rows.providers {
@@ -278,13 +282,12 @@ impl Compiler {
         connections: &HashMap<Id<Connection>, Arc<ConnectionEntry>>,
         digests: &HashMap<Id<Provider>, [u8; 32]>,
         now: Timestamp,
-    ) -> (HashMap<(Id<Client>, Id<Connection>), Arc<gateway::Rights>>, Timestamp) {
+    ) -> (AllRights, Timestamp) {
         let mut valid_until = Timestamp::MAX;
         let mut known = HashMap::new();
         let mut all = HashMap::new();
         // Connections of one provider mostly share the same grants: compiled once for all.
-        let mut shared: HashMap<(Id<Client>, Id<Provider>, Vec<usize>), CompiledRights> =
-            HashMap::new();
+        let mut shared: HashMap<Sharing, CompiledRights> = HashMap::new();
         let grants = parsed_grants(rows);
         for client in &rows.clients {
             let own: Vec<(usize, &ResolvedGrant)> = grants
@@ -341,6 +344,10 @@ impl Compiler {
         (all, valid_until)
     }
 }
+
+type AllRights = HashMap<(Id<Client>, Id<Connection>), Arc<gateway::Rights>>;
+/// A client, a provider, and which of the client's grants reach a connection.
+type Sharing = (Id<Client>, Id<Provider>, Vec<usize>);
 
 /// Grants as stored; one that cannot be read grants nothing.
 fn parsed_grants(rows: &Everything) -> Vec<ResolvedGrant> {

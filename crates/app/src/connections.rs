@@ -46,11 +46,10 @@ pub async fn create(
     check_customer(&create.customer)?;
     check_headers(&create.headers)?;
     let credential = Credential::parse(&create.secret)?;
-    let row = instance
-        .store
-        .provider_by_slug(&create.provider)
-        .await?
-        .ok_or_else(|| Error::NotFound { kind: "provider", name: create.provider.to_string() })?;
+    let row =
+        instance.store.provider_by_slug(&create.provider).await?.ok_or_else(|| {
+            Error::NotFound { kind: "provider", name: create.provider.to_string() }
+        })?;
     let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
     let policy = providers::guard_policy(&row.allow_private)?;
     for url in servers::plan(&model, row.server.as_deref(), &create.variables)?.urls {
@@ -119,9 +118,20 @@ fn check_customer(name: &str) -> Result<(), Error> {
 fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Error> {
     /// Set by the gateway itself, or framing.
     const OWN: [&str; 14] = [
-        "accept", "accept-encoding", "authorization", "connection", "content-encoding",
-        "content-length", "content-type", "cookie", "expect", "host", "te", "trailer",
-        "transfer-encoding", "upgrade",
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
     ];
     for (name, value) in headers {
         let refused = |why| Error::HeaderRefused { name: name.chars().take(80).collect(), why };
@@ -143,11 +153,7 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Error> {
 }
 
 /// Ends a connection. Doing it twice is no error.
-pub async fn revoke(
-    instance: &Instance,
-    ctx: &OpContext,
-    id: Id<Connection>,
-) -> Result<(), Error> {
+pub async fn revoke(instance: &Instance, ctx: &OpContext, id: Id<Connection>) -> Result<(), Error> {
     let mut tx = instance.store.begin(ctx).await?;
     let row = tx
         .connection(id)

@@ -41,8 +41,7 @@ pub(crate) async fn find_or_create(
     // Salt and value lie together: who may open them can prove what the log says.
     let mut value = salt.to_vec();
     value.extend_from_slice(name.as_bytes());
-    let sealed =
-        instance.seal(&key, TABLE, &id.to_bytes(), COLUMN, &SecretBytes::new(value))?;
+    let sealed = instance.seal(&key, TABLE, &id.to_bytes(), COLUMN, &SecretBytes::new(value))?;
     tx.insert_customer(&CustomerRow {
         id,
         lookup,
@@ -57,10 +56,8 @@ pub(crate) async fn find_or_create(
 }
 
 pub(crate) fn open(instance: &Instance, row: &CustomerRow) -> Result<OpenCustomer, Error> {
-    let wrapped = vault::WrappedCustomerKey {
-        generation: row.generation,
-        blob: row.wrapped_key.clone(),
-    };
+    let wrapped =
+        vault::WrappedCustomerKey { generation: row.generation, blob: row.wrapped_key.clone() };
     let key = instance.keyring.open_customer_key(row.id, &wrapped)?;
     Ok(OpenCustomer { id: row.id, key, commitment: Commitment::from_bytes(row.commitment) })
 }

@@ -1,19 +1,10 @@
 //! What the demo is made of: a provider, a connection, two clients and a grant, made by the same use
 //! cases that an operator uses.
 
-use crate::{
-    clients,
-    connections,
-    error::Error,
-    grants,
-    instance::Instance,
-    providers,
-};
+use crate::{clients, connections, error::Error, grants, instance::Instance, providers};
 use sandbox::HR_DESCRIPTION;
 use std::{collections::BTreeMap, time::Duration};
-use types::{
-    ApiKey, Connection, Date, Environment, Id, OpContext, SecretBytes, SecretText, Slug,
-};
+use types::{ApiKey, Connection, Date, Environment, Id, OpContext, SecretBytes, SecretText, Slug};
 
 /// The granted fields of an employee.
 pub const GRANTED: [&str; 8] = [
@@ -31,7 +22,7 @@ const PROVIDER: &str = "hr";
 const CLIENT: &str = "payroll";
 const STRANGER: &str = "newsletter";
 const CUSTOMER: &str = "acme";
-const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+const KEY_LIFE: Duration = Duration::from_hours(24);
 
 /// What a demo can be tried with.
 #[derive(Debug)]
@@ -77,15 +68,23 @@ pub async fn seed(
     for name in [CLIENT, STRANGER] {
         let name = slug(name)?;
         clients::create(instance, ctx, &name).await?;
-        keys.push(clients::create_key(instance, ctx, &name, Environment::Test, KEY_LIFE).await?.key);
+        keys.push(
+            clients::create_key(instance, ctx, &name, Environment::Test, KEY_LIFE).await?.key,
+        );
     }
     let missing = Error::Internal { what: "a key of the demo is missing" };
     let (Some(stranger_key), Some(key)) = (keys.pop(), keys.pop()) else { return Err(missing) };
     let file = grant_file(ctx);
-    let plan = crate::apply::plan_files(instance, &[("demo.toml".to_owned(), file.into_bytes())]).await?;
+    let plan =
+        crate::apply::plan_files(instance, &[("demo.toml".to_owned(), file.into_bytes())]).await?;
     crate::apply::commit(instance, ctx, plan).await?;
     let model = providers::show(instance, &provider).await?;
-    Ok(Seeded { connection, key, stranger_key, withheld: grants::withheld(&model, "Employee", &GRANTED) })
+    Ok(Seeded {
+        connection,
+        key,
+        stranger_key,
+        withheld: grants::withheld(&model, "Employee", &GRANTED),
+    })
 }
 
 fn slug(text: &str) -> Result<Slug, Error> {

@@ -19,7 +19,12 @@ pub enum Kind {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot {what} {}", path.display())]
-    Io { what: &'static str, path: PathBuf, #[source] source: io::Error },
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("there is no data folder at {}", dir.display())]
     NoDataFolder { dir: PathBuf },
     #[error("{} is a data folder already, or holds something else", dir.display())]
@@ -57,7 +62,11 @@ pub enum Error {
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error("the server `{url}` cannot be used")]
-    Target { url: String, #[source] source: outbound::TargetError },
+    Target {
+        url: String,
+        #[source]
+        source: outbound::TargetError,
+    },
     #[error(transparent)]
     Resolver(#[from] outbound::ResolverSetupError),
     #[error(transparent)]
@@ -137,15 +146,16 @@ impl Error {
                 "Name the server with `weirgate provider import ... --server URL`.".into()
             }
             Self::Server(_) => "Give its value with --var NAME=VALUE.".into(),
-            Self::Target { .. } => {
-                "Use an https URL; a private address, or plain http, only with \
+            Self::Target { .. } => "Use an https URL; a private address, or plain http, only with \
                  --allow-private-network HOST:PORT at import."
-                    .into()
-            }
+                .into(),
             Self::SchemeUnknown { choices, .. }
             | Self::SchemeAmbiguous { choices }
             | Self::SchemeFitsNone { choices } => {
-                format!("Name one of these with --scheme, and give the secret that it wants: {}.", choices.join(", "))
+                format!(
+                    "Name one of these with --scheme, and give the secret that it wants: {}.",
+                    choices.join(", ")
+                )
             }
             _ => return None,
         })

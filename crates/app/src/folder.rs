@@ -98,8 +98,11 @@ impl DataFolder {
     /// The root key's place as `init` recorded it.
     pub fn recorded_root_key(&self) -> Result<PathBuf, Error> {
         let path = self.root_key_path();
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| Error::Io { what: "read", path, source })?;
+        let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
+            what: "read",
+            path,
+            source,
+        })?;
         Ok(PathBuf::from(text.trim_end_matches('\n')))
     }
 }
@@ -119,18 +122,16 @@ pub(crate) fn make_private_dir(dir: &Path) -> Result<(), Error> {
 /// Writes a new file durably. It never replaces one.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let failed = |source| Error::Io { what: "write", path: path.to_owned(), source };
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .map_err(failed)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
 }
 
 /// Makes the entries of a folder durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
-    File::open(dir)
-        .and_then(|file| file.sync_all())
-        .map_err(|source| Error::Io { what: "sync", path: dir.to_owned(), source })
+    File::open(dir).and_then(|file| file.sync_all()).map_err(|source| Error::Io {
+        what: "sync",
+        path: dir.to_owned(),
+        source,
+    })
 }

@@ -60,7 +60,7 @@ impl Follower {
                 _ = ticks.tick() => {}
             }
             count = count.wrapping_add(1);
-            if count % FLUSH_EVERY == 0 {
+            if count.is_multiple_of(FLUSH_EVERY) {
                 recorder.flush();
             }
             if let Err(error) = self.poll(&shared).await {

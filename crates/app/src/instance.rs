@@ -110,9 +110,14 @@ impl Instance {
         instance.close_store().await?;
 
         // Renaming onto an empty folder is what makes it appear whole.
-        std::fs::rename(&draft, dir)
-            .map_err(|source| Error::Io { what: "create", path: dir.to_owned(), source })?;
-        sync_dir(dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+        std::fs::rename(&draft, dir).map_err(|source| Error::Io {
+            what: "create",
+            path: dir.to_owned(),
+            source,
+        })?;
+        sync_dir(
+            dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+        )?;
         let folder = DataFolder::open(dir)?;
         let Self { clock, random, .. } = instance;
         let instance = Self::open(folder, Some(&key_file), clock, random).await?;
@@ -342,6 +347,9 @@ fn draft_dir(dir: &Path, id: Id<InstanceKind>) -> Result<PathBuf, Error> {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
-    std::path::absolute(path)
-        .map_err(|source| Error::Io { what: "find", path: path.to_owned(), source })
+    std::path::absolute(path).map_err(|source| Error::Io {
+        what: "find",
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -8,7 +8,6 @@ use vault::{Credential, Placement};
 #[derive(Debug)]
 pub(crate) struct Chosen {
     pub name: String,
-    pub placements: Vec<(String, Placement)>,
 }
 
 /// The scheme that was named, or the only one that the secret fits.
@@ -25,14 +24,14 @@ pub(crate) fn choose(
         })?;
         // Says what is missing where the secret does not fit.
         credential.inject(&placements)?;
-        return Ok(Chosen { name: name.to_owned(), placements });
+        return Ok(Chosen { name: name.to_owned() });
     }
     let mut fitting: Vec<Chosen> = choices
         .iter()
         .filter_map(|name| {
             let placements = placements(provider, name)?;
             credential.inject(&placements).ok()?;
-            Some(Chosen { name: name.clone(), placements })
+            Some(Chosen { name: name.clone() })
         })
         .collect();
     match (fitting.len(), fitting.pop()) {

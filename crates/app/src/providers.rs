@@ -42,7 +42,8 @@ pub async fn import(
     ctx: &OpContext,
     import: Import,
 ) -> Result<Imported, Error> {
-    let model = provider::load(&import.description, import.overlay.as_deref(), &LoadLimits::default())?;
+    let model =
+        provider::load(&import.description, import.overlay.as_deref(), &LoadLimits::default())?;
     let policy = guard_policy(&import.allow_private)?;
     judge_servers(&model, import.server.as_deref(), &policy)?;
     let mut tx = instance.store.begin(ctx).await?;
@@ -92,11 +93,7 @@ pub(crate) fn guard_policy(allow_private: &[String]) -> Result<GuardPolicy, Erro
 }
 
 /// Every URL that needs no variable must be usable, now and not at the first call.
-fn judge_servers(
-    model: &Provider,
-    named: Option<&str>,
-    policy: &GuardPolicy,
-) -> Result<(), Error> {
+fn judge_servers(model: &Provider, named: Option<&str>, policy: &GuardPolicy) -> Result<(), Error> {
     match servers::plan(model, named, &BTreeMap::new()) {
         Ok(plan) => {
             for url in &plan.urls {
@@ -119,7 +116,11 @@ fn shown(url: &str) -> String {
     let cut = url.find(['?', '#']).map_or(url, |at| url.get(..at).unwrap_or_default());
     match (cut.find("://"), cut.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => {
-            format!("{}://...{}", cut.get(..scheme).unwrap_or_default(), cut.get(at..).unwrap_or_default())
+            format!(
+                "{}://...{}",
+                cut.get(..scheme).unwrap_or_default(),
+                cut.get(at..).unwrap_or_default()
+            )
         }
         _ => cut.chars().take(200).collect(),
     }

@@ -159,10 +159,7 @@ mod tests {
     #[test]
     fn variables_are_filled_and_cannot_move_the_call() {
         let template = || {
-            vec![server(
-                "https://{tenant}.example.com/{v}",
-                &[("v", Some("v1"), &["v1", "v2"])],
-            )]
+            vec![server("https://{tenant}.example.com/{v}", &[("v", Some("v1"), &["v1", "v2"])])]
         };
         assert_eq!(
             plan_of(template(), &[("tenant", "acme")]).unwrap(),
@@ -190,14 +187,16 @@ mod tests {
 
     #[test]
     fn a_full_https_server_wins_and_relative_ones_are_unusable() {
-        let servers = vec![server("/v1", &[]), server("http://a.test", &[]), server("https://b.test", &[])];
+        let servers =
+            vec![server("/v1", &[]), server("http://a.test", &[]), server("https://b.test", &[])];
         assert_eq!(plan_of(servers, &[]).unwrap(), ["https://b.test"]);
         assert_eq!(plan_of(vec![server("/v1", &[])], &[]), Err(ServerError::NoServer));
     }
 
     #[test]
     fn a_named_server_replaces_all() {
-        let provider = Provider { servers: vec![server("https://a.test", &[])], ..Provider::default() };
+        let provider =
+            Provider { servers: vec![server("https://a.test", &[])], ..Provider::default() };
         let plan = plan(&provider, Some("https://named.test/v1"), &BTreeMap::new()).unwrap();
         assert_eq!(plan.urls, ["https://named.test/v1"]);
         assert!(plan.of_operation.is_empty());

@@ -30,7 +30,7 @@ const FIRST_BYTES: usize = 64 * 1_024;
 const MAX_NAMES: usize = 100;
 
 /// The body of an answer.
-pub type AnswerBody = http_body_util::Either<
+pub(crate) type AnswerBody = http_body_util::Either<
     Full<Bytes>,
     StreamBody<LocalBoxStream<'static, Result<Frame<Bytes>, Aborted>>>,
 >;
@@ -38,16 +38,16 @@ pub type AnswerBody = http_body_util::Either<
 /// The answer was cut: what follows is nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer was cut off: {code}")]
-pub struct Aborted {
+pub(crate) struct Aborted {
     code: &'static str,
 }
 
-pub fn full(bytes: impl Into<Bytes>) -> AnswerBody {
+pub(crate) fn full(bytes: impl Into<Bytes>) -> AnswerBody {
     http_body_util::Either::Left(Full::new(bytes.into()))
 }
 
 /// Whether a right that was given is still there, looked at again while an answer flows.
-pub struct Watch {
+pub(crate) struct Watch {
     pub shared: Arc<SharedSnapshot>,
     pub clock: Arc<dyn Clock>,
     pub key_digest: [u8; 32],
@@ -147,7 +147,7 @@ impl Inside {
         let found = value.get(&self.rule.member);
         let is_error = found.is_some_and(|found| match found {
             serde_json::Value::String(text) => *text == self.rule.equals,
-            other => other.to_string() == self.rule.equals,
+            other => *other == self.rule.equals,
         });
         if !is_error {
             return Ok(());
@@ -168,7 +168,7 @@ fn refused(refusal: &projection::Refusal) -> CallError {
 }
 
 /// An answer under way.
-pub struct Flow {
+pub(crate) struct Flow {
     upstream: UpstreamBody,
     passage: Passage,
     intent: OpenIntent,
@@ -183,7 +183,7 @@ impl fmt::Debug for Flow {
 }
 
 impl Flow {
-    pub fn projected(
+    pub(crate) fn projected(
         upstream: UpstreamBody,
         compiled: Arc<Projected>,
         urls: crate::rewrite::UrlRewriter,
@@ -202,7 +202,7 @@ impl Flow {
     }
 
     /// Content that passes as it is, by the action `download`.
-    pub fn unfiltered(upstream: UpstreamBody, intent: OpenIntent, watch: Watch) -> Self {
+    pub(crate) fn unfiltered(upstream: UpstreamBody, intent: OpenIntent, watch: Watch) -> Self {
         Self { upstream, passage: Passage::Unfiltered, intent, watch, out: Vec::new() }
     }
 
@@ -250,7 +250,7 @@ impl Flow {
 
     /// The body for the caller. Returns after the intent is durable and either the whole answer or
     /// its first part has been accepted.
-    pub async fn into_body(mut self) -> Result<AnswerBody, (Option<OpenIntent>, CallError)> {
+    pub(crate) async fn into_body(mut self) -> Result<AnswerBody, (Option<OpenIntent>, CallError)> {
         let is_ended = loop {
             match self.step().await {
                 Ok(true) if self.out.len() < FIRST_BYTES => {}

@@ -20,7 +20,11 @@ const MAX_FORM_PAIRS: usize = 1_000;
 const MAX_FORM_DEPTH: usize = 16;
 
 /// Reads a body of at most `limit` bytes within `patience`.
-pub async fn read(body: Incoming, limit: usize, patience: Duration) -> Result<Bytes, CallError> {
+pub(crate) async fn read(
+    body: Incoming,
+    limit: usize,
+    patience: Duration,
+) -> Result<Bytes, CallError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -49,7 +53,7 @@ async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, CallError> {
 }
 
 /// The body to send, with its media type; `None` for no body.
-pub fn minimise(
+pub(crate) fn minimise(
     headers: &HeaderMap,
     body: &Bytes,
     rule: &RequestRule,
@@ -61,7 +65,11 @@ pub fn minimise(
         RequestRule::None if body.is_empty() => Ok(None),
         RequestRule::None => Err(CallError::BodyNotDeclared),
         RequestRule::Checked { is_required, .. } if body.is_empty() => {
-            if *is_required { Err(CallError::BodyMissing) } else { Ok(None) }
+            if *is_required {
+                Err(CallError::BodyMissing)
+            } else {
+                Ok(None)
+            }
         }
         RequestRule::Checked { spec, json, form, .. } => match media(headers) {
             Media::Json if *json => {
@@ -94,12 +102,12 @@ pub fn minimise(
 fn check(spec: &Spec, body: &[u8]) -> Result<Bytes, CallError> {
     let mut out = Vec::with_capacity(body.len());
     let mut projector = Projector::new(spec.clone(), Limits::default(), Mode::Refuse);
-    projector.feed(body, &mut out).and_then(|()| projector.finish(&mut out)).map_err(|refusal| {
-        match refusal.kind {
+    projector.feed(body, &mut out).and_then(|()| projector.finish(&mut out)).map_err(
+        |refusal| match refusal.kind {
             RefusalKind::Undeclared { path } => CallError::FieldNotGranted { path },
             _ => CallError::BodyMalformed { reason: refusal.code(), offset: refusal.offset },
-        }
-    })?;
+        },
+    )?;
     Ok(Bytes::from(out))
 }
 

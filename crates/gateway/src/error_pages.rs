@@ -1,7 +1,7 @@
 //! The page of each error code, served where a problem document's `type` points.
 
 /// `type` of a problem document: a reference that resolves against the gateway's own address.
-pub const PREFIX: &str = "/errors/";
+pub(crate) const PREFIX: &str = "/errors/";
 
 macro_rules! pages {
     ($($code:literal),+ $(,)?) => {
@@ -43,15 +43,28 @@ const PAGES: &[(&str, &str)] = pages![
     "path_refused",
     "path_unknown",
     "precondition_failed",
+    "provider_address_refused",
+    "provider_answer_too_large",
+    "provider_body_timeout",
+    "provider_bomb",
+    "provider_connect_timeout",
     "provider_credential_refused",
+    "provider_encoding",
     "provider_error",
     "provider_error_inside",
+    "provider_malformed",
+    "provider_reset",
+    "provider_timeout",
+    "provider_tls_failed",
+    "provider_total_timeout",
+    "provider_unreachable",
+    "provider_unresolvable",
     "request_malformed",
     "snapshot_stale",
 ];
 
 /// The page that a path names.
-pub fn page(path: &str) -> Option<&'static str> {
+pub(crate) fn page(path: &str) -> Option<&'static str> {
     let code = path.strip_prefix(PREFIX)?;
     let index = PAGES.binary_search_by(|(known, _)| (*known).cmp(code)).ok()?;
     PAGES.get(index).map(|(_, page)| *page)

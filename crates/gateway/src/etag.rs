@@ -25,20 +25,32 @@ impl TagKey {
     }
 
     /// A strong tag (RFC 9110 §8.8.3) around the provider's own, or `None` if that is unusable.
-    pub fn seal(&self, connection: Id<Connection>, decision: &[u8; 16], tag: &str) -> Option<String> {
+    pub fn seal(
+        &self,
+        connection: Id<Connection>,
+        decision: &[u8; 16],
+        tag: &str,
+    ) -> Option<String> {
         if tag.is_empty() || tag.len() > MAX_TAG_BYTES {
             return None;
         }
         let mut sealed = tag.as_bytes().to_vec();
-        let nonce =
-            self.0.seal_in_place_append_tag(Aad::from(aad(connection, decision)), &mut sealed).ok()?;
+        let nonce = self
+            .0
+            .seal_in_place_append_tag(Aad::from(aad(connection, decision)), &mut sealed)
+            .ok()?;
         let mut bytes = nonce.as_ref().to_vec();
         bytes.extend_from_slice(&sealed);
         Some(format!("\"{}\"", URL_SAFE_NO_PAD.encode(bytes)))
     }
 
     /// The provider's tag, if this is one that was sealed for the same connection and decision.
-    pub fn open(&self, connection: Id<Connection>, decision: &[u8; 16], given: &str) -> Option<String> {
+    pub fn open(
+        &self,
+        connection: Id<Connection>,
+        decision: &[u8; 16],
+        given: &str,
+    ) -> Option<String> {
         let inner = given.trim().strip_prefix('"')?.strip_suffix('"')?;
         if inner.len() > 2 * MAX_TAG_BYTES {
             return None;

@@ -10,11 +10,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use types::ApiKey;
 
 /// Carries the caller's API key, beside `Authorization`.
-pub const KEY_HEADER: HeaderName = HeaderName::from_static("x-weirgate-key");
+pub(crate) const KEY_HEADER: HeaderName = HeaderName::from_static("x-weirgate-key");
 /// On every answer.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("weirgate-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("weirgate-request-id");
 /// Declared minus granted, from the compiled decision.
-pub const FIELDS_WITHHELD: HeaderName = HeaderName::from_static("weirgate-fields-withheld");
+pub(crate) const FIELDS_WITHHELD: HeaderName = HeaderName::from_static("weirgate-fields-withheld");
 
 /// Passes to the provider as given. Neither If-None-Match nor Range: a 304 or a part of a body
 /// cannot be projected.
@@ -25,7 +25,7 @@ const REQUEST_ALLOWED: [HeaderName; 2] =
 const MAX_VALUE_BYTES: usize = 2_048;
 
 /// The caller's API key.
-pub fn read_key(headers: &HeaderMap) -> Result<ApiKey, CallError> {
+pub(crate) fn read_key(headers: &HeaderMap) -> Result<ApiKey, CallError> {
     let mut bearer = headers.get_all(header::AUTHORIZATION).iter();
     let mut own = headers.get_all(KEY_HEADER).iter();
     let given = match (bearer.next(), own.next()) {
@@ -71,11 +71,32 @@ pub fn is_credential_name(name: &str) -> bool {
 /// which method or URL the provider sees.
 fn is_reserved(name: &HeaderName) -> bool {
     const RESERVED: [&str; 26] = [
-        "host", "connection", "keep-alive", "proxy-connection", "te", "trailer",
-        "transfer-encoding", "upgrade", "content-length", "content-encoding", "content-type",
-        "accept", "accept-encoding", "expect", "range", "if-range", "if-none-match", "if-match",
-        "if-modified-since", "x-http-method", "x-http-method-override", "x-method-override",
-        "x-original-url", "x-rewrite-url", "forwarded", "via",
+        "host",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+        "content-encoding",
+        "content-type",
+        "accept",
+        "accept-encoding",
+        "expect",
+        "range",
+        "if-range",
+        "if-none-match",
+        "if-match",
+        "if-modified-since",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-url",
+        "x-rewrite-url",
+        "forwarded",
+        "via",
     ];
     let name = name.as_str();
     RESERVED.contains(&name)
@@ -86,7 +107,7 @@ fn is_reserved(name: &HeaderName) -> bool {
 }
 
 /// The headers of the request to the provider, without the credential.
-pub fn to_provider(
+pub(crate) fn to_provider(
     given: &HeaderMap,
     decision: &Decision,
     connection: &ConnectionEntry,
@@ -133,7 +154,7 @@ pub fn to_provider(
 }
 
 /// The headers of an answer that come from the provider.
-pub fn to_caller(
+pub(crate) fn to_caller(
     answered: &HeaderMap,
     out: &mut HeaderMap,
     decision: &Decision,
@@ -182,7 +203,7 @@ fn is_rate_limit(name: &HeaderName) -> bool {
 
 /// What a media type is, as far as a decision needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Media {
+pub(crate) enum Media {
     /// `application/json`, `text/json` or `+json`, in UTF-8.
     Json,
     Form,
@@ -191,7 +212,7 @@ pub enum Media {
 }
 
 /// Reads a Content-Type. Several, or one with another charset than UTF-8, are `Other`.
-pub fn media(headers: &HeaderMap) -> Media {
+pub(crate) fn media(headers: &HeaderMap) -> Media {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let Some(first) = values.next() else { return Media::Missing };
     let (Ok(text), None) = (first.to_str(), values.next()) else { return Media::Other };
@@ -214,7 +235,7 @@ pub fn media(headers: &HeaderMap) -> Media {
 }
 
 /// A Content-Type without its parameters, lower case.
-pub fn essence(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn essence(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(text.split(';').next().unwrap_or(text).trim().to_ascii_lowercase())
 }
@@ -225,7 +246,16 @@ mod tests {
 
     #[test]
     fn credential_names_are_recognised_in_every_spelling() {
-        for name in ["Authorization", "X-Api-Key", "api_key", "access_token", "X-Auth-Token", "client-secret", "Cookie", "token"] {
+        for name in [
+            "Authorization",
+            "X-Api-Key",
+            "api_key",
+            "access_token",
+            "X-Auth-Token",
+            "client-secret",
+            "Cookie",
+            "token",
+        ] {
             assert!(is_credential_name(name), "{name}");
         }
         for name in ["limit", "page_token", "nextPageToken", "X-Tenant", "pageToken"] {
@@ -250,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_key_comes_in_exactly_one_header() {
-        let key = types::ApiKey::generate(types::Environment::Test, &types::SeededRandom::new(1)).unwrap();
+        let key = ApiKey::generate(types::Environment::Test, &types::SeededRandom::new(1)).unwrap();
         let value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, value.clone());

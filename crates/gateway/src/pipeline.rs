@@ -28,7 +28,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use types::{Connection, Fault, Id, Request as RequestKind, Timestamp};
 
 /// Where calls arrive: `/proxy/{connection}/{path}`.
-pub const PROXY_PREFIX: &str = "/proxy/";
+pub(crate) const PROXY_PREFIX: &str = "/proxy/";
 /// The longest path, in bytes.
 const MAX_PATH_BYTES: usize = 8_192;
 
@@ -69,12 +69,11 @@ struct Minimised {
 }
 
 /// Serves one call. Every path out of here has left an audit entry, or counted why it could not.
-pub async fn serve(core: &Rc<Core>, request: Request<Incoming>) -> Response<AnswerBody> {
+pub(crate) async fn serve(core: &Rc<Core>, request: Request<Incoming>) -> Response<AnswerBody> {
     let gateway = &core.gateway;
     let started = gateway.clock.now();
-    let id = match Id::generate(started, gateway.random.as_ref()) {
-        Ok(id) => id,
-        Err(_) => return problem(&CallError::Internal { what: "no randomness" }, Id::from_u128(0)),
+    let Ok(id) = Id::generate(started, gateway.random.as_ref()) else {
+        return problem(&CallError::Internal { what: "no randomness" }, Id::from_u128(0));
     };
     let mut known = Known::default();
     let mut response = match run(core, id, started, request, &mut known).await {
@@ -102,6 +101,7 @@ pub async fn serve(core: &Rc<Core>, request: Request<Incoming>) -> Response<Answ
 }
 
 /// Where a call ended, which decides what the audit log says of it.
+#[expect(clippy::large_enum_variant, reason = "one of each per call, and moved once")]
 enum Failed {
     BeforeIntent(CallError),
     AfterIntent(Option<OpenIntent>, CallError),
@@ -129,8 +129,7 @@ async fn run(
     let routed = route(&snapshot, &caller, &parts, known)?;
     let permit = authorize(&snapshot, &caller, &routed, started)?;
     let slot = limit(core)?;
-    let minimised =
-        minimise_request(core, &snapshot, &routed, &permit, &parts, incoming).await?;
+    let minimised = minimise_request(core, &snapshot, &routed, &permit, &parts, incoming).await?;
     let mut intent = record_intent(core, &snapshot, id, started, &caller, &routed, &permit)?;
 
     // From here on every failure must close the intent.
@@ -219,11 +218,7 @@ fn route(
                 .first()
                 .and_then(|index| connection.provider.model.operations.get(*index))
                 .map(|operation| Arc::from(operation.id.as_str()));
-            Ok(Routed {
-                connection: Arc::clone(connection),
-                operations: operations.to_vec(),
-                path,
-            })
+            Ok(Routed { connection: Arc::clone(connection), operations: operations.clone(), path })
         }
         RouteOutcome::MethodNotDeclared { .. } => Err(CallError::MethodUnknown),
         RouteOutcome::NotFound => Err(CallError::PathUnknown),
@@ -404,16 +399,24 @@ fn inject_credential(
 }
 
 /// Sends, with a time-out per phase. Redirects are not followed.
-async fn send(lease: Lease<'_>, request: Request<Full<Bytes>>) -> Result<Response<UpstreamBody>, CallError> {
+async fn send(
+    lease: Lease<'_>,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<UpstreamBody>, CallError> {
     Ok(lease.send(request).await?)
 }
 
 /// What an answer is, before anything of it may pass.
+#[expect(clippy::large_enum_variant, reason = "one of each per call, and moved once")]
 enum Class {
     /// A declared success with a body that is projected or, by `download`, passes.
     Content(Response<UpstreamBody>, AnswerRule),
     /// A status alone; a body that came all the same is dropped.
-    Status { status: StatusCode, headers: HeaderMap, is_drift: bool },
+    Status {
+        status: StatusCode,
+        headers: HeaderMap,
+        is_drift: bool,
+    },
     Failed(CallError, HeaderMap),
 }
 
@@ -462,14 +465,16 @@ async fn classify_error(routed: &Routed, answered: Response<UpstreamBody>) -> Cl
         return Class::Failed(CallError::ProviderCredentialRefused { status }, headers);
     }
     let model = &routed.connection.provider.model;
-    let operation =
-        routed.operations.first().and_then(|index| model.operations.get(*index));
+    let operation = routed.operations.first().and_then(|index| model.operations.get(*index));
     let declared = operation.filter(|operation| provider_error::is_declared(operation, status));
     let Some(operation) = declared else {
         return if status < 500 {
             Class::Status { status: answered.status(), headers, is_drift: false }
         } else {
-            Class::Failed(CallError::ProviderError { status, fields: serde_json::Map::new() }, headers)
+            Class::Failed(
+                CallError::ProviderError { status, fields: serde_json::Map::new() },
+                headers,
+            )
         };
     };
     let mut fields = serde_json::Map::new();
@@ -539,22 +544,19 @@ async fn project(
             let out = response.headers_mut();
             pass_headers(&parts.headers, out);
             out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            let flow = match rule {
-                AnswerRule::Project(compiled) => {
-                    let json = HeaderValue::from_static("application/json");
-                    out.insert(header::CONTENT_TYPE, json);
-                    if let Some(value) = &compiled.withheld_header {
-                        out.insert(headers::FIELDS_WITHHELD, value.clone());
-                    }
-                    let inside = permit.decision.error_inside.clone();
-                    Flow::projected(upstream, compiled, urls, inside, intent, watch)
+            let flow = if let AnswerRule::Project(compiled) = rule {
+                let json = HeaderValue::from_static("application/json");
+                out.insert(header::CONTENT_TYPE, json);
+                if let Some(value) = &compiled.withheld_header {
+                    out.insert(headers::FIELDS_WITHHELD, value.clone());
                 }
-                _ => {
-                    if let Some(kind) = parts.headers.get(header::CONTENT_TYPE) {
-                        out.insert(header::CONTENT_TYPE, kind.clone());
-                    }
-                    Flow::unfiltered(upstream, intent, watch)
+                let inside = permit.decision.error_inside.clone();
+                Flow::projected(upstream, compiled, urls, inside, intent, watch)
+            } else {
+                if let Some(kind) = parts.headers.get(header::CONTENT_TYPE) {
+                    out.insert(header::CONTENT_TYPE, kind.clone());
                 }
+                Flow::unfiltered(upstream, intent, watch)
             };
             match flow.into_body().await {
                 Ok(body) => Ok(response.map(|()| body)),
@@ -585,7 +587,7 @@ fn url_rewriter(core: &Core, routed: &Routed) -> Option<UrlRewriter> {
     let base = target.base_url();
     let asked = format!("{}{}", base.trim_end_matches('/'), routed.path);
     let public = Arc::clone(&core.gateway.public_url);
-    UrlRewriter::new(Arc::clone(&routed.connection), &base, &asked, public)
+    UrlRewriter::new(Arc::clone(&routed.connection), base, &asked, public)
 }
 
 fn watch(
@@ -615,13 +617,7 @@ fn method_of(method: &HttpMethod) -> Option<Method> {
 }
 
 /// Records a call that was refused before it had an intent.
-fn refuse(
-    core: &Core,
-    id: Id<RequestKind>,
-    started: Timestamp,
-    known: &Known,
-    error: &CallError,
-) {
+fn refuse(core: &Core, id: Id<RequestKind>, started: Timestamp, known: &Known, error: &CallError) {
     let gateway = &core.gateway;
     let failure = failure_of(error);
     match &known.caller {
@@ -647,7 +643,7 @@ fn refuse(
 }
 
 /// An answer of our own (RFC 9457).
-pub fn problem(error: &CallError, request: Id<RequestKind>) -> Response<AnswerBody> {
+pub(crate) fn problem(error: &CallError, request: Id<RequestKind>) -> Response<AnswerBody> {
     let mut response = Response::new(full(error.to_problem(request)));
     *response.status_mut() = error.status();
     let headers = response.headers_mut();
@@ -655,7 +651,8 @@ pub fn problem(error: &CallError, request: Id<RequestKind>) -> Response<AnswerBo
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match error {
         CallError::MethodUnsupported { .. } => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"));
+            headers
+                .insert(header::ALLOW, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"));
         }
         CallError::Overloaded | CallError::AuditUnavailable | CallError::SnapshotStale { .. } => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -5,7 +5,7 @@ use provider::{Operation, Provider, Shape, ShapeId, StatusRange};
 use serde_json::{Map, Value};
 
 /// The most bytes of an error body that are looked at.
-pub const MAX_ERROR_BYTES: usize = 64 * 1_024;
+pub(crate) const MAX_ERROR_BYTES: usize = 64 * 1_024;
 /// The longest text that passes, in characters.
 const MAX_TEXT_CHARS: usize = 300;
 /// The most members that pass.
@@ -17,7 +17,11 @@ const MAX_DEPTH: usize = 3;
 /// the same operation has too is data.
 fn error_shape(operation: &Operation, status: u16) -> Option<ShapeId> {
     let find = |wanted: StatusRange| {
-        operation.answers.iter().find(|answer| answer.status == wanted).and_then(|answer| answer.shape)
+        operation
+            .answers
+            .iter()
+            .find(|answer| answer.status == wanted)
+            .and_then(|answer| answer.shape)
     };
     let shape = find(StatusRange::Exact(status))
         .or_else(|| find(StatusRange::Class(status / 100)))
@@ -30,7 +34,7 @@ fn error_shape(operation: &Operation, status: u16) -> Option<ShapeId> {
 }
 
 /// Whether the status is declared at all.
-pub fn is_declared(operation: &Operation, status: u16) -> bool {
+pub(crate) fn is_declared(operation: &Operation, status: u16) -> bool {
     operation.answers.iter().any(|answer| match answer.status {
         StatusRange::Exact(exact) => exact == status,
         StatusRange::Class(class) => class == status / 100,
@@ -39,7 +43,7 @@ pub fn is_declared(operation: &Operation, status: u16) -> bool {
 }
 
 /// The declared, masked members of an error body.
-pub fn visible_fields(
+pub(crate) fn visible_fields(
     model: &Provider,
     operation: &Operation,
     status: u16,
@@ -99,7 +103,7 @@ fn collect(
 }
 
 /// A text from outside, masked and cut.
-pub fn masked(text: &str) -> String {
+pub(crate) fn masked(text: &str) -> String {
     let head: String = text.chars().take(4 * MAX_TEXT_CHARS).collect();
     detect::mask(&head).chars().take(MAX_TEXT_CHARS).collect()
 }

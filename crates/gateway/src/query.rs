@@ -10,11 +10,10 @@ const MAX_QUERY_BYTES: usize = 8_192;
 /// The most pairs in a query.
 const MAX_PAIRS: usize = 200;
 /// Unreserved characters (RFC 3986 §2.3) stay as they are.
-const KEEP: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const KEEP: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The query to send, spelled canonically, with its `?`; empty if there is none.
-pub fn minimise(
+pub(crate) fn minimise(
     raw: Option<&str>,
     operations: &[&Operation],
     decision: &Decision,
@@ -43,7 +42,8 @@ pub fn minimise(
 fn check(name: &str, operations: &[&Operation], decision: &Decision) -> Result<(), CallError> {
     let shown = || name.chars().take(100).collect::<String>();
     let declared = operations.iter().flat_map(|operation| &operation.params).find(|param| {
-        param.place == ParamPlace::Query && (param.name == name || is_array_spelling(&param.name, name))
+        param.place == ParamPlace::Query
+            && (param.name == name || is_array_spelling(&param.name, name))
     });
     let Some(param) = declared else {
         return Err(CallError::ParameterUndeclared { name: shown() });

@@ -17,7 +17,7 @@ use std::{
 use types::{Client, Clock, Connection, Fault, Id, Key, Request, Timestamp};
 
 /// How long a call waits for the log before it is refused.
-pub const AUDIT_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const AUDIT_PATIENCE: Duration = Duration::from_secs(2);
 /// Refusals of one key that get an entry of their own, per second; more are counted.
 const REFUSALS_PER_SECOND: u64 = 100;
 /// Keys and codes that are counted apart within a second; more share one count.
@@ -127,14 +127,17 @@ impl Recorder {
         }
         for (code, count) in counts.unauthenticated {
             let code = code.to_owned();
-            self.log
-                .append_and_forget(&Record::Unauthenticated(Unauthenticated { at, code, count }));
+            self.log.append_and_forget(&Record::Unauthenticated(Unauthenticated {
+                at,
+                code,
+                count,
+            }));
         }
     }
 }
 
 /// What diagnosis is built on, of an error.
-pub fn failure_of(error: &CallError) -> Failure {
+pub(crate) fn failure_of(error: &CallError) -> Failure {
     Failure { code: error.code(), origin: error.origin(), is_retryable: error.is_retryable() }
 }
 

@@ -8,7 +8,7 @@ use url::Url;
 
 /// Rewrites what one answer refers to.
 #[derive(Clone, Debug)]
-pub struct UrlRewriter {
+pub(crate) struct UrlRewriter {
     connection: Arc<ConnectionEntry>,
     /// The URL that was asked for, which relative references stand against.
     asked: Url,
@@ -19,7 +19,12 @@ pub struct UrlRewriter {
 }
 
 impl UrlRewriter {
-    pub fn new(connection: Arc<ConnectionEntry>, base: &str, asked: &str, public: Arc<str>) -> Option<Self> {
+    pub(crate) fn new(
+        connection: Arc<ConnectionEntry>,
+        base: &str,
+        asked: &str,
+        public: Arc<str>,
+    ) -> Option<Self> {
         let mut base = Url::parse(base).ok()?;
         if !base.path().ends_with('/') {
             let path = format!("{}/", base.path());
@@ -30,7 +35,7 @@ impl UrlRewriter {
     }
 
     /// The gateway's URL for one under the connection's base; `None` for any other.
-    pub fn rewrite_url(&self, reference: &str) -> Option<String> {
+    pub(crate) fn rewrite_url(&self, reference: &str) -> Option<String> {
         let url = self.asked.join(reference).ok()?;
         let id: Id<Connection> = self.connection.id;
         let is_same_server = url.scheme() == self.base.scheme()
@@ -47,7 +52,8 @@ impl UrlRewriter {
         for pair in url.query().unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
             let raw_name = pair.split('=').next().unwrap_or(pair);
             let name = percent_encoding::percent_decode_str(raw_name).decode_utf8_lossy();
-            if is_credential_name(&name) || self.connection.credential_params.contains(name.as_ref())
+            if is_credential_name(&name)
+                || self.connection.credential_params.contains(name.as_ref())
             {
                 continue;
             }
@@ -59,7 +65,7 @@ impl UrlRewriter {
     }
 
     /// The links of a Link header (RFC 8288) that stay, with only their `rel`.
-    pub fn rewrite_links(&self, value: &str) -> Vec<String> {
+    pub(crate) fn rewrite_links(&self, value: &str) -> Vec<String> {
         let mut links = Vec::new();
         let mut rest = value;
         while let Some((_, after)) = rest.split_once('<') {
@@ -70,7 +76,8 @@ impl UrlRewriter {
             let rel = own.split(';').find_map(|param| {
                 let (name, value) = param.split_once('=')?;
                 let value = value.trim().trim_end_matches(',').trim().trim_matches('"');
-                let is_plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b" -_".contains(&b));
+                let is_plain =
+                    value.bytes().all(|b| b.is_ascii_alphanumeric() || b" -_".contains(&b));
                 (name.trim().eq_ignore_ascii_case("rel") && is_plain).then(|| value.to_owned())
             });
             if let (Some(url), Some(rel)) = (self.rewrite_url(target), rel) {

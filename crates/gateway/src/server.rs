@@ -43,7 +43,11 @@ const MAX_CONNECTIONS_PER_CORE: usize = 16_384;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot listen on {addr}")]
-    Listen { addr: SocketAddr, #[source] source: io::Error },
+    Listen {
+        addr: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot start a thread for a core")]
     Thread(#[source] io::Error),
 }
@@ -97,7 +101,7 @@ pub struct Running {
 
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("cores", &self.threads.len()).finish()
+        f.debug_struct("Running").field("cores", &self.threads.len()).finish_non_exhaustive()
     }
 }
 
@@ -191,8 +195,7 @@ async fn accept(
     listener: &tokio::net::TcpListener,
     places: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place =
-        Arc::clone(places).acquire_owned().await.map_err(|_| io::Error::other("closed"))?;
+    let place = Arc::clone(places).acquire_owned().await.map_err(|_| io::Error::other("closed"))?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, place))
 }
@@ -239,12 +242,10 @@ async fn respond(core: &Rc<Core>, request: Request<Incoming>) -> Response<Answer
     match request.uri().path() {
         "/healthz" if is_get => plain(StatusCode::OK, "ok\n"),
         "/readyz" if is_get => readiness(&core.gateway),
-        path if is_get && path.starts_with(error_pages::PREFIX) => {
-            match error_pages::page(path) {
-                Some(page) => plain(StatusCode::OK, page),
-                None => plain(StatusCode::NOT_FOUND, "no such error code\n"),
-            }
-        }
+        path if is_get && path.starts_with(error_pages::PREFIX) => match error_pages::page(path) {
+            Some(page) => plain(StatusCode::OK, page),
+            None => plain(StatusCode::NOT_FOUND, "no such error code\n"),
+        },
         _ => pipeline::serve(core, request).await,
     }
 }

@@ -259,7 +259,11 @@ mod tests {
         assert!(value.len() <= 1_024);
         let text = value.to_str().unwrap();
         assert!(text.ends_with(", ..."));
-        assert!(text.split(", ").filter(|name| *name != "...").all(|name| many.contains(&name.to_owned())));
+        assert!(
+            text.split(", ")
+                .filter(|name| *name != "...")
+                .all(|name| many.contains(&name.to_owned()))
+        );
         assert!(withheld_header(&[]).is_none());
     }
 }

@@ -14,7 +14,7 @@ fn main() {
     let megabytes: usize = std::env::args().nth(1).map_or(256, |text| text.parse().unwrap());
     let one = r#"{"id":"e-17","firstName":"Ada","lastName":"Lovelace","workEmail":"ada@example.com","ssn":"078-05-1120","salary":{"amount":120000.5,"currency":"EUR"},"address":{"street":"12 Long Lane","city":"London","postalCode":"EC1A"},"jobs":[{"title":"Analyst","startDate":"2020-01-01","endDate":null},{"title":"Engineer","startDate":"2022-03-01","endDate":null}],"notes":"Grüße aus der Küche, \"quoted\" and plain text that goes on for a while"}"#;
     let element = format!("{one},");
-    let half = r#"results[].id,results[].firstName,results[].workEmail,results[].address.city,results[].jobs[].title,next"#;
+    let half = r"results[].id,results[].firstName,results[].workEmail,results[].address.city,results[].jobs[].title,next";
     for (what, paths) in
         [("few fields", "results[].id"), ("half of the fields", half), ("all, whole", "results")]
     {

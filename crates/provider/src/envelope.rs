@@ -21,12 +21,6 @@ pub(crate) struct Way {
     pub(crate) shape: ShapeId,
 }
 
-impl Default for ShapeId {
-    fn default() -> Self {
-        Self(0)
-    }
-}
-
 /// Steps in while there is an envelope or an array.
 pub(crate) fn unwrap(shapes: &[Shape], root: ShapeId) -> Way {
     let mut way = Way { envelope: Envelope::default(), shape: root };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use types::Action;
 
 /// A shape's place in [`Provider::shapes`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShapeId(pub u32);
 
 /// An object's place in [`Provider::objects`].

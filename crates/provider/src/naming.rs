@@ -65,12 +65,11 @@ impl Names {
     }
 
     fn claim(&mut self, name: &str, place: &str) -> bool {
-        match self.taken.get(name) {
-            Some(owner) => owner == place && !place.is_empty(),
-            None => {
-                self.taken.insert(name.to_owned(), place.to_owned());
-                true
-            }
+        if let Some(owner) = self.taken.get(name) {
+            owner == place && !place.is_empty()
+        } else {
+            self.taken.insert(name.to_owned(), place.to_owned());
+            true
         }
     }
 }

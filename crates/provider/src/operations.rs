@@ -8,7 +8,7 @@ use crate::{
         ShapeId, StatusRange,
     },
     path_template::PathTemplate,
-    schema::{Builder, Context},
+    schema::Builder,
     security,
 };
 use serde_json::Value;
@@ -113,9 +113,8 @@ impl<'a> Reader<'_, '_, 'a> {
         let own = raw_params(self.builder, self.node);
         let params = merged(shared, &own);
         let path = self.path(&params)?;
-        let context = Context::default();
-        let request = self.request(&params, context);
-        let answers = self.answers(context);
+        let request = self.request(&params);
+        let answers = self.answers();
         let servers = match self.dialect {
             Dialect::Swagger2 if self.node.value.get("schemes").is_some() => {
                 security::swagger_servers(self.builder.document, Some(self.node))
@@ -185,13 +184,11 @@ impl<'a> Reader<'_, '_, 'a> {
     /// By the method, unless the overlay knows better: a POST that searches is a read.
     fn action(&mut self) -> Action {
         if let Some(given) = text(self.node, "x-weirgate-action") {
-            match given.parse() {
-                Ok(action) => return action,
-                Err(_) => {
-                    let message = "x-weirgate-action is no action";
-                    self.builder.document.report(self.node, "unknown_action", message);
-                }
+            if let Ok(action) = given.parse() {
+                return action;
             }
+            let message = "x-weirgate-action is no action";
+            self.builder.document.report(self.node, "unknown_action", message);
         }
         match self.method {
             Method::Get | Method::Head | Method::Options | Method::Trace => Action::Read,
@@ -237,12 +234,12 @@ impl<'a> Reader<'_, '_, 'a> {
             .collect()
     }
 
-    fn request(&mut self, params: &[Node<'a>], context: Context<'a>) -> Option<RequestBody> {
+    fn request(&mut self, params: &[Node<'a>]) -> Option<RequestBody> {
         match self.dialect {
             Dialect::OpenApi3 => {
                 let node = self.builder.document.member(self.node, "requestBody")?;
                 let node = self.builder.document.resolve(node)?;
-                let (media, shape) = self.content(node, context, true);
+                let (media, shape) = self.content(node, true);
                 Some(RequestBody {
                     media,
                     shape,
@@ -254,15 +251,11 @@ impl<'a> Reader<'_, '_, 'a> {
                         .unwrap_or(false),
                 })
             }
-            Dialect::Swagger2 => self.swagger_request(params, context),
+            Dialect::Swagger2 => self.swagger_request(params),
         }
     }
 
-    fn swagger_request(
-        &mut self,
-        params: &[Node<'a>],
-        context: Context<'a>,
-    ) -> Option<RequestBody> {
+    fn swagger_request(&mut self, params: &[Node<'a>]) -> Option<RequestBody> {
         let is_required =
             |node: &Node<'a>| node.value.get("required").and_then(Value::as_bool).unwrap_or(false);
         if let Some(body) = params.iter().find(|param| text(**param, "in") == Some("body")) {
@@ -270,7 +263,7 @@ impl<'a> Reader<'_, '_, 'a> {
                 .builder
                 .document
                 .member(*body, "schema")
-                .map(|schema| self.builder.intern(schema, context));
+                .map(|schema| self.builder.intern(schema));
             return Some(RequestBody {
                 media: self.swagger_media("consumes"),
                 shape,
@@ -290,7 +283,7 @@ impl<'a> Reader<'_, '_, 'a> {
         let mut object = crate::model::ObjectShape::default();
         for param in &form {
             let Some(name) = text(*param, "name") else { continue };
-            let shape = self.builder.intern(*param, context);
+            let shape = self.builder.intern(*param);
             let description = text(*param, "description").unwrap_or_default();
             object.members.insert(
                 name.to_owned(),
@@ -304,7 +297,7 @@ impl<'a> Reader<'_, '_, 'a> {
                 },
             );
         }
-        let shape = self.builder.allocate(Shape::Object(object), None, context);
+        let shape = self.builder.allocate(Shape::Object(object), None);
         let mut media: BTreeSet<String> = self.swagger_media("consumes");
         media.retain(|kind| kind == FORM || kind.starts_with("multipart/"));
         if media.is_empty() {
@@ -330,7 +323,7 @@ impl<'a> Reader<'_, '_, 'a> {
         media
     }
 
-    fn answers(&mut self, context: Context<'a>) -> Vec<Answer> {
+    fn answers(&mut self) -> Vec<Answer> {
         let Some(responses) = self.builder.document.member(self.node, "responses") else {
             return Vec::new();
         };
@@ -344,7 +337,7 @@ impl<'a> Reader<'_, '_, 'a> {
             };
             let Some(node) = self.builder.document.resolve(node) else { continue };
             let (media, shape) = match self.dialect {
-                Dialect::OpenApi3 => self.content(node, context, false),
+                Dialect::OpenApi3 => self.content(node, false),
                 Dialect::Swagger2 => match self.builder.document.member(node, "schema") {
                     Some(schema) if text(schema, "type") == Some("file") => {
                         let mut media = self.swagger_media("produces");
@@ -355,7 +348,7 @@ impl<'a> Reader<'_, '_, 'a> {
                         (media, None)
                     }
                     Some(schema) => {
-                        let shape = self.builder.intern(schema, context);
+                        let shape = self.builder.intern(schema);
                         let mut media = self.swagger_media("produces");
                         // A schema is for JSON; many documents name XML beside it.
                         if !media.iter().any(|kind| is_json(kind)) {
@@ -375,7 +368,6 @@ impl<'a> Reader<'_, '_, 'a> {
     fn content(
         &mut self,
         holder: Node<'a>,
-        context: Context<'a>,
         is_request: bool,
     ) -> (BTreeSet<String>, Option<ShapeId>) {
         let Some(content) = self.builder.document.member(holder, "content") else {
@@ -388,7 +380,7 @@ impl<'a> Reader<'_, '_, 'a> {
         let form = || kinds.iter().find(|(kind, _)| is_request && essence(kind) == FORM);
         let shape = json.or_else(form).and_then(|(_, node)| {
             let schema = self.builder.document.member(*node, "schema")?;
-            Some(self.builder.intern(schema, context))
+            Some(self.builder.intern(schema))
         });
         (media, shape)
     }

@@ -93,7 +93,11 @@ fn select(document: &Value, path: &str, number: usize) -> Result<Vec<String>, Ov
         action: number,
         reason: error.to_string().chars().take(200).collect(),
     })?;
-    Ok(path.query_located(document).locations().map(|place| place.to_json_pointer()).collect())
+    Ok(path
+        .query_located(document)
+        .locations()
+        .map(serde_json_path::NormalizedPath::to_json_pointer)
+        .collect())
 }
 
 fn remove(document: &mut Value, place: &str) {

@@ -26,26 +26,12 @@ const MAX_DESCRIPTION_CHARS: usize = 300;
 /// The most values of an enumeration that are kept.
 const MAX_CHOICES: usize = 1_000;
 
-/// The names around a schema that help to judge its members: `bankAccount` makes `number` telling.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Context<'a> {
-    pub(crate) outer: Option<&'a str>,
-    pub(crate) inner: Option<&'a str>,
-}
-
-impl<'a> Context<'a> {
-    fn below(self, name: &'a str) -> Self {
-        Self { outer: self.inner, inner: Some(name) }
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Builder<'d, 'a> {
     pub(crate) document: &'d mut Document<'a>,
     pub(crate) shapes: Vec<Shape>,
-    /// By shape: the name of the schema, and the names around it.
+    /// By shape: the name of the schema.
     pub(crate) names: Vec<Option<&'a str>>,
-    pub(crate) contexts: Vec<Context<'a>>,
     /// Names of all schemas that the document names, reached or not.
     pub(crate) schema_names: HashSet<&'a str>,
     by_address: HashMap<usize, ShapeId>,
@@ -69,7 +55,6 @@ impl<'d, 'a> Builder<'d, 'a> {
             document,
             shapes: Vec::new(),
             names: Vec::new(),
-            contexts: Vec::new(),
             schema_names: schemas
                 .into_iter()
                 .flat_map(|all| all.keys())
@@ -84,26 +69,20 @@ impl<'d, 'a> Builder<'d, 'a> {
             waiting: VecDeque::new(),
             merged_members: 0,
         };
-        builder.allocate(Shape::Untyped, None, Context::default());
+        builder.allocate(Shape::Untyped, None);
         builder
     }
 
     /// Adds a shape that no schema stands for.
-    pub(crate) fn allocate(
-        &mut self,
-        shape: Shape,
-        name: Option<&'a str>,
-        context: Context<'a>,
-    ) -> ShapeId {
+    pub(crate) fn allocate(&mut self, shape: Shape, name: Option<&'a str>) -> ShapeId {
         let Ok(index) = u32::try_from(self.shapes.len()) else { return UNTYPED };
         self.shapes.push(shape);
         self.names.push(name);
-        self.contexts.push(context);
         ShapeId(index)
     }
 
     /// The shape of a schema; it is built by [`Self::run`].
-    pub(crate) fn intern(&mut self, node: Node<'a>, context: Context<'a>) -> ShapeId {
+    pub(crate) fn intern(&mut self, node: Node<'a>) -> ShapeId {
         let Some(node) = self.essence(node) else { return UNTYPED };
         if let Some(known) = self.by_address.get(&address(node.value)) {
             return *known;
@@ -113,8 +92,7 @@ impl<'d, 'a> Builder<'d, 'a> {
             return UNTYPED;
         }
         let name = self.named.get(&address(node.value)).copied();
-        let context = name.map_or(context, |name| Context { outer: None, inner: Some(name) });
-        let id = self.allocate(Shape::Untyped, name, context);
+        let id = self.allocate(Shape::Untyped, name);
         self.by_address.insert(address(node.value), id);
         self.waiting.push_back((id, node));
         id
@@ -123,8 +101,7 @@ impl<'d, 'a> Builder<'d, 'a> {
     /// Builds everything that waits.
     pub(crate) fn run(&mut self) {
         while let Some((id, node)) = self.waiting.pop_front() {
-            let context = self.contexts.get(id.0 as usize).copied().unwrap_or_default();
-            let shape = self.build(node, context);
+            let shape = self.build(node);
             if let Some(slot) = self.shapes.get_mut(id.0 as usize) {
                 *slot = shape;
             }
@@ -161,23 +138,23 @@ impl<'d, 'a> Builder<'d, 'a> {
         None
     }
 
-    fn build(&mut self, node: Node<'a>, context: Context<'a>) -> Shape {
+    fn build(&mut self, node: Node<'a>) -> Shape {
         let mut parts = Parts::default();
         self.gather(node, &mut parts);
         let mut variants = Vec::new();
         if parts.is_object() || parts.kinds.contains(&Kind::Object) && parts.alternatives.is_empty()
         {
-            variants.push(self.object(&parts, context));
+            variants.push(self.object(&parts));
         }
         if parts.kinds.contains(&Kind::Array) || !parts.items.is_empty() {
             let mut items: Vec<ShapeId> =
-                parts.items.iter().map(|item| self.intern(*item, context)).collect();
+                parts.items.iter().map(|item| self.intern(*item)).collect();
             let items = match items.as_slice() {
                 [] => UNTYPED,
                 [only] => *only,
                 _ => {
                     items.dedup();
-                    self.allocate(Shape::Union(items), None, context)
+                    self.allocate(Shape::Union(items), None)
                 }
             };
             variants.push(Shape::Array { items });
@@ -189,7 +166,7 @@ impl<'d, 'a> Builder<'d, 'a> {
         }
         let mut ids: Vec<ShapeId> = Vec::new();
         for alternative in parts.alternatives {
-            let id = self.intern(alternative, context);
+            let id = self.intern(alternative);
             if !ids.contains(&id) {
                 ids.push(id);
             }
@@ -198,29 +175,28 @@ impl<'d, 'a> Builder<'d, 'a> {
             return variants.pop().unwrap_or(Shape::Untyped);
         }
         // Parts of one schema belong to it: several kinds of a named schema are that object.
-        let owned = variants.into_iter().map(|shape| self.allocate(shape, None, context));
+        let owned = variants.into_iter().map(|shape| self.allocate(shape, None));
         let mut all: Vec<ShapeId> = owned.collect();
         all.extend(ids);
         Shape::Union(all)
     }
 
-    fn object(&mut self, parts: &Parts<'a>, context: Context<'a>) -> Shape {
+    fn object(&mut self, parts: &Parts<'a>) -> Shape {
         let mut object = ObjectShape::default();
         for property in &parts.properties {
             if property.nodes.iter().any(|node| node.value == &Value::Bool(false)) {
                 continue;
             }
-            let inner = context.below(property.name);
             let mut ids: Vec<ShapeId> = Vec::new();
             for node in &property.nodes {
-                let id = self.intern(*node, inner);
+                let id = self.intern(*node);
                 if !ids.contains(&id) {
                     ids.push(id);
                 }
             }
             let shape = match ids.as_slice() {
                 [only] => *only,
-                _ => self.allocate(Shape::Union(ids), None, inner),
+                _ => self.allocate(Shape::Union(ids), None),
             };
             object.members.insert(
                 property.name.to_owned(),
@@ -234,11 +210,11 @@ impl<'d, 'a> Builder<'d, 'a> {
                 },
             );
         }
-        object.additional = self.additional(parts, context);
+        object.additional = self.additional(parts);
         Shape::Object(object)
     }
 
-    fn additional(&mut self, parts: &Parts<'a>, context: Context<'a>) -> Additional {
+    fn additional(&mut self, parts: &Parts<'a>) -> Additional {
         let mut is_open = parts.properties.is_empty();
         let mut values = Vec::new();
         for node in &parts.additional {
@@ -247,7 +223,7 @@ impl<'d, 'a> Builder<'d, 'a> {
                 Value::Bool(true) => is_open = true,
                 value if !value.is_object() => {}
                 value if is_telling(value, &[]) || value.get("type").is_some() => {
-                    values.push(self.intern(*node, context));
+                    values.push(self.intern(*node));
                 }
                 _ => is_open = true,
             }
@@ -256,7 +232,7 @@ impl<'d, 'a> Builder<'d, 'a> {
             [] if is_open => Additional::FreeForm,
             [] => Additional::Closed,
             [only] => Additional::Map(*only),
-            _ => Additional::Map(self.allocate(Shape::Union(values), None, context)),
+            _ => Additional::Map(self.allocate(Shape::Union(values), None)),
         }
     }
 
@@ -473,7 +449,7 @@ impl<'a> Parts<'a> {
             .copied()
             .filter(|kind| !matches!(kind, Kind::Object | Kind::Array))
             .collect();
-        let format = self.format.map(|format| format.to_ascii_lowercase());
+        let format = self.format.map(str::to_ascii_lowercase);
         let is_date = matches!(format.as_deref(), Some("date" | "date-time" | "datetime"));
         let kind = match scalars.as_slice() {
             [Kind::Boolean] => ScalarKind::Boolean,

@@ -176,7 +176,13 @@ mod tests {
     fn malformed_ids_are_refused() {
         let good = Id::<Connection>::from_u128(u128::MAX).to_string();
         assert_eq!(good, "conn_7zzzzzzzzzzzzzzzzzzzzzzzzz");
-        for bad in ["", "conn_", "conn_8zzzzzzzzzzzzzzzzzzzzzzzzz", "conn_7zzzzzzzzzzzzzzzzzzzzzzzzu", "conn_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"] {
+        for bad in [
+            "",
+            "conn_",
+            "conn_8zzzzzzzzzzzzzzzzzzzzzzzzz",
+            "conn_7zzzzzzzzzzzzzzzzzzzzzzzzu",
+            "conn_7ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+        ] {
             assert!(bad.parse::<Id<Connection>>().is_err(), "{bad}");
         }
     }

@@ -6,8 +6,10 @@ use std::{net::SocketAddr, path::PathBuf};
 /// Secure API integration gateway: one guarded gate between your product and everyone else's APIs.
 #[derive(Debug, Parser)]
 #[command(name = "weirgate", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Begin with `weirgate demo`.\n\nExit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 authentication, 5 refused by policy, 6 findings, 7 unreachable, 130 interrupted.")]
-pub struct Cli {
+#[command(
+    after_help = "Begin with `weirgate demo`.\n\nExit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 authentication, 5 refused by policy, 6 findings, 7 unreachable, 130 interrupted."
+)]
+pub(crate) struct Cli {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
@@ -16,7 +18,7 @@ pub struct Cli {
 
 /// Flags that every verb takes.
 #[derive(Debug, Args)]
-pub struct Global {
+pub(crate) struct Global {
     /// The data folder.
     #[arg(long, global = true, env = "WEIRGATE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -32,7 +34,7 @@ pub struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// Start everything with a built-in sandbox provider and show what the gate does.
     Demo(DemoArgs),
     /// Create a data folder, its root key and its audit log.
@@ -61,7 +63,7 @@ pub enum Verb {
 }
 
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     #[command(flatten)]
     pub listen: Listen,
     /// Make the sandbox's data from this number.
@@ -73,14 +75,14 @@ pub struct DemoArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub listen: Listen,
 }
 
 /// Where to listen; port 0 chooses a free one.
 #[derive(Debug, Args, Clone)]
-pub struct Listen {
+pub(crate) struct Listen {
     /// The data plane's address.
     #[arg(long, value_name = "ADDR")]
     pub gateway_addr: Option<SocketAddr>,
@@ -90,7 +92,7 @@ pub struct Listen {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum ProviderVerb {
+pub(crate) enum ProviderVerb {
     /// Import a provider from its OpenAPI description (JSON or YAML; `-` is standard input).
     Import {
         file: PathBuf,
@@ -116,7 +118,7 @@ pub enum ProviderVerb {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum ConnectionVerb {
+pub(crate) enum ConnectionVerb {
     /// Store a customer's credential for a provider.
     Create {
         #[arg(long, value_name = "SLUG")]
@@ -147,7 +149,7 @@ pub enum ConnectionVerb {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum ClientVerb {
+pub(crate) enum ClientVerb {
     /// Create a client.
     Create { name: String },
     /// List clients and their keys.
@@ -158,7 +160,7 @@ pub enum ClientVerb {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum KeyVerb {
+pub(crate) enum KeyVerb {
     /// Create an API key; it is shown once.
     Create {
         /// The client.
@@ -175,7 +177,7 @@ pub enum KeyVerb {
 }
 
 #[derive(Debug, Args)]
-pub struct ApplyArgs {
+pub(crate) struct ApplyArgs {
     /// The folder with `*.toml` grant files.
     pub dir: PathBuf,
     /// Say what would change, and change nothing.
@@ -184,7 +186,7 @@ pub struct ApplyArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum AuditVerb {
+pub(crate) enum AuditVerb {
     /// Print entries, newest first.
     List {
         /// How many.
@@ -200,7 +202,7 @@ pub enum AuditVerb {
 }
 
 #[derive(Debug, Args)]
-pub struct ProjectArgs {
+pub(crate) struct ProjectArgs {
     /// Paths that pass, separated by commas; may be given several times.
     #[arg(long, required = true, value_name = "PATHS")]
     pub allow: Vec<String>,
@@ -209,7 +211,7 @@ pub struct ProjectArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum ConfigVerb {
+pub(crate) enum ConfigVerb {
     /// Print every key with its value.
     Show {
         /// Say where each value comes from.

@@ -14,7 +14,7 @@ use std::{
 
 /// A key of the configuration, as documented in `docs/reference/configuration.md`.
 #[derive(Debug, Clone, Copy)]
-pub struct Key {
+pub(crate) struct Key {
     pub name: &'static str,
     /// As it would stand in the file; empty for none.
     pub default: &'static str,
@@ -23,7 +23,7 @@ pub struct Key {
 }
 
 /// Every key there is.
-pub const KEYS: &[Key] = &[
+pub(crate) const KEYS: &[Key] = &[
     key("gateway_addr", "127.0.0.1:8400", "address", "Where callers reach the data plane."),
     key(
         "console_addr",
@@ -90,7 +90,8 @@ const fn key(
 }
 
 /// The reference page of all keys, in Markdown.
-pub fn reference() -> String {
+#[cfg(test)]
+fn reference() -> String {
     let mut page = String::from(REFERENCE_HEAD);
     for Key { name, default, unit, about } in KEYS {
         let default = if default.is_empty() { "none".into() } else { format!("`{default}`") };
@@ -99,6 +100,7 @@ pub fn reference() -> String {
     page
 }
 
+#[cfg(test)]
 const REFERENCE_HEAD: &str = "# Configuration
 
 <!-- Generated from crates/weirgate/src/config.rs; a test compares. -->
@@ -118,7 +120,7 @@ Secrets never stand in the configuration.
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     Default,
     File { path: PathBuf, line: usize },
     Environment { variable: String },
@@ -138,7 +140,7 @@ impl fmt::Display for Origin {
 
 /// A value with its origin.
 #[derive(Debug, Clone)]
-pub struct Setting {
+pub(crate) struct Setting {
     pub key: &'static Key,
     pub value: String,
     pub origin: Origin,
@@ -146,7 +148,7 @@ pub struct Setting {
 
 /// One thing that is wrong, with its place and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     pub place: String,
     pub what: String,
     pub remedy: String,
@@ -160,7 +162,7 @@ impl fmt::Display for Problem {
 
 /// All that is wrong, at once.
 #[derive(Debug)]
-pub struct Problems(pub Vec<Problem>);
+pub(crate) struct Problems(pub Vec<Problem>);
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,7 +178,7 @@ impl std::error::Error for Problems {}
 
 /// The configuration, checked.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub(crate) struct Config {
     pub gateway_addr: SocketAddr,
     pub console_addr: SocketAddr,
     pub public_url: Option<String>,
@@ -198,7 +200,7 @@ pub struct Config {
 }
 
 /// Gathers every value with its origin. `flags` win over `environment`, that over the file.
-pub fn gather(
+pub(crate) fn gather(
     file: Option<&Path>,
     environment: &BTreeMap<String, String>,
     flags: &BTreeMap<&'static str, String>,
@@ -310,6 +312,8 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
+const NO_KEY: Key = key("", "", "", "");
+
 /// Reads texts as types.
 struct Reader<'a> {
     settings: &'a [Setting],
@@ -318,7 +322,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn text(&self, name: &str) -> &Setting {
-        static NONE: Setting = Setting { key: &KEYS[0], value: String::new(), origin: Origin::Default };
+        static NONE: Setting =
+            Setting { key: &NO_KEY, value: String::new(), origin: Origin::Default };
         self.settings.iter().find(|setting| setting.key.name == name).unwrap_or(&NONE)
     }
 
@@ -354,7 +359,7 @@ impl Reader<'_> {
 }
 
 /// Checks everything and reports all that is wrong.
-pub fn check(settings: &[Setting]) -> Result<Config, Problems> {
+pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
     let mut reader = Reader { settings, problems: Vec::new() };
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let behind_proxy = reader.parse("behind_proxy", false);
@@ -374,7 +379,8 @@ pub fn check(settings: &[Setting]) -> Result<Config, Problems> {
     if let Some(url) = &public_url {
         let is_plain = ["http://", "https://"].iter().any(|scheme| {
             url.strip_prefix(scheme).is_some_and(|rest| {
-                !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+                !rest.is_empty()
+                    && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
             })
         });
         if !is_plain {
@@ -444,18 +450,26 @@ mod tests {
         let text = "gateway_adr = \"127.0.0.1:1\"\n\nmax_calls = [1]\nlog_level = \"info\"\n";
         let Problems(problems) = settings(text).unwrap_err();
         let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert!(shown[0].contains(":1: `gateway_adr` is no key. Did you mean `gateway_addr`?"), "{shown:?}");
+        assert!(
+            shown[0].contains(":1: `gateway_adr` is no key. Did you mean `gateway_addr`?"),
+            "{shown:?}"
+        );
         assert!(shown[1].contains(":3: `max_calls` has the wrong kind"), "{shown:?}");
-        let Problems(problems) =
-            check(&settings("gateway_addr = \"0.0.0.0:80\"\nmax_calls = 0\ncores = -1\nlog_format = \"xml\"").unwrap())
-                .unwrap_err();
+        let Problems(problems) = check(
+            &settings(
+                "gateway_addr = \"0.0.0.0:80\"\nmax_calls = 0\ncores = -1\nlog_format = \"xml\"",
+            )
+            .unwrap(),
+        )
+        .unwrap_err();
         assert_eq!(problems.len(), 4, "{problems:?}");
         assert!(problems.iter().any(|p| p.what.contains("without TLS")));
     }
 
     #[test]
     fn the_reference_page_is_fresh() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/configuration.md");
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/configuration.md");
         let page = std::fs::read_to_string(&path).unwrap_or_default();
         if page != reference() && std::env::var_os("WEIRGATE_UPDATE_DOCS").is_some() {
             std::fs::write(&path, reference()).unwrap();
@@ -476,7 +490,10 @@ mod tests {
         let flags = BTreeMap::from([("max_calls", "3".to_owned())]);
         let settings = gather(Some(&path), &environment, &flags).unwrap();
         let find = |name| settings.iter().find(|s| s.key.name == name).unwrap();
-        assert_eq!((find("max_calls").value.as_str(), &find("max_calls").origin), ("3", &Origin::Flag));
+        assert_eq!(
+            (find("max_calls").value.as_str(), &find("max_calls").origin),
+            ("3", &Origin::Flag)
+        );
         assert_eq!(find("cores").value, "2");
         assert_eq!(find("log_level").origin, Origin::File { path, line: 3 });
         assert_eq!(find("max_write_bytes").origin, Origin::Default);

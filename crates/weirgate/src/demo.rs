@@ -32,7 +32,11 @@ const RECORDS: usize = 40;
 /// Bytes that are shown of an answer.
 const MAX_SHOWN_BYTES: usize = 64 * 1_024;
 
-pub async fn run(session: &Session, args: &DemoArgs, mut config: Config) -> Result<(), Failure> {
+pub(crate) async fn run(
+    session: &Session,
+    args: &DemoArgs,
+    mut config: Config,
+) -> Result<(), Failure> {
     // The guided calls are the talk; only what is wrong is logged beside them.
     logging::start("warn", session.output.is_json);
     choose_free_ports(args, &mut config);
@@ -71,9 +75,9 @@ pub async fn run(session: &Session, args: &DemoArgs, mut config: Config) -> Resu
         return Err(failure);
     }
     if !args.once {
-        serve::until_told()
-            .await
-            .map_err(|error| Failure::new(FAILED, format!("cannot wait for signals: {error}"), ""))?;
+        serve::until_told().await.map_err(|error| {
+            Failure::new(FAILED, format!("cannot wait for signals: {error}"), "")
+        })?;
     }
     server.stop().await?;
     sandbox.shutdown().await;
@@ -153,20 +157,24 @@ async fn guide(
     seeded: &Seeded,
     server: &Server,
 ) -> Result<(), Failure> {
-    let say = |text: &str| output.result(&Value::Null, text);
+    let say = |text: &str| output.print(text);
     let caller = Caller::new(gateway)?;
     let employees = format!("/proxy/{}/employees?limit=1", seeded.connection);
     let report = format!("/proxy/{}/reports/headcount", seeded.connection);
     let mistyped = mistype(seeded.key.expose());
 
     say("Weirgate is running, with an invented HR system behind it.\n")?;
-    say("1. A client with a grant reads employees. What was not granted is withheld, and named.\n")?;
+    say(
+        "1. A client with a grant reads employees. What was not granted is withheld, and named.\n",
+    )?;
     say(&caller.shown(&employees, seeded.key.expose()).await?)?;
     say("2. The same call by a client without a grant.\n")?;
     say(&caller.shown(&employees, seeded.stranger_key.expose()).await?)?;
     say("3. A mistyped key: its checksum does not fit, nothing is looked up.\n")?;
     say(&caller.shown(&employees, &mistyped).await?)?;
-    say("4. The provider fails, and its careless error repeats a credential and a social security\n   number. Neither comes through.\n")?;
+    say(
+        "4. The provider fails, and its careless error repeats a credential and a social security\n   number. Neither comes through.\n",
+    )?;
     say(&caller.shown(&report, seeded.key.expose()).await?)?;
     say("5. The audit log holds all of this, and anybody with its public key can check it.\n")?;
     let verified = audit_log::verify_folder(&server.instance().folder, None).await?;
@@ -215,10 +223,9 @@ impl Caller {
 
     /// Makes a call and says what was asked and answered.
     async fn shown(&self, path: &str, key: &str) -> Result<String, Failure> {
-        let (status, headers, body) = self
-            .get(path, key)
-            .await
-            .map_err(|error| Failure::new(FAILED, format!("a call of the demo failed: {}", chain(&*error)), ""))?;
+        let (status, headers, body) = self.get(path, key).await.map_err(|error| {
+            Failure::new(FAILED, format!("a call of the demo failed: {}", chain(&*error)), "")
+        })?;
         let short = format!("{}...", key.get(..12).unwrap_or_default());
         let mut text = format!("   GET {path}\n   with the key {short}\n   {status}\n");
         for name in ["weirgate-fields-withheld", "weirgate-request-id"] {

@@ -5,7 +5,7 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 /// Starts logging. Only Weirgate's own crates speak above warnings: libraries may print what they
 /// carry.
-pub fn start(level: &str, is_json: bool) {
+pub(crate) fn start(level: &str, is_json: bool) {
     let filter = EnvFilter::new(directives(level));
     let registry = tracing_subscriber::registry().with(filter);
     // A second start, as in tests, keeps the first one.
@@ -19,14 +19,23 @@ pub fn start(level: &str, is_json: bool) {
 }
 
 /// As the configuration says.
-pub fn start_from(config: &Config) {
+pub(crate) fn start_from(config: &Config) {
     start(&config.log_level, config.is_log_json);
 }
 
 fn directives(level: &str) -> String {
     const OURS: [&str; 11] = [
-        "weirgate", "app", "gateway", "audit", "store", "vault", "outbound", "provider",
-        "projection", "sandbox", "detect",
+        "weirgate",
+        "app",
+        "gateway",
+        "audit",
+        "store",
+        "vault",
+        "outbound",
+        "provider",
+        "projection",
+        "sandbox",
+        "detect",
     ];
     let others = if level == "error" { "error" } else { "warn" };
     OURS.iter().fold(others.to_owned(), |text, name| format!("{text},{name}={level}"))

@@ -46,10 +46,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let session = Session::new(&cli.global, key_folder(&environment));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     // A demo without a folder of its own takes nothing from a real one.
     let is_fresh_demo = matches!(cli.verb, Verb::Demo(_)) && session.named_dir.is_none();
     let dir = if is_fresh_demo { None } else { Some(session.data_dir.as_path()) };
@@ -137,7 +135,7 @@ fn show_config(output: Output, settings: &[Setting], origin: bool) -> Result<(),
     for setting in settings {
         let Setting { key, value, .. } = setting;
         text.push_str(&format!("{} = {value:?}", key.name));
-        let mut entry = json!({"value": value, "unit": key.unit});
+        let mut entry = json!({"value": value, "unit": key.unit, "about": key.about});
         if origin {
             text.push_str(&format!("  # {}", setting.origin));
             if let Some(entry) = entry.as_object_mut() {

@@ -22,31 +22,31 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the port answers from.
 #[derive(Debug, Clone)]
-pub struct Ops {
+pub(crate) struct Ops {
     pub gateway: Arc<Gateway>,
     pub metrics: PrometheusHandle,
 }
 
 /// A bound port that is not served yet.
 #[derive(Debug)]
-pub struct OpsListener {
+pub(crate) struct OpsListener {
     listener: TcpListener,
     addr: SocketAddr,
 }
 
 impl OpsListener {
-    pub async fn bind(addr: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn bind(addr: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         Ok(Self { listener, addr })
     }
 
-    pub const fn addr(&self) -> SocketAddr {
+    pub(crate) const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Serves until told to stop; calls under way are cut then, they are all short.
-    pub async fn serve(self, ops: Ops, mut stopped: watch::Receiver<bool>) {
+    pub(crate) async fn serve(self, ops: Ops, mut stopped: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut tasks = JoinSet::new();
         loop {

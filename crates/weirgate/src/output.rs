@@ -10,13 +10,13 @@ use std::{
 
 /// How a verb speaks.
 #[derive(Debug, Clone, Copy)]
-pub struct Output {
+pub(crate) struct Output {
     pub is_json: bool,
 }
 
 impl Output {
     /// The result: one JSON object, or text for people.
-    pub fn result(self, json: &Value, text: &str) -> io::Result<()> {
+    pub(crate) fn result(self, json: &Value, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if self.is_json {
             writeln!(out, "{json}")?;
@@ -26,8 +26,15 @@ impl Output {
         out.flush()
     }
 
+    /// A part of a result for people, as it is.
+    pub(crate) fn print(self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{text}")?;
+        out.flush()
+    }
+
     /// Talk beside the result.
-    pub fn say(self, text: impl fmt::Display) {
+    pub(crate) fn say(self, text: impl fmt::Display) {
         // Nobody is left to tell when standard error is closed.
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
@@ -35,7 +42,7 @@ impl Output {
 
 /// Why a verb failed: what, why, remedy, and the exit code.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     pub exit: u8,
     pub message: String,
     pub remedy: Option<String>,
@@ -44,13 +51,13 @@ pub struct Failure {
     is_broken_pipe: bool,
 }
 
-pub const FAILED: u8 = 1;
-pub const USAGE: u8 = 2;
-pub const UNREACHABLE: u8 = 7;
-pub const INTERRUPTED: u8 = 130;
+pub(crate) const FAILED: u8 = 1;
+pub(crate) const USAGE: u8 = 2;
+pub(crate) const UNREACHABLE: u8 = 7;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 impl Failure {
-    pub fn new(exit: u8, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn new(exit: u8, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             exit,
             message: message.into(),
@@ -61,12 +68,12 @@ impl Failure {
     }
 
     /// Whether standard output's reader went away.
-    pub const fn is_broken_pipe(&self) -> bool {
+    pub(crate) const fn is_broken_pipe(&self) -> bool {
         self.is_broken_pipe
     }
 
     /// Prints it and yields the exit code.
-    pub fn report(&self, output: Output) -> ExitCode {
+    pub(crate) fn report(&self, output: Output) -> ExitCode {
         if output.is_json {
             output.say(json!({
                 "error": self.message,
@@ -112,7 +119,7 @@ impl From<io::Error> for Failure {
 }
 
 /// An error with all its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -128,7 +135,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Text from outside, made harmless for a terminal: control characters shown, length cut.
-pub fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     const MAX_CHARS: usize = 200;
     let mut shown: String = text
         .chars()

@@ -14,7 +14,7 @@ const CHUNK_BYTES: usize = 256 * 1_024;
 
 /// Streams the document through, in constant memory. After a refusal a part of the projection may
 /// stand on standard output; it is never well-formed JSON.
-pub fn run(args: &ProjectArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &ProjectArgs) -> Result<(), Failure> {
     let mut paths: Vec<Path> = Vec::new();
     for list in &args.allow {
         let more = parse_list(list).map_err(|error| {

@@ -22,7 +22,7 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// A server under way.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     pub gateway_addr: SocketAddr,
     pub console_addr: SocketAddr,
     instance: Arc<Instance>,
@@ -37,24 +37,21 @@ pub struct Server {
 
 impl Server {
     /// Starts everything; when it returns, calls are served.
-    pub async fn start(instance: Instance, config: &Config) -> Result<Self, Failure> {
+    pub(crate) async fn start(instance: Instance, config: &Config) -> Result<Self, Failure> {
         let lock = instance.folder.lock()?;
         // Before anything is written: an address in use must not leave entries behind.
         let listeners = Listeners::bind(config.gateway_addr, config.cores)
             .map_err(|error| listen_failure(&error, "gateway_addr"))?;
-        let ops_listener = OpsListener::bind(config.console_addr)
-            .await
-            .map_err(|error| {
-                let error = std::io::Error::other(format!(
-                    "cannot listen on {}: {error}",
-                    config.console_addr
-                ));
-                listen_failure(&error, "console_addr")
-            })?;
+        let ops_listener = OpsListener::bind(config.console_addr).await.map_err(|error| {
+            let error =
+                std::io::Error::other(format!("cannot listen on {}: {error}", config.console_addr));
+            listen_failure(&error, "console_addr")
+        })?;
         let tls = tls_config(config)?;
-        let resolver: Arc<dyn Resolve> = Arc::new(HickoryResolver::from_system().map_err(|error| {
-            Failure::new(FAILED, chain(&error), "Check /etc/resolv.conf.")
-        })?);
+        let resolver: Arc<dyn Resolve> = Arc::new(
+            HickoryResolver::from_system()
+                .map_err(|error| Failure::new(FAILED, chain(&error), "Check /etc/resolv.conf."))?,
+        );
 
         let log = OpenLog::open(&instance, lock).await?;
         let instance = Arc::new(instance);
@@ -112,12 +109,12 @@ impl Server {
         })
     }
 
-    pub const fn instance(&self) -> &Arc<Instance> {
+    pub(crate) const fn instance(&self) -> &Arc<Instance> {
         &self.instance
     }
 
     /// Stops accepting, lets calls under way end, then closes the log and the store.
-    pub async fn stop(self) -> Result<(), Failure> {
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
         let data_plane = self.data_plane;
         // Joins threads: not for an async thread.
         if tokio::task::spawn_blocking(move || data_plane.stop()).await.is_err() {
@@ -133,7 +130,11 @@ impl Server {
         match self.follower.await {
             Ok(log) => log.close().await?,
             Err(error) => {
-                return Err(Failure::new(FAILED, format!("the follower has panicked: {error}"), ""));
+                return Err(Failure::new(
+                    FAILED,
+                    format!("the follower has panicked: {error}"),
+                    "",
+                ));
             }
         }
         tracing::info!("stopped");
@@ -146,7 +147,9 @@ fn listen_failure(error: &dyn std::error::Error, key: &str) -> Failure {
     Failure::new(
         FAILED,
         chain(error),
-        format!("Stop what listens there, or choose another with --{flag}; port 0 takes a free one."),
+        format!(
+            "Stop what listens there, or choose another with --{flag}; port 0 takes a free one."
+        ),
     )
 }
 
@@ -178,7 +181,6 @@ fn settings(config: &Config) -> Settings {
             head: config.first_byte_timeout,
             idle: config.between_bytes_timeout,
             total: config.total_timeout,
-            ..Deadlines::default()
         },
     }
 }
@@ -244,7 +246,7 @@ fn report_panic(result: Result<(), tokio::task::JoinError>) {
 }
 
 /// Waits for the first SIGINT or SIGTERM; a second one ends the process at once.
-pub async fn until_told() -> std::io::Result<()> {
+pub(crate) async fn until_told() -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     // Both are cancel-safe.

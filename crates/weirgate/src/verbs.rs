@@ -26,7 +26,7 @@ const MAX_INPUT_BYTES: u64 = 64 * 1_024 * 1_024;
 
 /// What every verb needs.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// As given; the demo makes a fresh folder where nothing is.
     pub named_dir: Option<PathBuf>,
     pub data_dir: PathBuf,
@@ -37,7 +37,7 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(global: &Global, key_folder: Option<PathBuf>) -> Self {
+    pub(crate) fn new(global: &Global, key_folder: Option<PathBuf>) -> Self {
         Self {
             named_dir: global.data_dir.clone(),
             data_dir: global.data_dir.clone().unwrap_or_else(|| PathBuf::from("weirgate-data")),
@@ -48,18 +48,18 @@ impl Session {
     }
 
     /// Who acts, as part of which request.
-    pub fn context(&self) -> Result<OpContext, Failure> {
+    pub(crate) fn context(&self) -> Result<OpContext, Failure> {
         let now = SystemClock.now();
         let request = Id::generate(now, &SystemRandom).map_err(app::Error::from)?;
         let uid = app::user_id();
         Ok(OpContext { actor: Actor::Local { uid }, request, now })
     }
 
-    pub fn folder(&self) -> Result<DataFolder, Failure> {
+    pub(crate) fn folder(&self) -> Result<DataFolder, Failure> {
         Ok(DataFolder::open(&self.data_dir)?)
     }
 
-    pub async fn instance(&self) -> Result<Instance, Failure> {
+    pub(crate) async fn instance(&self) -> Result<Instance, Failure> {
         let folder = self.folder()?;
         let key = self.root_key_file.as_deref();
         let clock = Arc::new(SystemClock);
@@ -74,7 +74,7 @@ impl Session {
     }
 }
 
-pub async fn init(session: &Session) -> Result<(), Failure> {
+pub(crate) async fn init(session: &Session) -> Result<(), Failure> {
     let place = match (&session.root_key_file, &session.key_folder) {
         (Some(file), _) => RootKeyPlace::File(file),
         (None, Some(folder)) => RootKeyPlace::Folder(folder),
@@ -107,7 +107,7 @@ pub async fn init(session: &Session) -> Result<(), Failure> {
     Ok(session.output.result(&json!({"id": id, "data_dir": dir, "root_key_file": key}), &text)?)
 }
 
-pub async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(), Failure> {
+pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(), Failure> {
     match verb {
         ProviderVerb::Import { file, name, server, overlay, allow_private_network } => {
             let slug = parse_slug(name)?;
@@ -194,7 +194,7 @@ pub async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(), Fail
     }
 }
 
-pub async fn connection(session: &Session, verb: &ConnectionVerb) -> Result<(), Failure> {
+pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Result<(), Failure> {
     match verb {
         ConnectionVerb::Create {
             provider,
@@ -241,7 +241,10 @@ pub async fn connection(session: &Session, verb: &ConnectionVerb) -> Result<(), 
                 let state = if one.is_revoked { "revoked" } else { "active" };
                 text.push_str(&format!(
                     "{}  {}  {}  {state}  {}\n",
-                    one.id, one.provider, one.environment, plain(&one.customer)
+                    one.id,
+                    one.provider,
+                    one.environment,
+                    plain(&one.customer)
                 ));
                 rows.push(json!({
                     "id": one.id.to_string(),
@@ -264,7 +267,7 @@ pub async fn connection(session: &Session, verb: &ConnectionVerb) -> Result<(), 
     }
 }
 
-pub async fn client(session: &Session, verb: &ClientVerb) -> Result<(), Failure> {
+pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), Failure> {
     match verb {
         ClientVerb::Create { name } => {
             let name = parse_slug(name)?;
@@ -338,7 +341,7 @@ pub async fn client(session: &Session, verb: &ClientVerb) -> Result<(), Failure>
     }
 }
 
-pub async fn apply(session: &Session, args: &ApplyArgs) -> Result<(), Failure> {
+pub(crate) async fn apply(session: &Session, args: &ApplyArgs) -> Result<(), Failure> {
     let instance = session.instance().await?;
     let plan = apply::plan(&instance, &args.dir).await?;
     let text = plan.to_text(args.dry_run);
@@ -352,7 +355,7 @@ pub async fn apply(session: &Session, args: &ApplyArgs) -> Result<(), Failure> {
     Ok(session.output.result(&json, &text)?)
 }
 
-pub async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Failure> {
+pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Failure> {
     let folder = session.folder()?;
     match verb {
         AuditVerb::List { limit } => {
@@ -405,8 +408,7 @@ pub async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Failure> {
 }
 
 fn parse_slug(text: &str) -> Result<Slug, Failure> {
-    text.parse()
-        .map_err(|error: types::SlugError| Failure::new(USAGE, error.to_string(), ""))
+    text.parse().map_err(|error: types::SlugError| Failure::new(USAGE, error.to_string(), ""))
 }
 
 fn parse_environment(text: &str) -> Result<Environment, Failure> {
@@ -497,9 +499,11 @@ mod tests {
 
     #[test]
     fn spans_have_a_unit_and_a_bound() {
-        assert_eq!(parse_span("90d").unwrap(), Duration::from_secs(90 * 86_400));
-        assert_eq!(parse_span("30m").unwrap(), Duration::from_secs(1_800));
-        for bad in ["", "d", "90", "-1d", "1.5h", "0d", "4000d", "99999999999999999999d", "1w", "９d"] {
+        assert_eq!(parse_span("90d").unwrap(), Duration::from_hours(2160));
+        assert_eq!(parse_span("30m").unwrap(), Duration::from_mins(30));
+        for bad in
+            ["", "d", "90", "-1d", "1.5h", "0d", "4000d", "99999999999999999999d", "1w", "９d"]
+        {
             assert!(parse_span(bad).is_err(), "{bad}");
         }
     }
@@ -507,7 +511,9 @@ mod tests {
     #[test]
     fn pairs_need_a_name_and_come_once() {
         assert!(pairs("--var", &["a=b=c".to_owned()]).unwrap()["a"] == "b=c");
-        for bad in [vec!["a".to_owned()], vec!["=b".to_owned()], vec!["a=1".to_owned(), "a=2".to_owned()]] {
+        for bad in
+            [vec!["a".to_owned()], vec!["=b".to_owned()], vec!["a=1".to_owned(), "a=2".to_owned()]]
+        {
             assert!(pairs("--var", &bad).is_err(), "{bad:?}");
         }
     }

@@ -66,7 +66,10 @@ pub fn diff(
             Some(old) if old != grant => {
                 let mut words = compare(&facts(old), &facts(grant), model);
                 if old.expires != grant.expires {
-                    words.push(format!("expires after {} instead of {}", grant.expires, old.expires));
+                    words.push(format!(
+                        "expires after {} instead of {}",
+                        grant.expires, old.expires
+                    ));
                 }
                 changes.push(Change { kind: "changed", grant: name(grant), words });
             }
@@ -100,7 +103,10 @@ fn facts(grant: &ResolvedGrant) -> BTreeSet<Fact> {
         for action in &allow.actions {
             if matches!(action.as_str(), "download" | "upload") {
                 for operation in &allow.operations {
-                    facts.insert(Fact::Unfiltered { action: action.clone(), operation: operation.clone() });
+                    facts.insert(Fact::Unfiltered {
+                        action: action.clone(),
+                        operation: operation.clone(),
+                    });
                 }
                 continue;
             }
@@ -130,7 +136,9 @@ fn compare(
         words.extend(fields_in_words(verb, &changed, model));
         for fact in changed {
             match fact {
-                Fact::Action { object, action } => words.push(format!("{verb} {action} on {object}")),
+                Fact::Action { object, action } => {
+                    words.push(format!("{verb} {action} on {object}"));
+                }
                 Fact::Param(name) => words.push(format!("{verb} the query parameter {name}")),
                 Fact::Header(name) => words.push(format!("{verb} the header {name}")),
                 Fact::Unfiltered { action, operation } => {
@@ -170,7 +178,8 @@ fn fields_in_words(verb: &str, changed: &[&Fact], model: Option<&Provider>) -> V
         }
         let count = named.len();
         let plural = if count == 1 { "field" } else { "fields" };
-        let of_them = if personal == 0 { String::new() } else { format!(", {personal} of them personal") };
+        let of_them =
+            if personal == 0 { String::new() } else { format!(", {personal} of them personal") };
         let to_write = if wanted == "write" { " to write" } else { "" };
         words.push(format!("{verb} {count} {plural}{to_write}{of_them}: {}", named.join(", ")));
     }

@@ -94,7 +94,10 @@ impl<'de, K: types::IdKind> Deserialize<'de> for IdText<K> {
 }
 
 /// The declared name that is spelled most alike, if any is near.
-pub(crate) fn nearest<'n>(given: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(
+    given: &str,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Option<&'n str> {
     let lower = given.to_lowercase();
     let best = names
         .into_iter()

@@ -1,7 +1,10 @@
 //! What grants permit for one operation, at one moment.
 
 use super::{Allow, ResolvedGrant};
-use provider::{ObjectId, Operation, Provider, select::{FieldSteps, Granted, parse_steps}};
+use provider::{
+    ObjectId, Operation, Provider,
+    select::{FieldSteps, Granted, parse_steps},
+};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{Action, Date, Timestamp};
 
@@ -81,11 +84,7 @@ fn has(allow: &Allow, action: Action) -> bool {
 }
 
 /// A field that the description no longer declares leads nowhere, and grants nothing.
-fn add(
-    provider: &Provider,
-    allow: &Allow,
-    granted: &mut BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
-) {
+fn add(provider: &Provider, allow: &Allow, granted: &mut BTreeMap<ObjectId, BTreeSet<FieldSteps>>) {
     let Some((id, _)) = allow.object.as_deref().and_then(|name| provider.object_by_name(name))
     else {
         return;

@@ -50,7 +50,8 @@ pub fn resolve(
     catalogue: &Catalogue,
     now: Timestamp,
 ) -> (Resolved, Vec<Problem>) {
-    let mut resolver = Resolver { catalogue, now, resolved: Resolved::default(), problems: Vec::new() };
+    let mut resolver =
+        Resolver { catalogue, now, resolved: Resolved::default(), problems: Vec::new() };
     let mut seen: BTreeMap<(u128, u128, u128, String), String> = BTreeMap::new();
     for entry in entries {
         let Some(grant) = resolver.grant(entry) else { continue };
@@ -109,7 +110,13 @@ impl Resolver<'_> {
             let found = catalogue.clients.get(&given.text).copied();
             if found.is_none() {
                 let names = catalogue.clients.keys().map(String::as_str);
-                self.unknown(file, given, "client", names, "Make it with `weirgate client create`.");
+                self.unknown(
+                    file,
+                    given,
+                    "client",
+                    names,
+                    "Make it with `weirgate client create`.",
+                );
             }
             found
         });
@@ -122,7 +129,13 @@ impl Resolver<'_> {
                 model = Some(Arc::clone(found));
             } else {
                 let names = catalogue.providers.keys().map(String::as_str);
-                self.unknown(file, given, "provider", names, "Import it with `weirgate provider import`.");
+                self.unknown(
+                    file,
+                    given,
+                    "provider",
+                    names,
+                    "Import it with `weirgate provider import`.",
+                );
             }
         } else if let Some(given) = &entry.connection {
             let found = given.text.parse::<Id<Connection>>().ok();
@@ -131,7 +144,13 @@ impl Resolver<'_> {
                 connection = Some(id);
                 model = catalogue.providers.get(slug).map(|(_, model)| Arc::clone(model));
             } else {
-                self.unknown(file, given, "connection", [], "`weirgate connection list` shows those there are.");
+                self.unknown(
+                    file,
+                    given,
+                    "connection",
+                    [],
+                    "`weirgate connection list` shows those there are.",
+                );
             }
         }
         let expires = entry.expires.as_ref().and_then(|given| self.expires(file, given));
@@ -141,7 +160,8 @@ impl Resolver<'_> {
                 && text.chars().count() <= MAX_PURPOSE_CHARS
                 && !text.chars().any(char::is_control);
             if !is_good {
-                let what = format!("the purpose is empty or longer than {MAX_PURPOSE_CHARS} characters");
+                let what =
+                    format!("the purpose is empty or longer than {MAX_PURPOSE_CHARS} characters");
                 self.problem(file, given.line, what, "Say in a few words what the data is for.");
             }
             is_good.then(|| text.to_owned())
@@ -189,7 +209,12 @@ impl Resolver<'_> {
             }
         }
         if entry.actions.is_empty() {
-            self.problem(file, entry.line, "`actions` is missing or empty".into(), "Write like actions = [\"read\"].");
+            self.problem(
+                file,
+                entry.line,
+                "`actions` is missing or empty".into(),
+                "Write like actions = [\"read\"].",
+            );
         }
         let unfiltered = |action: &Action| matches!(action, Action::Download | Action::Upload);
         if actions.iter().any(unfiltered) && entry.operations.is_empty() {
@@ -206,8 +231,9 @@ impl Resolver<'_> {
         let headers = self.params(file, &entry.headers, model, ParamPlace::Header);
         let mut allow = Vec::new();
         for is_write in [false, true] {
-            let is_write_action =
-                |action: &Action| matches!(action, Action::Create | Action::Update | Action::Delete);
+            let is_write_action = |action: &Action| {
+                matches!(action, Action::Create | Action::Update | Action::Delete)
+            };
             let of_kind: Vec<String> = actions
                 .iter()
                 .filter(|action| is_write_action(action) == is_write)
@@ -241,14 +267,25 @@ impl Resolver<'_> {
     ) -> Option<(ObjectId, &'m str)> {
         let Some(given) = &entry.object else {
             if !may_miss {
-                self.problem(file, entry.line, "`object` is missing".into(), "`weirgate provider show` lists the objects.");
+                self.problem(
+                    file,
+                    entry.line,
+                    "`object` is missing".into(),
+                    "`weirgate provider show` lists the objects.",
+                );
             }
             return None;
         };
         let found = model.object_by_name(&given.text);
         if found.is_none() {
             let names = model.objects.iter().map(|object| object.name.as_str());
-            self.unknown(file, given, "object", names, "`weirgate provider show` lists the objects.");
+            self.unknown(
+                file,
+                given,
+                "object",
+                names,
+                "`weirgate provider show` lists the objects.",
+            );
         }
         found.map(|(id, object)| (id, object.name.as_str()))
     }
@@ -265,9 +302,12 @@ impl Resolver<'_> {
         for one in given {
             match check_fields(model, object, is_write, std::slice::from_ref(&one.text)) {
                 Ok(checked) => {
-                    self.resolved
-                        .notices
-                        .extend(checked.notices.into_iter().map(|notice| format!("{file}:{}: {notice}", one.line)));
+                    self.resolved.notices.extend(
+                        checked
+                            .notices
+                            .into_iter()
+                            .map(|notice| format!("{file}:{}: {notice}", one.line)),
+                    );
                     fields.extend(checked.paths.iter().map(|steps| provider::select::spell(steps)));
                 }
                 // Said once for reading and writing together.
@@ -288,21 +328,35 @@ impl Resolver<'_> {
         fields
     }
 
-    fn is_said(&self, file: &str, line: usize, problems: &[provider::select::FieldProblem]) -> bool {
+    fn is_said(
+        &self,
+        file: &str,
+        line: usize,
+        problems: &[provider::select::FieldProblem],
+    ) -> bool {
         problems.iter().all(|problem| {
-            self.problems.iter().any(|one| one.file == file && one.line == line && one.what == problem.why)
+            self.problems
+                .iter()
+                .any(|one| one.file == file && one.line == line && one.what == problem.why)
         })
     }
 
     fn operations(&mut self, file: &str, given: &[Placed], model: &Provider) -> Vec<String> {
         let mut found = Vec::new();
         for one in given {
-            match model.operations.iter().find(|operation| names(operation, &one.text)) {
-                Some(operation) => found.push(operation.id.clone()),
-                None => {
-                    let names = model.operations.iter().map(|operation| operation.id.as_str());
-                    self.unknown(file, one, "operation", names, "`weirgate provider show` lists the operations.");
-                }
+            if let Some(operation) =
+                model.operations.iter().find(|operation| names(operation, &one.text))
+            {
+                found.push(operation.id.clone());
+            } else {
+                let names = model.operations.iter().map(|operation| operation.id.as_str());
+                self.unknown(
+                    file,
+                    one,
+                    "operation",
+                    names,
+                    "`weirgate provider show` lists the operations.",
+                );
             }
         }
         found
@@ -326,7 +380,8 @@ impl Resolver<'_> {
         let mut found = Vec::new();
         for one in given {
             if gateway::is_credential_name(&one.text) {
-                let what = format!("`{}` carries a credential, which never comes from a caller", one.text);
+                let what =
+                    format!("`{}` carries a credential, which never comes from a caller", one.text);
                 self.problem(file, one.line, what, "Leave it out: the connection's own is used.");
                 continue;
             }

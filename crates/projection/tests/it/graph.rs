@@ -101,7 +101,7 @@ fn the_wider_of_two_edges_wins() {
         builder.member(second, "y", Edge::Scalar);
         for edge in edges {
             let edge = match edge {
-                Edge::Into(_) if builder_is_first(edge) => Edge::Into(first),
+                Edge::Into(_) if builder_is_first(*edge) => Edge::Into(first),
                 Edge::Into(_) => Edge::Into(second),
                 other => *other,
             };
@@ -123,8 +123,8 @@ fn two_nodes() -> (Edge, Edge) {
     (Edge::Into(builder.node()), Edge::Into(builder.node()))
 }
 
-fn builder_is_first(edge: &Edge) -> bool {
-    *edge == two_nodes().0
+fn builder_is_first(edge: Edge) -> bool {
+    edge == two_nodes().0
 }
 
 #[test]

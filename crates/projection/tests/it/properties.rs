@@ -105,7 +105,7 @@ fn spelled(value: &Value, seed: u64) -> String {
     let mut state = seed | 1;
     let mut taste = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 33) as u8
+        state.to_be_bytes()[3]
     };
     let mut out = String::new();
     spell(value, &mut taste, &mut out);

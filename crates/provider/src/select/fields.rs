@@ -1,7 +1,7 @@
 //! The fields that a grant names, checked against what the description declares.
 
 use super::{FieldSteps, normal};
-use crate::model::{Field, FieldKind, ObjectId, Provider, Step};
+use crate::model::{Additional, Field, FieldKind, ObjectId, ObjectShape, Provider, Shape, Step};
 use projection::{Path, Segment};
 
 /// A field that a grant names and that is not declared.
@@ -125,15 +125,25 @@ fn check(
         }
     }
     // Members of a free-form object are named, and cannot be checked.
-    if let [Step::Member(_)] = steps.as_slice()
-        && provider.object(object).is_some_and(|found| found.fields.is_empty())
-    {
+    if matches!(steps.first(), Some(Step::Member(_))) && is_free_form(provider, object) {
         notices.push(format!("`{text}` lies in a free-form object and cannot be checked"));
         return Ok(steps);
     }
     let name = provider.object(object).map_or("", |found| found.name.as_str());
     let nearest = nearest(provider, object, text);
     Err(wrong(format!("`{name}` declares no field `{text}`"), nearest))
+}
+
+/// Whether the object itself may have members that are not declared.
+fn is_free_form(provider: &Provider, object: ObjectId) -> bool {
+    provider.object(object).is_some_and(|found| {
+        found.read_shapes.iter().chain(&found.write_shapes).any(|id| {
+            matches!(
+                provider.shape(*id),
+                Shape::Object(ObjectShape { additional: Additional::FreeForm, .. })
+            )
+        })
+    })
 }
 
 fn is_declared(provider: &Provider, object: ObjectId, steps: &[Step]) -> bool {

@@ -41,10 +41,7 @@ fn a_list_passes_by_element_and_paging_urls_lead_back_through_the_gate() {
     assert_eq!(body["total"], 4);
     assert!(!answer.text().contains(SECRET));
     let next = body["next"].as_str().unwrap();
-    assert_eq!(
-        next,
-        format!("http://{}{}", world.addr, world.path("/things?cursor=2"))
-    );
+    assert_eq!(next, format!("http://{}{}", world.addr, world.path("/things?cursor=2")));
     let target = next.split_once(&world.addr.to_string()).unwrap().1;
     let bearer = format!("Bearer {}", world.key);
     let again = client::get(world.addr, target, &[("Authorization", &bearer)]).unwrap();
@@ -128,7 +125,11 @@ fn unknown_places_are_not_found() {
     for connection in [other, "nonsense", "conn_", "..", "%2e%2e"] {
         let target = format!("/proxy/{connection}/things");
         let answer = client::get(world.addr, &target, &[("Authorization", &bearer)]).unwrap();
-        assert_eq!((answer.status, code(&answer).as_str()), (404, "connection_unknown"), "{target}");
+        assert_eq!(
+            (answer.status, code(&answer).as_str()),
+            (404, "connection_unknown"),
+            "{target}"
+        );
     }
     let head = world.send("HEAD", "/things", &[], b"");
     assert_eq!(head.status, 405);
@@ -139,8 +140,19 @@ fn unknown_places_are_not_found() {
 fn encoded_slashes_and_dots_are_refused() {
     let world = World::serving();
     for segment in [
-        "%2e%2e", "%2E%2e", "..", ".", "%2e", "a%2fb", "a%5cb", "a%00b", "%252e%252e", "a%0d%0ab",
-        "%c0%ae", "%ff", "%",
+        "%2e%2e",
+        "%2E%2e",
+        "..",
+        ".",
+        "%2e",
+        "a%2fb",
+        "a%5cb",
+        "a%00b",
+        "%252e%252e",
+        "a%0d%0ab",
+        "%c0%ae",
+        "%ff",
+        "%",
     ] {
         let answer = world.get(&format!("/things/{segment}"));
         assert!(
@@ -286,15 +298,16 @@ fn revocation_takes_effect_within_a_second() {
 fn narrowed_and_revoked_grants_follow() {
     let world = World::serving();
     assert_eq!(world.get("/things/1").status, 200);
-    world.apply(&GRANTS.replace(r#""name", "nested.a", "list[].label"], params"#, r#""name"], params"#));
+    world.apply(
+        &GRANTS.replace(r#""name", "nested.a", "list[].label"], params"#, r#""name"], params"#),
+    );
     wait_until(Duration::from_secs(1), || {
         world.get("/things/1").json().unwrap() == json!({"id": "1", "name": "Thing 1"})
     });
     world.apply("");
-    let answer = wait_until(Duration::from_secs(1), || {
-        let answer = world.get("/things/1");
-        (answer.status != 200).then_some(answer)
-    });
+    wait_until(Duration::from_secs(1), || world.get("/things/1").status != 200);
+    // One that was under way at that moment was cut with a code of its own.
+    let answer = world.get("/things/1");
     assert_eq!((answer.status, code(&answer).as_str()), (403, "not_granted"));
 }
 
@@ -313,10 +326,8 @@ fn a_revoked_connection_is_gone() {
 #[test]
 fn an_expired_key_is_refused() {
     let mut world = World::prepared();
-    let made = ok(
-        &world.weirgate,
-        &["client", "key", "create", "reader", "--expires", "1s", "--json"],
-    );
+    let made =
+        ok(&world.weirgate, &["client", "key", "create", "reader", "--expires", "1s", "--json"]);
     world.key = crate::world::text(&made, "key");
     world.serve();
     let answer = wait_until(Duration::from_secs(3), || {
@@ -382,7 +393,17 @@ fn live_and_test_never_meet() {
     let mut world = World::prepared();
     let made = ok(
         &world.weirgate,
-        &["client", "key", "create", "reader", "--expires", "1d", "--environment", "test", "--json"],
+        &[
+            "client",
+            "key",
+            "create",
+            "reader",
+            "--expires",
+            "1d",
+            "--environment",
+            "test",
+            "--json",
+        ],
     );
     world.key = crate::world::text(&made, "key");
     world.serve();

@@ -27,15 +27,13 @@ fn kill_minus_nine_loses_no_answered_call() {
             threads.push(thread::spawn(move || {
                 let bearer = format!("Bearer {key}");
                 let headers = [("Authorization", bearer.as_str())];
-                let json = [
-                    ("Authorization", bearer.as_str()),
-                    ("Content-Type", "application/json"),
-                ];
+                let json =
+                    [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
                 let Ok(mut connection) = client::Connection::open(addr) else { return };
                 let mut count = 0_u32;
                 while !stop.load(Ordering::SeqCst) {
                     count += 1;
-                    let answer = if count % 3 == 0 {
+                    let answer = if count.is_multiple_of(3) {
                         connection.request("PUT", &target, &json, br#"{"name":"n"}"#)
                     } else {
                         connection.request("GET", &target, &headers, b"")
@@ -82,7 +80,8 @@ fn a_stopped_server_lets_calls_under_way_end() {
     let (addr, key, target) = (world.addr, world.key.clone(), world.path("/things/1"));
     world.provider.on(
         "GET /things/1",
-        testkit::Answer::json(200, &testkit::thing("1")).pause_before_head(Duration::from_millis(800)),
+        testkit::Answer::json(200, &testkit::thing("1"))
+            .pause_before_head(Duration::from_millis(800)),
     );
     let call = thread::spawn(move || {
         client::get(addr, &target, &[("Authorization", &format!("Bearer {key}"))]).unwrap()

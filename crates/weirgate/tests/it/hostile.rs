@@ -4,7 +4,10 @@
 use crate::world::{CREDENTIAL, World, code};
 use serde_json::json;
 use std::time::{Duration, Instant};
-use testkit::{BodyEnd, SECRET, client};
+use testkit::{
+    SECRET,
+    client::{self, BodyEnd},
+};
 
 /// What a caller gets for each broken answer.
 const WANTED: &[(&str, u16, &str)] = &[

@@ -10,7 +10,10 @@ fn canaries_appear_nowhere() {
     world.weirgate.set("WEIRGATE_LOG_LEVEL", "trace");
     world.serve();
     let mut answers = Vec::new();
-    for kind in testkit::FAULTS.iter().filter(|kind| !kind.contains("slow") && **kind != "silence" && **kind != "length-too-long") {
+    for kind in testkit::FAULTS
+        .iter()
+        .filter(|kind| !kind.contains("slow") && **kind != "silence" && **kind != "length-too-long")
+    {
         answers.push((format!("/fault/{kind}"), world.get(&format!("/fault/{kind}")).everything()));
     }
     for path in ["/things", "/things/1", "/things?sort=a", "/nowhere"] {

@@ -26,7 +26,10 @@ fn verbs_without_a_folder_say_so() {
     let weirgate = binary();
     for args in [&["serve"][..], &["provider", "list"], &["audit", "verify"], &["apply", "."]] {
         let said = fails(&weirgate, 3, args, b"");
-        assert!(said.contains("there is no data folder") && said.contains("weirgate init"), "{said}");
+        assert!(
+            said.contains("there is no data folder") && said.contains("weirgate init"),
+            "{said}"
+        );
     }
 }
 
@@ -110,8 +113,15 @@ fn descriptions_that_are_none_are_refused() {
         assert!(!said.contains("secret-in-url"), "{said}");
     }
     let args = [
-        "provider", "import", &file, "--name", "x", "--server", "http://169.254.169.254",
-        "--allow-private-network", "169.254.169.254:80",
+        "provider",
+        "import",
+        &file,
+        "--name",
+        "x",
+        "--server",
+        "http://169.254.169.254",
+        "--allow-private-network",
+        "169.254.169.254:80",
     ];
     fails(&weirgate, 2, &args, b"");
     let listed = ok(&weirgate, &["provider", "list", "--json"]);
@@ -145,8 +155,7 @@ fn provider_show_has_the_documented_shape() {
 fn provider_check_tells_what_cannot_be_reached() {
     let mut world = World::prepared();
     world.provider.stop();
-    let output =
-        world.weirgate.run(&["provider", "check", "things", "--json"], b"").unwrap();
+    let output = world.weirgate.run(&["provider", "check", "things", "--json"], b"").unwrap();
     assert_eq!(output.status, Some(7), "{}", output.err());
     assert_eq!(output.json().unwrap()["servers"][0]["code"], "provider_unreachable");
 }
@@ -155,8 +164,16 @@ fn provider_check_tells_what_cannot_be_reached() {
 fn secrets_that_do_not_fit_are_refused_without_being_shown() {
     let world = World::prepared();
     let create = |secret: &str, scheme: &[&str]| {
-        let mut args =
-            vec!["connection", "create", "--provider", "things", "--customer", "c", "--secret-file", "-"];
+        let mut args = vec![
+            "connection",
+            "create",
+            "--provider",
+            "things",
+            "--customer",
+            "c",
+            "--secret-file",
+            "-",
+        ];
         args.extend_from_slice(scheme);
         fails(&world.weirgate, 2, &args, secret.as_bytes())
     };
@@ -174,7 +191,10 @@ fn secrets_that_do_not_fit_are_refused_without_being_shown() {
         assert!(!said.contains("hunter2"), "{said}");
     }
     let said = create(r#"{"api_key":"hunter2hunter2"}"#, &[]);
-    assert!(said.contains("several") && said.contains("header") && said.contains("query"), "{said}");
+    assert!(
+        said.contains("several") && said.contains("header") && said.contains("query"),
+        "{said}"
+    );
     let said = create(r#"{"token":"hunter2hunter2"}"#, &["--scheme", "nope"]);
     assert!(said.contains("no security scheme `nope`"), "{said}");
     fails(
@@ -195,8 +215,17 @@ fn every_kind_of_credential_reaches_the_provider_in_its_place() {
         ("query", r#"{"api_key":"k2 &=?"}"#),
     ] {
         let args = [
-            "connection", "create", "--provider", "things", "--customer", "c", "--scheme", scheme,
-            "--secret-file", "-", "--json",
+            "connection",
+            "create",
+            "--provider",
+            "things",
+            "--customer",
+            "c",
+            "--scheme",
+            scheme,
+            "--secret-file",
+            "-",
+            "--json",
         ];
         made.push(crate::world::text(&ok_with(&world.weirgate, &args, secret.as_bytes()), "id"));
     }
@@ -246,9 +275,17 @@ allow = [
         let mut args = vec!["apply", &dir];
         args.extend_from_slice(extra);
         let said = fails(&world.weirgate, 2, &args, b"");
-        for wanted in
-            ["a.toml:3", "reader", "a.toml:13", "a.toml:15", "Thing", "a.toml:16", "parms", "b.toml:1", "c.toml"]
-        {
+        for wanted in [
+            "a.toml:3",
+            "reader",
+            "a.toml:13",
+            "a.toml:15",
+            "Thing",
+            "a.toml:16",
+            "parms",
+            "b.toml:1",
+            "c.toml",
+        ] {
             assert!(said.contains(wanted), "no {wanted} in {said}");
         }
     }
@@ -281,15 +318,30 @@ fn vault_rollback_is_found() {
     let database = world.weirgate.data_dir().join("weirgate.db");
     let before = std::fs::read(&database).unwrap();
     let args = [
-        "connection", "create", "--provider", "things", "--customer", "c", "--scheme", "bearer",
-        "--secret-file", "-", "--json",
+        "connection",
+        "create",
+        "--provider",
+        "things",
+        "--customer",
+        "c",
+        "--scheme",
+        "bearer",
+        "--secret-file",
+        "-",
+        "--json",
     ];
     ok_with(&world.weirgate, &args, br#"{"token":"another"}"#);
     std::fs::write(&database, before).unwrap();
     for suffix in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(world.weirgate.data_dir().join(format!("weirgate.db{suffix}")));
+        let _ =
+            std::fs::remove_file(world.weirgate.data_dir().join(format!("weirgate.db{suffix}")));
     }
-    let said = fails(&world.weirgate, 5, &["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0"], b"");
+    let said = fails(
+        &world.weirgate,
+        5,
+        &["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0"],
+        b"",
+    );
     assert!(said.contains("vault"), "{said}");
     world.server = None;
 }
@@ -322,7 +374,8 @@ fn roll_back_is_found_against_a_kept_checkpoint() {
     world.serve();
     world.get("/things/2");
     world.stop();
-    let kept = world.weirgate.file("kept", std::fs::read(audit.join("checkpoint")).unwrap()).unwrap();
+    let kept =
+        world.weirgate.file("kept", std::fs::read(audit.join("checkpoint")).unwrap()).unwrap();
     ok(&world.weirgate, &["audit", "verify", "--checkpoint", &kept, "--json"]);
     std::fs::write(audit.join("tail"), old_tail).unwrap();
     std::fs::write(audit.join("checkpoint"), old_checkpoint).unwrap();

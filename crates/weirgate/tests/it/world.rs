@@ -47,14 +47,31 @@ impl World {
         ok(
             &weirgate,
             &[
-                "provider", "import", &description, "--name", "things", "--server", provider.url(),
-                "--allow-private-network", provider.host_port(), "--json",
+                "provider",
+                "import",
+                &description,
+                "--name",
+                "things",
+                "--server",
+                provider.url(),
+                "--allow-private-network",
+                provider.host_port(),
+                "--json",
             ],
         );
         let secret = json!({"token": CREDENTIAL}).to_string();
         let args = [
-            "connection", "create", "--provider", "things", "--customer", "Acme GmbH", "--scheme",
-            "bearer", "--secret-file", "-", "--json",
+            "connection",
+            "create",
+            "--provider",
+            "things",
+            "--customer",
+            "Acme GmbH",
+            "--scheme",
+            "bearer",
+            "--secret-file",
+            "-",
+            "--json",
         ];
         let connection = text(&ok_with(&weirgate, &args, secret.as_bytes()), "id");
         let mut keys = Vec::new();
