@@ -1,35 +1,52 @@
 //! An answer's body: decoded, bounded in time and size, in constant memory.
 
-use crate::{OutboundError, codec::failure, pool::Return};
-use bytes::{Buf, Bytes};
-use flate2::write::MultiGzDecoder;
+use crate::{
+    OutboundError,
+    codec::{Codec, CodecBody, Http1},
+    gzip::{Damaged, Gunzip, Step},
+    pool::Return,
+};
+use bytes::Bytes;
 use http::{HeaderMap, header};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use std::{fmt, io::Write, time::Duration};
+use std::{fmt, time::Duration};
 use tokio::time::{Instant, timeout};
 
-/// Compressed bytes that are decoded at once: deflate makes at most 1032 bytes of one (zlib's
-/// documentation), so no step takes more than about 4 MiB.
-const STEP_BYTES: usize = 4 * 1_024;
 /// More than this many times its size is no honest answer, once it is [`BOMB_BYTES`] long.
 const BOMB_RATIO: u64 = 200;
 const BOMB_BYTES: u64 = 1 << 20;
 
+/// How long and how large a body may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// The longest silence.
+    pub(crate) idle: Duration,
+    /// From `begun` to the end.
+    pub(crate) total: Duration,
+    pub(crate) begun: Instant,
+    /// Decoded.
+    pub(crate) bytes: u64,
+}
+
 /// The body of a provider's answer.
 pub struct UpstreamBody {
-    incoming: Incoming,
-    decoder: Option<MultiGzDecoder<Vec<u8>>>,
-    /// Compressed bytes that are not decoded yet.
-    waiting: Bytes,
+    wire: <Http1 as Codec>::Body,
+    gunzip: Option<Gunzip>,
     back: Option<Return>,
-    idle: Duration,
-    /// The moment, and the span that it was set from.
-    deadline: (Instant, Duration),
-    limit: u64,
+    bounds: Bounds,
     bytes_in: u64,
     bytes_out: u64,
-    is_ended: bool,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Flowing,
+    /// All of it has arrived, and the last of it may wait to be decoded.
+    Arrived,
+    /// Handed out whole.
+    Ended,
+    /// An error was told, and is told again: what comes after one is no content.
+    Failed,
 }
 
 impl fmt::Debug for UpstreamBody {
@@ -40,53 +57,79 @@ impl fmt::Debug for UpstreamBody {
 
 impl UpstreamBody {
     pub(crate) fn new(
-        incoming: Incoming,
+        wire: <Http1 as Codec>::Body,
         headers: &HeaderMap,
         back: Return,
-        idle: Duration,
-        deadline: (Instant, Duration),
-        limit: u64,
+        bounds: Bounds,
     ) -> Result<Self, OutboundError> {
-        Ok(Self {
-            incoming,
-            decoder: decoder(headers)?,
-            waiting: Bytes::new(),
+        let is_gzip = is_gzip(headers)?;
+        let mut body = Self {
+            wire,
+            gunzip: None,
             back: Some(back),
-            idle,
-            deadline,
-            limit,
+            bounds,
             bytes_in: 0,
             bytes_out: 0,
-            is_ended: false,
-        })
+            state: State::Flowing,
+        };
+        if body.wire.is_ended() {
+            // An answer without content has no coding either.
+            body.end();
+        } else if is_gzip {
+            body.gunzip = Some(Gunzip::new());
+        }
+        Ok(body)
     }
 
-    /// The next decoded bytes, never empty; `None` at the end, which is only there when the answer
-    /// was whole by its own framing and checksum.
+    /// The next decoded bytes, between 1 and 64 KiB of them; `None` at the end, which is only there
+    /// when the answer was whole by its own framing and checksum.
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, OutboundError> {
+        let next = self.advance().await;
+        if next.is_err() {
+            // Nobody uses the connection again.
+            self.back = None;
+            self.gunzip = None;
+            self.state = State::Failed;
+        }
+        next
+    }
+
+    async fn advance(&mut self) -> Result<Option<Bytes>, OutboundError> {
         loop {
-            if let Some(decoded) = self.decode_waiting()? {
-                return Ok(Some(decoded));
+            match self.state {
+                State::Ended => return Ok(None),
+                State::Failed => {
+                    return Err(OutboundError::Malformed { what: "it was given up already" });
+                }
+                State::Flowing | State::Arrived => {}
             }
-            if self.is_ended {
-                return Ok(None);
+            match self.gunzip.as_mut().map(Gunzip::step).transpose() {
+                Err(Damaged) => {
+                    return Err(OutboundError::Malformed {
+                        what: "its compressed content is damaged",
+                    });
+                }
+                Ok(Some(Step::Data(data))) => return self.count_out(data).map(Some),
+                Ok(Some(Step::Ended)) => {
+                    self.end();
+                    continue;
+                }
+                Ok(Some(Step::Hungry) | None) => {}
             }
             match self.next_data().await? {
-                Some(data) if self.decoder.is_none() => {
-                    self.count_out(data.len())?;
-                    if !data.is_empty() {
-                        return Ok(Some(data));
+                Some(data) if data.is_empty() => {}
+                Some(data) => {
+                    self.bytes_in += data.len() as u64;
+                    match &mut self.gunzip {
+                        Some(gunzip) => gunzip.feed(data),
+                        None => return self.count_out(data).map(Some),
                     }
                 }
-                Some(data) => self.waiting = data,
                 None => {
-                    self.is_ended = true;
-                    let rest = self.finish_decoder()?;
-                    if let Some(back) = self.back.take() {
-                        back.give_back();
-                    }
-                    if let Some(rest) = rest {
-                        return Ok(Some(rest));
+                    self.state = State::Arrived;
+                    match &mut self.gunzip {
+                        Some(gunzip) if self.bytes_in > 0 => gunzip.end(),
+                        _ => self.end(),
                     }
                 }
             }
@@ -94,88 +137,47 @@ impl UpstreamBody {
     }
 
     async fn next_data(&mut self) -> Result<Option<Bytes>, OutboundError> {
-        loop {
-            let left = self.deadline.0.saturating_duration_since(Instant::now());
-            let patience = self.idle.min(left);
-            let frame = match timeout(patience, self.incoming.frame()).await {
-                Ok(frame) => frame,
-                Err(_) if patience < self.idle => {
-                    let millis = self.deadline.1.as_millis();
-                    return Err(OutboundError::TotalTimeout { millis });
-                }
-                Err(_) => {
-                    return Err(OutboundError::BodyTimeout { millis: self.idle.as_millis() });
-                }
-            };
-            match frame {
-                None => return Ok(None),
-                Some(Err(error)) => return Err(failure(&error)),
-                // Trailers are dropped.
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.bytes_in += data.len() as u64;
-                        return Ok(Some(data));
-                    }
-                }
-            }
+        let Bounds { idle, total, begun, .. } = self.bounds;
+        let left = (begun + total).saturating_duration_since(Instant::now());
+        match timeout(idle.min(left), self.wire.next()).await {
+            Ok(next) => next,
+            Err(_) if left < idle => Err(OutboundError::TotalTimeout { millis: total.as_millis() }),
+            Err(_) => Err(OutboundError::BodyTimeout { millis: idle.as_millis() }),
         }
     }
 
-    /// Decodes a step of what waits; `None` when nothing waits.
-    fn decode_waiting(&mut self) -> Result<Option<Bytes>, OutboundError> {
-        while !self.waiting.is_empty() {
-            let Some(decoder) = self.decoder.as_mut() else { return Ok(None) };
-            let step = self.waiting.len().min(STEP_BYTES);
-            let part = self.waiting.get(..step).unwrap_or_default();
-            decoder.write_all(part).map_err(|_| damaged())?;
-            self.waiting.advance(step);
-            let decoded = std::mem::take(decoder.get_mut());
-            self.count_out(decoded.len())?;
-            if !decoded.is_empty() {
-                return Ok(Some(Bytes::from(decoded)));
-            }
+    /// The whole was taken: the connection is free.
+    fn end(&mut self) {
+        self.state = State::Ended;
+        self.gunzip = None;
+        if let Some(back) = self.back.take() {
+            back.give_back();
         }
-        Ok(None)
     }
 
-    fn finish_decoder(&mut self) -> Result<Option<Bytes>, OutboundError> {
-        let Some(mut decoder) = self.decoder.take() else { return Ok(None) };
-        // An answer without content has no coding either.
-        if self.bytes_in == 0 {
-            return Ok(None);
+    fn count_out(&mut self, data: Bytes) -> Result<Bytes, OutboundError> {
+        self.bytes_out += data.len() as u64;
+        if self.bytes_out > self.bounds.bytes {
+            return Err(OutboundError::TooLarge { limit: self.bounds.bytes });
         }
-        decoder.try_finish().map_err(|_| damaged())?;
-        let rest = std::mem::take(decoder.get_mut());
-        self.count_out(rest.len())?;
-        Ok((!rest.is_empty()).then(|| Bytes::from(rest)))
-    }
-
-    fn count_out(&mut self, bytes: usize) -> Result<(), OutboundError> {
-        self.bytes_out += bytes as u64;
-        if self.bytes_out > self.limit {
-            return Err(OutboundError::TooLarge { limit: self.limit });
-        }
-        if self.bytes_out > BOMB_BYTES && self.bytes_out / BOMB_RATIO > self.bytes_in {
+        let used = self.gunzip.as_ref().map_or(self.bytes_in, Gunzip::consumed);
+        if self.bytes_out > BOMB_BYTES && self.bytes_out / BOMB_RATIO > used {
             return Err(OutboundError::Bomb { ratio: BOMB_RATIO });
         }
-        Ok(())
+        Ok(data)
     }
-}
-
-fn damaged() -> OutboundError {
-    OutboundError::Malformed { what: "its compressed content is damaged" }
 }
 
 /// gzip, which is what was asked for, or nothing.
-fn decoder(headers: &HeaderMap) -> Result<Option<MultiGzDecoder<Vec<u8>>>, OutboundError> {
+fn is_gzip(headers: &HeaderMap) -> Result<bool, OutboundError> {
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
-    let Some(first) = codings.next() else { return Ok(None) };
+    let Some(first) = codings.next() else { return Ok(false) };
     if codings.next().is_some() {
         return Err(OutboundError::Encoding);
     }
     match first.to_str().map(|text| text.trim().to_ascii_lowercase()).as_deref() {
-        Ok("" | "identity") => Ok(None),
-        Ok("gzip" | "x-gzip") => Ok(Some(MultiGzDecoder::new(Vec::new()))),
+        Ok("" | "identity") => Ok(false),
+        Ok("gzip" | "x-gzip") => Ok(true),
         _ => Err(OutboundError::Encoding),
     }
 }

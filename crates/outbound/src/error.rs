@@ -1,6 +1,6 @@
 //! Why a provider could not be reached, or its answer not taken.
 
-use crate::AddressClass;
+use crate::{AddressClass, TlsFailure};
 use types::{Fault, Origin};
 
 /// See the module. Nothing here repeats what a provider sent.
@@ -8,14 +8,22 @@ use types::{Fault, Origin};
 pub enum OutboundError {
     #[error("the provider's address is {} and was not allowed", .0.as_str())]
     AddressRefused(AddressClass),
+    #[error("plain http was not allowed for the provider's host and port")]
+    PlainHttpRefused,
     #[error("the provider's name cannot be resolved")]
     Unresolvable,
+    #[error("the provider's name was not resolved within {millis} ms")]
+    ResolveTimeout { millis: u128 },
     #[error("the provider cannot be connected to")]
     Unreachable,
     #[error("the provider was not connected to within {millis} ms")]
     ConnectTimeout { millis: u128 },
-    #[error("no secure connection to the provider: {why}")]
-    Tls { why: &'static str },
+    #[error("no secure connection to the provider: {}", .0.as_str())]
+    Tls(TlsFailure),
+    #[error("no secure connection to the provider within {millis} ms")]
+    TlsTimeout { millis: u128 },
+    #[error("the request cannot be sent: {what}")]
+    Unsendable { what: &'static str },
     #[error("the provider did not begin to answer within {millis} ms")]
     HeadTimeout { millis: u128 },
     #[error("the provider fell silent within its answer for {millis} ms")]
@@ -37,8 +45,10 @@ pub enum OutboundError {
 impl Fault for OutboundError {
     fn origin(&self) -> Origin {
         match self {
-            // What the operator named, not what the provider did.
-            Self::AddressRefused(_) => Origin::Internal,
+            // What the operator named, or we made, not what the provider did.
+            Self::AddressRefused(_) | Self::PlainHttpRefused | Self::Unsendable { .. } => {
+                Origin::Internal
+            }
             _ => Origin::Provider,
         }
     }
@@ -46,14 +56,18 @@ impl Fault for OutboundError {
     fn is_retryable(&self) -> bool {
         match self {
             Self::Unresolvable
+            | Self::ResolveTimeout { .. }
             | Self::Unreachable
             | Self::ConnectTimeout { .. }
+            | Self::TlsTimeout { .. }
             | Self::HeadTimeout { .. }
             | Self::BodyTimeout { .. }
             | Self::TotalTimeout { .. }
             | Self::Reset => true,
+            Self::Tls(failure) => *failure == TlsFailure::BrokenOff,
             Self::AddressRefused(_)
-            | Self::Tls { .. }
+            | Self::PlainHttpRefused
+            | Self::Unsendable { .. }
             | Self::Malformed { .. }
             | Self::TooLarge { .. }
             | Self::Bomb { .. }
@@ -63,11 +77,12 @@ impl Fault for OutboundError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::AddressRefused(_) => "provider_address_refused",
-            Self::Unresolvable => "provider_unresolvable",
+            Self::AddressRefused(_) | Self::PlainHttpRefused => "provider_address_refused",
+            Self::Unresolvable | Self::ResolveTimeout { .. } => "provider_unresolvable",
             Self::Unreachable => "provider_unreachable",
-            Self::ConnectTimeout { .. } => "provider_connect_timeout",
-            Self::Tls { .. } => "provider_tls_failed",
+            Self::ConnectTimeout { .. } | Self::TlsTimeout { .. } => "provider_connect_timeout",
+            Self::Tls(_) => "provider_tls_failed",
+            Self::Unsendable { .. } => "provider_request_unsendable",
             Self::HeadTimeout { .. } => "provider_timeout",
             Self::BodyTimeout { .. } => "provider_body_timeout",
             Self::TotalTimeout { .. } => "provider_total_timeout",

@@ -9,18 +9,24 @@
 mod address;
 mod body;
 mod codec;
+mod connect;
+mod deadlines;
 mod error;
 mod guard;
+mod gzip;
 mod pool;
+mod request;
 mod resolve;
 mod target;
 mod tls;
+mod traffic;
 
 pub use address::{AddressClass, classify};
 pub use body::UpstreamBody;
+pub use deadlines::Deadlines;
 pub use error::OutboundError;
 pub use guard::{GuardPolicy, PolicyError};
-pub use pool::{Deadlines, Lease, Pool, PoolConfig};
+pub use pool::{Lease, Pool, PoolConfig, SystemDefaultsError};
 pub use resolve::{FixedResolver, HickoryResolver, Resolve, ResolveError, ResolverSetupError};
 pub use target::{Target, TargetError};
-pub use tls::{TlsConfig, TlsConfigError};
+pub use tls::{TlsConfig, TlsConfigError, TlsFailure};

@@ -3,67 +3,54 @@
 
 use crate::{
     OutboundError, UpstreamBody,
-    codec::{Codec, Http1},
-    guard::{GuardPolicy, GuardedAddr},
-    resolve::Resolve,
+    body::Bounds,
+    codec::{Codec, ExchangeError, Http1},
+    connect::connect,
+    deadlines::Deadlines,
+    guard::GuardPolicy,
+    request::prepare,
+    resolve::{HickoryResolver, Resolve, ResolverSetupError},
     target::Target,
-    tls::TlsConfig,
+    tls::{TlsConfig, TlsConfigError},
 };
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{Request, Response};
 use http_body_util::Full;
 use std::{
     cell::RefCell,
     collections::{HashMap, VecDeque},
     fmt,
-    net::SocketAddr,
     rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout},
-};
-
-/// How long each phase may take.
-#[derive(Debug, Clone)]
-pub struct Deadlines {
-    /// Resolving and connecting.
-    pub connect: Duration,
-    /// The TLS handshake.
-    pub tls: Duration,
-    /// From sending the request to the head of the answer.
-    pub head: Duration,
-    /// The longest silence within the answer.
-    pub idle: Duration,
-    /// From sending the request to the end of the answer.
-    pub total: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            tls: Duration::from_secs(5),
-            head: Duration::from_secs(30),
-            idle: Duration::from_secs(15),
-            total: Duration::from_mins(5),
-        }
-    }
-}
+use tokio::time::{Instant, timeout};
 
 /// What a pool is made with.
 #[derive(Clone, Debug)]
 pub struct PoolConfig {
     pub resolver: Arc<dyn Resolve>,
     pub tls: Arc<TlsConfig>,
-    /// Idle connections that are kept for one target.
+    /// Idle connections that are kept for one target; 64.
     pub max_idle: usize,
-    /// How long a connection may stay idle.
+    /// Idle connections that are kept for all targets together; 1,024.
+    pub max_idle_total: usize,
+    /// How long a connection may stay idle; 30 s.
     pub idle_life: Duration,
-    /// The longest answer, decoded, in bytes.
+    /// How long a connection may be used again, so that a change of the provider's addresses or
+    /// certificate is followed; 10 min.
+    pub max_age: Duration,
+    /// The longest answer, decoded, in bytes; 1 GiB.
     pub max_answer_bytes: u64,
+}
+
+/// The system's resolver or its TLS cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemDefaultsError {
+    #[error(transparent)]
+    Resolver(#[from] ResolverSetupError),
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
 }
 
 impl PoolConfig {
@@ -72,17 +59,22 @@ impl PoolConfig {
             resolver,
             tls,
             max_idle: 64,
+            max_idle_total: 1_024,
             idle_life: Duration::from_secs(30),
+            max_age: Duration::from_mins(10),
             max_answer_bytes: 1 << 30,
         }
+    }
+
+    /// The system's resolver and the public roots.
+    pub fn with_system_defaults() -> Result<Self, SystemDefaultsError> {
+        let resolver = Arc::new(HickoryResolver::from_system()?);
+        Ok(Self::new(resolver, Arc::new(TlsConfig::new(None)?)))
     }
 }
 
 /// See the module.
-pub struct Pool {
-    config: PoolConfig,
-    idle: Rc<Idle>,
-}
+pub struct Pool(Rc<Shared>);
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,77 +82,112 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// Connections of one policy never serve another one.
-type Key = (Target, GuardPolicy);
-
-struct Idle {
-    by_key: RefCell<HashMap<Key, VecDeque<(Http1, Instant)>>>,
-    max: usize,
-    life: Duration,
+struct Shared {
+    config: PoolConfig,
+    shelf: RefCell<Shelf>,
 }
 
-/// The most targets that idle connections are kept for.
-const MAX_TARGETS: usize = 4_096;
+/// Connections of one target or policy never serve another one.
+type Key = (Target, GuardPolicy);
 
-impl Idle {
-    fn take(&self, key: &Key) -> Option<Http1> {
-        let mut by_key = self.by_key.borrow_mut();
+struct Connection {
+    codec: Http1,
+    born: Instant,
+}
+
+/// Idle connections.
+struct Shelf {
+    by_key: HashMap<Key, VecDeque<(Connection, Instant)>>,
+    total: usize,
+    swept_at: Instant,
+}
+
+impl Shared {
+    fn is_usable(&self, connection: &Connection, idle_since: Instant, now: Instant) -> bool {
+        connection.codec.is_idle()
+            && now.duration_since(idle_since) < self.config.idle_life
+            && now.duration_since(connection.born) < self.config.max_age
+    }
+
+    fn take(&self, key: &Key) -> Option<Connection> {
+        let now = Instant::now();
+        let mut shelf = self.shelf.borrow_mut();
+        if now.duration_since(shelf.swept_at) >= self.config.idle_life {
+            self.sweep(&mut shelf, now);
+        }
+        let Shelf { by_key, total, .. } = &mut *shelf;
         let queue = by_key.get_mut(key)?;
         // The youngest first: the others grow old and go.
         while let Some((connection, since)) = queue.pop_back() {
-            if connection.is_idle() && since.elapsed() < self.life {
+            *total -= 1;
+            if self.is_usable(&connection, since, now) {
                 return Some(connection);
             }
         }
-        by_key.remove(key);
         None
     }
 
-    fn put(&self, key: Key, connection: Http1) {
-        let mut by_key = self.by_key.borrow_mut();
-        if by_key.len() >= MAX_TARGETS && !by_key.contains_key(&key) {
-            by_key.retain(|_, queue| {
-                queue.back().is_some_and(|(_, since)| since.elapsed() < self.life)
-            });
-            if by_key.len() >= MAX_TARGETS {
-                return;
-            }
+    fn put(&self, key: Key, connection: Connection) {
+        let now = Instant::now();
+        let mut shelf = self.shelf.borrow_mut();
+        if shelf.total >= self.config.max_idle_total {
+            self.sweep(&mut shelf, now);
         }
+        if shelf.total >= self.config.max_idle_total {
+            return;
+        }
+        let Shelf { by_key, total, .. } = &mut *shelf;
         let queue = by_key.entry(key).or_default();
-        queue.retain(|(_, since)| since.elapsed() < self.life);
-        if queue.len() >= self.max {
-            queue.pop_front();
+        queue.push_back((connection, now));
+        *total += 1;
+        if queue.len() > self.config.max_idle && queue.pop_front().is_some() {
+            *total -= 1;
         }
-        queue.push_back((connection, Instant::now()));
+    }
+
+    /// Closes what may not be used again.
+    fn sweep(&self, shelf: &mut Shelf, now: Instant) {
+        shelf.by_key.retain(|_, queue| {
+            queue.retain(|(connection, since)| self.is_usable(connection, *since, now));
+            !queue.is_empty()
+        });
+        shelf.total = shelf.by_key.values().map(VecDeque::len).sum();
+        shelf.swept_at = now;
+    }
+
+    async fn connect(&self, key: &Key, deadlines: &Deadlines) -> Result<Connection, OutboundError> {
+        let PoolConfig { resolver, tls, .. } = &self.config;
+        let codec = connect(&**resolver, tls, &key.0, &key.1, deadlines).await?;
+        Ok(Connection { codec, born: Instant::now() })
     }
 }
 
 /// Where a connection goes back to when its answer has ended.
 pub(crate) struct Return {
-    idle: Weak<Idle>,
+    pool: Weak<Shared>,
     key: Key,
-    connection: Http1,
+    connection: Connection,
 }
 
 impl Return {
     pub(crate) fn give_back(self) {
-        if let Some(idle) = self.idle.upgrade() {
-            idle.put(self.key, self.connection);
+        if let Some(pool) = self.pool.upgrade() {
+            pool.put(self.key, self.connection);
         }
     }
 }
 
 /// A connection for one exchange.
 #[must_use]
-pub struct Lease<'p> {
-    pool: &'p Pool,
+pub struct Lease {
+    pool: Rc<Shared>,
     key: Key,
-    connection: Http1,
+    connection: Connection,
     is_reused: bool,
     deadlines: Deadlines,
 }
 
-impl fmt::Debug for Lease<'_> {
+impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease").field("is_reused", &self.is_reused).finish_non_exhaustive()
     }
@@ -168,9 +195,8 @@ impl fmt::Debug for Lease<'_> {
 
 impl Pool {
     pub fn new(config: PoolConfig) -> Self {
-        let idle =
-            Idle { by_key: RefCell::default(), max: config.max_idle, life: config.idle_life };
-        Self { config, idle: Rc::new(idle) }
+        let shelf = Shelf { by_key: HashMap::new(), total: 0, swept_at: Instant::now() };
+        Self(Rc::new(Shared { config, shelf: RefCell::new(shelf) }))
     }
 
     /// A connection to the target: an idle one, or a new one to an address that was resolved now,
@@ -180,115 +206,75 @@ impl Pool {
         target: &Target,
         policy: &GuardPolicy,
         deadlines: &Deadlines,
-    ) -> Result<Lease<'_>, OutboundError> {
+    ) -> Result<Lease, OutboundError> {
         let key = (target.clone(), policy.clone());
-        let (connection, is_reused) = match self.idle.take(&key) {
+        let pool = Rc::clone(&self.0);
+        let (connection, is_reused) = match pool.take(&key) {
             Some(connection) => (connection, true),
-            None => (self.connect(target, policy, deadlines).await?, false),
+            None => (pool.connect(&key, deadlines).await?, false),
         };
-        Ok(Lease { pool: self, key, connection, is_reused, deadlines: deadlines.clone() })
-    }
-
-    async fn connect(
-        &self,
-        target: &Target,
-        policy: &GuardPolicy,
-        deadlines: &Deadlines,
-    ) -> Result<Http1, OutboundError> {
-        let late = OutboundError::ConnectTimeout { millis: deadlines.connect.as_millis() };
-        let stream = timeout(deadlines.connect, self.connect_tcp(target, policy))
-            .await
-            .map_err(|_| late)??;
-        // Without it small requests wait for the peer's delayed acknowledgement.
-        let _ = stream.set_nodelay(true);
-        if !target.is_https() {
-            return Http1::begin(stream).await;
-        }
-        let stream = timeout(deadlines.tls, self.config.tls.connect(target.host(), stream))
-            .await
-            .map_err(|_| OutboundError::Tls { why: "the handshake took too long" })??;
-        Http1::begin(stream).await
-    }
-
-    async fn connect_tcp(
-        &self,
-        target: &Target,
-        policy: &GuardPolicy,
-    ) -> Result<TcpStream, OutboundError> {
-        let addresses = guarded(&*self.config.resolver, target, policy).await?;
-        for address in addresses {
-            match TcpStream::connect(address.get()).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => tracing::debug!(%error, "a provider's address does not answer"),
-            }
-        }
-        Err(OutboundError::Unreachable)
+        Ok(Lease { pool, key, connection, is_reused, deadlines: deadlines.clone() })
     }
 }
 
-/// Addresses that may be connected to, in the resolver's order.
-async fn guarded(
-    resolver: &dyn Resolve,
-    target: &Target,
-    policy: &GuardPolicy,
-) -> Result<Vec<GuardedAddr>, OutboundError> {
-    let resolved = match target.address() {
-        Some(address) => vec![address],
-        None => resolver.resolve(target.host()).await.map_err(|_| OutboundError::Unresolvable)?,
-    };
-    let mut allowed = Vec::new();
-    let mut refused = None;
-    for address in resolved {
-        match policy.judge(target.host(), SocketAddr::new(address, target.port())) {
-            Ok(address) => allowed.push(address),
-            Err(class) => refused = Some(class),
-        }
-    }
-    match (allowed.is_empty(), refused) {
-        (false, _) => Ok(allowed),
-        (true, Some(class)) => Err(OutboundError::AddressRefused(class)),
-        (true, None) => Err(OutboundError::Unresolvable),
-    }
-}
-
-impl Lease<'_> {
-    /// Sends the request, whose URI is path and query, and waits for the answer's head.
+impl Lease {
+    /// Sends the request, whose URI is path and query, and waits for the answer's head. The host and
+    /// everything that frames the message are set here; the caller's are dropped.
     ///
-    /// A connection that was idle may have been closed by the provider meanwhile: what was not sent,
-    /// and a safe request that got no byte of an answer, is sent once more on a new connection.
+    /// A connection that was idle may have been closed by the provider meanwhile: a request of which
+    /// nothing was sent, and a safe one that got no byte of an answer, goes once more over a new
+    /// connection. Anything else fails: it may have been done.
     pub async fn send(
         self,
-        mut request: Request<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
     ) -> Result<Response<UpstreamBody>, OutboundError> {
-        let Self { pool, key, mut connection, is_reused, deadlines } = self;
-        let host = HeaderValue::from_str(key.0.authority())
-            .map_err(|_| OutboundError::Malformed { what: "the host is no header value" })?;
-        request.headers_mut().insert(header::HOST, host);
-        let begun = Instant::now();
-        let again = is_reused.then(|| request.clone());
-        let late = OutboundError::HeadTimeout { millis: deadlines.head.as_millis() };
-        let first = timeout(deadlines.head, connection.exchange(request)).await;
-        let response = match (first.map_err(|_| late.clone())?, again) {
-            (Ok(response), _) => response,
-            (Err(failed), Some(request))
-                if failed.is_unsent || (failed.is_unanswered && request.method().is_safe()) =>
-            {
-                connection = pool.connect(&key.0, &key.1, &deadlines).await?;
-                let second = timeout(deadlines.head, connection.exchange(request)).await;
-                second.map_err(|_| late)?.map_err(|failed| failed.error)?
+        let Self { pool, key, mut connection, mut is_reused, deadlines } = self;
+        let request = prepare(request, key.0.authority())?;
+        let is_safe = request.method().is_safe();
+        if is_reused && !is_safe {
+            // Lets the runtime see whether the provider has closed it: a write is not sent twice.
+            tokio::task::yield_now().await;
+            if !connection.codec.is_idle() {
+                connection = pool.connect(&key, &deadlines).await?;
+                is_reused = false;
             }
-            (Err(failed), _) => return Err(failed.error),
+        }
+        let begun = Instant::now();
+        let spare = (is_reused && is_safe).then(|| request.clone());
+        let again = match exchange(&mut connection, request, &deadlines).await {
+            Ok(response) => Ok(response),
+            Err(ExchangeError::Unsent { request, .. }) if is_reused => Err(*request),
+            Err(ExchangeError::Unanswered(error)) => Err(spare.ok_or(error)?),
+            Err(failed) => return Err(failed.into()),
         };
-        let (parts, incoming) = response.into_parts();
-        let back = Return { idle: Rc::downgrade(&pool.idle), key, connection };
-        let body = UpstreamBody::new(
-            incoming,
-            &parts.headers,
-            back,
-            deadlines.idle,
-            (begun + deadlines.total, deadlines.total),
-            pool.config.max_answer_bytes,
-        )?;
+        let response = match again {
+            Ok(response) => response,
+            Err(request) => {
+                connection = pool.connect(&key, &deadlines).await?;
+                exchange(&mut connection, request, &deadlines).await?
+            }
+        };
+        let (parts, wire) = response.into_parts();
+        let back = Return { pool: Rc::downgrade(&pool), key, connection };
+        let bounds = Bounds {
+            idle: deadlines.idle,
+            total: deadlines.total,
+            begun,
+            bytes: pool.config.max_answer_bytes,
+        };
+        let body = UpstreamBody::new(wire, &parts.headers, back, bounds)?;
         Ok(Response::from_parts(parts, body))
     }
+}
+
+async fn exchange(
+    connection: &mut Connection,
+    request: Request<Full<Bytes>>,
+    deadlines: &Deadlines,
+) -> Result<Response<<Http1 as Codec>::Body>, ExchangeError> {
+    let patience = deadlines.head.min(deadlines.total);
+    timeout(patience, connection.codec.exchange(request)).await.unwrap_or_else(|_| {
+        let millis = patience.as_millis();
+        Err(ExchangeError::Failed(OutboundError::HeadTimeout { millis }))
+    })
 }

@@ -53,6 +53,8 @@ impl TlsConfig {
             .map_err(TlsConfigError::Setup)?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        // RFC 7627: without it a TLS 1.2 session is not bound to its handshake.
+        config.require_ems = true;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(Arc::new(config)))
     }
@@ -63,33 +65,73 @@ impl TlsConfig {
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, OutboundError> {
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| OutboundError::Tls { why: "the host is no name for a certificate" })?;
+            .map_err(|_| OutboundError::Tls(TlsFailure::NoServerName))?;
         let connector = TlsConnector::from(Arc::clone(&self.0));
         connector.connect(name, stream).await.map_err(|error| failure(&error))
     }
 }
 
+/// Why there is no secure connection. Says nothing of what stands in a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFailure {
+    Expired,
+    NotValidYet,
+    WrongName,
+    UnknownIssuer,
+    Revoked,
+    /// Any other fault of the certificate: purpose, signature, form.
+    BadCertificate,
+    /// The provider sent an alert.
+    RefusedByProvider,
+    /// It offers nothing that is safe enough.
+    NothingInCommon,
+    /// What came is no TLS that can be trusted.
+    Protocol,
+    /// The host cannot stand in a certificate.
+    NoServerName,
+    /// The connection ended.
+    BrokenOff,
+}
+
+impl TlsFailure {
+    /// Words for messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "the certificate has expired",
+            Self::NotValidYet => "the certificate is not valid yet",
+            Self::WrongName => "the certificate is for another name",
+            Self::UnknownIssuer => "the certificate's issuer is not trusted",
+            Self::Revoked => "the certificate was revoked",
+            Self::BadCertificate => "the certificate is not acceptable",
+            Self::RefusedByProvider => "the provider refused the handshake",
+            Self::NothingInCommon => "no common version or cipher suite",
+            Self::Protocol => "the handshake failed",
+            Self::NoServerName => "the host is no name for a certificate",
+            Self::BrokenOff => "the connection ended during the handshake",
+        }
+    }
+}
+
 fn failure(error: &io::Error) -> OutboundError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>());
-    let why = match inner {
+    OutboundError::Tls(match inner {
         Some(RustlsError::InvalidCertificate(certificate)) => match certificate {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "the certificate has expired"
+                TlsFailure::Expired
             }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "the certificate is not valid yet"
+                TlsFailure::NotValidYet
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "the certificate is for another name"
+                TlsFailure::WrongName
             }
-            CertificateError::UnknownIssuer => "the certificate's issuer is not trusted",
-            CertificateError::Revoked => "the certificate was revoked",
-            _ => "the certificate is not acceptable",
+            CertificateError::UnknownIssuer => TlsFailure::UnknownIssuer,
+            CertificateError::Revoked => TlsFailure::Revoked,
+            _ => TlsFailure::BadCertificate,
         },
-        Some(RustlsError::AlertReceived(_)) => "the provider refused the handshake",
-        Some(RustlsError::PeerIncompatible(_)) => "no common version or cipher suite",
-        Some(_) => "the handshake failed",
-        None => "the connection ended during the handshake",
-    };
-    OutboundError::Tls { why }
+        Some(RustlsError::AlertReceived(_)) => TlsFailure::RefusedByProvider,
+        Some(RustlsError::PeerIncompatible(_)) => TlsFailure::NothingInCommon,
+        Some(_) => TlsFailure::Protocol,
+        None => TlsFailure::BrokenOff,
+    })
 }
