@@ -164,7 +164,7 @@ impl Inside {
 }
 
 fn refused(refusal: &projection::Refusal) -> CallError {
-    CallError::AnswerRefused { reason: refusal.code(), offset: refusal.offset }
+    CallError::AnswerRefused { reason: refusal.reason(), offset: refusal.offset }
 }
 
 /// An answer under way.

@@ -105,7 +105,7 @@ fn check(spec: &Spec, body: &[u8]) -> Result<Bytes, CallError> {
     projector.feed(body, &mut out).and_then(|()| projector.finish(&mut out)).map_err(
         |refusal| match refusal.kind {
             RefusalKind::Undeclared { path } => CallError::FieldNotGranted { path },
-            _ => CallError::BodyMalformed { reason: refusal.code(), offset: refusal.offset },
+            _ => CallError::BodyMalformed { reason: refusal.reason(), offset: refusal.offset },
         },
     )?;
     Ok(Bytes::from(out))

@@ -53,6 +53,7 @@ const PAGES: &[(&str, &str)] = pages![
     "provider_error",
     "provider_error_inside",
     "provider_malformed",
+    "provider_request_unsendable",
     "provider_reset",
     "provider_timeout",
     "provider_tls_failed",

@@ -46,7 +46,7 @@ pub enum RefusalKind {
 
 impl Refusal {
     /// A stable `snake_case` name.
-    pub const fn code(&self) -> &'static str {
+    pub const fn reason(&self) -> &'static str {
         match self.kind {
             RefusalKind::Malformed => "malformed",
             RefusalKind::InvalidUtf8 => "invalid_utf8",

@@ -67,7 +67,7 @@ fn stream(mut input: impl Read, mut output: impl Write, spec: Spec) -> Result<()
 fn refused(refusal: &Refusal) -> Failure {
     Failure::new(
         FAILED,
-        format!("the document is refused: {refusal} [{}]", refusal.code()),
+        format!("the document is refused: {refusal} [{}]", refusal.reason()),
         "What was written so far is no complete JSON; mend the document and run again.",
     )
 }

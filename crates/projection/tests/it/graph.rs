@@ -151,7 +151,7 @@ fn refusing_names_the_first_that_is_not_allowed() {
         (r#"{"manager":{"\u0070ay":1}}"#, "manager.pay", 12),
     ] {
         let refusal = run(&person(), Mode::Refuse, input).unwrap_err();
-        assert_eq!(refusal.code(), "undeclared", "{input}");
+        assert_eq!(refusal.reason(), "undeclared", "{input}");
         assert_eq!(refusal.to_string(), format!("`{path}` is not allowed at byte {offset}"));
     }
     let (out, _) = run(&person(), Mode::Refuse, r#" {"id" : 1, "tags": [ "a" ]}"#).unwrap();

@@ -15,7 +15,7 @@ fn refused(paths: &str, input: impl AsRef<[u8]>, offset: u64, code: &str) {
     let input = input.as_ref();
     let shown = String::from_utf8_lossy(input).into_owned();
     let refusal = project_slice(input, &spec(paths), &Limits::default()).unwrap_err();
-    assert_eq!((refusal.offset, refusal.code()), (offset, code), "{paths} on {shown}");
+    assert_eq!((refusal.offset, refusal.reason()), (offset, code), "{paths} on {shown}");
     // Byte by byte it is the same.
     let mut projector = Projector::new(spec(paths), Limits::default(), Mode::Drop);
     let mut out = Vec::new();
