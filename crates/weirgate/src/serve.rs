@@ -176,6 +176,7 @@ fn settings(config: &Config) -> Settings {
         max_snapshot_age: config.max_snapshot_age,
         max_calls: config.max_calls,
         deadlines: Deadlines {
+            resolve: config.connect_timeout,
             connect: config.connect_timeout,
             tls: config.tls_timeout,
             head: config.first_byte_timeout,
