@@ -80,12 +80,12 @@ fn is_code(text: &str) -> bool {
 }
 
 pub(crate) fn changelog(tree: &Tree) -> Vec<Problem> {
-    const KINDS: [&str; 5] = ["added", "changed", "fixed", "removed", "security"];
+    const KINDS: [&str; 4] = ["breaking", "security", "feature", "fix"];
     let is_entry = |name: &str| {
         let parts: Vec<&str> = name.split('.').collect();
-        matches!(parts.as_slice(), [number, kind, "md"]
-            if !number.is_empty()
-                && number.bytes().all(|byte| byte.is_ascii_digit())
+        matches!(parts.as_slice(), [slug, kind, "md"]
+            if !slug.is_empty()
+                && slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
                 && KINDS.contains(kind))
     };
     let entries = tree.files.keys().filter_map(|file| {
@@ -98,7 +98,7 @@ pub(crate) fn changelog(tree: &Tree) -> Vec<Problem> {
             line: 1,
             what: format!("`{name}` is no changelog entry"),
             why: "a release collects its entries by their names",
-            remedy: format!("name it <number>.<{}>.md", KINDS.join("|")),
+            remedy: format!("name it <slug>.<{}>.md", KINDS.join("|")),
         })
         .collect()
 }
@@ -258,11 +258,11 @@ mod tests { impl Fault for Odd { fn code(&self) -> &'static str { "of_a_test" } 
         let check = |name: &str| {
             changelog(&Tree::of(&[(format!("changelog.d/{name}").as_str(), "")])).len()
         };
-        for good in ["2.added.md", "17.security.md", "README.md"] {
+        for good in ["main-job.feature.md", "leak.security.md", "README.md"] {
             assert_eq!(check(good), 0, "{good}");
         }
         for bad in
-            ["two.added.md", "2.new.md", "2.added.txt", ".added.md", "2.added.x.md", "a/2.added.md"]
+            ["Two.fix.md", "two.new.md", "two.fix.txt", ".fix.md", "two.fix.x.md", "a/two.fix.md"]
         {
             assert_eq!(check(bad), 1, "{bad}");
         }
