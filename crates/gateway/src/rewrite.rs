@@ -89,7 +89,31 @@ impl UrlRewriter {
 }
 
 impl projection::Rewriter for UrlRewriter {
+    /// Paging members hold URLs with some providers and cursors with others: what is no URL passes.
     fn rewrite(&mut self, value: &str) -> Option<String> {
-        self.rewrite_url(value)
+        if is_url(value) { self.rewrite_url(value) } else { Some(value.to_owned()) }
+    }
+}
+
+/// Whether a client would follow it: absolute, or relative to the server or the query.
+fn is_url(value: &str) -> bool {
+    let value = value.trim_start();
+    value.contains("://") || value.starts_with(['/', '?', '\\'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_told_from_urls() {
+        for url in
+            ["https://a/b", "HTTP://a", "//a/b", "/v1/x?page=2", "?page=2", " /x", "\\\\a\\b"]
+        {
+            assert!(is_url(url), "{url}");
+        }
+        for cursor in ["", "YWZ0ZXI6MA==", "eyJhIjoxfQ", "2", "cursor:12", "a.b.c"] {
+            assert!(!is_url(cursor), "{cursor}");
+        }
     }
 }

@@ -436,3 +436,11 @@ fn error_pages_and_health_are_served() {
     assert!(metrics.contains(r#"weirgate_calls_total{class="2xx"} 1"#), "{metrics}");
     assert!(metrics.contains(r#"weirgate_calls_total{class="4xx"} 1"#), "{metrics}");
 }
+
+#[test]
+fn cursors_that_are_no_urls_pass_as_they_are() {
+    let world = World::serving();
+    let body = json!({"results": [], "next": "YWZ0ZXI6MA==", "total": 0});
+    world.provider.on("GET /things", testkit::Answer::json(200, &body));
+    assert_eq!(world.get("/things").json().unwrap(), body);
+}
