@@ -6,6 +6,7 @@
 
 use crate::{
     document::{Document, Node, reference},
+    fields::Orders,
     load::Dialect,
     model::{Additional, Label, Member, ObjectShape, ScalarKind, Shape, ShapeId},
     security::scalar_text,
@@ -26,26 +27,16 @@ const MAX_DESCRIPTION_CHARS: usize = 300;
 /// The most values of an enumeration that are kept.
 const MAX_CHOICES: usize = 1_000;
 
-/// The names around a schema that help to judge its members: `bankAccount` makes `number` telling.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Context<'a> {
-    pub(crate) outer: Option<&'a str>,
-    pub(crate) inner: Option<&'a str>,
-}
-
-impl<'a> Context<'a> {
-    fn below(self, name: &'a str) -> Self {
-        Self { outer: self.inner, inner: Some(name) }
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Builder<'d, 'a> {
     pub(crate) document: &'d mut Document<'a>,
     pub(crate) shapes: Vec<Shape>,
     /// By shape: the name of the schema, and the names around it.
     pub(crate) names: Vec<Option<&'a str>>,
-    pub(crate) contexts: Vec<Context<'a>>,
+    /// By shape: the names of its members in order.
+    pub(crate) orders: Orders,
+    /// By shape without a name: the named schemas that it merges.
+    pub(crate) merged: HashMap<ShapeId, Vec<&'a str>>,
     /// Names of all schemas that the document names, reached or not.
     pub(crate) schema_names: HashSet<&'a str>,
     by_address: HashMap<usize, ShapeId>,
@@ -69,7 +60,8 @@ impl<'d, 'a> Builder<'d, 'a> {
             document,
             shapes: Vec::new(),
             names: Vec::new(),
-            contexts: Vec::new(),
+            orders: Orders::new(),
+            merged: HashMap::new(),
             schema_names: schemas
                 .into_iter()
                 .flat_map(|all| all.keys())
@@ -84,26 +76,20 @@ impl<'d, 'a> Builder<'d, 'a> {
             waiting: VecDeque::new(),
             merged_members: 0,
         };
-        builder.allocate(Shape::Untyped, None, Context::default());
+        builder.allocate(Shape::Untyped, None);
         builder
     }
 
     /// Adds a shape that no schema stands for.
-    pub(crate) fn allocate(
-        &mut self,
-        shape: Shape,
-        name: Option<&'a str>,
-        context: Context<'a>,
-    ) -> ShapeId {
+    pub(crate) fn allocate(&mut self, shape: Shape, name: Option<&'a str>) -> ShapeId {
         let Ok(index) = u32::try_from(self.shapes.len()) else { return UNTYPED };
         self.shapes.push(shape);
         self.names.push(name);
-        self.contexts.push(context);
         ShapeId(index)
     }
 
     /// The shape of a schema; it is built by [`Self::run`].
-    pub(crate) fn intern(&mut self, node: Node<'a>, context: Context<'a>) -> ShapeId {
+    pub(crate) fn intern(&mut self, node: Node<'a>) -> ShapeId {
         let Some(node) = self.essence(node) else { return UNTYPED };
         if let Some(known) = self.by_address.get(&address(node.value)) {
             return *known;
@@ -113,8 +99,7 @@ impl<'d, 'a> Builder<'d, 'a> {
             return UNTYPED;
         }
         let name = self.named.get(&address(node.value)).copied();
-        let context = name.map_or(context, |name| Context { outer: None, inner: Some(name) });
-        let id = self.allocate(Shape::Untyped, name, context);
+        let id = self.allocate(Shape::Untyped, name);
         self.by_address.insert(address(node.value), id);
         self.waiting.push_back((id, node));
         id
@@ -123,8 +108,7 @@ impl<'d, 'a> Builder<'d, 'a> {
     /// Builds everything that waits.
     pub(crate) fn run(&mut self) {
         while let Some((id, node)) = self.waiting.pop_front() {
-            let context = self.contexts.get(id.0 as usize).copied().unwrap_or_default();
-            let shape = self.build(node, context);
+            let shape = self.build(id, node);
             if let Some(slot) = self.shapes.get_mut(id.0 as usize) {
                 *slot = shape;
             }
@@ -161,23 +145,24 @@ impl<'d, 'a> Builder<'d, 'a> {
         None
     }
 
-    fn build(&mut self, node: Node<'a>, context: Context<'a>) -> Shape {
+    fn build(&mut self, id: ShapeId, node: Node<'a>) -> Shape {
+        self.note_merged(id, node);
         let mut parts = Parts::default();
         self.gather(node, &mut parts);
         let mut variants = Vec::new();
         if parts.is_object() || parts.kinds.contains(&Kind::Object) && parts.alternatives.is_empty()
         {
-            variants.push(self.object(&parts, context));
+            variants.push(self.object(&parts));
         }
         if parts.kinds.contains(&Kind::Array) || !parts.items.is_empty() {
             let mut items: Vec<ShapeId> =
-                parts.items.iter().map(|item| self.intern(*item, context)).collect();
+                parts.items.iter().map(|item| self.intern(*item)).collect();
             let items = match items.as_slice() {
                 [] => UNTYPED,
                 [only] => *only,
                 _ => {
                     items.dedup();
-                    self.allocate(Shape::Union(items), None, context)
+                    self.allocate(Shape::Union(items), None)
                 }
             };
             variants.push(Shape::Array { items });
@@ -188,57 +173,87 @@ impl<'d, 'a> Builder<'d, 'a> {
             variants.push(scalar);
         }
         let mut ids: Vec<ShapeId> = Vec::new();
-        for alternative in parts.alternatives {
-            let id = self.intern(alternative, context);
+        for alternative in std::mem::take(&mut parts.alternatives) {
+            let id = self.intern(alternative);
             if !ids.contains(&id) {
                 ids.push(id);
             }
         }
+        let order: Vec<String> =
+            parts.properties.iter().map(|property| property.name.to_owned()).collect();
         if ids.is_empty() && variants.len() < 2 {
+            self.orders.insert(id, order);
             return variants.pop().unwrap_or(Shape::Untyped);
         }
-        // Parts of one schema belong to it: several kinds of a named schema are that object.
-        let owned = variants.into_iter().map(|shape| self.allocate(shape, None, context));
-        let mut all: Vec<ShapeId> = owned.collect();
+        let mut all: Vec<ShapeId> = Vec::new();
+        for shape in variants {
+            let is_object = matches!(shape, Shape::Object(_));
+            let variant = self.allocate(shape, None);
+            if is_object {
+                self.orders.insert(variant, order.clone());
+            }
+            all.push(variant);
+        }
         all.extend(ids);
         Shape::Union(all)
     }
 
-    fn object(&mut self, parts: &Parts<'a>, context: Context<'a>) -> Shape {
+    /// Remembers which named schemas an anonymous one is made of.
+    fn note_merged(&mut self, id: ShapeId, node: Node<'a>) {
+        if self.names.get(id.0 as usize).copied().flatten().is_some() {
+            return;
+        }
+        let mut parts = self.list(node, "allOf");
+        if reference(node.value).is_some() {
+            parts.push(node);
+        }
+        let mut names = Vec::new();
+        for part in parts {
+            if let Some(target) = self.document.resolve(part)
+                && let Some(name) = self.named.get(&address(target.value))
+            {
+                names.push(*name);
+            }
+        }
+        if !names.is_empty() {
+            self.merged.insert(id, names);
+        }
+    }
+
+    fn object(&mut self, parts: &Parts<'a>) -> Shape {
         let mut object = ObjectShape::default();
         for property in &parts.properties {
             if property.nodes.iter().any(|node| node.value == &Value::Bool(false)) {
                 continue;
             }
-            let inner = context.below(property.name);
             let mut ids: Vec<ShapeId> = Vec::new();
             for node in &property.nodes {
-                let id = self.intern(*node, inner);
+                let id = self.intern(*node);
                 if !ids.contains(&id) {
                     ids.push(id);
                 }
             }
             let shape = match ids.as_slice() {
                 [only] => *only,
-                _ => self.allocate(Shape::Union(ids), None, inner),
+                _ => self.allocate(Shape::Union(ids), None),
             };
             object.members.insert(
                 property.name.to_owned(),
                 Member {
                     shape,
-                    description: self.description(&property.nodes),
+                    description: Self::description(&property.nodes),
                     is_required: parts.required.contains(property.name),
                     is_read_only: self.flag(&property.nodes, "readOnly"),
                     is_write_only: self.flag(&property.nodes, "writeOnly"),
-                    label: given_label(&property.nodes),
+                    label: self.given_label(&property.nodes),
                 },
             );
         }
-        object.additional = self.additional(parts, context);
+        object.additional = self.additional(parts);
         Shape::Object(object)
     }
 
-    fn additional(&mut self, parts: &Parts<'a>, context: Context<'a>) -> Additional {
+    fn additional(&mut self, parts: &Parts<'a>) -> Additional {
         let mut is_open = parts.properties.is_empty();
         let mut values = Vec::new();
         for node in &parts.additional {
@@ -247,7 +262,7 @@ impl<'d, 'a> Builder<'d, 'a> {
                 Value::Bool(true) => is_open = true,
                 value if !value.is_object() => {}
                 value if is_telling(value, &[]) || value.get("type").is_some() => {
-                    values.push(self.intern(*node, context));
+                    values.push(self.intern(*node));
                 }
                 _ => is_open = true,
             }
@@ -256,13 +271,27 @@ impl<'d, 'a> Builder<'d, 'a> {
             [] if is_open => Additional::FreeForm,
             [] => Additional::Closed,
             [only] => Additional::Map(*only),
-            _ => Additional::Map(self.allocate(Shape::Union(values), None, context)),
+            _ => Additional::Map(self.allocate(Shape::Union(values), None)),
         }
     }
 
-    fn description(&mut self, nodes: &[Node<'a>]) -> String {
+    fn description(nodes: &[Node<'a>]) -> String {
         let text = nodes.iter().find_map(|node| node.value.get("description")?.as_str());
         text.unwrap_or_default().chars().take(MAX_DESCRIPTION_CHARS).collect()
+    }
+
+    /// `x-weirgate-label` on a property: a category, or `{category, sensitive}`.
+    fn given_label(&mut self, nodes: &[Node<'a>]) -> Option<Label> {
+        let node = nodes.iter().find_map(|node| self.document.member(*node, "x-weirgate-label"))?;
+        let category = node.value.as_str().or_else(|| node.value.get("category")?.as_str());
+        let Some(category) = category.filter(|category| !category.is_empty()) else {
+            let message = "x-weirgate-label is neither a category nor {category, sensitive}";
+            self.document.report(node, "unreadable_label", message);
+            return None;
+        };
+        let told = node.value.get("sensitive").and_then(Value::as_bool);
+        let is_sensitive = told.unwrap_or_else(|| detect::is_sensitive_category(category));
+        Some(Label { category: category.to_owned(), is_sensitive })
     }
 
     /// A flag beside a reference, or where the reference leads.
@@ -473,7 +502,7 @@ impl<'a> Parts<'a> {
             .copied()
             .filter(|kind| !matches!(kind, Kind::Object | Kind::Array))
             .collect();
-        let format = self.format.map(|format| format.to_ascii_lowercase());
+        let format = self.format.map(str::to_ascii_lowercase);
         let is_date = matches!(format.as_deref(), Some("date" | "date-time" | "datetime"));
         let kind = match scalars.as_slice() {
             [Kind::Boolean] => ScalarKind::Boolean,
@@ -489,13 +518,6 @@ impl<'a> Parts<'a> {
         };
         Some(Shape::Scalar { kind, format, choices: self.choices.clone() })
     }
-}
-
-/// `x-weirgate-label` on a property: what the overlay decided.
-fn given_label(nodes: &[Node<'_>]) -> Option<Label> {
-    let text = nodes.iter().find_map(|node| node.value.get("x-weirgate-label")?.as_str())?;
-    let is_sensitive = detect::is_sensitive_category(text);
-    Some(Label { category: text.to_owned(), is_sensitive })
 }
 
 fn address(value: &Value) -> usize {

@@ -9,11 +9,9 @@ mod fields;
 
 pub use fields::{CheckedFields, FieldProblem, check_fields, expand_star};
 
-use crate::{
-    model::{
-        Additional, Answer, Envelope, FieldKind, ObjectId, ObjectShape, Operation, Provider, Shape,
-        ShapeId, Step,
-    },
+use crate::model::{
+    Additional, Answer, Envelope, FieldKind, ObjectId, ObjectShape, Operation, Provider, Shape,
+    ShapeId, Step,
 };
 use projection::{Edge, NodeId, Spec, SpecBuilder};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -471,12 +469,11 @@ impl<'p> Compiler<'p> {
         let mut path = prefix.to_vec();
         path.push(Step::Elements);
         let edge = if is_granted { self.place(inner, &path, owner, depth + 1) } else { None };
-        match edge {
-            Some(edge) => self.builder.elements(node, edge),
-            None => {
-                let edge = self.withhold(named(owner, prefix));
-                self.builder.elements(node, edge);
-            }
+        if let Some(edge) = edge {
+            self.builder.elements(node, edge);
+        } else {
+            let edge = self.withhold(named(owner, prefix));
+            self.builder.elements(node, edge);
         }
     }
 
