@@ -49,6 +49,8 @@ pub(crate) trait Watch: Send + Sync + fmt::Debug {
 pub(crate) struct Paths {
     pub(crate) dir: PathBuf,
     drafts: PathBuf,
+    /// Of the one thread that uses these paths.
+    draft: &'static str,
     watch: Option<Arc<dyn Watch>>,
 }
 
@@ -56,12 +58,17 @@ impl Paths {
     pub(crate) fn new(dir: &Path) -> Self {
         let mut name = dir.file_name().unwrap_or_default().to_owned();
         name.push(".drafts");
-        Self { dir: dir.to_owned(), drafts: dir.with_file_name(name), watch: None }
+        Self { dir: dir.to_owned(), drafts: dir.with_file_name(name), draft: "draft", watch: None }
     }
 
     #[cfg(test)]
     pub(crate) fn watched(dir: &Path, watch: Arc<dyn Watch>) -> Self {
         Self { watch: Some(watch), ..Self::new(dir) }
+    }
+
+    /// The same for a second thread.
+    pub(crate) fn for_tiles(&self) -> Self {
+        Self { draft: "tile", ..self.clone() }
     }
 
     /// Whether nothing has been written yet.
@@ -110,7 +117,7 @@ impl Paths {
     /// Puts a whole file in its place, durably: draft, sync, rename, sync of the folder. After a
     /// crash the place holds the old file or the new one, and nothing between.
     pub(crate) fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let draft = self.drafts.join("draft");
+        let draft = self.drafts.join(self.draft);
         let file = self.step(Step::WriteDraft, &draft, || {
             let mut options = OpenOptions::new();
             let mut file =

@@ -16,6 +16,7 @@ mod log;
 mod note;
 mod record;
 mod recover;
+mod tiler;
 mod tree;
 mod writer;
 

@@ -1,20 +1,27 @@
 //! Opening a log after whatever happened to it, and appending to its files.
 //!
-//! `tail` holds the entries of the tile that is not full, behind the index of its first. When it
-//! would reach 256 entries, the bundle is written, then the hash tiles, then a fresh tail takes its
-//! place: a crash between any two of these leaves a state that [`Log::open`] completes.
+//! `tail` holds the newest entries, behind the index of its first, which begins a tile. Of each 256
+//! entries a second thread writes the bundle, then the hash tiles; when enough tiles are on disk, a
+//! fresh tail without their entries takes the place of the old one. A crash between any two of these
+//! leaves a state that [`Log::open`] completes.
 
 use crate::{
-    files::{Paths, TILE, Tail, frame, join_hashes},
+    files::{Paths, TAIL_HEAD, TILE, Tail, frame, join_hashes},
     hint::{Hint, RecentEvents},
     note::{Checkpoint, NoteError, SigningKey},
     record::{Record, VaultHead},
     recover::{self, Found},
-    tree::{CompactRange, Hash, Levels, leaf_hash, tile_root},
+    tiler::{FullTile, Tiler, Tiles},
+    tree::CompactRange,
     writer::{AppendError, Handle, Writer},
 };
-use std::{io, path::PathBuf, sync::Arc, thread::JoinHandle};
+use std::{collections::VecDeque, io, path::PathBuf, sync::Arc, thread::JoinHandle};
 use types::{Clock, Id};
+
+/// Tiles that the tail holds though they are on disk by themselves, before it is replaced: a sync of
+/// its own for each tile would cost more than all entries of it.
+/// (Tests stop at every step of it, and copy all files each time.)
+const REPLACE_AT: usize = if cfg!(test) { 2 } else { 16 };
 
 /// What a log is opened with. The caller holds the folder's lock: there is one writer.
 #[derive(Debug)]
@@ -113,62 +120,16 @@ impl Log {
     }
 }
 
-/// The entries that are in no full tile, and the tree above all of them.
-#[derive(Debug)]
-struct Tree {
-    paths: Paths,
-    /// Entries of the tile that is not full, framed, with their hashes.
-    framed: Vec<u8>,
-    hashes: Vec<Hash>,
-    levels: Levels,
-    range: CompactRange,
-}
-
-impl Tree {
-    /// Takes entries in, and writes each tile that is full. Yields whether there was one: then the
-    /// tail must be replaced.
-    fn take(&mut self, entries: &[Vec<u8>]) -> io::Result<bool> {
-        let mut has_filled = false;
-        for entry in entries {
-            frame(entry, &mut self.framed);
-            let hash = leaf_hash(entry);
-            self.hashes.push(hash);
-            self.range.push(0, hash);
-            if self.hashes.len() as u64 == TILE {
-                self.complete_tile()?;
-                has_filled = true;
-            }
-        }
-        Ok(has_filled)
-    }
-
-    fn complete_tile(&mut self) -> io::Result<()> {
-        let tiles = self.range.size() / TILE;
-        let paths = &self.paths;
-        paths.put(&paths.bundle(tiles - 1), &self.framed)?;
-        paths.put(&paths.hashes(0, tiles - 1), &join_hashes(&self.hashes))?;
-        self.levels.push(tile_root(&self.hashes), tiles, |level, tile, hashes| {
-            paths.put(&paths.hashes(level, tile), &join_hashes(hashes))
-        })?;
-        self.framed.clear();
-        self.hashes.clear();
-        Ok(())
-    }
-
-    /// Puts a new tail in place, durably.
-    fn write_tail(&self) -> io::Result<Tail> {
-        let start = self.range.size() - self.hashes.len() as u64;
-        let mut bytes = start.to_be_bytes().to_vec();
-        bytes.extend_from_slice(&self.framed);
-        self.paths.put(&self.paths.tail(), &bytes)?;
-        Tail::open(&self.paths)
-    }
-}
-
-/// Appends to the files. It has no clock and no thread.
+/// Appends to the files. It has no clock.
 #[derive(Debug)]
 pub(crate) struct Appender {
-    tree: Tree,
+    paths: Paths,
+    tiler: Tiler,
+    range: CompactRange,
+    /// Full tiles that the tail still holds, oldest first.
+    full: VecDeque<Arc<FullTile>>,
+    /// The tile that is not full.
+    last: FullTile,
     tail: Tail,
     is_synced: bool,
     pub(crate) vault: Option<VaultHead>,
@@ -200,29 +161,77 @@ impl Appender {
         for ((level, tile), hashes) in &found.missing {
             paths.put(&paths.hashes(*level, *tile), &join_hashes(hashes))?;
         }
-        let Found { framed, hashes, levels, range, vault_head, .. } = found;
-        let mut tree = Tree { paths, framed, hashes, levels, range };
-        tree.take(entries)?;
-        let tail = tree.write_tail()?;
-        Ok(Self { tree, tail, is_synced: true, vault: vault_head, checkpoint: None })
+        let Found { entries: there, tiles, levels, mut range, vault_head, .. } = found;
+        let mut made = Tiles::new(paths.for_tiles(), tiles, levels);
+        let mut last = FullTile::default();
+        for entry in there.iter().chain(entries) {
+            range.push(0, last.push(entry));
+            if last.is_full() {
+                made.write(&std::mem::take(&mut last))?;
+            }
+        }
+        let tail = write_tail(&paths, made.count(), [&last])?;
+        Ok(Self {
+            paths,
+            tiler: Tiler::start(made)?,
+            range,
+            full: VecDeque::new(),
+            last,
+            tail,
+            is_synced: true,
+            vault: vault_head,
+            checkpoint: None,
+        })
     }
 
     pub(crate) const fn size(&self) -> u64 {
-        self.tree.range.size()
+        self.range.size()
     }
 
     /// Appends entries in order. They are in the file when this returns, and durable after
     /// [`Appender::sync`].
     pub(crate) fn append(&mut self, entries: &[Vec<u8>]) -> io::Result<()> {
-        let before = self.tree.framed.len();
-        if self.tree.take(entries)? {
-            self.tail = self.tree.write_tail()?;
-            self.is_synced = true;
-        } else {
-            self.is_synced = false;
-            self.tail.append(self.tree.framed.get(before..).unwrap_or_default())?;
+        let mut framed = Vec::with_capacity(entries.iter().map(|entry| entry.len() + 2).sum());
+        for entry in entries {
+            frame(entry, &mut framed);
+        }
+        self.is_synced = false;
+        self.tail.append(&framed)?;
+        for entry in entries {
+            let hash = self.last.push(entry);
+            self.range.push(0, hash);
+            if self.last.is_full() {
+                let full = Arc::new(std::mem::take(&mut self.last));
+                self.full.push_back(Arc::clone(&full));
+                self.tiler.write(full)?;
+            }
+        }
+        if self.full.len() >= REPLACE_AT && self.held_in_vain() >= REPLACE_AT {
+            self.replace_tail()?;
         }
         Ok(())
+    }
+
+    /// Tiles in the tail that are on disk by themselves.
+    fn held_in_vain(&self) -> usize {
+        let first = self.size() / TILE - self.full.len() as u64;
+        usize::try_from(self.tiler.count().saturating_sub(first)).unwrap_or(0)
+    }
+
+    /// Puts a new tail in place, without what is on disk in tiles.
+    fn replace_tail(&mut self) -> io::Result<()> {
+        self.full.drain(..self.held_in_vain());
+        let first = self.size() / TILE - self.full.len() as u64;
+        let held = self.full.iter().map(AsRef::as_ref).chain([&self.last]);
+        self.tail = write_tail(&self.paths, first, held)?;
+        self.is_synced = true;
+        Ok(())
+    }
+
+    /// Waits for all full tiles, and leaves none of them in the tail.
+    pub(crate) fn finish_tiles(&mut self) -> io::Result<()> {
+        self.tiler.finish()?;
+        if self.held_in_vain() > 0 { self.replace_tail() } else { Ok(()) }
     }
 
     pub(crate) const fn is_synced(&self) -> bool {
@@ -230,6 +239,7 @@ impl Appender {
     }
 
     pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.tiler.check()?;
         if !self.is_synced {
             self.tail.sync()?;
             self.is_synced = true;
@@ -246,9 +256,8 @@ impl Appender {
     pub(crate) fn write_checkpoint(&mut self, key: &SigningKey) -> io::Result<()> {
         self.sync()?;
         let checkpoint =
-            Checkpoint { size: self.size(), root: self.tree.range.root(), vault: self.vault };
-        let paths = &self.tree.paths;
-        paths.put(&paths.checkpoint(), key.sign(&checkpoint).as_bytes())?;
+            Checkpoint { size: self.size(), root: self.range.root(), vault: self.vault };
+        self.paths.put(&self.paths.checkpoint(), key.sign(&checkpoint).as_bytes())?;
         self.checkpoint = Some(checkpoint);
         Ok(())
     }
@@ -259,4 +268,19 @@ impl Appender {
         let begin = first_open.unwrap_or(size).min(size);
         Some(Hint { begin, size, root, events: events.clone() })
     }
+}
+
+/// Puts a tail in place, durably, that begins with this tile.
+fn write_tail<'a>(
+    paths: &Paths,
+    first: u64,
+    held: impl IntoIterator<Item = &'a FullTile>,
+) -> io::Result<Tail> {
+    let mut bytes = Vec::with_capacity(TAIL_HEAD);
+    bytes.extend_from_slice(&(first * TILE).to_be_bytes());
+    for tile in held {
+        bytes.extend_from_slice(tile.framed());
+    }
+    paths.put(&paths.tail(), &bytes)?;
+    Tail::open(paths)
 }

@@ -9,18 +9,18 @@ use crate::{
     record::{CallStep, Record, VaultHead},
     tree::{CompactRange, Hash, Levels, leaf_hash, tile_root},
 };
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 /// A log as it was left.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// Full tiles.
     pub(crate) tiles: u64,
-    /// The whole entries of the tail, framed, and their hashes.
-    pub(crate) framed: Vec<u8>,
-    pub(crate) hashes: Vec<Hash>,
-    pub(crate) levels: Levels,
+    /// The tree over these, and what waits for tiles above.
     pub(crate) range: CompactRange,
+    pub(crate) levels: Levels,
+    /// The whole entries of the tail that are in no full tile.
+    pub(crate) entries: Vec<Vec<u8>>,
     /// Hash tiles that a crash left out: level, number and content.
     pub(crate) missing: BTreeMap<(u32, u64), Vec<Hash>>,
     pub(crate) cut_bytes: u64,
@@ -64,17 +64,23 @@ pub(crate) fn read(paths: &Paths, key: &VerifierKey, hint_file: &Path) -> Result
     {
         return Err(corrupt("a bundle is missing, or the tail is another one's"));
     }
-    // Tiles that were completed before the tail was replaced: they hold all that the tail holds.
+    // Tiles that were completed since the tail was last replaced hold what it begins with.
+    let first = tiles;
     while paths.bundle(tiles).exists() {
         tiles += 1;
     }
-    let entries = if tiles * TILE == tail_start { entries } else { &[] };
     let mut reader = Tiles { paths, count: tiles, made: BTreeMap::new() };
     let (range, levels) = reader.range(tiles)?;
     let mut found =
         Found { tiles, range, levels, checkpoint: Some(checkpoint), ..Found::default() };
-    found.take_tail(entries)?;
-    if found.range.size() < checkpoint.size {
+    let mut held_bytes = 0;
+    for tile in first..tiles {
+        held_bytes += fs::metadata(paths.bundle(tile))?.len();
+    }
+    found.take_tail(entries, (tiles - first) * TILE, held_bytes);
+    let hashes: Vec<Hash> = found.entries.iter().map(|entry| leaf_hash(entry)).collect();
+    let size = tiles * TILE + hashes.len() as u64;
+    if size < checkpoint.size {
         return Err(corrupt("entries below the checkpoint are missing or damaged"));
     }
     for level in 0.. {
@@ -83,13 +89,13 @@ pub(crate) fn read(paths: &Paths, key: &VerifierKey, hint_file: &Path) -> Result
         };
         reader.hashes(level, last)?;
     }
-    if reader.root_at(checkpoint.size, &found.hashes)? != checkpoint.root {
+    if reader.root_at(checkpoint.size, &hashes)? != checkpoint.root {
         return Err(corrupt("entries below the checkpoint were changed"));
     }
     let hint = Hint::read(hint_file, key).filter(|hint| hint.size <= checkpoint.size);
     let hint = match hint {
         // Of another history, one that was lost.
-        Some(hint) if reader.root_at(hint.size, &found.hashes)? != hint.root => None,
+        Some(hint) if reader.root_at(hint.size, &hashes)? != hint.root => None,
         hint => hint,
     };
     found.scan(&mut reader, &checkpoint, hint)?;
@@ -98,24 +104,24 @@ pub(crate) fn read(paths: &Paths, key: &VerifierKey, hint_file: &Path) -> Result
 }
 
 impl Found {
-    /// Takes whole entries, up to where a crash tore the file.
-    fn take_tail(&mut self, entries: &[u8]) -> Result<(), OpenError> {
+    /// Takes whole entries up to where a crash tore the file, but the first `held` ones, which are in
+    /// full tiles.
+    fn take_tail(&mut self, entries: &[u8], held: u64, held_bytes: u64) {
         let mut rest = entries;
+        let mut index = 0;
         while let Some((entry, after)) = unframe(rest) {
             if Record::decode(entry).is_err() {
                 break;
             }
-            let hash = leaf_hash(entry);
-            self.hashes.push(hash);
-            self.range.push(0, hash);
+            if index >= held {
+                self.entries.push(entry.to_vec());
+            }
+            index += 1;
             rest = after;
         }
-        if self.hashes.len() as u64 >= TILE {
-            return Err(corrupt("the tail holds more than a tile"));
-        }
-        self.cut_bytes = rest.len() as u64;
-        self.framed = entries.get(..entries.len() - rest.len()).unwrap_or_default().to_vec();
-        Ok(())
+        // What is torn away of entries that are in a tile is not lost.
+        let kept = if index >= held { entries.len() - rest.len() } else { 0 };
+        self.cut_bytes = (entries.len() as u64).saturating_sub(held_bytes.max(kept as u64));
     }
 
     /// Reads entries from where the hint says that no call before is open.
@@ -141,17 +147,13 @@ impl Found {
                 }
             }
         }
-        let framed = std::mem::take(&mut self.framed);
-        let mut rest = framed.as_slice();
-        let mut index = self.tiles * TILE;
-        while let Some((entry, after)) = unframe(rest) {
+        let entries = std::mem::take(&mut self.entries);
+        for (index, entry) in (self.tiles * TILE..).zip(&entries) {
             if index >= begin {
                 self.note(index, entry, known, checkpoint.size)?;
             }
-            index += 1;
-            rest = after;
         }
-        self.framed = framed;
+        self.entries = entries;
         Ok(())
     }
 
@@ -231,16 +233,18 @@ impl Tiles<'_> {
         Ok((range, Levels::new(levels)))
     }
 
-    /// The root over the first `size` entries, of which `tail` holds those beyond the full tiles.
-    fn root_at(&mut self, size: u64, tail: &[Hash]) -> Result<Hash, OpenError> {
-        let (mut range, _) = self.range(size / TILE)?;
-        let left = usize::try_from(size % TILE).unwrap_or(0);
-        let made;
-        let hashes = if left == 0 || size / TILE == self.count {
-            tail
+    /// The root over the first `size` entries, where `beyond` are the hashes of those that are in no
+    /// full tile.
+    fn root_at(&mut self, size: u64, beyond: &[Hash]) -> Result<Hash, OpenError> {
+        let tiles = self.count.min(size / TILE);
+        let (mut range, _) = self.range(tiles)?;
+        let left = usize::try_from(size - tiles * TILE).unwrap_or(usize::MAX);
+        let within;
+        let hashes = if left == 0 || tiles == self.count {
+            beyond
         } else {
-            made = self.hashes(0, size / TILE)?;
-            &made
+            within = self.hashes(0, tiles)?;
+            &within
         };
         for hash in hashes.iter().take(left) {
             range.push(0, *hash);

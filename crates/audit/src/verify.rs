@@ -65,6 +65,8 @@ pub enum VerifyError {
     Truncated { entries: u64, signed: u64 },
     #[error("the first {signed} entries are not those that were signed")]
     RootMismatch { signed: u64 },
+    #[error("the checkpoint signs {size} entries, and the one that was kept {kept}")]
+    OlderCheckpoint { size: u64, kept: u64 },
     #[error("the log is not the one of which the kept checkpoint signed {signed} entries")]
     KeptMismatch { signed: u64 },
     #[error("entry {index} cannot be read")]
@@ -97,6 +99,7 @@ impl VerifyError {
             | Self::KeptCheckpoint(_)
             | Self::RootMismatch { .. }
             | Self::KeptMismatch { .. }
+            | Self::OlderCheckpoint { .. }
             | Self::Stranger { .. } => None,
         }
     }
@@ -250,29 +253,33 @@ impl<'a> Walk<'a> {
         if start > index {
             return Ok(End::Ahead);
         }
-        if start < index {
-            // A crash before the tail was replaced, or the moment before it is: the bundle holds
-            // all that it holds.
-            let bundle = read_if_there(&self.paths.bundle(start / TILE))?.unwrap_or_default();
-            let mut rest = entries;
-            while let Some((_, after)) = unframe(rest).filter(|_| !is_torn(rest)) {
-                rest = after;
-            }
-            let whole = entries.get(..entries.len() - rest.len());
-            let is_held = start.is_multiple_of(TILE)
-                && whole.is_some_and(|entries| bundle.starts_with(entries));
-            return if is_held { Ok(End::Torn(0)) } else { Err(damaged()) };
+        if !start.is_multiple_of(TILE) {
+            return Err(damaged());
         }
         let mut rest = entries;
+        let mut held = 0;
+        // Tiles that were completed since the tail was last replaced hold what it begins with.
+        for tile in start / TILE..self.tiles {
+            let bundle = read_if_there(&self.paths.bundle(tile))?.unwrap_or_default();
+            let Some(after) = rest.strip_prefix(bundle.as_slice()) else {
+                if !bundle.starts_with(whole_part(rest)) {
+                    return Err(damaged());
+                }
+                // What is torn away of entries that are in a tile is not lost.
+                for tile in tile..self.tiles {
+                    held += fs::metadata(self.paths.bundle(tile))?.len();
+                }
+                return Ok(End::Torn((entries.len() as u64).saturating_sub(held)));
+            };
+            held += bundle.len() as u64;
+            rest = after;
+        }
         while let Some((entry, after)) = unframe(rest) {
             if is_torn(rest) && self.range.size() >= self.checkpoint.size {
                 break;
             }
             self.entry(entry, leaf_hash(entry))?;
             rest = after;
-        }
-        if self.range.size() - index >= TILE {
-            return Err(damaged());
         }
         Ok(End::Torn(rest.len() as u64))
     }
@@ -284,6 +291,9 @@ impl<'a> Walk<'a> {
         if most > entries {
             return Err(VerifyError::Truncated { entries, signed: most });
         }
+        if most > self.checkpoint.size {
+            return Err(VerifyError::OlderCheckpoint { size: self.checkpoint.size, kept: most });
+        }
         Ok(Report {
             entries,
             open_intents: self.open.len() as u64,
@@ -293,6 +303,15 @@ impl<'a> Walk<'a> {
             vault_head: self.vault_head,
         })
     }
+}
+
+/// Entries without a torn end.
+fn whole_part(entries: &[u8]) -> &[u8] {
+    let mut rest = entries;
+    while let Some((_, after)) = unframe(rest).filter(|_| !is_torn(rest)) {
+        rest = after;
+    }
+    entries.get(..entries.len() - rest.len()).unwrap_or_default()
 }
 
 /// A hash tile must hold these hashes.
@@ -358,19 +377,16 @@ pub fn list(dir: &Path, limit: usize) -> Result<Vec<(u64, Record)>, VerifyError>
     let (head, entries) = tail.split_first_chunk::<TAIL_HEAD>().ok_or_else(damaged)?;
     let start = u64::from_be_bytes(*head);
     let mut tiles = start / TILE;
-    let mut listed = Vec::new();
-    if paths.bundle(tiles).exists() {
-        // The tail is about to be replaced: the bundles hold what it holds.
-        while paths.bundle(tiles).exists() {
-            tiles += 1;
-        }
-    } else {
-        push_reversed(start, entries, limit, &mut listed)?;
+    while paths.bundle(tiles).exists() {
+        tiles += 1;
     }
+    let mut listed = Vec::new();
+    // The tail may begin with what is in tiles by now.
+    push_reversed(start, entries, tiles * TILE, limit, &mut listed)?;
     while listed.len() < limit {
         let Some(tile) = tiles.checked_sub(1) else { break };
         let bundle = fs::read(paths.bundle(tile))?;
-        push_reversed(tile * TILE, &bundle, limit, &mut listed)?;
+        push_reversed(tile * TILE, &bundle, 0, limit, &mut listed)?;
         tiles = tile;
     }
     Ok(listed)
@@ -379,6 +395,7 @@ pub fn list(dir: &Path, limit: usize) -> Result<Vec<(u64, Record)>, VerifyError>
 fn push_reversed(
     start: u64,
     framed: &[u8],
+    least: u64,
     limit: usize,
     listed: &mut Vec<(u64, Record)>,
 ) -> Result<(), VerifyError> {
@@ -389,8 +406,10 @@ fn push_reversed(
         if is_torn(rest) {
             break;
         }
-        let record = Record::decode(entry).map_err(|_| VerifyError::Entry { index })?;
-        found.push((index, record));
+        if index >= least {
+            let record = Record::decode(entry).map_err(|_| VerifyError::Entry { index })?;
+            found.push((index, record));
+        }
         index += 1;
         rest = after;
     }

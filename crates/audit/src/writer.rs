@@ -403,6 +403,7 @@ impl Writer {
         let closed = Record::Closed { at: self.clock.now() }.encode();
         let index = self.appender.size();
         self.guard(|this| this.appender.append(std::slice::from_ref(&closed)))?;
+        self.guard(|this| this.appender.finish_tiles())?;
         self.checkpoint()?;
         Ok(index)
     }

@@ -1,47 +1,74 @@
 //! A data category for a field, from its name, what it stands in, its format and description.
 //!
-//! Categories are keys of Fideslang (Ethyca, CC BY 4.0), and our own below `secret`.
+//! NOTICE: categories below `user` and `system` are keys of the Fideslang taxonomy, copyright Ethyca
+//! Inc., licensed under Creative Commons Attribution 4.0 (CC BY 4.0),
+//! <https://github.com/ethyca/fideslang>. `secret` with what is below it and `unclassified` are
+//! Weirgate's own, as are the rules here. `docs/reference/labels.md` tells the whole.
+
+use crate::ordinary::is_ordinary;
+
+/// What a field's values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FieldClass {
+    /// Text, or several kinds of scalars.
+    #[default]
+    Text,
+    Number,
+    /// A boolean or an enumeration: it says less than its name promises.
+    Choice,
+    Date,
+    /// An object, a list of objects, or nothing is said: never `unclassified`, because it is not
+    /// part of `*` by itself.
+    Container,
+}
 
 /// What is known of a field beside its name.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FieldHint<'a> {
+    /// The schema's `format`, lower case.
     pub format: Option<&'a str>,
     pub description: &'a str,
-    /// A boolean or an enumeration: it says less than its name promises.
-    pub is_harmless_kind: bool,
-    pub is_date: bool,
-    /// An object or a list of objects.
-    pub is_container: bool,
+    pub class: FieldClass,
 }
 
 /// A first judgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FieldLabel {
+    /// A key of Fideslang, of our own `secret`, or `unclassified`.
     pub category: &'static str,
     /// Not part of `fields = ["*"]`.
     pub is_sensitive: bool,
 }
 
-/// Categories whose fields must be granted by name: special categories, government ids, financial,
-/// health, credentials.
+/// The category of what nothing is known about.
+const UNCLASSIFIED: &str = "unclassified";
+
+fn is_or_below(category: &str, root: &str) -> bool {
+    category.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Categories whose fields must be granted by name: special categories (GDPR articles 9 and 10, and
+/// their neighbours in demography), government ids, financial, health, credentials, and what could
+/// not be classified.
 pub fn is_sensitive_category(category: &str) -> bool {
-    const SENSITIVE: [&str; 12] = [
+    const ROOTS: [&str; 7] = [
         "secret",
+        UNCLASSIFIED,
         "user.government_id",
         "user.financial",
         "user.payment",
-        "user.health_and_medical",
-        "user.biometric",
-        "user.biometric_health",
-        "user.genetic",
-        "user.demographic",
-        "user.criminal_history",
         "user.authorization",
-        "user.unclassified",
+        "system.authentication",
     ];
-    SENSITIVE.iter().any(|one| {
-        category == *one || category.strip_prefix(one).is_some_and(|rest| rest.starts_with('.'))
-    })
+    is_special(category) || ROOTS.iter().any(|root| is_or_below(category, root))
+}
+
+/// Categories that stay sensitive even as a choice or a date: `isDisabled` tells all there is.
+fn is_special(category: &str) -> bool {
+    const ROOTS: [&str; 4] =
+        ["user.health_and_medical", "user.biometric", "user.demographic", "user.criminal_history"];
+    const HARMLESS: [&str; 2] = ["user.demographic.language", "user.demographic.age_range"];
+    ROOTS.iter().any(|root| is_or_below(category, root)) && !HARMLESS.contains(&category)
 }
 
 /// A rule: words that must stand next to each other in a name.
@@ -70,20 +97,24 @@ const RULES: &[Rule] = &[
     (&["id", "token"], "secret.token"),
     (&["credential*"], "secret"),
     (&["authorization"], "secret"),
-    (&["pin", "code"], "secret.password"),
+    (&["passcode*"], "secret.password"),
+    (&["pin"], "secret.password"),
+    (&["otp"], "secret.password"),
+    (&["host", "key"], "secret.password"),
+    (&["cookie*"], "secret"),
     (&["security", "answer*"], "secret.password"),
     (&["security", "code"], "user.financial.credit_card"),
     // Government identifiers.
-    (&["ssn"], "user.government_id"),
-    (&["ssn*"], "user.government_id"),
-    (&["social", "security*"], "user.government_id"),
-    (&["social", "insurance*"], "user.government_id"),
-    (&["national", "insurance*"], "user.government_id"),
-    (&["ni", "number"], "user.government_id"),
-    (&["nino"], "user.government_id"),
-    (&["national", "id*"], "user.government_id"),
-    (&["national", "identi*"], "user.government_id"),
-    (&["national", "number"], "user.government_id"),
+    (&["ssn"], "user.government_id.national_identification_number"),
+    (&["ssn*"], "user.government_id.national_identification_number"),
+    (&["social", "security*"], "user.government_id.national_identification_number"),
+    (&["social", "insurance*"], "user.government_id.national_identification_number"),
+    (&["national", "insurance*"], "user.government_id.national_identification_number"),
+    (&["ni", "number"], "user.government_id.national_identification_number"),
+    (&["nino"], "user.government_id.national_identification_number"),
+    (&["national", "id*"], "user.government_id.national_identification_number"),
+    (&["national", "identi*"], "user.government_id.national_identification_number"),
+    (&["national", "number"], "user.government_id.national_identification_number"),
     (&["government", "id*"], "user.government_id"),
     (&["passport*"], "user.government_id.passport_number"),
     (&["driver*", "licen*"], "user.government_id.drivers_license_number"),
@@ -132,7 +163,11 @@ const RULES: &[Rule] = &[
     (&["net", "pay"], "user.financial"),
     (&["gross", "pay"], "user.financial"),
     (&["bonus*"], "user.financial"),
-    (&["income*"], "user.financial"),
+    (&["annual", "income"], "user.financial"),
+    (&["monthly", "income"], "user.financial"),
+    (&["household", "income"], "user.financial"),
+    (&["account", "number"], "user.financial.bank_account"),
+    (&["accountnumber"], "user.financial.bank_account"),
     (&["earnings"], "user.financial"),
     (&["credit", "score"], "user.financial"),
     (&["net", "worth"], "user.financial"),
@@ -150,20 +185,20 @@ const RULES: &[Rule] = &[
     // Special categories and their neighbours.
     (&["fingerprint", "data"], "user.biometric"),
     (&["biometric*"], "user.biometric"),
-    (&["genetic*"], "user.genetic"),
+    (&["genetic*"], "user.health_and_medical.genetic"),
     (&["ethnic*"], "user.demographic.race_ethnicity"),
     (&["race"], "user.demographic.race_ethnicity"),
     (&["religio*"], "user.demographic.religious_belief"),
     (&["political*"], "user.demographic.political_opinion"),
-    (&["trade", "union*"], "user.demographic"),
+    (&["trade", "union*"], "user.demographic.profile"),
     (&["sexual*"], "user.demographic.sexual_orientation"),
     (&["gender*"], "user.demographic.gender"),
     (&["sex"], "user.demographic.gender"),
     (&["pronoun*"], "user.demographic.gender"),
     (&["marital*"], "user.demographic.marital_status"),
-    (&["nationalit*"], "user.demographic"),
-    (&["citizenship*"], "user.demographic"),
-    (&["veteran*"], "user.demographic"),
+    (&["nationalit*"], "user.demographic.profile"),
+    (&["citizenship*"], "user.demographic.profile"),
+    (&["veteran*"], "user.demographic.profile"),
     (&["criminal*"], "user.criminal_history"),
     (&["conviction*"], "user.criminal_history"),
     (&["date", "of", "birth"], "user.demographic.date_of_birth"),
@@ -172,9 +207,14 @@ const RULES: &[Rule] = &[
     (&["birth", "day"], "user.demographic.date_of_birth"),
     (&["birthday"], "user.demographic.date_of_birth"),
     (&["dob"], "user.demographic.date_of_birth"),
-    (&["place", "of", "birth"], "user.demographic"),
-    (&["birth", "place"], "user.demographic"),
+    (&["place", "of", "birth"], "user.demographic.profile"),
+    (&["birth", "place"], "user.demographic.profile"),
     // Personal, and part of `*`.
+    (&["age"], "user.demographic.age_range"),
+    (&["preferred", "language"], "user.demographic.language"),
+    (&["native", "language"], "user.demographic.language"),
+    (&["job", "title"], "user.job_title"),
+    (&["city"], "user.contact.address.city"),
     (&["email*"], "user.contact.email"),
     (&["e", "mail*"], "user.contact.email"),
     (&["phone*"], "user.contact.phone_number"),
@@ -200,50 +240,69 @@ const RULES: &[Rule] = &[
     (&["user", "name"], "user.account.username"),
     (&["username"], "user.account.username"),
     (&["ip", "address*"], "user.device.ip_address"),
+    (&["lat"], "user.location.precise"),
+    (&["lng"], "user.location.precise"),
+    (&["lon"], "user.location.precise"),
     (&["latitude"], "user.location.precise"),
     (&["longitude"], "user.location.precise"),
     (&["emergency", "contact*"], "user.contact"),
-    (&["photo*"], "user.image"),
-    (&["avatar*"], "user.image"),
+    (&["signature", "image"], "user.content.self_image"),
+    (&["photo*"], "user.content.self_image"),
+    (&["avatar*"], "user.content.self_image"),
 ];
 
 /// Names that promise more than they hold.
 const HARMLESS: &[&[&str]] = &[
     &["page", "token"],
     &["next", "token"],
+    &["previous", "token"],
     &["continuation", "token"],
+    &["pagination", "token"],
+    &["sync", "token"],
     &["idempotency", "key"],
     &["email", "verified"],
     &["token", "type"],
     &["password", "required"],
+    &["password", "policy"],
     &["address", "type"],
     &["phone", "type"],
     &["email", "type"],
     &["bank", "holiday*"],
-    &["sick", "leave", "policy"],
+    &["health", "check*"],
+    &["secretary"],
 ];
 
-/// Judges a field. `outer` are the names of what it stands in, outermost first.
+/// Judges a field. `outer` are the names of what it stands in, outermost first. `None`: nothing
+/// speaks against it.
 pub fn label_field(name: &str, outer: &[&str], hint: &FieldHint<'_>) -> Option<FieldLabel> {
     let words = words(name);
     if HARMLESS.iter().any(|rule| fits(rule, &words)) {
         return None;
     }
-    let by_name = RULES.iter().find(|(rule, _)| fits(rule, &words)).map(|(_, category)| *category);
-    let category = by_name
+    let category = by_name(&words)
         .or_else(|| by_format(hint.format))
         .or_else(|| by_context(&words, outer))
-        .or_else(|| by_description(hint))?;
-    // A flag or a choice about a secret is none, but a choice of religion is one.
-    let is_told_by_kind = category.starts_with("secret") || category.starts_with("user.contact");
-    if hint.is_harmless_kind && is_told_by_kind {
+        .or_else(|| by_description(hint));
+    let Some(category) = category else {
+        let is_told = match hint.class {
+            FieldClass::Text | FieldClass::Number => is_ordinary(&words, hint.format),
+            FieldClass::Choice | FieldClass::Date | FieldClass::Container => true,
+        };
+        return (!is_told).then_some(FieldLabel { category: UNCLASSIFIED, is_sensitive: true });
+    };
+    let is_bare = matches!(hint.class, FieldClass::Choice | FieldClass::Date);
+    // A flag about a secret or an address is none.
+    if is_bare && (is_or_below(category, "secret") || is_or_below(category, "user.contact")) {
         return None;
     }
-    let is_flag = hint.is_harmless_kind && !category.starts_with("user.demographic");
-    // Dates of birth are personal in any form.
-    let is_plain_date = hint.is_date && !category.starts_with("user.demographic");
-    let is_sensitive = is_sensitive_category(category) && !is_flag && !is_plain_date;
+    let is_sensitive = is_sensitive_category(category) && (!is_bare || is_special(category));
     Some(FieldLabel { category, is_sensitive })
+}
+
+fn by_name(words: &[String]) -> Option<&'static str> {
+    let rule = RULES.iter().find(|(rule, _)| fits(rule, words)).map(|(_, category)| *category);
+    // Every `...Token` that is no page is a secret, but `tokens` are counted.
+    rule.or_else(|| (words.last()? == "token").then_some("secret.token"))
 }
 
 fn by_format(format: Option<&str>) -> Option<&'static str> {
@@ -251,7 +310,7 @@ fn by_format(format: Option<&str>) -> Option<&'static str> {
         "password" => "secret.password",
         "email" | "idn-email" => "user.contact.email",
         "phone" | "phone-number" => "user.contact.phone_number",
-        "ssn" => "user.government_id",
+        "ssn" => "user.government_id.national_identification_number",
         "iban" => "user.financial.bank_account",
         "ipv4" | "ipv6" => "user.device.ip_address",
         _ => return None,
@@ -279,17 +338,15 @@ fn by_context(words: &[String], outer: &[&str]) -> Option<&'static str> {
         return None;
     }
     outer.iter().rev().find_map(|name| {
-        let around = self::words(name);
-        let (_, category) = RULES.iter().find(|(rule, _)| fits(rule, &around))?;
-        is_sensitive_category(category).then_some(*category)
+        by_name(&self::words(name)).filter(|category| is_sensitive_category(category))
     })
 }
 
 /// Only what a description says outright.
 fn by_description(hint: &FieldHint<'_>) -> Option<&'static str> {
     const PHRASES: [(&str, &str); 10] = [
-        ("social security number", "user.government_id"),
-        ("national insurance number", "user.government_id"),
+        ("social security number", "user.government_id.national_identification_number"),
+        ("national insurance number", "user.government_id.national_identification_number"),
         ("passport number", "user.government_id.passport_number"),
         ("tax identification number", "user.government_id"),
         ("bank account number", "user.financial.bank_account"),
@@ -300,7 +357,8 @@ fn by_description(hint: &FieldHint<'_>) -> Option<&'static str> {
         ("password", "secret.password"),
     ];
     // A long text mentions many things.
-    if hint.is_container || hint.is_harmless_kind || hint.description.len() > 120 {
+    let is_value = matches!(hint.class, FieldClass::Text | FieldClass::Number);
+    if !is_value || hint.description.len() > 120 {
         return None;
     }
     let text = hint.description.to_ascii_lowercase();
@@ -354,12 +412,14 @@ mod tests {
         label_field(name, outer, &FieldHint::default()).map(|one| (one.category, one.is_sensitive))
     }
 
+    const NATIONAL: &str = "user.government_id.national_identification_number";
+
     #[test]
     fn sensitive_fields_are_known_by_their_names() {
         for (name, category) in [
-            ("ssn", "user.government_id"),
-            ("employeeSSN", "user.government_id"),
-            ("socialSecurityNumber", "user.government_id"),
+            ("ssn", NATIONAL),
+            ("employeeSSN", NATIONAL),
+            ("socialSecurityNumber", NATIONAL),
             ("passport_no", "user.government_id.passport_number"),
             ("TaxFileNumber", "user.government_id"),
             ("salary", "user.financial"),
@@ -375,6 +435,15 @@ mod tests {
             ("dateOfBirth", "user.demographic.date_of_birth"),
             ("gender", "user.demographic.gender"),
             ("medicalNotes", "user.health_and_medical"),
+            ("token", "secret.token"),
+            ("deviceToken", "secret.token"),
+            ("account_number", "user.financial.bank_account"),
+            ("customField4077", "unclassified"),
+            ("notes", "unclassified"),
+            ("value", "unclassified"),
+            ("xq", "unclassified"),
+            ("", "unclassified"),
+            ("\u{540d}\u{524d}", "unclassified"),
         ] {
             assert_eq!(label(name, &[]), Some((category, true)), "{name}");
         }
@@ -400,18 +469,25 @@ mod tests {
             "status",
             "createdAt",
             "department",
-            "jobTitle",
+            "departmentName",
             "description",
             "count",
             "nextPageToken",
             "bankHolidays",
             "tokenType",
             "className",
-            "casing",
-            "business",
             "assignee",
             "sinceDate",
-            "processing",
+            "employeeNumber",
+            "isProcessing",
+            "max_tokens",
+            "line2",
+            "categories",
+            "hireDate",
+            "websiteUrl",
+            "fte",
+            "currency",
+            "secretaryName",
         ] {
             assert_eq!(label(name, &[]), None, "{name}");
         }
@@ -424,16 +500,54 @@ mod tests {
         assert_eq!(label("number", &["order"]), None);
     }
 
+    fn hinted(name: &str, hint: FieldHint<'_>) -> Option<(&'static str, bool)> {
+        label_field(name, &[], &hint).map(|one| (one.category, one.is_sensitive))
+    }
+
     #[test]
-    fn kinds_and_formats_count() {
-        let flag = FieldHint { is_harmless_kind: true, ..FieldHint::default() };
-        assert_eq!(label_field("passwordSet", &[], &flag), None);
-        assert!(!label_field("isSalaried", &[], &flag).is_some_and(|one| one.is_sensitive));
-        let choice = label_field("gender", &[], &flag).unwrap();
-        assert!(choice.is_sensitive);
-        let format = FieldHint { format: Some("email"), ..FieldHint::default() };
-        assert_eq!(label_field("contact", &[], &format).unwrap().category, "user.contact.email");
+    fn a_choice_or_a_date_tells_less_unless_it_is_special() {
+        for (name, class, wanted) in [
+            ("passwordSet", FieldClass::Choice, None),
+            ("passwordChangedAt", FieldClass::Date, None),
+            ("bankAccountType", FieldClass::Choice, Some(("user.financial.bank_account", false))),
+            (
+                "passportExpiry",
+                FieldClass::Date,
+                Some(("user.government_id.passport_number", false)),
+            ),
+            ("gender", FieldClass::Choice, Some(("user.demographic.gender", true))),
+            ("disability", FieldClass::Choice, Some(("user.health_and_medical", true))),
+            ("diagnosisDate", FieldClass::Date, Some(("user.health_and_medical", true))),
+            ("birthDate", FieldClass::Date, Some(("user.demographic.date_of_birth", true))),
+            ("xq", FieldClass::Choice, None),
+            ("xq", FieldClass::Date, None),
+            ("xq", FieldClass::Container, None),
+            ("xq", FieldClass::Number, Some(("unclassified", true))),
+        ] {
+            assert_eq!(hinted(name, FieldHint { class, ..FieldHint::default() }), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn formats_and_descriptions_count() {
+        let format = |format| FieldHint { format: Some(format), ..FieldHint::default() };
+        assert_eq!(hinted("xq", format("email")), Some(("user.contact.email", false)));
+        assert_eq!(hinted("xq", format("password")), Some(("secret.password", true)));
+        assert_eq!(hinted("xq", format("uuid")), None);
         let told = FieldHint { description: "Social security number", ..FieldHint::default() };
-        assert!(label_field("govNumber", &[], &told).unwrap().is_sensitive);
+        assert_eq!(hinted("govNumber", told), Some((NATIONAL, true)));
+    }
+
+    /// The keys of Fideslang's `data_categories.csv`; what we give must be among them or our own.
+    #[test]
+    fn categories_are_keys_of_fideslang_or_our_own() {
+        let keys: Vec<&str> = include_str!("../tests/fideslang_keys.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect();
+        assert_eq!(keys.len(), 85);
+        for (_, category) in RULES {
+            assert!(is_or_below(category, "secret") || keys.contains(category), "{category}");
+        }
     }
 }

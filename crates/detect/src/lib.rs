@@ -6,6 +6,7 @@
 
 mod label;
 mod mask;
+mod ordinary;
 
-pub use label::{FieldHint, FieldLabel, is_sensitive_category, label_field};
+pub use label::{FieldClass, FieldHint, FieldLabel, is_sensitive_category, label_field};
 pub use mask::mask;

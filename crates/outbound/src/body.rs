@@ -3,7 +3,7 @@
 use crate::{
     OutboundError,
     codec::{Codec, CodecBody, Http1},
-    gzip::{Damaged, Gunzip, Step},
+    gzip::{Damaged, Gunzip, STEP_BYTES, Step},
     pool::Return,
 };
 use bytes::Bytes;
@@ -31,6 +31,8 @@ pub(crate) struct Bounds {
 pub struct UpstreamBody {
     wire: <Http1 as Codec>::Body,
     gunzip: Option<Gunzip>,
+    /// Content without a coding that has arrived and was not handed out yet.
+    waiting: Bytes,
     back: Option<Return>,
     bounds: Bounds,
     bytes_in: u64,
@@ -41,8 +43,6 @@ pub struct UpstreamBody {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Flowing,
-    /// All of it has arrived, and the last of it may wait to be decoded.
-    Arrived,
     /// Handed out whole.
     Ended,
     /// An error was told, and is told again: what comes after one is no content.
@@ -66,6 +66,7 @@ impl UpstreamBody {
         let mut body = Self {
             wire,
             gunzip: None,
+            waiting: Bytes::new(),
             back: Some(back),
             bounds,
             bytes_in: 0,
@@ -101,7 +102,12 @@ impl UpstreamBody {
                 State::Failed => {
                     return Err(OutboundError::Malformed { what: "it was given up already" });
                 }
-                State::Flowing | State::Arrived => {}
+                State::Flowing => {}
+            }
+            if !self.waiting.is_empty() {
+                let length = self.waiting.len().min(STEP_BYTES);
+                let part = self.waiting.split_to(length);
+                return self.count_out(part).map(Some);
             }
             match self.gunzip.as_mut().map(Gunzip::step).transpose() {
                 Err(Damaged) => {
@@ -122,16 +128,13 @@ impl UpstreamBody {
                     self.bytes_in += data.len() as u64;
                     match &mut self.gunzip {
                         Some(gunzip) => gunzip.feed(data),
-                        None => return self.count_out(data).map(Some),
+                        None => self.waiting = data,
                     }
                 }
-                None => {
-                    self.state = State::Arrived;
-                    match &mut self.gunzip {
-                        Some(gunzip) if self.bytes_in > 0 => gunzip.end(),
-                        _ => self.end(),
-                    }
-                }
+                None => match &mut self.gunzip {
+                    Some(gunzip) if self.bytes_in > 0 => gunzip.end(),
+                    _ => self.end(),
+                },
             }
         }
     }
@@ -139,9 +142,14 @@ impl UpstreamBody {
     async fn next_data(&mut self) -> Result<Option<Bytes>, OutboundError> {
         let Bounds { idle, total, begun, .. } = self.bounds;
         let left = (begun + total).saturating_duration_since(Instant::now());
+        let late = OutboundError::TotalTimeout { millis: total.as_millis() };
+        // A provider that is faster than we read is never waited for, and must end all the same.
+        if left.is_zero() {
+            return Err(late);
+        }
         match timeout(idle.min(left), self.wire.next()).await {
             Ok(next) => next,
-            Err(_) if left < idle => Err(OutboundError::TotalTimeout { millis: total.as_millis() }),
+            Err(_) if left < idle => Err(late),
             Err(_) => Err(OutboundError::BodyTimeout { millis: idle.as_millis() }),
         }
     }

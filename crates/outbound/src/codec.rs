@@ -41,7 +41,7 @@ pub(crate) trait Codec: Sized {
 
 /// The content of an answer, without what frames it.
 pub(crate) trait CodecBody {
-    /// The next bytes, at most a read buffer of them; `None` once the whole has arrived.
+    /// The next bytes; `None` once the whole has arrived.
     async fn next(&mut self) -> Result<Option<Bytes>, OutboundError>;
 
     /// Whether nothing will come any more, as far as is known.

@@ -94,3 +94,104 @@ async fn dial(
         OutboundError::Unreachable
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AddressClass, FixedResolver, resolve::ResolveError};
+    use std::{
+        collections::{BTreeMap, VecDeque},
+        net::IpAddr,
+        pin::Pin,
+        sync::Mutex,
+    };
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    async fn judged(resolver: &dyn Resolve, host: &str) -> Result<Vec<String>, OutboundError> {
+        let none = GuardPolicy::default();
+        let target = Target::parse(&format!("https://{host}/v1"), &none).unwrap();
+        let allowed = guarded(resolver, &target, &none).await?;
+        Ok(allowed.iter().map(|address| address.get().to_string()).collect())
+    }
+
+    #[tokio::test]
+    async fn honest_names_are_connected_to_where_they_point() {
+        let mut table = BTreeMap::new();
+        for number in 0..=255_u8 {
+            let v6 = std::net::Ipv6Addr::new(0x2a00, 0x1450, 0, 0, 0, 0, 0, u16::from(number));
+            let addresses = vec![IpAddr::from([93, 184, 216, number]), IpAddr::V6(v6)];
+            table.insert(format!("api{number}.example.com"), addresses);
+        }
+        // Suffixes and single labels say nothing: the address does.
+        for name in
+            ["hr.internal", "printer.local", "intranet", "xn--bcher-kva.example", "localhost"]
+        {
+            table.insert(name.to_owned(), vec![ip("8.8.8.8")]);
+        }
+        for (host, addresses) in table.clone() {
+            let wanted: Vec<String> = addresses
+                .iter()
+                .map(|address| SocketAddr::new(*address, 443).to_string())
+                .collect();
+            assert_eq!(judged(&FixedResolver(table.clone()), &host).await, Ok(wanted), "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_forbidden_address_among_others_is_left_out() {
+        let mixed = ["127.0.0.1", "8.8.8.8", "::1", "::ffff:10.0.0.1", "2606:4700::1111"].map(ip);
+        let hidden = ["10.0.0.1", "::ffff:169.254.169.254"].map(ip);
+        let many: Vec<IpAddr> = (1..=200_u8).map(|last| IpAddr::from([8, 8, 4, last])).collect();
+        let table = FixedResolver(BTreeMap::from([
+            ("mixed.example".to_owned(), mixed.to_vec()),
+            ("hidden.example".to_owned(), hidden.to_vec()),
+            ("empty.example".to_owned(), Vec::new()),
+            ("many.example".to_owned(), many),
+        ]));
+        let wanted = ["8.8.8.8:443", "[2606:4700::1111]:443"].map(str::to_owned);
+        assert_eq!(judged(&table, "mixed.example").await, Ok(wanted.to_vec()));
+        assert_eq!(
+            judged(&table, "hidden.example").await,
+            Err(OutboundError::AddressRefused(AddressClass::Metadata))
+        );
+        assert_eq!(judged(&table, "empty.example").await, Err(OutboundError::Unresolvable));
+        assert_eq!(judged(&table, "unknown.example").await, Err(OutboundError::Unresolvable));
+        assert_eq!(judged(&table, "many.example").await.map(|all| all.len()), Ok(MAX_ADDRESSES));
+    }
+
+    /// Answers differently each time.
+    #[derive(Debug)]
+    struct Rebinding(Mutex<VecDeque<IpAddr>>);
+
+    impl Resolve for Rebinding {
+        fn resolve<'a>(
+            &'a self,
+            _: &'a str,
+        ) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send + 'a>> {
+            let next = self.0.lock().unwrap().pop_front().map(|address| vec![address]);
+            Box::pin(std::future::ready(next.ok_or(ResolveError)))
+        }
+    }
+
+    /// What is connected to is the address of the one answer that was judged; the next connection
+    /// gets an answer and a judgement of its own.
+    #[tokio::test]
+    async fn each_connection_is_resolved_and_judged_once() {
+        let answers = ["8.8.8.8", "127.0.0.1", "1.1.1.1", "169.254.169.254"].map(ip);
+        let resolver = Rebinding(Mutex::new(answers.into()));
+        assert_eq!(judged(&resolver, "a.example").await, Ok(vec!["8.8.8.8:443".to_owned()]));
+        assert_eq!(resolver.0.lock().unwrap().len(), 3);
+        assert_eq!(
+            judged(&resolver, "a.example").await,
+            Err(OutboundError::AddressRefused(AddressClass::Loopback))
+        );
+        assert_eq!(judged(&resolver, "a.example").await, Ok(vec!["1.1.1.1:443".to_owned()]));
+        assert_eq!(
+            judged(&resolver, "a.example").await,
+            Err(OutboundError::AddressRefused(AddressClass::Metadata))
+        );
+    }
+}

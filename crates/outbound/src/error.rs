@@ -94,3 +94,40 @@ impl Fault for OutboundError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_belong_to_the_provider_and_messages_name_no_data() {
+        let millis = 5;
+        let all = [
+            OutboundError::AddressRefused(AddressClass::Loopback),
+            OutboundError::PlainHttpRefused,
+            OutboundError::Unresolvable,
+            OutboundError::ResolveTimeout { millis },
+            OutboundError::Unreachable,
+            OutboundError::ConnectTimeout { millis },
+            OutboundError::Tls(TlsFailure::Expired),
+            OutboundError::Tls(TlsFailure::BrokenOff),
+            OutboundError::TlsTimeout { millis },
+            OutboundError::Unsendable { what: "its host" },
+            OutboundError::HeadTimeout { millis },
+            OutboundError::BodyTimeout { millis },
+            OutboundError::TotalTimeout { millis },
+            OutboundError::Reset,
+            OutboundError::Malformed { what: "x" },
+            OutboundError::TooLarge { limit: 1 },
+            OutboundError::Bomb { ratio: 200 },
+            OutboundError::Encoding,
+        ];
+        for error in &all {
+            assert!(error.code().starts_with("provider_"), "{error:?}");
+            let is_ours = error.origin() == Origin::Internal;
+            assert!(!(is_ours && error.is_retryable()), "{error:?}");
+        }
+        let retryable = all.iter().filter(|error| error.is_retryable()).count();
+        assert_eq!(retryable, 10);
+    }
+}

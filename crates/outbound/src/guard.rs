@@ -1,9 +1,10 @@
 //! Which addresses a connection may be made to.
 
-use crate::address::{AddressClass, classify};
+use crate::address::{AddressClass, classify, is_metadata_name};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 use url::Host;
 
@@ -12,7 +13,7 @@ use url::Host;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct GuardPolicy {
     /// By host and port; a literal address is pinned to itself.
-    allowed: BTreeMap<(String, u16), Option<IpAddr>>,
+    allowed: Arc<BTreeMap<(String, u16), Option<IpAddr>>>,
 }
 
 /// Text that is no `HOST:PORT`, or names what is never allowed.
@@ -36,18 +37,28 @@ impl GuardedAddr {
 impl GuardPolicy {
     /// From texts like `127.0.0.1:8080`, `[::1]:8080` or `hr.internal:443`.
     pub fn new<T: AsRef<str>>(allowed: &[T]) -> Result<Self, PolicyError> {
-        let mut policy = Self::default();
+        let mut all = BTreeMap::new();
         for given in allowed {
             let given = given.as_ref();
             let wrong = |why| PolicyError { given: given.chars().take(100).collect(), why };
             let (host, port) = split(given).ok_or_else(|| wrong("write it as HOST:PORT"))?;
             let address = literal(&host);
-            if address.is_some_and(|address| classify(address) == AddressClass::Metadata) {
-                return Err(wrong("addresses of cloud metadata are never allowed"));
+            let host = host_text(&host);
+            match address.map(classify) {
+                _ if is_metadata_name(&host) => {
+                    return Err(wrong("names of cloud metadata are never allowed"));
+                }
+                Some(AddressClass::Metadata) => {
+                    return Err(wrong("addresses of cloud metadata are never allowed"));
+                }
+                Some(AddressClass::Unspecified | AddressClass::Multicast) => {
+                    return Err(wrong("it is no address of one machine"));
+                }
+                _ => {}
             }
-            policy.allowed.insert((host_text(&host), port), address);
+            all.insert((host, port), address);
         }
-        Ok(policy)
+        Ok(Self { allowed: Arc::new(all) })
     }
 
     /// Whether plain http may be used: only with exactly this host and port.
@@ -62,20 +73,23 @@ impl GuardPolicy {
         address: SocketAddr,
     ) -> Result<GuardedAddr, AddressClass> {
         let class = classify(address.ip());
-        if class == AddressClass::Public {
-            return Ok(GuardedAddr(address));
-        }
-        let allowed = self.allowed.get(&(host.to_owned(), address.port()));
-        let is_allowed = match allowed {
-            Some(Some(pinned)) => *pinned == address.ip(),
-            Some(None) => true,
-            None => false,
+        let is_allowed = match class {
+            AddressClass::Public => true,
+            AddressClass::Metadata | AddressClass::Unspecified | AddressClass::Multicast => false,
+            _ => match self.allowed.get(&(host.to_owned(), address.port())) {
+                Some(Some(pinned)) => *pinned == address.ip(),
+                // What a name may mean besides: the networks that machines are given names in.
+                Some(None) => matches!(
+                    class,
+                    AddressClass::Loopback
+                        | AddressClass::Private
+                        | AddressClass::LinkLocal
+                        | AddressClass::SharedSpace
+                ),
+                None => false,
+            },
         };
-        if is_allowed && class != AddressClass::Metadata {
-            Ok(GuardedAddr(address))
-        } else {
-            Err(class)
-        }
+        if is_allowed { Ok(GuardedAddr(address)) } else { Err(class) }
     }
 }
 

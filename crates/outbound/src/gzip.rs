@@ -8,7 +8,7 @@ use std::{
 };
 
 /// The most decoded bytes of one step.
-const STEP_BYTES: usize = 64 * 1_024;
+pub(crate) const STEP_BYTES: usize = 64 * 1_024;
 
 /// Not gzip, cut off, or with a wrong checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -179,15 +179,15 @@ impl Return {
 
 /// A connection for one exchange.
 #[must_use]
-pub struct Lease {
-    pool: Rc<Shared>,
+pub struct Lease<'p> {
+    pool: &'p Rc<Shared>,
     key: Key,
     connection: Connection,
     is_reused: bool,
     deadlines: Deadlines,
 }
 
-impl fmt::Debug for Lease {
+impl fmt::Debug for Lease<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease").field("is_reused", &self.is_reused).finish_non_exhaustive()
     }
@@ -206,9 +206,9 @@ impl Pool {
         target: &Target,
         policy: &GuardPolicy,
         deadlines: &Deadlines,
-    ) -> Result<Lease, OutboundError> {
+    ) -> Result<Lease<'_>, OutboundError> {
         let key = (target.clone(), policy.clone());
-        let pool = Rc::clone(&self.0);
+        let pool = &self.0;
         let (connection, is_reused) = match pool.take(&key) {
             Some(connection) => (connection, true),
             None => (pool.connect(&key, deadlines).await?, false),
@@ -217,7 +217,7 @@ impl Pool {
     }
 }
 
-impl Lease {
+impl Lease<'_> {
     /// Sends the request, whose URI is path and query, and waits for the answer's head. The host and
     /// everything that frames the message are set here; the caller's are dropped.
     ///
@@ -230,9 +230,10 @@ impl Lease {
     ) -> Result<Response<UpstreamBody>, OutboundError> {
         let Self { pool, key, mut connection, mut is_reused, deadlines } = self;
         let request = prepare(request, key.0.authority())?;
-        let is_safe = request.method().is_safe();
-        if is_reused && !is_safe {
-            // Lets the runtime see whether the provider has closed it: a write is not sent twice.
+        if is_reused {
+            // A connection that the provider has closed, or has sent something on unasked, is not
+            // used: first the runtime looks at its sockets, then the connection's task at what came.
+            tokio::task::yield_now().await;
             tokio::task::yield_now().await;
             if !connection.codec.is_idle() {
                 connection = pool.connect(&key, &deadlines).await?;
@@ -240,7 +241,7 @@ impl Lease {
             }
         }
         let begun = Instant::now();
-        let spare = (is_reused && is_safe).then(|| request.clone());
+        let spare = (is_reused && request.method().is_safe()).then(|| request.clone());
         let again = match exchange(&mut connection, request, &deadlines).await {
             Ok(response) => Ok(response),
             Err(ExchangeError::Unsent { request, .. }) if is_reused => Err(*request),
@@ -255,7 +256,7 @@ impl Lease {
             }
         };
         let (parts, wire) = response.into_parts();
-        let back = Return { pool: Rc::downgrade(&pool), key, connection };
+        let back = Return { pool: Rc::downgrade(pool), key, connection };
         let bounds = Bounds {
             idle: deadlines.idle,
             total: deadlines.total,

@@ -3,6 +3,7 @@
 use crate::OutboundError;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Version, header};
+use http_body::Body as _;
 use http_body_util::Full;
 
 /// Headers of one hop (RFC 9110 §7.6.1), and those that tell where a message ends: never taken over.
@@ -39,6 +40,12 @@ pub(crate) fn prepare(
         headers.remove(name);
     }
     headers.insert(header::HOST, host);
+    // Otherwise the length is told by the codec; where a body has a meaning, so has its absence
+    // (RFC 9110 §8.6), and some servers answer 411.
+    let expects_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    if expects_body && request.body().size_hint().exact() == Some(0) {
+        request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     Ok(request)
 }
 
@@ -56,8 +63,9 @@ mod tests {
         let request = prepare(request, "api.example:8443").unwrap();
         let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["host", "x-kept"]);
+        assert_eq!(names, ["content-length", "host", "x-kept"]);
         assert_eq!(request.headers()["host"], "api.example:8443");
+        assert_eq!(request.headers()["content-length"], "0");
         assert_eq!(request.uri(), "/a?b=c");
     }
 

@@ -1,15 +1,21 @@
 //! A provider's server: where requests go.
 
 use crate::{
-    address::{AddressClass, classify},
+    address::{AddressClass, classify, is_metadata_name},
     guard::{GuardPolicy, host_text, literal},
 };
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use url::{Host, Url};
 
 /// A checked base URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Target {
+pub struct Target(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Parts {
     is_https: bool,
     host: String,
     address: Option<IpAddr>,
@@ -38,9 +44,15 @@ pub enum TargetError {
 impl Target {
     /// Reads a base URL; a literal address is judged at once.
     pub fn parse(text: &str, policy: &GuardPolicy) -> Result<Self, TargetError> {
-        // What a URL parser skips silently, two of them skip differently.
-        if text.contains(":///") || text.chars().any(|c| c.is_control() || c == ' ' || c == '\\') {
+        // What a URL parser skips or reads in silence, two of them read differently.
+        let (_, rest) = text.split_once("://").ok_or(TargetError::Malformed)?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        let is_odd = |c: char| c.is_control() || c.is_whitespace() || c == '\\';
+        if authority.is_empty() || text.contains(is_odd) {
             return Err(TargetError::Malformed);
+        }
+        if authority.contains('@') {
+            return Err(TargetError::UserInfo);
         }
         let url = Url::parse(text).map_err(|_| TargetError::Malformed)?;
         let is_https = match url.scheme() {
@@ -48,7 +60,7 @@ impl Target {
             "http" => false,
             _ => return Err(TargetError::Scheme),
         };
-        if !url.username().is_empty() || url.password().is_some() || text.contains('@') {
+        if !url.username().is_empty() || url.password().is_some() {
             return Err(TargetError::UserInfo);
         }
         if url.query().is_some() || url.fragment().is_some() {
@@ -59,8 +71,12 @@ impl Target {
         let port = port.ok_or(TargetError::Malformed)?;
         let address = literal(&host);
         let text = host_text(&host);
-        if text.is_empty() {
+        // An empty label: `.`, `a..b`, and what two final dots would leave.
+        if address.is_none() && text.split('.').any(str::is_empty) {
             return Err(TargetError::Malformed);
+        }
+        if is_metadata_name(&text) {
+            return Err(TargetError::Address(AddressClass::Metadata));
         }
         if let Some(address) = address {
             policy
@@ -72,38 +88,38 @@ impl Target {
         }
         let base_path = url.path().trim_end_matches('/').to_owned();
         let base_url = format!("{}{base_path}", origin(is_https, &host, port));
-        Ok(Self { is_https, host: text, address, port, base_path, base_url })
+        Ok(Self(Arc::new(Parts { is_https, host: text, address, port, base_path, base_url })))
     }
 
     /// Without a final slash; empty for the root.
     pub fn base_path(&self) -> &str {
-        &self.base_path
+        &self.0.base_path
     }
 
     /// Scheme, authority and path, normalised, without a final slash.
     pub fn base_url(&self) -> &str {
-        &self.base_url
+        &self.0.base_url
     }
 
-    pub(crate) const fn is_https(&self) -> bool {
-        self.is_https
+    pub(crate) fn is_https(&self) -> bool {
+        self.0.is_https
     }
 
     pub(crate) fn host(&self) -> &str {
-        &self.host
+        &self.0.host
     }
 
-    pub(crate) const fn address(&self) -> Option<IpAddr> {
-        self.address
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.0.address
     }
 
-    pub(crate) const fn port(&self) -> u16 {
-        self.port
+    pub(crate) fn port(&self) -> u16 {
+        self.0.port
     }
 
     /// The value of the Host header (RFC 9110 §7.2).
     pub(crate) fn authority(&self) -> &str {
-        let rest = self.base_url.split_once("://").map_or("", |(_, rest)| rest);
+        let rest = self.0.base_url.split_once("://").map_or("", |(_, rest)| rest);
         rest.split('/').next().unwrap_or(rest)
     }
 }

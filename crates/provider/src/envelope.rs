@@ -14,7 +14,7 @@ const MAX_STEPS: usize = 8;
 const MAX_KEPT_DEPTH: usize = 3;
 
 /// The way from a body to its object.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Way {
     pub(crate) envelope: Envelope,
     /// What stands at its end.
@@ -39,7 +39,6 @@ pub(crate) fn unwrap(shapes: &[Shape], root: ShapeId) -> Way {
                 if let Shape::Object(map) = shape(shapes, inner)
                     && map.members.is_empty()
                     && let Additional::Map(values) = map.additional
-                    && map.object.is_none()
                 {
                     way.envelope.steps.push(Step::AnyMember);
                     way.shape = values;
@@ -70,14 +69,14 @@ fn payload(shapes: &[Shape], object: &ObjectShape) -> Option<(String, ShapeId)> 
             if found.replace((name.clone(), member.shape)).is_some() {
                 return None;
             }
-        } else if !is_scalar(shapes, member.shape) || !is_paging_or_status(name) {
+        } else if !is_scalar(shapes, member.shape) || aside(shapes, name, member.shape).is_none() {
             return None;
         }
     }
     found
 }
 
-/// An object, an array of objects or a map of objects, that declares something.
+/// An object, an array of objects or a map of objects.
 fn is_object_like(shapes: &[Shape], id: ShapeId, depth: usize) -> bool {
     if depth > MAX_STEPS {
         return false;
@@ -89,7 +88,8 @@ fn is_object_like(shapes: &[Shape], id: ShapeId, depth: usize) -> bool {
             }
             // An object of which nothing is declared is one all the same.
             Additional::FreeForm => true,
-            _ => !object.members.is_empty(),
+            // An object that declares nothing at all is one too.
+            _ => true,
         },
         Shape::Array { items } => is_object_like(shapes, *items, depth + 1),
         Shape::Union(all) => {
@@ -113,7 +113,7 @@ fn is_scalar(shapes: &[Shape], id: ShapeId) -> bool {
 
 /// Members beside the payload that may be of any shape.
 fn is_side_member(name: &str) -> bool {
-    const NAMES: [&str; 27] = [
+    const NAMES: [&str; 28] = [
         "error",
         "errors",
         "warning",
@@ -141,6 +141,7 @@ fn is_side_member(name: &str) -> bool {
         "errorinfo",
         "errordetails",
         "resultset",
+        "raw",
     ];
     NAMES.contains(&flat(name).as_str())
 }
@@ -150,24 +151,36 @@ fn is_error_member(name: &str) -> bool {
     ["error", "warning", "message", "notice"].iter().any(|word| flat.starts_with(word))
 }
 
-/// Scalars that speak of the answer and not of the object.
-pub(crate) fn is_paging_or_status(name: &str) -> bool {
-    const NAMES: [&str; 62] = [
+/// Schemas that describe failures, by their names.
+pub(crate) fn is_error_schema(name: &str) -> bool {
+    let flat = flat(name);
+    ["error", "errors", "errorresponse", "fault", "problem", "problemdetails", "exception"]
+        .iter()
+        .any(|word| flat.ends_with(word))
+}
+
+/// A scalar beside the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aside {
+    /// Paging or status: kept.
+    Kept,
+    /// Speaks of the call, but what it holds could be anything: dropped unless the overlay keeps
+    /// it.
+    Dropped,
+}
+
+/// Scalars that speak of the answer and not of the object. `None`: the object's own.
+fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
+    const KEPT: [&str; 48] = [
         "ok",
         "status",
         "statuscode",
         "success",
-        "code",
-        "message",
-        "msg",
         "count",
         "counts",
         "next",
         "previous",
         "prev",
-        "first",
-        "last",
-        "self",
         "page",
         "pages",
         "pagesize",
@@ -176,15 +189,12 @@ pub(crate) fn is_paging_or_status(name: &str) -> bool {
         "pagelimit",
         "pagetoken",
         "perpage",
-        "size",
         "limit",
         "offset",
         "skip",
         "take",
-        "start",
         "startat",
         "startindex",
-        "end",
         "cursor",
         "hasmore",
         "hasnext",
@@ -192,16 +202,10 @@ pub(crate) fn is_paging_or_status(name: &str) -> bool {
         "hasprevious",
         "hasprev",
         "haspreviouspage",
-        "more",
         "moreitems",
         "islast",
         "isfirst",
         "islastpage",
-        "object",
-        "kind",
-        "type",
-        "uri",
-        "url",
         "requestid",
         "resultcount",
         "itemsperpage",
@@ -211,18 +215,46 @@ pub(crate) fn is_paging_or_status(name: &str) -> bool {
         "firstpage",
         "currentpage",
         "numberofelements",
-        "empty",
         "synctoken",
-        "from",
-        "to",
+        "pagecursor",
+        "nextpagetoken",
+        "currentoffset",
+        "resultsperpage",
     ];
     const BEGINNINGS: [&str; 5] = ["total", "nextpage", "previouspage", "firstpage", "lastpage"];
     const ENDINGS: [&str; 7] =
         ["cursor", "nextlink", "nexttoken", "nexturl", "nexturi", "pagetoken", "prevurl"];
+    // Paging where they are numbers; as text they could be people or dates.
+    const NUMBERS: [&str; 9] =
+        ["from", "to", "start", "end", "first", "last", "size", "more", "empty"];
+    const DROPPED: [&str; 12] = [
+        "code",
+        "message",
+        "msg",
+        "object",
+        "kind",
+        "type",
+        "uri",
+        "url",
+        "service",
+        "resource",
+        "operation",
+        "self",
+    ];
     let flat = flat(name);
-    NAMES.contains(&flat.as_str())
+    if is_error_member(name) {
+        return Some(Aside::Dropped);
+    }
+    if KEPT.contains(&flat.as_str())
         || BEGINNINGS.iter().any(|word| flat.starts_with(word))
         || ENDINGS.iter().any(|word| flat.ends_with(word))
+    {
+        return Some(Aside::Kept);
+    }
+    if NUMBERS.contains(&flat.as_str()) {
+        return (!may_be_text(shapes, id)).then_some(Aside::Kept);
+    }
+    DROPPED.contains(&flat.as_str()).then_some(Aside::Dropped)
 }
 
 /// Recognised paging and status members beside the payload, also within `meta` and `links`.
@@ -237,12 +269,16 @@ fn keep(
         let mut path = prefix.to_vec();
         path.push(Step::Member(name.clone()));
         if is_scalar(shapes, member.shape) {
-            // A message may repeat what it complains about.
-            if is_paging_or_status(name) && !is_error_member(name) && flat(name) != "msg" {
-                kept.push(KeptMember { path, is_url: may_be_url(shapes, member.shape) });
+            let is_link = depth > 0 && is_link_name(name);
+            if is_link || aside(shapes, name, member.shape) == Some(Aside::Kept) {
+                let is_url = may_be_text(shapes, member.shape)
+                    && (is_link_name(name) || is_url_format(shapes, member.shape));
+                kept.push(KeptMember { path, is_url });
             }
         } else if depth < MAX_KEPT_DEPTH
-            && (depth > 0 || is_side_member(name))
+            && (depth == 0 && is_side_member(name)
+                || depth > 0 && is_link_name(name)
+                || depth > 0 && is_side_member(name))
             && !is_error_member(name)
             && let Shape::Object(inner) = shape(shapes, member.shape)
         {
@@ -251,25 +287,54 @@ fn keep(
     }
 }
 
-/// Any text may be a URL; what is none passes unchanged.
-fn may_be_url(shapes: &[Shape], id: ShapeId) -> bool {
+/// Links to other pages: their text is a URL that has to lead to the gateway.
+pub(crate) fn is_link_name(name: &str) -> bool {
+    const NAMES: [&str; 9] =
+        ["next", "previous", "prev", "first", "last", "self", "href", "url", "uri"];
+    const ENDINGS: [&str; 4] = ["url", "uri", "link", "href"];
+    let flat = flat(name);
+    NAMES.contains(&flat.as_str()) || ENDINGS.iter().any(|end| flat.ends_with(end))
+}
+
+fn is_url_format(shapes: &[Shape], id: ShapeId) -> bool {
     match shape(shapes, id) {
-        Shape::Scalar { kind, .. } => matches!(kind, ScalarKind::String | ScalarKind::Mixed),
-        Shape::Union(all) => all.iter().any(|one| may_be_url(shapes, *one)),
+        Shape::Scalar { format: Some(format), .. } => {
+            matches!(format.as_str(), "uri" | "url" | "uri-reference" | "iri")
+        }
+        Shape::Union(all) => all.iter().any(|one| is_url_format(shapes, *one)),
         _ => false,
     }
 }
 
-/// Whether an object only says how the call went: it is no operation's object.
-pub(crate) fn is_status_only(shapes: &[Shape], id: ShapeId) -> bool {
+fn may_be_text(shapes: &[Shape], id: ShapeId) -> bool {
     match shape(shapes, id) {
-        Shape::Object(object) => {
-            !object.members.is_empty()
-                && object.members.iter().all(|(name, member)| {
-                    is_paging_or_status(name) && is_scalar(shapes, member.shape)
-                        || is_error_member(name)
-                })
+        Shape::Scalar { kind, .. } => {
+            !matches!(kind, ScalarKind::Integer | ScalarKind::Number | ScalarKind::Boolean)
         }
+        Shape::Union(all) => all.iter().any(|one| may_be_text(shapes, *one)),
         _ => false,
     }
+}
+
+/// Whether an object tells no more than the id or place of something.
+pub(crate) fn is_thin(shapes: &[Shape], id: ShapeId) -> bool {
+    let Shape::Object(object) = shape(shapes, id) else { return false };
+    !object.members.is_empty()
+        && object.additional == Additional::Closed
+        && object.members.iter().all(|(name, member)| {
+            let flat = flat(name);
+            let names = ["type", "rev", "version", "etag", "key", "success", "status", "ok"];
+            is_scalar(shapes, member.shape)
+                && (flat.ends_with("id") || is_link_name(name) || names.contains(&flat.as_str()))
+        })
+}
+
+/// Whether an object only says how the call went: it is no operation's object.
+pub(crate) fn is_status_only(shapes: &[Shape], id: ShapeId) -> bool {
+    let Shape::Object(object) = shape(shapes, id) else { return false };
+    !object.members.is_empty()
+        && object.members.iter().all(|(name, member)| {
+            is_error_member(name)
+                || is_scalar(shapes, member.shape) && aside(shapes, name, member.shape).is_some()
+        })
 }

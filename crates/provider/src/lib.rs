@@ -7,6 +7,8 @@
 
 mod document;
 mod envelope;
+mod fields;
+mod labels;
 mod load;
 mod naming;
 mod objects;

@@ -11,6 +11,11 @@ pub(crate) fn place(path: &PathTemplate) -> String {
     while segments.last().is_some_and(|last| last.contains('{') || last.is_empty()) {
         segments.pop();
     }
+    // `/calls.json` and `/calls/{id}.json` are one place.
+    if let Some(last) = segments.last_mut() {
+        let cut = without_extension(last).len();
+        last.truncate(cut);
+    }
     format!("/{}", segments.join("/"))
 }
 
@@ -37,13 +42,13 @@ impl Names {
         self.taken.insert(name.to_owned(), String::new());
     }
 
+    /// The name that a place has before anybody else's is looked at.
+    pub(crate) fn plain(place: &str) -> String {
+        words(place).last().map(|word| singular(word)).unwrap_or_default()
+    }
+
     pub(crate) fn of_place(&mut self, place: &str) -> String {
-        let words: Vec<String> = place
-            .split('/')
-            .filter(|segment| !segment.is_empty() && !segment.contains('{'))
-            .map(pascal)
-            .filter(|word| !word.is_empty())
-            .collect();
+        let words = words(place);
         let mut name = String::new();
         for (taken, word) in words.iter().rev().enumerate() {
             name = if taken == 0 { singular(word) } else { format!("{word}{name}") };
@@ -52,7 +57,7 @@ impl Names {
             }
         }
         if name.is_empty() {
-            name = "Root".to_owned();
+            name.push_str("Root");
             if self.claim(&name, place) {
                 return name;
             }
@@ -74,15 +79,18 @@ impl Names {
     }
 }
 
+fn words(place: &str) -> Vec<String> {
+    place
+        .split('/')
+        .filter(|segment| !segment.is_empty() && !segment.contains('{'))
+        .map(pascal)
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
 /// `users.list` is `UsersList`, `time-off` is `TimeOff`; an extension such as `.json` is cut.
 fn pascal(segment: &str) -> String {
-    const EXTENSIONS: [&str; 5] = [".json", ".xml", ".csv", ".txt", ".pdf"];
-    let lower = segment.to_ascii_lowercase();
-    let cut = EXTENSIONS
-        .iter()
-        .find(|extension| lower.ends_with(**extension))
-        .and_then(|extension| segment.get(..segment.len() - extension.len()))
-        .unwrap_or(segment);
+    let cut = without_extension(segment);
     let mut name = String::new();
     for word in cut.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
         let mut chars = word.chars();
@@ -92,6 +100,16 @@ fn pascal(segment: &str) -> String {
         }
     }
     name
+}
+
+fn without_extension(segment: &str) -> &str {
+    const EXTENSIONS: [&str; 5] = [".json", ".xml", ".csv", ".txt", ".pdf"];
+    let lower = segment.to_ascii_lowercase();
+    EXTENSIONS
+        .iter()
+        .find(|extension| lower.ends_with(**extension))
+        .and_then(|extension| segment.get(..segment.len() - extension.len()))
+        .unwrap_or(segment)
 }
 
 /// English plurals as paths have them.

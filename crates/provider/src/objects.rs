@@ -1,96 +1,109 @@
-//! Which object each operation is about, and the fields of each.
+//! Which object each operation is about.
 
 use crate::{
-    envelope::{is_status_only, shape, unwrap},
+    envelope::{is_error_schema, is_status_only, is_thin, shape, unwrap},
+    fields::list_fields,
+    labels::label_members,
     model::{
-        Additional, Answer, Envelope, Field, FieldKind, Label, Object, ObjectId, Operation,
-        Provider, ScalarKind, Shape, ShapeId, StatusRange, Step,
+        Additional, Answer, Envelope, KeptMember, Object, ObjectId, Operation, Provider, Shape,
+        ShapeId, StatusRange, Step,
     },
     naming::{Names, place},
     operations::{Draft, is_json},
     schema::Builder,
 };
-use detect::{FieldHint, label_field};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// How deep inline objects are listed.
-const MAX_FIELD_DEPTH: usize = 16;
-/// The most fields of an object.
-const MAX_FIELDS: usize = 5_000;
+pub use crate::fields::spell;
 
 /// Gives every operation its object, and every object its fields and labels.
 pub(crate) fn assemble(provider: &mut Provider, builder: Builder<'_, '_>, drafts: Vec<Draft>) {
-    let Builder { shapes, names, schema_names, .. } = builder;
+    let Builder { shapes, names, schema_names, orders, merged, .. } = builder;
     provider.shapes = shapes;
     let mut finder = Finder {
         shapes: &provider.shapes,
         names: names.iter().map(|name| name.map(ToOwned::to_owned)).collect(),
+        merged: merged.into_iter().map(|(id, names)| (id, owned(&names))).collect(),
         by_name: BTreeMap::new(),
         anonymous: Names::default(),
         objects: Vec::new(),
+        reads: HashMap::new(),
     };
     for name in &schema_names {
         finder.anonymous.reserve(name);
     }
-    let mut operations = Vec::with_capacity(drafts.len());
-    // Reads first: writes on the same path take their object.
-    let mut of_path: HashMap<String, ObjectId> = HashMap::new();
+    // Reads first: writes take their objects.
     let mut found: Vec<Option<ObjectId>> = vec![None; drafts.len()];
-    let is_get = |draft: &Draft| draft.operation.method.is_safe();
-    for pass in [true, false] {
-        for (index, draft) in drafts.iter().enumerate().filter(|(_, one)| is_get(one) == pass) {
-            let object = finder.of_operation(draft, &of_path);
-            if pass && let Some(object) = object {
-                of_path.entry(draft.operation.path.pattern()).or_insert(object);
-            }
-            if let Some(slot) = found.get_mut(index) {
-                *slot = object;
-            }
+    for (draft, object) in drafts.iter().zip(&mut found) {
+        if draft.operation.method.is_safe() {
+            *object = finder.of_read(draft);
         }
     }
+    for (draft, object) in drafts.iter().zip(&mut found) {
+        if !draft.operation.method.is_safe() {
+            *object = Some(finder.of_write(draft));
+        }
+    }
+    finder.nested();
+    let Finder { objects, names, .. } = finder;
     for (draft, object) in drafts.into_iter().zip(found) {
         let Draft { mut operation, given_kept, .. } = draft;
         operation.object = object;
         set_envelopes(&provider.shapes, &mut operation, &given_kept);
-        operations.push(operation);
+        provider.operations.push(operation);
     }
-    finder.nested();
-    let Finder { objects, .. } = finder;
-    provider.operations = operations;
-    name_shapes(provider, objects);
+    name_shapes(provider, objects, &names);
     label_members(provider);
     for index in 0..provider.objects.len() {
-        let fields = Lister::new(provider).list(index);
+        let fields = list_fields(provider, &orders, index);
         if let Some(object) = provider.objects.get_mut(index) {
             object.fields = fields;
         }
     }
 }
 
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
 /// An object under construction.
 #[derive(Debug)]
 struct Found {
     name: String,
+    /// Named by the description or its overlay, and not after a path.
+    is_named: bool,
     read: Vec<ShapeId>,
     write: Vec<ShapeId>,
+}
+
+/// Named objects that are read at one place: paths that differ by a trailing parameter only.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reads {
+    item: Option<ObjectId>,
+    list: Option<ObjectId>,
 }
 
 struct Finder<'s> {
     shapes: &'s [Shape],
     names: Vec<Option<String>>,
+    /// Names of the schemas that an anonymous one merges.
+    merged: HashMap<ShapeId, Vec<String>>,
     by_name: BTreeMap<String, ObjectId>,
     anonymous: Names,
     objects: Vec<Found>,
+    /// By place, and by whole path for those that are read there.
+    reads: HashMap<String, Reads>,
 }
 
 impl Finder<'_> {
-    fn object(&mut self, name: &str) -> ObjectId {
+    fn object(&mut self, name: &str, is_named: bool) -> ObjectId {
         if let Some(id) = self.by_name.get(name) {
             return *id;
         }
         let id = ObjectId(u32::try_from(self.objects.len()).unwrap_or(u32::MAX));
-        self.objects.push(Found { name: name.to_owned(), read: Vec::new(), write: Vec::new() });
-        self.by_name.insert(name.to_owned(), id);
+        let name = name.to_owned();
+        self.by_name.insert(name.clone(), id);
+        self.objects.push(Found { name, is_named, read: Vec::new(), write: Vec::new() });
         id
     }
 
@@ -103,54 +116,102 @@ impl Finder<'_> {
         }
     }
 
-    fn of_operation(
-        &mut self,
-        draft: &Draft,
-        of_path: &HashMap<String, ObjectId>,
-    ) -> Option<ObjectId> {
+    fn of_read(&mut self, draft: &Draft) -> Option<ObjectId> {
         let operation = &draft.operation;
-        let answer = success(operation)
-            .and_then(|answer| answer.shape)
-            .map(|root| unwrap(self.shapes, root).shape)
-            .filter(|inner| self.is_object(*inner));
-        let request = operation
-            .request
-            .as_ref()
-            .and_then(|request| request.shape)
-            .map(|root| unwrap(self.shapes, root).shape)
-            .filter(|inner| self.is_object(*inner));
-        let telling = answer.filter(|inner| !is_status_only(self.shapes, *inner));
-        let id = if let Some(name) = &draft.given_object {
-            self.object(name)
-        } else if operation.method.is_safe() {
-            self.of_shape(answer?, operation)
-        } else if let Some(known) = of_path.get(&operation.path.pattern()) {
-            *known
-        } else if let Some(inner) = telling.or(request).or(answer) {
-            self.of_shape(inner, operation)
-        } else {
-            // A DELETE without content is about what stands at its path.
-            let name = self.anonymous.of_place(&place(&operation.path));
-            self.object(&name)
+        let way = success(operation).and_then(|answer| answer.shape).map(|root| {
+            let way = unwrap(self.shapes, root);
+            (way.shape, way.envelope.steps.contains(&Step::Elements))
+        });
+        let inner = way.filter(|(inner, _)| self.is_object(*inner));
+        let id = match (&draft.given_object, inner) {
+            (Some(name), _) => self.object(name, true),
+            (None, Some((inner, _))) => self.of_shape(inner, operation),
+            (None, None) => return None,
         };
-        if let Some(inner) = answer {
-            let is_own = operation.method.is_safe() || telling.is_some();
-            if is_own {
-                self.add(id, inner, false);
+        let Some((inner, is_list)) = inner else { return Some(id) };
+        self.add(id, inner, false);
+        if self.objects.get(id.0 as usize).is_some_and(|found| found.is_named) {
+            let ends_in_parameter =
+                operation.path.pattern().rsplit('/').next().is_some_and(|last| last.contains("{}"));
+            let is_item = !is_list || ends_in_parameter;
+            for key in [operation.path.pattern(), place(&operation.path)] {
+                let reads = self.reads.entry(key).or_default();
+                let slot = if is_item { &mut reads.item } else { &mut reads.list };
+                slot.get_or_insert(id);
             }
-        }
-        if let Some(inner) = request {
-            self.add(id, inner, true);
         }
         Some(id)
     }
 
-    fn of_shape(&mut self, inner: ShapeId, operation: &Operation) -> ObjectId {
-        let name = match self.names.get(inner.0 as usize).cloned().flatten() {
-            Some(name) => name,
-            None => self.anonymous.of_place(&place(&operation.path)),
+    /// The object of a write. What is read at the same path tells best what is written there; an
+    /// answer that only says "done" or repeats an id is no object of its own, because granting it
+    /// would open every operation that answers so.
+    fn of_write(&mut self, draft: &Draft) -> ObjectId {
+        let operation = &draft.operation;
+        let unwrapped = |shape: Option<ShapeId>| {
+            let inner = unwrap(self.shapes, shape?).shape;
+            self.is_object(inner).then_some(inner)
         };
-        self.object(&name)
+        let answer = unwrapped(success(operation).and_then(|answer| answer.shape))
+            .filter(|inner| !self.is_no_object(*inner));
+        let request = unwrapped(operation.request.as_ref().and_then(|request| request.shape));
+        let is_read = |inner: &ShapeId| {
+            self.own_name(*inner).is_some_and(|name| self.by_name.contains_key(name))
+        };
+        let telling = answer.filter(|inner| is_read(inner) || !is_thin(self.shapes, *inner));
+        let same = self.reads.get(&operation.path.pattern()).copied().unwrap_or_default();
+        let near = self.reads.get(&place(&operation.path)).copied().unwrap_or_default();
+        let is_named = |inner: &ShapeId| self.own_name(*inner).is_some();
+        let named_answer = telling.filter(is_named);
+        let named_request = request.filter(is_named);
+        let id = if let Some(name) = &draft.given_object {
+            self.object(name, true)
+        } else if let Some(item) = same.item {
+            item
+        } else if let Some(inner) = named_answer {
+            self.of_shape(inner, operation)
+        } else if let Some(known) =
+            same.list.and(near.item).or(same.list).or(near.item).or(near.list)
+        {
+            known
+        } else if let Some(inner) = named_request.or(telling).or(request) {
+            self.of_shape(inner, operation)
+        } else {
+            let name = self.anonymous.of_place(&place(&operation.path));
+            self.object(&name, false)
+        };
+        if let Some(inner) = answer {
+            self.add(id, inner, false);
+        }
+        if let Some(inner) = request {
+            self.add(id, inner, true);
+        }
+        id
+    }
+
+    /// An answer that tells how the call went.
+    fn is_no_object(&self, inner: ShapeId) -> bool {
+        is_status_only(self.shapes, inner) || self.own_name(inner).is_some_and(is_error_schema)
+    }
+
+    fn own_name(&self, inner: ShapeId) -> Option<&str> {
+        self.names.get(inner.0 as usize)?.as_deref()
+    }
+
+    fn of_shape(&mut self, inner: ShapeId, operation: &Operation) -> ObjectId {
+        if let Some(name) = self.own_name(inner).map(str::to_owned) {
+            return self.object(&name, true);
+        }
+        let place = place(&operation.path);
+        // `/users` with `User` and more, merged in place, is about users.
+        let plain = Names::plain(&place);
+        if let Some(parts) = self.merged.get(&inner)
+            && parts.contains(&plain)
+        {
+            return self.object(&plain, true);
+        }
+        let name = self.anonymous.of_place(&place);
+        self.object(&name, false)
     }
 
     fn is_object(&self, id: ShapeId) -> bool {
@@ -178,7 +239,7 @@ impl Finder<'_> {
                 if let Some(Some(name)) = self.names.get(id.0 as usize).cloned()
                     && self.is_object(id)
                 {
-                    let object = self.object(&name);
+                    let object = self.object(&name, true);
                     self.add(object, id, is_write);
                 }
                 for next in children(self.shapes, id) {
@@ -207,34 +268,28 @@ fn children(shapes: &[Shape], id: ShapeId) -> Vec<ShapeId> {
     }
 }
 
-/// The lowest declared success with JSON; an object of another status has no name of its own.
+/// The lowest declared success with JSON. `default` counts where no success is declared at all.
 pub(crate) fn success(operation: &Operation) -> Option<&Answer> {
     let has_json = |answer: &&Answer| {
         answer.shape.is_some() && answer.media.iter().any(|media| is_json(media))
     };
-    let exact = operation
+    let is_success = |answer: &&Answer| {
+        matches!(answer.status, StatusRange::Exact(200..=299) | StatusRange::Class(2))
+    };
+    // Exact statuses sort before classes.
+    let declared = operation.answers.iter().filter(is_success).filter(has_json);
+    if let Some(lowest) = declared.min_by_key(|answer| answer.status) {
+        return Some(lowest);
+    }
+    let declares_success = operation.answers.iter().any(|answer| is_success(&answer));
+    operation
         .answers
         .iter()
-        .filter(|answer| matches!(answer.status, StatusRange::Exact(200..=299)))
         .filter(has_json)
-        .min_by_key(|answer| answer.status);
-    let class = || {
-        operation.answers.iter().filter(has_json).find(|one| one.status == StatusRange::Class(2))
-    };
-    let declares = operation.answers.iter().any(|answer| {
-        matches!(answer.status, StatusRange::Exact(200..=299) | StatusRange::Class(2))
-    });
-    let default = || {
-        operation
-            .answers
-            .iter()
-            .filter(has_json)
-            .find(|one| !declares && one.status == StatusRange::Default)
-    };
-    exact.or_else(class).or_else(default)
+        .find(|answer| !declares_success && answer.status == StatusRange::Default)
 }
 
-fn set_envelopes(shapes: &[Shape], operation: &mut Operation, given: &[String]) {
+fn set_envelopes(shapes: &[Shape], operation: &mut Operation, given: &[KeptMember]) {
     for answer in &mut operation.answers {
         let is_success = matches!(
             answer.status,
@@ -243,9 +298,7 @@ fn set_envelopes(shapes: &[Shape], operation: &mut Operation, given: &[String]) 
         if let Some(root) = answer.shape.filter(|_| is_success) {
             answer.envelope = unwrap(shapes, root).envelope;
             for path in given {
-                let path: Vec<Step> =
-                    path.split('.').map(|name| Step::Member(name.to_owned())).collect();
-                answer.envelope.kept.push(crate::model::KeptMember { path, is_url: true });
+                answer.envelope.kept.push(path.clone());
             }
         }
     }
@@ -257,310 +310,28 @@ fn set_envelopes(shapes: &[Shape], operation: &mut Operation, given: &[String]) 
     }
 }
 
-fn name_shapes(provider: &mut Provider, objects: Vec<Found>) {
-    for (index, found) in objects.into_iter().enumerate() {
-        let id = ObjectId(u32::try_from(index).unwrap_or(u32::MAX));
-        for inner in found.read.iter().chain(&found.write) {
-            if let Some(Shape::Object(object)) = provider.shapes.get_mut(inner.0 as usize) {
-                object.object.get_or_insert(id);
+/// A shape belongs to the object of its schema's name, else to the first that it was found for.
+fn name_shapes(provider: &mut Provider, objects: Vec<Found>, names: &[Option<String>]) {
+    for is_own in [true, false] {
+        for (index, found) in objects.iter().enumerate() {
+            let id = ObjectId(u32::try_from(index).unwrap_or(u32::MAX));
+            for inner in found.read.iter().chain(&found.write) {
+                let name = names.get(inner.0 as usize).and_then(Option::as_ref);
+                if is_own == (name == Some(&found.name))
+                    && let Some(Shape::Object(object)) = provider.shapes.get_mut(inner.0 as usize)
+                {
+                    object.object.get_or_insert(id);
+                }
             }
         }
-        provider.objects.push(Object {
+    }
+    provider.objects = objects
+        .into_iter()
+        .map(|found| Object {
             name: found.name,
             read_shapes: found.read,
             write_shapes: found.write,
             fields: Vec::new(),
-        });
-    }
-}
-
-/// A first judgement of each member, by its name, description and what it stands in.
-fn label_members(provider: &mut Provider) {
-    // Inline objects are judged with the name of the member that they are.
-    let mut outer: HashMap<ShapeId, String> = HashMap::new();
-    for shape in &provider.shapes {
-        let Shape::Object(object) = shape else { continue };
-        for (name, member) in &object.members {
-            let inner = elements(&provider.shapes, member.shape);
-            outer.entry(inner).or_insert_with(|| name.clone());
-        }
-    }
-    for object in &provider.objects {
-        for id in object.read_shapes.iter().chain(&object.write_shapes) {
-            outer.insert(*id, object.name.clone());
-        }
-    }
-    let kinds: Vec<Option<(ScalarKind, Option<String>)>> = provider
-        .shapes
-        .iter()
-        .map(|shape| match shape {
-            Shape::Scalar { kind, format, .. } => Some((*kind, format.clone())),
-            _ => None,
         })
         .collect();
-    let elements: Vec<ShapeId> = (0..provider.shapes.len())
-        .map(|index| elements(&provider.shapes, ShapeId(u32::try_from(index).unwrap_or(u32::MAX))))
-        .collect();
-    for (index, shape) in provider.shapes.iter_mut().enumerate() {
-        let Shape::Object(object) = shape else { continue };
-        let own = outer.get(&ShapeId(u32::try_from(index).unwrap_or(u32::MAX)));
-        let context: Vec<&str> = own.iter().map(|name| name.as_str()).collect();
-        for (name, member) in &mut object.members {
-            if member.label.is_some() {
-                continue;
-            }
-            let leaf = elements.get(member.shape.0 as usize).copied().unwrap_or(member.shape);
-            let (kind, format) = kinds
-                .get(leaf.0 as usize)
-                .cloned()
-                .flatten()
-                .map_or((None, None), |(kind, format)| (Some(kind), format));
-            let hint = FieldHint {
-                format: format.as_deref(),
-                description: &member.description,
-                is_harmless_kind: matches!(kind, Some(ScalarKind::Boolean | ScalarKind::Enum)),
-                is_date: kind == Some(ScalarKind::Date),
-                is_container: kind.is_none(),
-            };
-            member.label = label_field(name, &context, &hint).map(|label| Label {
-                category: label.category.to_owned(),
-                is_sensitive: label.is_sensitive,
-            });
-        }
-    }
-}
-
-/// What an array or a map holds.
-fn elements(shapes: &[Shape], mut id: ShapeId) -> ShapeId {
-    for _ in 0..MAX_FIELD_DEPTH {
-        match shape(shapes, id) {
-            Shape::Array { items } => id = *items,
-            Shape::Object(object) if object.members.is_empty() => match object.additional {
-                Additional::Map(values) => id = values,
-                _ => return id,
-            },
-            _ => return id,
-        }
-    }
-    id
-}
-
-/// Lists an object's fields.
-struct Lister<'p> {
-    provider: &'p Provider,
-    fields: Vec<Field>,
-    places: HashMap<String, usize>,
-    is_write: bool,
-}
-
-/// What a value can be, over all alternatives.
-#[derive(Debug, Default)]
-struct Kinds {
-    scalars: BTreeSet<u8>,
-    scalar: Option<ScalarKind>,
-    is_array: bool,
-    named: Vec<ObjectId>,
-    inline: Vec<(ShapeId, Vec<Step>)>,
-    is_free_form: bool,
-    is_untyped: bool,
-}
-
-impl<'p> Lister<'p> {
-    fn new(provider: &'p Provider) -> Self {
-        Self { provider, fields: Vec::new(), places: HashMap::new(), is_write: false }
-    }
-
-    fn list(mut self, index: usize) -> Vec<Field> {
-        let Some(object) = self.provider.objects.get(index) else { return Vec::new() };
-        let id = ObjectId(u32::try_from(index).unwrap_or(u32::MAX));
-        for (is_write, shapes) in [(false, &object.read_shapes), (true, &object.write_shapes)] {
-            self.is_write = is_write;
-            for shape in shapes {
-                self.walk(*shape, &[], id, None, 0, &mut Vec::new());
-            }
-        }
-        self.fields
-    }
-
-    /// Lists the members of a shape that stands at `prefix`.
-    fn walk(
-        &mut self,
-        id: ShapeId,
-        prefix: &[Step],
-        own: ObjectId,
-        outer: Option<&Label>,
-        depth: usize,
-        trail: &mut Vec<ShapeId>,
-    ) {
-        if depth > MAX_FIELD_DEPTH || trail.contains(&id) {
-            return;
-        }
-        trail.push(id);
-        match self.provider.shape(id) {
-            Shape::Object(object) => {
-                for (name, member) in &object.members {
-                    let mut steps = prefix.to_vec();
-                    steps.push(Step::Member(name.clone()));
-                    // What lies in a sensitive object is sensitive unless it says otherwise.
-                    let label = member.label.as_ref().or(outer);
-                    let flags = (member.is_read_only, member.is_write_only);
-                    self.field(member.shape, steps, own, label, flags, depth, trail);
-                }
-                if let Additional::Map(values) = object.additional {
-                    let mut steps = prefix.to_vec();
-                    steps.push(Step::AnyMember);
-                    self.field(values, steps, own, outer, (false, false), depth, trail);
-                }
-            }
-            Shape::Union(all) => {
-                for one in all {
-                    self.walk(*one, prefix, own, outer, depth + 1, trail);
-                }
-            }
-            Shape::Array { items } => {
-                let mut steps = prefix.to_vec();
-                steps.push(Step::Elements);
-                self.walk(*items, &steps, own, outer, depth + 1, trail);
-            }
-            Shape::Untyped | Shape::Scalar { .. } => {}
-        }
-        trail.pop();
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the state of one walk, used in one place")]
-    fn field(
-        &mut self,
-        id: ShapeId,
-        steps: Vec<Step>,
-        own: ObjectId,
-        label: Option<&Label>,
-        (is_read_only, is_write_only): (bool, bool),
-        depth: usize,
-        trail: &mut Vec<ShapeId>,
-    ) {
-        let mut kinds = Kinds::default();
-        self.classify(id, &mut Vec::new(), own, &mut kinds, &mut HashSet::new());
-        let kind = if let [only] = kinds.named.as_slice() {
-            FieldKind::Named(*only)
-        } else if !kinds.named.is_empty() {
-            FieldKind::OneOfNamed(kinds.named)
-        } else if !kinds.inline.is_empty() {
-            FieldKind::Inline
-        } else if kinds.is_free_form {
-            FieldKind::FreeForm
-        } else if kinds.is_untyped {
-            FieldKind::Untyped
-        } else {
-            let kind = if kinds.scalars.len() > 1 {
-                ScalarKind::Mixed
-            } else {
-                kinds.scalar.unwrap_or(ScalarKind::Mixed)
-            };
-            FieldKind::Scalar { kind, is_array: kinds.is_array }
-        };
-        let path = spell(&steps);
-        let is_inline = kind == FieldKind::Inline;
-        match self.places.get(&path) {
-            Some(place) => {
-                if let Some(field) = self.fields.get_mut(*place) {
-                    field.is_write_only &= self.is_write;
-                    if field.label.is_none() {
-                        field.label = label.cloned();
-                    }
-                }
-            }
-            None if self.fields.len() < MAX_FIELDS => {
-                self.places.insert(path.clone(), self.fields.len());
-                self.fields.push(Field {
-                    path,
-                    steps: steps.clone(),
-                    kind,
-                    label: label.cloned(),
-                    is_write_only: is_write_only || self.is_write,
-                    is_read_only,
-                });
-            }
-            None => {}
-        }
-        if is_inline {
-            let label = label.cloned();
-            for (inner, more) in kinds.inline {
-                let mut below = steps.clone();
-                below.extend(more);
-                self.walk(inner, &below, own, label.as_ref(), depth + 1, trail);
-            }
-        }
-    }
-
-    /// Collects what a value can be; arrays and maps on the way are remembered as steps.
-    fn classify(
-        &self,
-        id: ShapeId,
-        steps: &mut Vec<Step>,
-        own: ObjectId,
-        kinds: &mut Kinds,
-        seen: &mut HashSet<ShapeId>,
-    ) {
-        if !seen.insert(id) {
-            return;
-        }
-        match self.provider.shape(id) {
-            Shape::Untyped => kinds.is_untyped = true,
-            Shape::Scalar { kind, .. } => {
-                kinds.scalars.insert(*kind as u8);
-                kinds.scalar = Some(*kind);
-                kinds.is_array |= !steps.is_empty();
-            }
-            Shape::Array { items } => {
-                steps.push(Step::Elements);
-                self.classify(*items, steps, own, kinds, seen);
-                steps.pop();
-            }
-            Shape::Object(object) => match object.object {
-                Some(named) => {
-                    if !kinds.named.contains(&named) {
-                        kinds.named.push(named);
-                    }
-                }
-                None if object.members.is_empty() => match object.additional {
-                    Additional::Map(_) => kinds.inline.push((id, steps.clone())),
-                    _ => kinds.is_free_form = true,
-                },
-                None => kinds.inline.push((id, steps.clone())),
-            },
-            Shape::Union(all) => {
-                for one in all {
-                    self.classify(*one, steps, own, kinds, seen);
-                }
-            }
-        }
-    }
-}
-
-/// As in grants: `address.city`, `jobs[].title`, `*.id`.
-pub fn spell(steps: &[Step]) -> String {
-    let mut text = String::new();
-    for step in steps {
-        match step {
-            Step::Elements => {
-                text.push_str("[]");
-                continue;
-            }
-            _ if !text.is_empty() => text.push('.'),
-            _ => {}
-        }
-        match step {
-            Step::Member(name) => {
-                for c in name.chars() {
-                    if ".[]\\*,".contains(c) {
-                        text.push('\\');
-                    }
-                    text.push(c);
-                }
-            }
-            Step::AnyMember => text.push('*'),
-            Step::Elements => {}
-        }
-    }
-    text
 }

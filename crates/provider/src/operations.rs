@@ -2,14 +2,16 @@
 
 use crate::{
     document::Node,
+    envelope::is_link_name,
     load::Dialect,
     model::{
-        Answer, Envelope, ErrorInside, Method, Operation, Param, ParamPlace, RequestBody, Shape,
-        ShapeId, StatusRange,
+        Answer, Envelope, ErrorInside, KeptMember, Member, Method, ObjectShape, Operation, Param,
+        ParamPlace, RequestBody, Shape, ShapeId, StatusRange, Step,
     },
     path_template::PathTemplate,
     schema::Builder,
     security,
+    select::parse_steps,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -26,7 +28,7 @@ pub(crate) struct Draft {
     /// `x-weirgate-object`.
     pub(crate) given_object: Option<String>,
     /// `x-weirgate-kept`: paths of members of the envelope to keep.
-    pub(crate) given_kept: Vec<String>,
+    pub(crate) given_kept: Vec<KeptMember>,
 }
 
 /// Reads all operations, in the order of the document.
@@ -135,24 +137,36 @@ impl<'a> Reader<'_, '_, 'a> {
             object: None,
             answers,
             request,
-            params: self.params(&params),
+            params: Self::params(&params),
             security: security::requirements(self.builder.document, self.node),
             servers,
             error_inside: self.error_inside(),
             deprecated: self.node.value.get("deprecated").and_then(Value::as_bool).unwrap_or(false),
         };
-        let kept = self.node.value.get("x-weirgate-kept").and_then(Value::as_array);
         Some(Draft {
             operation,
             pointer: self.builder.document.pointer(self.node.place),
             given_object: text(self.node, "x-weirgate-object").map(str::to_owned),
-            given_kept: kept
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect(),
+            given_kept: self.given_kept(),
         })
+    }
+
+    /// `x-weirgate-kept`: paths from the answer's root, such as `summary.total`.
+    fn given_kept(&mut self) -> Vec<KeptMember> {
+        let Some(list) = self.builder.document.member(self.node, "x-weirgate-kept") else {
+            return Vec::new();
+        };
+        let mut kept = Vec::new();
+        for node in self.builder.document.elements(list) {
+            if let Some(path) = node.value.as_str().and_then(parse_steps) {
+                let is_url = matches!(path.last(), Some(Step::Member(name)) if is_link_name(name));
+                kept.push(KeptMember { path, is_url });
+            } else {
+                let message = "x-weirgate-kept holds something that is no path";
+                self.builder.document.report(node, "unreadable_kept", message);
+            }
+        }
+        kept
     }
 
     fn path(&mut self, params: &[Node<'a>]) -> Option<PathTemplate> {
@@ -217,7 +231,7 @@ impl<'a> Reader<'_, '_, 'a> {
         error
     }
 
-    fn params(&mut self, params: &[Node<'a>]) -> Vec<Param> {
+    fn params(params: &[Node<'a>]) -> Vec<Param> {
         params
             .iter()
             .filter_map(|param| {
@@ -228,7 +242,12 @@ impl<'a> Reader<'_, '_, 'a> {
                     _ => return None,
                 };
                 let name = text(*param, "name")?.to_owned();
-                let is_paging = place == ParamPlace::Query && is_paging_param(&name);
+                let is_paging = place == ParamPlace::Query
+                    && param
+                        .value
+                        .get("x-weirgate-paging")
+                        .and_then(Value::as_bool)
+                        .unwrap_or_else(|| is_paging_param(&name) && !is_date(param.value));
                 Some(Param { name, place, is_paging })
             })
             .collect()
@@ -280,14 +299,16 @@ impl<'a> Reader<'_, '_, 'a> {
             return None;
         }
         let has_file = form.iter().any(|param| text(*param, "type") == Some("file"));
-        let mut object = crate::model::ObjectShape::default();
+        let mut object = ObjectShape::default();
+        let mut order = Vec::new();
         for param in &form {
             let Some(name) = text(*param, "name") else { continue };
+            order.push(name.to_owned());
             let shape = self.builder.intern(*param);
             let description = text(*param, "description").unwrap_or_default();
             object.members.insert(
                 name.to_owned(),
-                crate::model::Member {
+                Member {
                     shape,
                     description: description.chars().take(300).collect(),
                     is_required: is_required(param),
@@ -298,6 +319,7 @@ impl<'a> Reader<'_, '_, 'a> {
             );
         }
         let shape = self.builder.allocate(Shape::Object(object), None);
+        self.builder.orders.insert(shape, order);
         let mut media: BTreeSet<String> = self.swagger_media("consumes");
         media.retain(|kind| kind == FORM || kind.starts_with("multipart/"));
         if media.is_empty() {
@@ -370,7 +392,8 @@ impl<'a> Reader<'_, '_, 'a> {
         holder: Node<'a>,
         is_request: bool,
     ) -> (BTreeSet<String>, Option<ShapeId>) {
-        let Some(content) = self.builder.document.member(holder, "content") else {
+        let content = self.builder.document.member(holder, "content");
+        let Some(content) = content.and_then(|node| self.builder.document.resolve(node)) else {
             return (BTreeSet::new(), None);
         };
         let kinds = self.builder.document.members(content);
@@ -379,7 +402,8 @@ impl<'a> Reader<'_, '_, 'a> {
         let json = json.or_else(|| kinds.iter().find(|(kind, _)| is_json(&essence(kind))));
         let form = || kinds.iter().find(|(kind, _)| is_request && essence(kind) == FORM);
         let shape = json.or_else(form).and_then(|(_, node)| {
-            let schema = self.builder.document.member(*node, "schema")?;
+            let node = self.builder.document.resolve(*node)?;
+            let schema = self.builder.document.member(node, "schema")?;
             Some(self.builder.intern(schema))
         });
         (media, shape)
@@ -425,10 +449,16 @@ fn status(key: &str) -> Option<StatusRange> {
     key.parse().ok().filter(|code| (100..=599).contains(code)).map(StatusRange::Exact)
 }
 
+/// `after` a date is a filter, and no page.
+fn is_date(param: &Value) -> bool {
+    let holder = param.get("schema").unwrap_or(param);
+    holder.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("date"))
+}
+
 /// Names by which providers take page, size and cursor. They choose which part of a list is read,
 /// never what of it.
 fn is_paging_param(name: &str) -> bool {
-    const NAMES: [&str; 37] = [
+    const NAMES: [&str; 38] = [
         "after",
         "before",
         "continuation",
@@ -459,6 +489,7 @@ fn is_paging_param(name: &str) -> bool {
         "perpage",
         "previouscursor",
         "skip",
+        "skiptoken",
         "start",
         "startat",
         "startcursor",

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn applied(actions: Value) -> Result<(Value, usize), OverlayError> {
+    fn applied(actions: &Value) -> Result<(Value, usize), OverlayError> {
         let mut document = json!({
             "a": {"b": 1, "list": [1, 2, 3]},
             "c": {"b": 2},
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn actions_update_remove_and_copy_in_order() {
-        let (document, remarks) = applied(json!([
+        let (document, remarks) = applied(&json!([
             {"target": "$.a", "update": {"b": 9, "new": {"k": true}}},
             {"target": "$.a.list", "update": [4]},
             {"target": "$.a.list[?@ < 3]", "remove": true},
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_selects_nothing_is_remarked_upon() {
-        let (_, remarks) = applied(json!([{"target": "$.nope", "update": 1}])).unwrap();
+        let (_, remarks) = applied(&json!([{"target": "$.nope", "update": 1}])).unwrap();
         assert_eq!(remarks, 1);
     }
 
@@ -184,10 +184,10 @@ mod tests {
             (json!([{"target": "$.a"}]), OverlayError::Nothing { action: 0 }),
             (json!([{"target": "$.a", "copy": "$.*"}]), OverlayError::Copy { action: 0, count: 3 }),
         ] {
-            assert_eq!(applied(actions).unwrap_err(), wanted);
+            assert_eq!(applied(&actions).unwrap_err(), wanted);
         }
         assert!(matches!(
-            applied(json!([{"target": "$[", "remove": true}])),
+            applied(&json!([{"target": "$[", "remove": true}])),
             Err(OverlayError::Path { action: 0, .. })
         ));
         let mut document = json!({});

@@ -6,6 +6,7 @@
 
 use crate::{
     document::{Document, Node, reference},
+    fields::Orders,
     load::Dialect,
     model::{Additional, Label, Member, ObjectShape, ScalarKind, Shape, ShapeId},
     security::scalar_text,
@@ -30,8 +31,12 @@ const MAX_CHOICES: usize = 1_000;
 pub(crate) struct Builder<'d, 'a> {
     pub(crate) document: &'d mut Document<'a>,
     pub(crate) shapes: Vec<Shape>,
-    /// By shape: the name of the schema.
+    /// By shape: the name of the schema, and the names around it.
     pub(crate) names: Vec<Option<&'a str>>,
+    /// By shape: the names of its members in order.
+    pub(crate) orders: Orders,
+    /// By shape without a name: the named schemas that it merges.
+    pub(crate) merged: HashMap<ShapeId, Vec<&'a str>>,
     /// Names of all schemas that the document names, reached or not.
     pub(crate) schema_names: HashSet<&'a str>,
     by_address: HashMap<usize, ShapeId>,
@@ -55,6 +60,8 @@ impl<'d, 'a> Builder<'d, 'a> {
             document,
             shapes: Vec::new(),
             names: Vec::new(),
+            orders: Orders::new(),
+            merged: HashMap::new(),
             schema_names: schemas
                 .into_iter()
                 .flat_map(|all| all.keys())
@@ -101,7 +108,7 @@ impl<'d, 'a> Builder<'d, 'a> {
     /// Builds everything that waits.
     pub(crate) fn run(&mut self) {
         while let Some((id, node)) = self.waiting.pop_front() {
-            let shape = self.build(node);
+            let shape = self.build(id, node);
             if let Some(slot) = self.shapes.get_mut(id.0 as usize) {
                 *slot = shape;
             }
@@ -138,7 +145,8 @@ impl<'d, 'a> Builder<'d, 'a> {
         None
     }
 
-    fn build(&mut self, node: Node<'a>) -> Shape {
+    fn build(&mut self, id: ShapeId, node: Node<'a>) -> Shape {
+        self.note_merged(id, node);
         let mut parts = Parts::default();
         self.gather(node, &mut parts);
         let mut variants = Vec::new();
@@ -165,20 +173,51 @@ impl<'d, 'a> Builder<'d, 'a> {
             variants.push(scalar);
         }
         let mut ids: Vec<ShapeId> = Vec::new();
-        for alternative in parts.alternatives {
+        for alternative in std::mem::take(&mut parts.alternatives) {
             let id = self.intern(alternative);
             if !ids.contains(&id) {
                 ids.push(id);
             }
         }
+        let order: Vec<String> =
+            parts.properties.iter().map(|property| property.name.to_owned()).collect();
         if ids.is_empty() && variants.len() < 2 {
+            self.orders.insert(id, order);
             return variants.pop().unwrap_or(Shape::Untyped);
         }
-        // Parts of one schema belong to it: several kinds of a named schema are that object.
-        let owned = variants.into_iter().map(|shape| self.allocate(shape, None));
-        let mut all: Vec<ShapeId> = owned.collect();
+        let mut all: Vec<ShapeId> = Vec::new();
+        for shape in variants {
+            let is_object = matches!(shape, Shape::Object(_));
+            let variant = self.allocate(shape, None);
+            if is_object {
+                self.orders.insert(variant, order.clone());
+            }
+            all.push(variant);
+        }
         all.extend(ids);
         Shape::Union(all)
+    }
+
+    /// Remembers which named schemas an anonymous one is made of.
+    fn note_merged(&mut self, id: ShapeId, node: Node<'a>) {
+        if self.names.get(id.0 as usize).copied().flatten().is_some() {
+            return;
+        }
+        let mut parts = self.list(node, "allOf");
+        if reference(node.value).is_some() {
+            parts.push(node);
+        }
+        let mut names = Vec::new();
+        for part in parts {
+            if let Some(target) = self.document.resolve(part)
+                && let Some(name) = self.named.get(&address(target.value))
+            {
+                names.push(*name);
+            }
+        }
+        if !names.is_empty() {
+            self.merged.insert(id, names);
+        }
     }
 
     fn object(&mut self, parts: &Parts<'a>) -> Shape {
@@ -202,11 +241,11 @@ impl<'d, 'a> Builder<'d, 'a> {
                 property.name.to_owned(),
                 Member {
                     shape,
-                    description: self.description(&property.nodes),
+                    description: Self::description(&property.nodes),
                     is_required: parts.required.contains(property.name),
                     is_read_only: self.flag(&property.nodes, "readOnly"),
                     is_write_only: self.flag(&property.nodes, "writeOnly"),
-                    label: given_label(&property.nodes),
+                    label: self.given_label(&property.nodes),
                 },
             );
         }
@@ -236,9 +275,23 @@ impl<'d, 'a> Builder<'d, 'a> {
         }
     }
 
-    fn description(&mut self, nodes: &[Node<'a>]) -> String {
+    fn description(nodes: &[Node<'a>]) -> String {
         let text = nodes.iter().find_map(|node| node.value.get("description")?.as_str());
         text.unwrap_or_default().chars().take(MAX_DESCRIPTION_CHARS).collect()
+    }
+
+    /// `x-weirgate-label` on a property: a category, or `{category, sensitive}`.
+    fn given_label(&mut self, nodes: &[Node<'a>]) -> Option<Label> {
+        let node = nodes.iter().find_map(|node| self.document.member(*node, "x-weirgate-label"))?;
+        let category = node.value.as_str().or_else(|| node.value.get("category")?.as_str());
+        let Some(category) = category.filter(|category| !category.is_empty()) else {
+            let message = "x-weirgate-label is neither a category nor {category, sensitive}";
+            self.document.report(node, "unreadable_label", message);
+            return None;
+        };
+        let told = node.value.get("sensitive").and_then(Value::as_bool);
+        let is_sensitive = told.unwrap_or_else(|| detect::is_sensitive_category(category));
+        Some(Label { category: category.to_owned(), is_sensitive })
     }
 
     /// A flag beside a reference, or where the reference leads.
@@ -465,13 +518,6 @@ impl<'a> Parts<'a> {
         };
         Some(Shape::Scalar { kind, format, choices: self.choices.clone() })
     }
-}
-
-/// `x-weirgate-label` on a property: what the overlay decided.
-fn given_label(nodes: &[Node<'_>]) -> Option<Label> {
-    let text = nodes.iter().find_map(|node| node.value.get("x-weirgate-label")?.as_str())?;
-    let is_sensitive = detect::is_sensitive_category(text);
-    Some(Label { category: text.to_owned(), is_sensitive })
 }
 
 fn address(value: &Value) -> usize {

@@ -1,77 +1,9 @@
 //! One exchange after another with peers that misbehave.
 
-use bytes::Bytes;
-use http::{Method, Request, Response};
-use http_body_util::Full;
-use outbound::{
-    Deadlines, FixedResolver, GuardPolicy, OutboundError, Pool, PoolConfig, Target, TlsConfig,
-    UpstreamBody,
-};
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-use testkit::{Answer, End, FaultyProvider, Framing, TlsOptions};
+use crate::world::{config, plain, world_with};
+use std::time::{Duration, Instant};
+use testkit::{Answer, FaultyProvider, Framing};
 use types::Fault;
-
-struct World {
-    provider: FaultyProvider,
-    pool: Pool,
-    target: Target,
-    policy: GuardPolicy,
-    deadlines: Deadlines,
-}
-
-fn world(provider: FaultyProvider, roots: Option<&str>) -> World {
-    let tls = TlsConfig::new(roots.map(str::as_bytes)).unwrap();
-    let localhost = BTreeMap::from([("localhost".to_owned(), vec![IpAddr::from([127, 0, 0, 1])])]);
-    let mut config = PoolConfig::new(Arc::new(FixedResolver(localhost)), Arc::new(tls));
-    config.max_answer_bytes = 4 << 20;
-    let policy = GuardPolicy::new(&[provider.host_port()]).unwrap();
-    let target = Target::parse(provider.url(), &policy).unwrap();
-    let short = Duration::from_millis(300);
-    let deadlines =
-        Deadlines { head: short, idle: short, tls: Duration::from_secs(2), ..Deadlines::default() };
-    World { provider, pool: Pool::new(config), target, policy, deadlines }
-}
-
-fn plain() -> World {
-    world(FaultyProvider::start().unwrap(), None)
-}
-
-impl World {
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-    ) -> Result<Response<UpstreamBody>, OutboundError> {
-        let lease = self.pool.checkout(&self.target, &self.policy, &self.deadlines).await?;
-        let request =
-            Request::builder().method(method).uri(path).body(Full::new(Bytes::new())).unwrap();
-        lease.send(request).await
-    }
-
-    async fn get(&self, path: &str) -> Result<(u16, Vec<u8>), OutboundError> {
-        let response = self.send(Method::GET, path).await?;
-        let status = response.status().as_u16();
-        let mut body = response.into_body();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = body.next_chunk().await? {
-            assert!(!chunk.is_empty() && chunk.len() <= 5 << 20);
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok((status, bytes))
-    }
-
-    async fn code(&self, path: &str) -> &'static str {
-        match self.get(path).await {
-            Ok((status, body)) => panic!("{path}: {status} with {} bytes", body.len()),
-            Err(error) => error.code(),
-        }
-    }
-}
 
 #[tokio::test]
 async fn honest_answers_arrive_whole_and_connections_are_used_again() {
@@ -170,101 +102,20 @@ async fn the_whole_answer_has_a_deadline() {
         .pause_before_parts(Duration::from_millis(50));
     world.provider.on("/drip", drip);
     assert_eq!(world.code("/drip").await, "provider_total_timeout");
-}
-
-/// A connection that was idle and is gone is made anew, but a write that may have been done is not
-/// sent twice.
-#[tokio::test]
-async fn stale_connections_are_replaced_for_safe_requests_only() {
-    let world = plain();
-    world.get("/fault/none").await.unwrap();
-    world
-        .provider
-        .on_sequence("/once", [Answer::verbatim("").end(End::Close), Answer::json_text(200, "{}")]);
-    assert_eq!(world.get("/once").await, Ok((200, b"{}".to_vec())));
-    world.provider.on_sequence(
-        "/write",
-        [Answer::verbatim("").end(End::Close), Answer::json_text(200, "{}")],
-    );
-    world.provider.forget();
-    let failed = world.send(Method::POST, "/write").await.map(drop).unwrap_err();
-    assert_eq!(failed.code(), "provider_reset");
-    assert_eq!(world.provider.requests().len(), 1);
-}
-
-#[tokio::test]
-async fn answers_that_were_not_read_to_the_end_end_their_connection() {
-    let world = plain();
-    let response = world.send(Method::GET, "/fault/none").await.unwrap();
-    drop(response);
-    world.get("/fault/none").await.unwrap();
-    assert_eq!(world.provider.connections(), 2);
-    let closing = Answer::json_text(200, "{}").end(End::Close);
-    world.provider.on("/closing", closing);
-    world.get("/closing").await.unwrap();
-    world.get("/fault/none").await.unwrap();
-    assert_eq!(world.provider.connections(), 3);
-}
-
-#[tokio::test]
-async fn policies_do_not_share_connections() {
-    let mut world = plain();
-    world.get("/fault/none").await.unwrap();
-    world.policy = GuardPolicy::new(&[world.provider.host_port(), "example.internal:80"]).unwrap();
-    world.get("/fault/none").await.unwrap();
-    assert_eq!(world.provider.connections(), 2);
-}
-
-#[tokio::test]
-async fn nobody_there_is_unreachable() {
-    let mut world = plain();
-    world.provider.stop();
-    assert_eq!(world.code("/").await, "provider_unreachable");
-}
-
-#[tokio::test]
-async fn certificates_are_verified() {
-    let good = FaultyProvider::start_tls().unwrap();
-    let root = good.root_pem().unwrap().to_owned();
-    let trusted = world(good, Some(&root));
-    assert_eq!(trusted.get("/fault/none").await.unwrap().0, 200);
-    let unknown = world(FaultyProvider::start_tls().unwrap(), None);
-    assert_eq!(unknown.code("/").await, "provider_tls_failed");
-    for options in [
-        TlsOptions { is_expired: true, ..TlsOptions::default() },
-        TlsOptions { names: vec!["other.example".into()], ..TlsOptions::default() },
-    ] {
-        let bad = FaultyProvider::start_tls_with(&options).unwrap();
-        let root = bad.root_pem().unwrap().to_owned();
-        let bad = world(bad, Some(&root));
-        assert_eq!(bad.code("/").await, "provider_tls_failed", "{options:?}");
-    }
-    let old = TlsOptions { is_tls12_only: true, ..TlsOptions::default() };
-    let old = FaultyProvider::start_tls_with(&old).unwrap();
-    let root = old.root_pem().unwrap().to_owned();
-    assert_eq!(world(old, Some(&root)).get("/fault/none").await.unwrap().0, 200);
-    assert!(TlsConfig::new(Some(b"no certificate")).is_err());
-}
-
-/// A name that pointed to a public address when it was judged, and to a private one when it is
-/// connected to, is judged at each connection: the private one sees nothing.
-#[tokio::test]
-async fn rebinding_reaches_nobody() {
-    let victim = FaultyProvider::start().unwrap();
-    let port = victim.addr().port();
-    let table = BTreeMap::from([(
-        "rebind.example".to_owned(),
-        vec!["127.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()],
-    )]);
-    let tls = Arc::new(TlsConfig::new(None).unwrap());
-    let pool = Pool::new(PoolConfig::new(Arc::new(FixedResolver(table)), tls));
-    let none = GuardPolicy::default();
-    let target = Target::parse(&format!("https://rebind.example:{port}/"), &none).unwrap();
-    for _ in 0..3 {
-        let refused = pool.checkout(&target, &none, &Deadlines::default()).await.map(drop);
-        assert!(matches!(refused, Err(OutboundError::AddressRefused(_))), "{refused:?}");
-    }
-    assert_eq!(victim.connections(), 0);
+    // Nor does one that never makes us wait take longer.
+    world.provider.on("/flood", Answer::json_text(200, vec![b' '; 4 << 20]));
+    let mut body = world.send(http::Method::GET, "/flood").await.unwrap().into_body();
+    let mut bytes = 0;
+    let failed = loop {
+        match body.next_chunk().await {
+            Ok(chunk) => bytes += chunk.expect("the flood has not ended").len(),
+            Err(error) => break error,
+        }
+        // Reading is slow; something is always there.
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(failed.code(), "provider_total_timeout");
+    assert!(bytes < 4 << 20);
 }
 
 #[tokio::test]
@@ -276,4 +127,53 @@ async fn lengths_are_believed_in_one_way_only() {
     assert_eq!(world.get("/half").await, Ok((200, text.as_bytes()[..10].to_vec())));
     // What stood behind it is not the next answer.
     assert_eq!(world.get("/fault/none").await, Ok((200, text.into_bytes())));
+}
+
+#[tokio::test]
+async fn decoding_is_bounded_by_size_too() {
+    let mut config = config(None);
+    config.max_answer_bytes = 100_000;
+    let world = world_with(FaultyProvider::start().unwrap(), config);
+    let text: Vec<u8> =
+        (0..100_001_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    for (length, wanted) in [(100_000, true), (100_001, false)] {
+        for answer in [
+            Answer::json_text(200, &text[..length]),
+            Answer::json_text(200, &text[..length]).in_pieces_of(9_000).framing(Framing::Chunked),
+            Answer::gzip(200, &text[..length]),
+        ] {
+            world.provider.on("/sized", answer);
+            match world.get("/sized").await {
+                Ok((200, body)) => assert!(wanted && body == text[..length]),
+                other => assert!(!wanted && other.is_err_and(|e| e.to_string().contains("100000"))),
+            }
+        }
+    }
+}
+
+/// Honest, if boring, answers are not taken for bombs.
+#[tokio::test]
+async fn answers_that_compress_well_pass() {
+    let world = plain();
+    let rows = (0..40_000).fold(String::new(), |rows, n| rows + &format!("{{\"id\":{n}}},"));
+    world.provider.on("/rows", Answer::gzip(200, rows.as_bytes()));
+    assert_eq!(world.get("/rows").await, Ok((200, rows.into_bytes())));
+    // Up to a mebibyte any ratio is fine.
+    let zeros = vec![b'0'; 1 << 20];
+    world.provider.on("/zeros", Answer::gzip(200, &zeros));
+    assert_eq!(world.get("/zeros").await, Ok((200, zeros)));
+}
+
+/// After an error there is no content, however often it is asked for.
+#[tokio::test]
+async fn an_error_stays_one() {
+    let world = plain();
+    world.provider.on("/cut", Answer::gzip(200, b"text").cut_body_in_half());
+    let mut body = world.send(http::Method::GET, "/cut").await.unwrap().into_body();
+    while let Ok(Some(_)) = body.next_chunk().await {}
+    for _ in 0..3 {
+        assert!(body.next_chunk().await.is_err());
+    }
+    world.get("/fault/none").await.unwrap();
+    assert_eq!(world.provider.connections(), 2);
 }

@@ -10,4 +10,9 @@
 )]
 
 mod addresses;
+mod connecting;
 mod exchanges;
+mod framing;
+mod reuse;
+mod sending;
+mod world;

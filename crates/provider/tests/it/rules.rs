@@ -136,18 +136,18 @@ fn fields_stop_at_named_objects() {
     assert_eq!(
         fields(&provider, "Person"),
         [
-            r"a\.b",
-            "any",
-            "custom",
-            "home",
             "id",
+            "manager",
+            "tags",
             "jobs",
             "jobs[].title",
-            "manager",
+            "home",
             "scores",
             "scores.*",
             "scores.*.value",
-            "tags"
+            "custom",
+            "any",
+            r"a\.b",
         ]
     );
     assert_eq!(fields(&provider, "Home"), ["city"]);

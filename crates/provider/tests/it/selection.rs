@@ -9,6 +9,11 @@ use provider::{
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+/// A property whose name tells nothing, so that the overlay has to.
+fn plain(kind: &str) -> Value {
+    json!({"type": kind, "x-weirgate-label": {"category": "system.operations", "sensitive": false}})
+}
+
 fn provider() -> Provider {
     let person = json!({"$ref": "#/components/schemas/Person"});
     let list = json!({"type": "object", "properties": {
@@ -45,10 +50,10 @@ fn provider() -> Provider {
                 "manager": {"$ref": "#/components/schemas/Person"},
                 "company": {"$ref": "#/components/schemas/Company"},
                 "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-                "scores": {"type": "object", "additionalProperties": {"type": "object", "properties": {"value": {"type": "number"}, "why": {"type": "string"}}}},
+                "scores": {"type": "object", "additionalProperties": {"type": "object", "properties": {"value": plain("number"), "why": plain("string")}}},
                 "custom": {"type": "object"},
                 "any": {},
-                "mixed": {"oneOf": [{"type": "string"}, {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}]},
+                "mixed": {"x-weirgate-label": plain("")["x-weirgate-label"], "oneOf": [{"type": "string"}, {"type": "object", "properties": {"a": plain("string"), "b": plain("string")}}]},
             }},
             "Company": {"type": "object", "properties": {"id": {"type": "string"}, "iban": {"type": "string"}, "ceo": {"$ref": "#/components/schemas/Person"}}},
             "Input": {"type": "object", "properties": {"name": {"type": "string"}, "password": {"type": "string"}, "address": {"type": "object", "properties": {"city": {"type": "string"}}}}},
