@@ -342,7 +342,7 @@ fn record_intent(
 }
 
 /// A connection to a provider's server whose address was resolved once, judged and pinned.
-async fn guard_address(core: &Core, routed: &Routed) -> Result<Lease, CallError> {
+async fn guard_address<'c>(core: &'c Core, routed: &Routed) -> Result<Lease<'c>, CallError> {
     let target = server(routed)?;
     let deadlines = &core.gateway.settings.deadlines;
     Ok(core.pool.checkout(target, &routed.connection.guard, deadlines).await?)
@@ -400,7 +400,7 @@ fn inject_credential(
 
 /// Sends, with a time-out per phase. Redirects are not followed.
 async fn send(
-    lease: Lease,
+    lease: Lease<'_>,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<UpstreamBody>, CallError> {
     Ok(lease.send(request).await?)
