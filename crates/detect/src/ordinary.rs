@@ -6,7 +6,7 @@
 //! are left out on purpose: value, text, note, comment, content, data, body, field, answer, custom.
 
 /// Sorted, lower case, singular.
-const WORDS: [&str; 571] = [
+const WORDS: [&str; 573] = [
     "abbreviation",
     "access",
     "account",
@@ -412,6 +412,8 @@ const WORDS: [&str; 571] = [
     "reference",
     "region",
     "rejected",
+    "relation",
+    "relationship",
     "release",
     "remaining",
     "remote",

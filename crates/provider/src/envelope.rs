@@ -222,8 +222,17 @@ fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
         "resultsperpage",
     ];
     const BEGINNINGS: [&str; 5] = ["total", "nextpage", "previouspage", "firstpage", "lastpage"];
-    const ENDINGS: [&str; 7] =
-        ["cursor", "nextlink", "nexttoken", "nexturl", "nexturi", "pagetoken", "prevurl"];
+    const ENDINGS: [&str; 9] = [
+        "cursor",
+        "nextlink",
+        "nexttoken",
+        "nexturl",
+        "nexturi",
+        "pagetoken",
+        "prevurl",
+        "previousurl",
+        "previousuri",
+    ];
     // Paging where they are numbers; as text they could be people or dates.
     const NUMBERS: [&str; 9] =
         ["from", "to", "start", "end", "first", "last", "size", "more", "empty"];
@@ -252,7 +261,14 @@ fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
         return Some(Aside::Kept);
     }
     if NUMBERS.contains(&flat.as_str()) {
-        return (!may_be_text(shapes, id)).then_some(Aside::Kept);
+        return if !may_be_text(shapes, id) {
+            Some(Aside::Kept)
+        } else if matches!(shape(shapes, id), Shape::Scalar { kind: ScalarKind::Date, .. }) {
+            // The range that a report was asked for.
+            Some(Aside::Dropped)
+        } else {
+            None
+        };
     }
     DROPPED.contains(&flat.as_str()).then_some(Aside::Dropped)
 }

@@ -4,7 +4,7 @@ use crate::{
     document::Document,
     model::Provider,
     objects, operations,
-    overlay::{self, OverlayError},
+    overlay::{self, OverlayError, Room},
     parse, schema, security,
 };
 use serde_json::Value;
@@ -63,6 +63,33 @@ pub enum LoadError {
     Overlay(#[from] OverlayError),
 }
 
+impl LoadError {
+    /// What to do about it, for the person who imports.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. }
+            | Self::TooDeep { .. }
+            | Self::TooManyNodes { .. }
+            | Self::TooMuchText { .. } => {
+                "import a part of the description: leave out examples, or paths that are not needed"
+            }
+            Self::DuplicateName { .. } => "keep one of the two members: they cannot both be meant",
+            Self::Syntax { .. } => {
+                "correct the document at this place; a web page is no description"
+            }
+            Self::NotADescription { .. } => {
+                "give the provider's OpenAPI 3.0 or 3.1 or Swagger 2.0 document, in JSON or YAML"
+            }
+            Self::UnknownVersion { .. } => {
+                "convert the document to OpenAPI 3.0 or 3.1; Swagger 1.x is not read"
+            }
+            Self::Overlay(_) => {
+                "correct the overlay; docs/reference/overlay.md shows how one is written"
+            }
+        }
+    }
+}
+
 /// The two families of descriptions; 3.0 and 3.1 are read by the same rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -83,10 +110,15 @@ pub fn parse_document(bytes: &[u8], limits: &LoadLimits) -> Result<Value, LoadEr
 /// # Errors
 /// No description at all, an unknown version, or an overlay that cannot be applied. Everything
 /// smaller becomes a diagnostic of the provider.
-pub fn load_value(mut document: Value, overlays: &[Value]) -> Result<Provider, LoadError> {
+pub fn load_value(
+    mut document: Value,
+    overlays: &[Value],
+    limits: &LoadLimits,
+) -> Result<Provider, LoadError> {
+    let room = Room { max_nodes: limits.max_nodes, max_depth: limits.max_depth };
     let mut remarks = Vec::new();
     for overlay in overlays {
-        overlay::apply(&mut document, overlay, &mut remarks)?;
+        overlay::apply(&mut document, overlay, room, &mut remarks)?;
     }
     let dialect = dialect(&document)?;
     let mut view = Document::new(&document);
@@ -119,7 +151,7 @@ pub fn load(
     limits: &LoadLimits,
 ) -> Result<Provider, LoadError> {
     let overlays = overlay.map(|bytes| parse_document(bytes, limits)).transpose()?;
-    load_value(parse_document(description, limits)?, overlays.as_slice())
+    load_value(parse_document(description, limits)?, overlays.as_slice(), limits)
 }
 
 fn dialect(document: &Value) -> Result<Dialect, LoadError> {

@@ -236,13 +236,13 @@ impl Finder<'_> {
             let mut seen: HashSet<ShapeId> = roots.iter().copied().collect();
             let mut waiting = roots;
             while let Some(id) = waiting.pop() {
-                if let Some(Some(name)) = self.names.get(id.0 as usize).cloned()
-                    && self.is_object(id)
-                {
-                    let object = self.object(&name, true);
-                    self.add(object, id, is_write);
-                }
                 for next in children(self.shapes, id) {
+                    if let Some(name) = self.own_name(next).map(str::to_owned)
+                        && self.is_object(next)
+                    {
+                        let object = self.object(&name, true);
+                        self.add(object, next, is_write);
+                    }
                     if seen.insert(next) {
                         waiting.push(next);
                     }

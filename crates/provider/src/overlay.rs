@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use serde_json_path::JsonPath;
 
 /// The most actions of an overlay.
-const MAX_ACTIONS: usize = 10_000;
+const MAX_ACTIONS: usize = 2_000;
 
 /// Why an overlay cannot be applied; `action` counts from 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,14 +20,27 @@ pub enum OverlayError {
     Copy { action: usize, count: usize },
     #[error("action {action} of the overlay has neither `update`, `remove` nor `copy`")]
     Nothing { action: usize },
+    #[error("action {action} of the overlay would add more than {limit} values to the description")]
+    TooLarge { action: usize, limit: usize },
+    #[error("action {action} of the overlay would nest the description deeper than {limit}")]
+    TooDeep { action: usize, limit: usize },
+}
+
+/// What an overlay may add.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) max_nodes: usize,
+    pub(crate) max_depth: usize,
 }
 
 /// Applies all actions in order. One that selects nothing is remarked upon: it may be a typing error.
 pub(crate) fn apply(
     document: &mut Value,
     overlay: &Value,
+    room: Room,
     remarks: &mut Vec<Diagnostic>,
 ) -> Result<(), OverlayError> {
+    let mut left = room.max_nodes;
     let refuse = |reason| OverlayError::NotAnOverlay { reason };
     let version = overlay.get("overlay").and_then(Value::as_str).unwrap_or_default();
     if !(version.starts_with("1.0") || version.starts_with("1.1")) {
@@ -41,7 +54,8 @@ pub(crate) fn apply(
         return Err(refuse("it has too many actions"));
     }
     for (number, action) in actions.iter().enumerate() {
-        if !act(document, action, number)? {
+        let mut budget = Budget { number, room, left: &mut left };
+        if !act(document, action, &mut budget)? {
             remarks.push(Diagnostic {
                 pointer: format!("/actions/{number}"),
                 code: "overlay_without_effect",
@@ -52,7 +66,50 @@ pub(crate) fn apply(
     Ok(())
 }
 
-fn act(document: &mut Value, action: &Value, number: usize) -> Result<bool, OverlayError> {
+/// What the actions so far have left of the room.
+struct Budget<'b> {
+    number: usize,
+    room: Room,
+    left: &'b mut usize,
+}
+
+impl Budget<'_> {
+    /// Copies multiply: an overlay is bounded before it grows, as a document is.
+    fn take(&mut self, value: &Value, places: &[String]) -> Result<(), OverlayError> {
+        let (nodes, depth) = measure(value);
+        let deepest = places.iter().map(|place| place.matches('/').count()).max().unwrap_or(0);
+        if deepest + depth > self.room.max_depth {
+            return Err(OverlayError::TooDeep { action: self.number, limit: self.room.max_depth });
+        }
+        let cost = nodes.saturating_mul(places.len());
+        *self.left = self
+            .left
+            .checked_sub(cost)
+            .ok_or(OverlayError::TooLarge { action: self.number, limit: self.room.max_nodes })?;
+        Ok(())
+    }
+}
+
+/// Values in a value, and its nesting. Documents are never deeper than the limit of reading them.
+fn measure(value: &Value) -> (usize, usize) {
+    let mut inner: Box<dyn Iterator<Item = &Value>> = match value {
+        Value::Object(members) => Box::new(members.values()),
+        Value::Array(elements) => Box::new(elements.iter()),
+        _ => return (1, 0),
+    };
+    let (nodes, depth) = inner
+        .by_ref()
+        .map(measure)
+        .fold((1, 0), |(nodes, depth), (more, deep)| (nodes + more, depth.max(deep)));
+    (nodes, depth + 1)
+}
+
+fn act(
+    document: &mut Value,
+    action: &Value,
+    budget: &mut Budget<'_>,
+) -> Result<bool, OverlayError> {
+    let number = budget.number;
     let target = action.get("target").and_then(Value::as_str);
     let target = target.ok_or(OverlayError::NoTarget { action: number })?;
     let places = select(document, target, number)?;
@@ -77,6 +134,9 @@ fn act(document: &mut Value, action: &Value, number: usize) -> Result<bool, Over
     if copied.is_none() && update.is_none() {
         return Err(OverlayError::Nothing { action: number });
     }
+    for value in copied.iter().chain(update) {
+        budget.take(value, &places)?;
+    }
     for place in &places {
         if let Some(target) = document.pointer_mut(place) {
             for value in copied.iter().chain(update) {
@@ -89,6 +149,11 @@ fn act(document: &mut Value, action: &Value, number: usize) -> Result<bool, Over
 
 /// Places as JSON pointers, in document order.
 fn select(document: &Value, path: &str, number: usize) -> Result<Vec<String>, OverlayError> {
+    // Each descendant segment multiplies the places that are looked at.
+    if path.matches("..").count() > 2 {
+        let reason = "it has more than two descendant segments".to_owned();
+        return Err(OverlayError::Path { action: number, reason });
+    }
     let path = JsonPath::parse(path).map_err(|error| OverlayError::Path {
         action: number,
         reason: error.to_string().chars().take(200).collect(),
@@ -142,6 +207,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    const ROOM: Room = Room { max_nodes: 1_000, max_depth: 20 };
+
     fn applied(actions: &Value) -> Result<(Value, usize), OverlayError> {
         let mut document = json!({
             "a": {"b": 1, "list": [1, 2, 3]},
@@ -150,7 +217,7 @@ mod tests {
         });
         let mut remarks = Vec::new();
         let overlay = json!({"overlay": "1.1.0", "actions": actions});
-        apply(&mut document, &overlay, &mut remarks)?;
+        apply(&mut document, &overlay, ROOM, &mut remarks)?;
         Ok((document, remarks.len()))
     }
 
@@ -194,7 +261,20 @@ mod tests {
         for overlay in
             [json!({}), json!({"overlay": "2.0.0", "actions": []}), json!({"overlay": "1.0.0"})]
         {
-            assert!(apply(&mut document, &overlay, &mut Vec::new()).is_err());
+            assert!(apply(&mut document, &overlay, ROOM, &mut Vec::new()).is_err());
         }
+    }
+
+    #[test]
+    fn copies_that_multiply_are_refused_while_they_grow() {
+        let double = vec![json!({"target": "$.a", "copy": "$"}); 30];
+        assert!(matches!(applied(&json!(double)), Err(OverlayError::TooLarge { .. })));
+        let chain = (0..25).fold(json!(1), |inner, _| json!({"x": inner}));
+        let deep = json!([{"target": "$.a", "update": chain}]);
+        assert!(matches!(applied(&deep), Err(OverlayError::TooDeep { .. })));
+        let wide = vec![json!({"target": "$.a.list", "copy": "$.a.list"}); 30];
+        assert!(matches!(applied(&json!(wide)), Err(OverlayError::TooLarge { .. })));
+        let path = json!([{"target": "$..*..*..*", "remove": true}]);
+        assert!(matches!(applied(&path), Err(OverlayError::Path { .. })));
     }
 }

@@ -65,11 +65,15 @@ fn parse_yaml(bytes: &[u8], limits: &LoadLimits) -> Result<Value, LoadError> {
         })
 }
 
+/// The most brackets that are open at once before the YAML reader sees a document. Brackets in texts
+/// count too, so that this is well above any nesting that is accepted.
+const MAX_OPEN: usize = 1_000;
+
 /// The YAML reader collects all events before the visitor sees the first one, and looks at every
 /// open bracket for each token: both are bounded here, by one pass over the bytes.
 fn refuse_overgrown_yaml(bytes: &[u8], limits: &LoadLimits) -> Result<(), LoadError> {
     let mut marks = 0_usize;
-    let mut run = 0_usize;
+    let mut open = 0_usize;
     let mut line = 1_usize;
     let mut column = 0_usize;
     for byte in bytes {
@@ -77,21 +81,20 @@ fn refuse_overgrown_yaml(bytes: &[u8], limits: &LoadLimits) -> Result<(), LoadEr
         match byte {
             b'[' | b'{' => {
                 marks += 1;
-                run += 1;
-                if run > limits.max_depth {
+                open += 1;
+                if open > MAX_OPEN {
                     return Err(LoadError::TooDeep { limit: limits.max_depth, line, column });
                 }
             }
+            b']' | b'}' => open = open.saturating_sub(1),
             b'\n' => {
                 marks += 1;
                 line += 1;
                 column = 0;
             }
-            b',' => marks += 1,
-            b' ' | b'\r' | b'\t' => {}
             // `- - - -` and `? ? ? ?` nest without brackets.
-            b'-' | b'?' | b':' => marks += 1,
-            _ => run = 0,
+            b',' | b'-' | b'?' | b':' => marks += 1,
+            _ => {}
         }
     }
     if marks > limits.max_nodes.saturating_mul(2) {

@@ -111,6 +111,12 @@ async fn chunks_that_cannot_be_read_are_refused() {
 #[tokio::test]
 async fn endless_heads_end() {
     let world = plain();
+    for (more, is_fine) in [(127, true), (128, false)] {
+        let lines = "X-Again: a\r\n".repeat(more);
+        let head = format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 2\r\n\r\n{{}}");
+        world.provider.on("/many", Answer::verbatim(head));
+        assert_eq!(world.get("/many").await.is_ok(), is_fine, "{more}");
+    }
     let lines = "X-Again: a\r\n".repeat(10_000);
     world.provider.on("/lines", Answer::verbatim(format!("HTTP/1.1 200 OK\r\n{lines}")));
     assert_eq!(world.code("/lines").await, "provider_malformed");

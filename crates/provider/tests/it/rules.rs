@@ -23,12 +23,12 @@ pub fn answers(schema: Value) -> Value {
     json!({"responses": {"200": {"description": "", "content": {"application/json": {"schema": schema}}}}})
 }
 
-fn object_of<'p>(provider: &'p Provider, id: &str) -> &'p str {
+pub fn object_of<'p>(provider: &'p Provider, id: &str) -> &'p str {
     let operation = provider.operations.iter().find(|one| one.id == id).unwrap();
     operation.object.and_then(|id| provider.object(id)).map_or("-", |object| &object.name)
 }
 
-fn fields(provider: &Provider, object: &str) -> Vec<String> {
+pub fn fields(provider: &Provider, object: &str) -> Vec<String> {
     let (_, object) = provider.object_by_name(object).unwrap();
     object.fields.iter().map(|field| field.path.clone()).collect()
 }
