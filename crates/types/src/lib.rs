@@ -10,6 +10,7 @@ mod clock;
 mod context;
 mod fault;
 mod id;
+mod nearest;
 mod random;
 mod secret;
 mod slug;
@@ -23,6 +24,7 @@ pub use id::{
     Client, Connection, Credential, Customer, Grant, Id, IdKind, Instance, Key, ParseIdError,
     Provider, Request,
 };
+pub use nearest::nearest;
 pub use random::{Random, RandomError, SeededRandom, SystemRandom};
 pub use secret::{SecretBytes, SecretText};
 pub use slug::{Slug, SlugError};

@@ -286,30 +286,10 @@ fn read_file(
 }
 
 fn nearest(name: &str) -> String {
-    let best = KEYS.iter().map(|key| (distance(name, key.name), key.name)).min();
-    match best {
-        Some((cost, key)) if cost <= 3 => format!("Did you mean `{key}`?"),
-        _ => "`weirgate config show` lists the keys.".into(),
+    match types::nearest(name, KEYS.iter().map(|key| key.name)) {
+        Some(key) => format!("Did you mean `{key}`?"),
+        None => "`weirgate config show` lists the keys.".into(),
     }
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (y, above) in b.iter().zip(row.iter().skip(1)) {
-            let cost = (diagonal + usize::from(x != *y)).min(left + 1).min(above + 1);
-            diagonal = *above;
-            left = cost;
-            next.push(cost);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 const NO_KEY: Key = key("", "", "", "");

@@ -1,6 +1,5 @@
 //! Grant files as written: every problem at once, each with its file, line and remedy.
 
-use super::nearest;
 use std::{collections::BTreeSet, fmt, ops::Range};
 use toml::{
     Spanned,
@@ -133,7 +132,7 @@ impl Reader<'_> {
 
     fn unknown(&mut self, key: &Spanned<std::borrow::Cow<'_, str>>, known: &[&str], of: &str) {
         let name = key.get_ref().as_ref();
-        let remedy = match nearest(name, known.iter().copied()) {
+        let remedy = match types::nearest(name, known.iter().copied()) {
             Some(near) => format!("Did you mean `{near}`?"),
             None => format!("The keys are {}.", known.join(", ")),
         };

@@ -93,38 +93,6 @@ impl<'de, K: types::IdKind> Deserialize<'de> for IdText<K> {
     }
 }
 
-/// The declared name that is spelled most alike, if any is near.
-pub(crate) fn nearest<'n>(
-    given: &str,
-    names: impl IntoIterator<Item = &'n str>,
-) -> Option<&'n str> {
-    let lower = given.to_lowercase();
-    let best = names
-        .into_iter()
-        .map(|name| (distance(&lower, &name.to_lowercase()), name))
-        .min_by_key(|(distance, _)| *distance)?;
-    (best.0 <= 1 + given.chars().count() / 3).then_some(best.1)
-}
-
-/// Levenshtein's distance in characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (line, x) in a.chars().enumerate() {
-        let mut diagonal = line;
-        let mut left = line + 1;
-        let mut next = vec![left];
-        for (y, above) in b.iter().zip(row.iter().skip(1)) {
-            let cost = (diagonal + usize::from(x != *y)).min(left + 1).min(above + 1);
-            diagonal = *above;
-            left = cost;
-            next.push(cost);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
-}
-
 /// The declared, sensitive-or-not leaves of an object that these fields do not grant: what the demo
 /// says beside its call.
 pub fn withheld(provider: &provider::Provider, object: &str, fields: &[&str]) -> Vec<String> {

@@ -3,7 +3,6 @@
 use super::{
     Allow, IdText, ResolvedGrant,
     file::{AllowEntry, Entry, Placed, Problem},
-    nearest,
 };
 use provider::{ObjectId, Operation, ParamPlace, Provider, select::check_fields};
 use std::{collections::BTreeMap, sync::Arc};
@@ -95,7 +94,7 @@ impl Resolver<'_> {
         names: impl IntoIterator<Item = &'n str>,
         otherwise: &str,
     ) {
-        let remedy = match nearest(&given.text, names) {
+        let remedy = match types::nearest(&given.text, names) {
             Some(near) => format!("Did you mean `{near}`?"),
             None => otherwise.to_owned(),
         };

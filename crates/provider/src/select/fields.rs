@@ -129,8 +129,10 @@ fn check(
         notices.push(format!("`{text}` lies in a free-form object and cannot be checked"));
         return Ok(steps);
     }
-    let name = provider.object(object).map_or("", |found| found.name.as_str());
-    let nearest = nearest(provider, object, text);
+    let found = provider.object(object);
+    let name = found.map_or("", |found| found.name.as_str());
+    let declared = found.iter().flat_map(|found| &found.fields).map(|field| field.path.as_str());
+    let nearest = types::nearest(text, declared).map(str::to_owned);
     Err(wrong(format!("`{name}` declares no field `{text}`"), nearest))
 }
 
@@ -150,32 +152,4 @@ fn is_declared(provider: &Provider, object: ObjectId, steps: &[Step]) -> bool {
     provider.object(object).is_some_and(|found| {
         found.fields.iter().any(|field| field.steps == steps || normal(&field.steps) == steps)
     })
-}
-
-/// The declared field that is spelled most alike, if any is near.
-fn nearest(provider: &Provider, object: ObjectId, text: &str) -> Option<String> {
-    let fields = &provider.object(object)?.fields;
-    let lower = text.to_lowercase();
-    let distance = |field: &&Field| distance(&lower, &field.path.to_lowercase());
-    let best = fields.iter().min_by_key(distance)?;
-    (distance(&best) <= 1 + text.chars().count() / 3).then(|| best.path.clone())
-}
-
-/// Levenshtein's distance in characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (line, x) in a.chars().enumerate() {
-        let mut diagonal = line;
-        let mut left = line + 1;
-        let mut next = vec![left];
-        for (y, above) in b.iter().zip(row.iter().skip(1)) {
-            let cost = (diagonal + usize::from(x != *y)).min(left + 1).min(above + 1);
-            diagonal = *above;
-            left = cost;
-            next.push(cost);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
 }
