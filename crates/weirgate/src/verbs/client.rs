@@ -1,0 +1,86 @@
+//! `weirgate client ...`.
+
+use super::{
+    Session,
+    input::{parse_environment, parse_id, parse_slug, parse_span},
+};
+use crate::{
+    cli::{ClientVerb, KeyVerb},
+    output::Failure,
+};
+use app::clients;
+use serde_json::json;
+
+pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), Failure> {
+    match verb {
+        ClientVerb::Create { name } => {
+            let name = parse_slug(name)?;
+            let instance = session.instance().await?;
+            let id = clients::create(&instance, &session.context()?, &name).await?;
+            session.settle(instance).await?;
+            let json = json!({"id": id.to_string(), "name": name.as_str()});
+            let text = format!(
+                "Created the client {name} ({id}).\n\
+                 Next: weirgate client key create {name} --expires 90d"
+            );
+            Ok(session.output.result(&json, &text)?)
+        }
+        ClientVerb::List => {
+            let instance = session.instance().await?;
+            let listed = clients::list(&instance).await?;
+            instance.close().await?;
+            let mut text = String::new();
+            let mut rows = Vec::new();
+            for one in &listed {
+                text.push_str(&format!("{}  {}\n", one.name, one.id));
+                let mut keys = Vec::new();
+                for key in &one.keys {
+                    let state = if key.is_revoked { "revoked" } else { "in force" };
+                    text.push_str(&format!(
+                        "  {}  {}  {state}  expires {}\n",
+                        key.id, key.environment, key.expires_at
+                    ));
+                    keys.push(json!({
+                        "id": key.id.to_string(),
+                        "environment": key.environment.as_str(),
+                        "expires_at": key.expires_at.to_string(),
+                        "is_revoked": key.is_revoked,
+                    }));
+                }
+                rows.push(json!({"id": one.id.to_string(), "name": one.name, "keys": keys}));
+            }
+            Ok(session.output.result(&json!({"clients": rows}), &text)?)
+        }
+        ClientVerb::Key(KeyVerb::Create { name, expires, environment }) => {
+            let name = parse_slug(name)?;
+            let life = parse_span(expires)?;
+            let environment = parse_environment(environment)?;
+            let instance = session.instance().await?;
+            let context = session.context()?;
+            let created =
+                clients::create_key(&instance, &context, &name, environment, life).await?;
+            // Shown only after the log has it, or a server that will write it holds the folder.
+            session.settle(instance).await?;
+            let json = json!({
+                "id": created.id.to_string(),
+                "key": created.key.expose(),
+                "expires_at": created.expires_at.to_string(),
+            });
+            let text = format!(
+                "{}\n{} expires {}. The key is shown this once.",
+                created.key.expose(),
+                created.id,
+                created.expires_at
+            );
+            Ok(session.output.result(&json, &text)?)
+        }
+        ClientVerb::Key(KeyVerb::Revoke { id }) => {
+            let id = parse_id("key", id)?;
+            let instance = session.instance().await?;
+            clients::revoke_key(&instance, &session.context()?, id).await?;
+            session.settle(instance).await?;
+            let json = json!({"id": id.to_string(), "state": "revoked"});
+            Ok(session.output.result(&json, &format!("Revoked {id}."))?)
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `weirgate connection ...`.
+
+use super::{
+    Session,
+    input::{pairs, parse_environment, parse_id, parse_slug, read_input},
+};
+use crate::{
+    cli::ConnectionVerb,
+    output::{Failure, plain},
+};
+use app::connections;
+use serde_json::json;
+use types::SecretBytes;
+
+pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Result<(), Failure> {
+    match verb {
+        ConnectionVerb::Create {
+            provider,
+            customer,
+            scheme,
+            secret_file,
+            environment,
+            variables,
+            headers,
+        } => {
+            let provider = parse_slug(provider)?;
+            let environment = parse_environment(environment)?;
+            let create = connections::Create {
+                provider,
+                customer: customer.clone(),
+                scheme: scheme.clone(),
+                secret: SecretBytes::new(read_input(secret_file)?),
+                environment,
+                variables: pairs("--var", variables)?.into_iter().collect(),
+                headers: pairs("--header", headers)?,
+            };
+            let instance = session.instance().await?;
+            let created = connections::create(&instance, &session.context()?, create).await?;
+            session.settle(instance).await?;
+            let text = format!(
+                "Created {} with the scheme {} (credential {}).",
+                created.id, created.scheme, created.fingerprint
+            );
+            let json = json!({
+                "id": created.id.to_string(),
+                "scheme": created.scheme,
+                "credential": created.fingerprint,
+                "environment": environment.as_str(),
+            });
+            Ok(session.output.result(&json, &text)?)
+        }
+        ConnectionVerb::List => {
+            let instance = session.instance().await?;
+            let listed = connections::list(&instance).await?;
+            instance.close().await?;
+            let mut text = String::new();
+            let mut rows = Vec::new();
+            for one in &listed {
+                let state = if one.is_revoked { "revoked" } else { "active" };
+                text.push_str(&format!(
+                    "{}  {}  {}  {state}  {}\n",
+                    one.id,
+                    one.provider,
+                    one.environment,
+                    plain(&one.customer)
+                ));
+                rows.push(json!({
+                    "id": one.id.to_string(),
+                    "provider": one.provider,
+                    "customer": one.customer,
+                    "environment": one.environment.as_str(),
+                    "state": state,
+                }));
+            }
+            Ok(session.output.result(&json!({"connections": rows}), &text)?)
+        }
+        ConnectionVerb::Revoke { id } => {
+            let id = parse_id("connection", id)?;
+            let instance = session.instance().await?;
+            connections::revoke(&instance, &session.context()?, id).await?;
+            session.settle(instance).await?;
+            let json = json!({"id": id.to_string(), "state": "revoked"});
+            Ok(session.output.result(&json, &format!("Revoked {id}."))?)
+        }
+    }
+}

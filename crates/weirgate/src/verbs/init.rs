@@ -1,0 +1,41 @@
+//! `weirgate init`.
+
+use super::Session;
+use crate::output::{Failure, USAGE};
+use app::{Init, Instance, RootKeyPlace};
+use serde_json::json;
+use std::sync::Arc;
+use types::{SystemClock, SystemRandom};
+
+pub(crate) async fn init(session: &Session) -> Result<(), Failure> {
+    let place = match (&session.root_key_file, &session.key_folder) {
+        (Some(file), _) => RootKeyPlace::File(file),
+        (None, Some(folder)) => RootKeyPlace::Folder(folder),
+        (None, None) => {
+            return Err(Failure::new(
+                USAGE,
+                "there is no place for the root key: neither XDG_CONFIG_HOME nor HOME is set",
+                "Name its file with --root-key-file.",
+            ));
+        }
+    };
+    let made = Instance::init(Init {
+        dir: &session.data_dir,
+        root_key: place,
+        actor: session.context()?,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+    })
+    .await?;
+    let dir = made.instance.folder.dir().display().to_string();
+    let key = made.root_key_file.display().to_string();
+    let id = made.instance.id.to_string();
+    made.instance.close().await?;
+    let text = format!(
+        "Created the data folder {dir}.\n\
+         The root key is {key}. Keep a copy of it elsewhere: without it nothing in the vault can be opened,\n\
+         and who has it and the folder can open everything.\n\
+         Next: weirgate provider import FILE --name SLUG"
+    );
+    Ok(session.output.result(&json!({"id": id, "data_dir": dir, "root_key_file": key}), &text)?)
+}

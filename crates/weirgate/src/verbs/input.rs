@@ -1,0 +1,126 @@
+//! What verbs are given: names, spans, pairs and files, each refused with its remedy.
+
+use crate::output::{FAILED, Failure, USAGE, plain};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    time::Duration,
+};
+use types::{Environment, Id, Slug};
+
+/// Bytes that are read of any input file: descriptions are the largest.
+const MAX_INPUT_BYTES: u64 = 64 * 1_024 * 1_024;
+
+pub(super) fn parse_slug(text: &str) -> Result<Slug, Failure> {
+    text.parse().map_err(|error: types::SlugError| Failure::new(USAGE, error.to_string(), ""))
+}
+
+pub(super) fn parse_environment(text: &str) -> Result<Environment, Failure> {
+    text.parse().map_err(|_| {
+        Failure::new(USAGE, format!("`{}` is no environment", plain(text)), "Give live or test.")
+    })
+}
+
+pub(super) fn parse_id<K: types::IdKind>(kind: &str, text: &str) -> Result<Id<K>, Failure> {
+    text.parse().map_err(|error: types::ParseIdError| {
+        Failure::new(USAGE, format!("`{}` is no {kind}: {error}", plain(text)), "")
+    })
+}
+
+/// A span like `90d`, `12h`, `30m`.
+pub(super) fn parse_span(text: &str) -> Result<Duration, Failure> {
+    /// A key that outlives this was forgotten.
+    const MAX_DAYS: u64 = 3_650;
+    let wrong = || {
+        Failure::new(
+            USAGE,
+            format!("`{}` is no span of time", plain(text)),
+            "Write it like 90d, 12h or 30m, up to 3650d.",
+        )
+    };
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "d" => 86_400,
+        "h" => 3_600,
+        "m" => 60,
+        "s" => 1,
+        _ => return Err(wrong()),
+    };
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let total = number.checked_mul(seconds).filter(|total| *total <= MAX_DAYS * 86_400);
+    total.filter(|total| *total > 0).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+pub(super) fn pairs(flag: &str, given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let mut pairs = BTreeMap::new();
+    for text in given {
+        let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(Failure::new(
+                USAGE,
+                format!("{flag} is malformed"),
+                format!("Write it like {flag} NAME=VALUE."),
+            ));
+        };
+        if pairs.insert(name.to_owned(), value.to_owned()).is_some() {
+            return Err(Failure::new(USAGE, format!("{flag} {name} is given twice"), ""));
+        }
+    }
+    Ok(pairs)
+}
+
+/// A file's bytes, or standard input's for `-`.
+pub(super) fn read_input(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = if path.as_os_str() == "-" {
+        io::stdin().lock().take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes))
+    };
+    match read {
+        Ok(_) if bytes.len() as u64 <= MAX_INPUT_BYTES => Ok(bytes),
+        Ok(_) => Err(Failure::new(
+            USAGE,
+            format!("{} is larger than {MAX_INPUT_BYTES} bytes", path.display()),
+            "",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Failure::new(3, format!("there is no file {}", path.display()), "Check its name."))
+        }
+        Err(error) => Err(Failure::new(
+            FAILED,
+            format!("cannot read {}: {error}", path.display()),
+            "Check that this user may read it.",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_a_unit_and_a_bound() {
+        assert_eq!(parse_span("90d").unwrap(), Duration::from_hours(2160));
+        assert_eq!(parse_span("30m").unwrap(), Duration::from_mins(30));
+        for bad in
+            ["", "d", "90", "-1d", "1.5h", "0d", "4000d", "99999999999999999999d", "1w", "９d"]
+        {
+            assert!(parse_span(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn pairs_need_a_name_and_come_once() {
+        assert!(pairs("--var", &["a=b=c".to_owned()]).unwrap()["a"] == "b=c");
+        for bad in
+            [vec!["a".to_owned()], vec!["=b".to_owned()], vec!["a=1".to_owned(), "a=2".to_owned()]]
+        {
+            assert!(pairs("--var", &bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `weirgate provider ...`.
+
+use super::{
+    Session,
+    input::{parse_slug, read_input},
+};
+use crate::{
+    cli::ProviderVerb,
+    output::{Failure, UNREACHABLE},
+};
+use app::providers;
+use serde_json::json;
+
+pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(), Failure> {
+    match verb {
+        ProviderVerb::Import { file, name, server, overlay, allow_private_network } => {
+            let slug = parse_slug(name)?;
+            let description = read_input(file)?;
+            let overlay = overlay.as_deref().map(read_input).transpose()?;
+            let instance = session.instance().await?;
+            let import = providers::Import {
+                slug,
+                description,
+                overlay,
+                server: server.clone(),
+                allow_private: allow_private_network.clone(),
+            };
+            let imported = providers::import(&instance, &session.context()?, import).await?;
+            session.settle(instance).await?;
+            let text = format!(
+                "Imported {} ({}): {} operations, {} objects, {} diagnostics.\n\
+                 Next: weirgate provider show {}",
+                imported.slug,
+                imported.id,
+                imported.operations,
+                imported.objects,
+                imported.diagnostics,
+                imported.slug
+            );
+            let json = json!({
+                "id": imported.id.to_string(),
+                "slug": imported.slug.as_str(),
+                "operations": imported.operations,
+                "objects": imported.objects,
+                "diagnostics": imported.diagnostics,
+            });
+            Ok(session.output.result(&json, &text)?)
+        }
+        ProviderVerb::Show { slug } => {
+            let slug = parse_slug(slug)?;
+            let instance = session.instance().await?;
+            let provider = providers::show(&instance, &slug).await?;
+            instance.close().await?;
+            let json = providers::to_json(&slug, &provider);
+            Ok(session.output.result(&json, &providers::to_text(&slug, &provider))?)
+        }
+        ProviderVerb::List => {
+            let instance = session.instance().await?;
+            let listed = providers::list(&instance).await?;
+            instance.close().await?;
+            let rows: Vec<_> = listed
+                .iter()
+                .map(|one| {
+                    json!({"id": one.id.to_string(), "slug": one.slug.as_str(), "server": one.server})
+                })
+                .collect();
+            let mut text = String::new();
+            for one in &listed {
+                let server = one.server.as_deref().unwrap_or("as described");
+                text.push_str(&format!("{}  {}  {server}\n", one.slug, one.id));
+            }
+            Ok(session.output.result(&json!({"providers": rows}), &text)?)
+        }
+        ProviderVerb::Check { slug } => {
+            let slug = parse_slug(slug)?;
+            let instance = session.instance().await?;
+            let checked = providers::check(&instance, &slug).await?;
+            instance.close().await?;
+            let mut text = String::new();
+            for server in &checked {
+                let verdict = server.problem.as_deref().unwrap_or("reachable");
+                text.push_str(&format!("{}  {verdict}\n", server.url));
+            }
+            let rows: Vec<_> = checked
+                .iter()
+                .map(|server| json!({"url": server.url, "problem": server.problem, "code": server.code}))
+                .collect();
+            session.output.result(&json!({"slug": slug.as_str(), "servers": rows}), &text)?;
+            if checked.iter().any(|server| server.problem.is_some()) {
+                return Err(Failure::new(
+                    UNREACHABLE,
+                    "not every server of the provider can be reached",
+                    "Look at the reason beside each; name another with `provider import --server`.",
+                ));
+            }
+            Ok(())
+        }
+    }
+}
