@@ -27,7 +27,7 @@ pub async fn verify_folder(folder: &DataFolder, kept: Option<&str>) -> Result<Ve
     let is_live = folder.try_lock()?.is_none();
     let options = VerifyOptions { kept_checkpoint: kept.map(ToOwned::to_owned), is_live };
     let report = verify::verify(&folder.audit(), &key, &options)?;
-    let store = store::Store::open(&folder.database()).await?;
+    let store = store::Store::open(&folder.database().as_path().into()).await?;
     let outbox_rows = store.outbox_len().await?;
     store.close().await;
     Ok(Verified {

@@ -106,6 +106,7 @@ impl Error {
             | Self::HeaderRefused { .. }
             | Self::Grants(_) => Kind::Usage,
             Self::RootKeyInFolder | Self::VaultRolledBack => Kind::Refused,
+            Self::Store(error) if error.is_unreachable() => Kind::Unreachable,
             _ => Kind::Failed,
         }
     }

@@ -104,7 +104,7 @@ impl Instance {
         let folder = DataFolder::at(draft.clone());
         let (keyring, generation) = Keyring::create(&root, random.as_ref())?;
         let secrets = InstanceSecrets::generate(random.as_ref())?;
-        let store = Store::create(&folder.database()).await?;
+        let store = Store::create(&folder.database().as_path().into()).await?;
         let instance = Self { folder, id, store, keyring, secrets, clock, random };
         instance.fill(&ctx, &generation, &key_file).await?;
         instance.close_store().await?;
@@ -176,7 +176,7 @@ impl Instance {
             return Err(Error::RootKeyInFolder);
         }
         let root = RootKey::load(&key_file)?;
-        let store = Store::open(&folder.database()).await?;
+        let store = Store::open(&folder.database().as_path().into()).await?;
         let everything = store.load_all().await?;
         let generations: Vec<WrappedGeneration> = everything
             .vault_generations

@@ -1,27 +1,26 @@
 //! Why the store did not do as asked.
 
+use crate::Place;
 use std::{io, path::PathBuf};
 
 /// Carries tables, columns, ids and paths, never a stored value.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
-        "there is no database at {}: create a data folder with `weirgate init`, or name the right one",
-        path.display()
+        "there is nothing of Weirgate at {place}: create it with `weirgate init`, or name the right one"
     )]
-    NotFound { path: PathBuf },
-    #[error("there is a file at {} already: name a new data folder", path.display())]
-    Exists { path: PathBuf },
-    #[error("{} is no database of Weirgate: nothing was changed in it", path.display())]
-    NotOurs { path: PathBuf },
+    NotFound { place: Place },
+    #[error("there is a database at {place} already: name a new one")]
+    Exists { place: Place },
+    #[error("there is no database of Weirgate at {place}: nothing was changed in it")]
+    NotOurs { place: Place },
     #[error(
-        "the database {} was written by a newer release (layout {layout}): use that release",
-        path.display()
+        "what lies at {place} was written by a newer release (layout {layout}): use that release"
     )]
-    Newer { path: PathBuf, layout: i64 },
-    #[error("the tables of {} cannot be brought to this release's layout", path.display())]
+    Newer { place: Place, layout: i64 },
+    #[error("the tables at {place} cannot be brought to this release's layout")]
     Layout {
-        path: PathBuf,
+        place: Place,
         #[source]
         source: sqlx::migrate::MigrateError,
     },
@@ -37,6 +36,24 @@ pub enum StoreError {
     Full,
     #[error("the database file is damaged: keep it, and restore the newest backup")]
     Corrupt,
+    /// The change may be made again: nothing of it happened.
+    #[error("the database undid the change because of another: try again")]
+    Serialization,
+    #[error(
+        "the database cannot be reached: check that its server runs and that database_url is right"
+    )]
+    Unreachable {
+        #[source]
+        source: sqlx::Error,
+    },
+    #[error(
+        "the database's server takes no changes now (SQLSTATE {code}): it starts, ends, or is a standby"
+    )]
+    Away { code: String },
+    #[error(
+        "the database refuses (SQLSTATE {code}): check user, password, database and rights behind database_url"
+    )]
+    Refused { code: String },
     /// A name, a digest or a version is taken.
     #[error("the row of {table} is there already, or was changed by somebody else meanwhile")]
     Conflict { table: &'static str },
@@ -53,6 +70,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it is the database's absence, not what was asked of it.
+    pub const fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Away { .. })
+    }
+
     /// An error of a statement that changes `table`.
     pub(crate) fn of(table: &'static str) -> impl Fn(sqlx::Error) -> Self {
         move |error| match &error {
@@ -72,6 +94,9 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             // Waiting for a connection of the pool is waiting for whoever holds it.
             sqlx::Error::PoolTimedOut => Self::Busy,
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
+                Self::Unreachable { source: error }
+            }
             sqlx::Error::Database(database) => match crate::dialect::failure(database.as_ref()) {
                 Some(failure) => failure,
                 None => Self::Database(error),

@@ -1,17 +1,20 @@
 //! Every SQL statement of Weirgate.
 //!
 //! It promises: a change commits only together with its audit event; each committed change moves
-//! the generation by one; with SQLite a committed change is on disk (WAL, `synchronous = FULL`).
+//! the generation by one; a committed change is on disk (SQLite: WAL, `synchronous = FULL`;
+//! PostgreSQL: `synchronous_commit = on`).
 //! The statements are one text for SQLite and PostgreSQL.
 #![forbid(unsafe_code)]
 
 mod dialect;
 mod error;
+mod location;
 mod rows;
 mod store;
 mod tx;
 
 pub use error::StoreError;
+pub use location::{Location, Place, ServerUrl, UrlError};
 pub use rows::{
     ClientRow, ConnectionRow, CustomerRow, Everything, GrantChanges, GrantRow, GrantTarget, KeyRow,
     OutboxRow, ProviderRow, SealedHead, SealedRow, VaultGenerationRow,

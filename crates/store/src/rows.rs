@@ -1,7 +1,6 @@
 //! Rows as the rest of the product sees them, and how they are read.
 
-use crate::StoreError;
-use sqlx::{Row as _, sqlite::SqliteRow};
+use crate::{StoreError, dialect::Row};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 use types::{
     Client, Connection, Customer, Environment, Grant, Id, Instance, Key, Provider, Slug, Timestamp,
@@ -153,7 +152,7 @@ pub struct Everything {
 /// Reads the columns of one row; what does not fit is named by table, column and row.
 pub(crate) struct Reader<'r> {
     pub table: &'static str,
-    pub row: &'r SqliteRow,
+    pub row: &'r Row,
 }
 
 impl Reader<'_> {
@@ -166,28 +165,28 @@ impl Reader<'_> {
                     && digits.bytes().all(|byte| byte.is_ascii_alphanumeric())
             })
         };
-        let row = self.row.try_get::<String, _>(0).ok().filter(is_id);
+        let row = self.row.get::<String, _>(0).ok().filter(is_id);
         let row = row.unwrap_or_else(|| "of an unknown id".to_owned());
         StoreError::Inconsistent { table: self.table, column, row }
     }
 
     pub(crate) fn text(&self, column: &'static str) -> Result<String, StoreError> {
-        self.row.try_get(column).map_err(|_| self.wrong(column))
+        self.row.get(column).map_err(|_| self.wrong(column))
     }
 
     pub(crate) fn optional_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
-        self.row.try_get(column).map_err(|_| self.wrong(column))
+        self.row.get(column).map_err(|_| self.wrong(column))
     }
 
     pub(crate) fn bytes(&self, column: &'static str) -> Result<Vec<u8>, StoreError> {
-        self.row.try_get(column).map_err(|_| self.wrong(column))
+        self.row.get(column).map_err(|_| self.wrong(column))
     }
 
     pub(crate) fn optional_bytes(
         &self,
         column: &'static str,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        self.row.try_get(column).map_err(|_| self.wrong(column))
+        self.row.get(column).map_err(|_| self.wrong(column))
     }
 
     pub(crate) fn array<const N: usize>(
@@ -198,7 +197,7 @@ impl Reader<'_> {
     }
 
     pub(crate) fn number<T: TryFrom<i64>>(&self, column: &'static str) -> Result<T, StoreError> {
-        let number: i64 = self.row.try_get(column).map_err(|_| self.wrong(column))?;
+        let number: i64 = self.row.get(column).map_err(|_| self.wrong(column))?;
         T::try_from(number).map_err(|_| self.wrong(column))
     }
 
@@ -214,7 +213,7 @@ impl Reader<'_> {
         &self,
         column: &'static str,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let micros: Option<i64> = self.row.try_get(column).map_err(|_| self.wrong(column))?;
+        let micros: Option<i64> = self.row.get(column).map_err(|_| self.wrong(column))?;
         Ok(micros.map(Timestamp::from_micros))
     }
 
@@ -233,7 +232,7 @@ pub(crate) trait FromRow: Sized + fmt::Debug {
     const ALL: &'static str;
     fn read(row: &Reader<'_>) -> Result<Self, StoreError>;
 
-    fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
         Self::read(&Reader { table: Self::TABLE, row })
     }
 }

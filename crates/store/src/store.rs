@@ -1,64 +1,51 @@
 //! The database, opened.
 
 use crate::{
-    StoreError, dialect,
+    Location, StoreError,
+    dialect::{self, Pool, Transaction, Use, sql},
     rows::{
         ClientRow, ConnectionRow, CustomerRow, Everything, FromRow, GrantRow, KeyRow, OutboxRow,
         ProviderRow, Reader, SealedHead, SealedRow, VaultGenerationRow,
     },
     tx::Tx,
 };
-use sqlx::{Sqlite, SqlitePool, sqlite::SqlitePoolOptions};
-use std::{path::Path, time::Duration};
 use types::{Client, Id, Instance, OpContext, Slug};
-
-/// Writers of one process queue before the database does.
-const WRITERS: u32 = 1;
-const READERS: u32 = 3;
-/// How long a caller waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections to one database. Cloning shares them.
 #[derive(Clone, Debug)]
 pub struct Store {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Pool,
+    readers: Pool,
     /// For [`Store::generation`] alone: a revocation must be seen however busy the others are.
-    poll: SqlitePool,
+    poll: Pool,
 }
 
 impl Store {
-    /// Makes a database, readable by its owner alone.
+    /// Makes a database: a file readable by its owner alone, or the tables in an empty database of
+    /// a server.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] if there is anything at `path`.
-    pub async fn create(path: &Path) -> Result<Self, StoreError> {
-        dialect::create(path).await?;
-        Ok(Self::connect(path))
+    /// [`StoreError::Exists`] if there is anything.
+    pub async fn create(location: &Location) -> Result<Self, StoreError> {
+        dialect::create(location).await?;
+        Ok(Self::connect(location))
     }
 
     /// Opens a database, and brings it forward to this release's tables.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] without a file; [`StoreError::NotOurs`] for one that Weirgate did
-    /// not make, which is left as it is; [`StoreError::Newer`] after a newer release.
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        dialect::prepare(path).await?;
-        Ok(Self::connect(path))
+    /// [`StoreError::NotFound`] without a file or tables; [`StoreError::NotOurs`] for one that
+    /// Weirgate did not make, which is left as it is; [`StoreError::Newer`] after a newer release.
+    pub async fn open(location: &Location) -> Result<Self, StoreError> {
+        dialect::prepare(location).await?;
+        Ok(Self::connect(location))
     }
 
-    fn connect(path: &Path) -> Self {
-        let pool = |connections| {
-            SqlitePoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                .idle_timeout(None)
-                .max_lifetime(None)
-        };
+    fn connect(location: &Location) -> Self {
         Self {
-            writer: pool(WRITERS).connect_lazy_with(dialect::writer(path)),
-            readers: pool(READERS).connect_lazy_with(dialect::reader(path)),
-            poll: pool(1).connect_lazy_with(dialect::reader(path)),
+            writer: Pool::connect(location, Use::Write),
+            readers: Pool::connect(location, Use::Read),
+            poll: Pool::connect(location, Use::Read),
         }
     }
 
@@ -72,21 +59,21 @@ impl Store {
     /// Begins a change. Writers queue; each sees what the one before committed. A task that holds
     /// one and begins another waits for itself, and gets [`StoreError::Busy`].
     pub async fn begin(&self, _ctx: &OpContext) -> Result<Tx, StoreError> {
-        Ok(Tx::new(self.writer.begin_with(dialect::BEGIN_CHANGE).await?))
+        Ok(Tx::new(self.writer.begin_change().await?))
     }
 
     /// Moves with each committed change; cheap enough to ask several times a second.
     pub async fn generation(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query(GENERATION).fetch_one(&self.poll).await?;
+        let row = self.poll.one(sql(GENERATION)).await?;
         Reader { table: "generation", row: &row }.number("number")
     }
 
     /// Everything, as of one moment.
     pub async fn load_all(&self) -> Result<Everything, StoreError> {
-        let mut tx = self.readers.begin().await?;
-        let row = sqlx::query(GENERATION).fetch_one(&mut *tx).await?;
+        let mut tx = self.readers.begin_read().await?;
+        let row = tx.one(sql(GENERATION)).await?;
         let generation = Reader { table: "generation", row: &row }.number("number")?;
-        let row = sqlx::query("SELECT id FROM instance").fetch_optional(&mut *tx).await?;
+        let row = tx.optional(sql("SELECT id FROM instance")).await?;
         let row = row.ok_or_else(|| StoreError::Inconsistent {
             table: "instance",
             column: "id",
@@ -110,8 +97,8 @@ impl Store {
     }
 
     pub async fn provider_by_slug(&self, slug: &Slug) -> Result<Option<ProviderRow>, StoreError> {
-        let query = sqlx::query(PROVIDER_BY_SLUG).bind(slug.as_str());
-        let row = query.fetch_optional(&self.readers).await?;
+        let query = sql(PROVIDER_BY_SLUG).bind(slug.as_str());
+        let row = self.readers.optional(query).await?;
         row.as_ref().map(ProviderRow::from_row).transpose()
     }
 
@@ -137,22 +124,22 @@ impl Store {
 
     /// A client's keys, revoked and expired ones too.
     pub async fn keys_of(&self, client: Id<Client>) -> Result<Vec<KeyRow>, StoreError> {
-        let query = sqlx::query(KEYS_OF).bind(client.to_string());
-        let rows = query.fetch_all(&self.readers).await?;
+        let query = sql(KEYS_OF).bind(client.to_string());
+        let rows = self.readers.all(query).await?;
         rows.iter().map(KeyRow::from_row).collect()
     }
 
     async fn list<T: FromRow>(&self, statement: &'static str) -> Result<Vec<T>, StoreError> {
-        let rows = sqlx::query(statement).fetch_all(&self.readers).await?;
+        let rows = self.readers.all(sql(statement)).await?;
         rows.iter().map(T::from_row).collect()
     }
 
     /// What the vault's head is computed from, and how many changes wait for the audit log, as of
     /// one moment.
     pub async fn vault_state(&self) -> Result<(Vec<SealedHead>, u64), StoreError> {
-        let mut tx = self.readers.begin().await?;
+        let mut tx = self.readers.begin_read().await?;
         let heads = heads(&mut tx).await?;
-        let row = sqlx::query(OUTBOX_LEN).fetch_one(&mut *tx).await?;
+        let row = tx.one(sql(OUTBOX_LEN)).await?;
         let waiting = Reader { table: "outbox", row: &row }.number("waiting")?;
         tx.rollback().await?;
         Ok((heads, waiting))
@@ -165,18 +152,16 @@ impl Store {
         record: &[u8; 16],
         column: &str,
     ) -> Result<Option<SealedRow>, StoreError> {
-        let query = sqlx::query(SEALED).bind(&record[..]).bind(table).bind(column);
-        let row = query.fetch_optional(&self.readers).await?;
+        let query = sql(SEALED).bind(&record[..]).bind(table).bind(column);
+        let row = self.readers.optional(query).await?;
         row.as_ref().map(SealedRow::from_row).transpose()
     }
 
     /// The oldest rows that wait for the audit log, in order of commits.
     pub async fn outbox_batch(&self, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        let rows =
-            sqlx::query("SELECT sequence, event, record FROM outbox ORDER BY sequence LIMIT $1")
-                .bind(i64::from(limit))
-                .fetch_all(&self.readers)
-                .await?;
+        let query = sql("SELECT sequence, event, record FROM outbox ORDER BY sequence LIMIT $1")
+            .bind(i64::from(limit));
+        let rows = self.readers.all(query).await?;
         rows.iter().map(OutboxRow::from_row).collect()
     }
 
@@ -184,17 +169,14 @@ impl Store {
     /// changes by it, so the generation stays.
     pub async fn delete_outbox(&self, up_to: u64) -> Result<(), StoreError> {
         let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
-        let mut tx = self.writer.begin_with(dialect::BEGIN_CHANGE).await?;
-        sqlx::query("DELETE FROM outbox WHERE sequence <= $1")
-            .bind(up_to)
-            .execute(&mut *tx)
-            .await?;
-        Ok(tx.commit().await?)
+        let mut tx = self.writer.begin_aside().await?;
+        tx.execute(sql("DELETE FROM outbox WHERE sequence <= $1").bind(up_to)).await?;
+        tx.commit().await
     }
 
     /// How many rows wait for the audit log.
     pub async fn outbox_len(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query(OUTBOX_LEN).fetch_one(&self.readers).await?;
+        let row = self.readers.one(sql(OUTBOX_LEN)).await?;
         Reader { table: "outbox", row: &row }.number("waiting")
     }
 }
@@ -212,18 +194,16 @@ pub(crate) const SEALED: &str =
 const OUTBOX_LEN: &str = "SELECT COUNT(*) AS waiting FROM outbox";
 
 pub(crate) async fn all<T: FromRow>(
-    tx: &mut sqlx::Transaction<'static, Sqlite>,
+    tx: &mut Transaction,
     statement: &'static str,
 ) -> Result<Vec<T>, StoreError> {
-    let rows = sqlx::query(statement).fetch_all(&mut **tx).await?;
+    let rows = tx.all(sql(statement)).await?;
     rows.iter().map(T::from_row).collect()
 }
 
 /// Everything sealed: records, the customers' keys and the generations. A key that was destroyed
 /// and put back changes the head like any other row.
-pub(crate) async fn heads(
-    tx: &mut sqlx::Transaction<'static, Sqlite>,
-) -> Result<Vec<SealedHead>, StoreError> {
+pub(crate) async fn heads(tx: &mut Transaction) -> Result<Vec<SealedHead>, StoreError> {
     let mut heads: Vec<SealedHead> = all(tx, SealedHead::ALL).await?;
     let customers: Vec<CustomerRow> = all(tx, CustomerRow::ALL).await?;
     heads.extend(customers.into_iter().map(|row| SealedHead {

@@ -2,20 +2,20 @@
 
 use crate::{
     StoreError,
+    dialect::{Statement, Transaction, sql},
     rows::{
         ClientRow, ConnectionRow, CustomerRow, FromRow, GrantChanges, GrantRow, GrantTarget,
         KeyRow, ProviderRow, Reader, SealedHead, SealedRow,
     },
     store::{GENERATION, KEYS_OF, PROVIDER_BY_SLUG, SEALED, all, heads},
 };
-use sqlx::{Sqlite, Transaction};
 use std::{collections::HashMap, fmt};
 use types::{Client, Connection, Grant, Id, Instance, Key, Slug, Timestamp};
 
 /// An open change. Dropped without [`Tx::commit`], nothing happened.
 #[must_use]
 pub struct Tx {
-    inner: Transaction<'static, Sqlite>,
+    inner: Transaction,
     is_changed: bool,
     is_audited: bool,
 }
@@ -26,21 +26,19 @@ impl fmt::Debug for Tx {
     }
 }
 
-type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
-
 impl Tx {
-    pub(crate) fn new(inner: Transaction<'static, Sqlite>) -> Self {
+    pub(crate) const fn new(inner: Transaction) -> Self {
         Self { inner, is_changed: false, is_audited: false }
     }
 
-    async fn change(&mut self, table: &'static str, query: Query<'_>) -> Result<u64, StoreError> {
-        let done = query.execute(&mut *self.inner).await.map_err(StoreError::of(table))?;
-        self.is_changed |= done.rows_affected() > 0;
-        Ok(done.rows_affected())
+    async fn change(&mut self, table: &'static str, query: Statement) -> Result<u64, StoreError> {
+        let rows = self.inner.change(table, query).await?;
+        self.is_changed |= rows > 0;
+        Ok(rows)
     }
 
-    async fn one<T: FromRow>(&mut self, query: Query<'_>) -> Result<Option<T>, StoreError> {
-        let row = query.fetch_optional(&mut *self.inner).await?;
+    async fn one<T: FromRow>(&mut self, query: Statement) -> Result<Option<T>, StoreError> {
+        let row = self.inner.optional(query).await?;
         row.as_ref().map(T::from_row).transpose()
     }
 
@@ -58,11 +56,9 @@ impl Tx {
             self.inner.commit().await?;
             return Ok(generation);
         }
-        let row = sqlx::query(
-            "UPDATE generation SET number = number + 1 WHERE only_row = 1 RETURNING number",
-        )
-        .fetch_one(&mut *self.inner)
-        .await?;
+        let query =
+            sql("UPDATE generation SET number = number + 1 WHERE only_row = 1 RETURNING number");
+        let row = self.inner.one(query).await?;
         let generation = Reader { table: "generation", row: &row }.number("number")?;
         self.inner.commit().await?;
         Ok(generation)
@@ -70,7 +66,7 @@ impl Tx {
 
     /// The store's generation before this change.
     pub async fn generation(&mut self) -> Result<u64, StoreError> {
-        let row = sqlx::query(GENERATION).fetch_one(&mut *self.inner).await?;
+        let row = self.inner.one(sql(GENERATION)).await?;
         Reader { table: "generation", row: &row }.number("number")
     }
 
@@ -83,17 +79,15 @@ impl Tx {
         event: [u8; 16],
         record: &[u8],
     ) -> Result<(), StoreError> {
-        let row = sqlx::query(
-            "UPDATE generation SET outbox = outbox + 1 WHERE only_row = 1 RETURNING outbox",
-        )
-        .fetch_one(&mut *self.inner)
-        .await?;
+        let query =
+            sql("UPDATE generation SET outbox = outbox + 1 WHERE only_row = 1 RETURNING outbox");
+        let row = self.inner.one(query).await?;
         let sequence: i64 = Reader { table: "generation", row: &row }.number("outbox")?;
-        let query = sqlx::query("INSERT INTO outbox (sequence, event, record) VALUES ($1, $2, $3)")
+        let query = sql("INSERT INTO outbox (sequence, event, record) VALUES ($1, $2, $3)")
             .bind(sequence)
             .bind(event.to_vec())
             .bind(record.to_vec());
-        query.execute(&mut *self.inner).await.map_err(StoreError::of("outbox"))?;
+        self.inner.change("outbox", query).await?;
         self.is_audited = true;
         Ok(())
     }
@@ -103,10 +97,9 @@ impl Tx {
         id: Id<Instance>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let query =
-            sqlx::query("INSERT INTO instance (only_row, id, created_at) VALUES (1, $1, $2)")
-                .bind(id.to_string())
-                .bind(now.as_micros());
+        let query = sql("INSERT INTO instance (only_row, id, created_at) VALUES (1, $1, $2)")
+            .bind(id.to_string())
+            .bind(now.as_micros());
         self.change("instance", query).await.map(drop)
     }
 
@@ -115,10 +108,9 @@ impl Tx {
         number: u32,
         wrapped_key: &[u8],
     ) -> Result<(), StoreError> {
-        let query =
-            sqlx::query("INSERT INTO vault_generation (number, wrapped_key) VALUES ($1, $2)")
-                .bind(i64::from(number))
-                .bind(wrapped_key.to_vec());
+        let query = sql("INSERT INTO vault_generation (number, wrapped_key) VALUES ($1, $2)")
+            .bind(i64::from(number))
+            .bind(wrapped_key.to_vec());
         self.change("vault_generation", query).await.map(drop)
     }
 
@@ -126,20 +118,16 @@ impl Tx {
         &mut self,
         lookup: &[u8; 32],
     ) -> Result<Option<CustomerRow>, StoreError> {
-        let query = sqlx::query(
-            "SELECT id, lookup, vault_generation, wrapped_key, commitment, created_at
-             FROM customer WHERE lookup = $1",
-        )
+        let query = sql("SELECT id, lookup, vault_generation, wrapped_key, commitment, created_at
+             FROM customer WHERE lookup = $1")
         .bind(lookup.to_vec());
         self.one(query).await
     }
 
     pub async fn insert_customer(&mut self, row: &CustomerRow) -> Result<(), StoreError> {
-        let query = sqlx::query(
-            "INSERT INTO customer
+        let query = sql("INSERT INTO customer
              (id, lookup, vault_generation, wrapped_key, commitment, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6)",
-        )
+             VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(row.id.to_string())
         .bind(row.lookup.to_vec())
         .bind(i64::from(row.generation))
@@ -156,14 +144,12 @@ impl Tx {
     pub async fn put_sealed(&mut self, row: &SealedRow) -> Result<(), StoreError> {
         let version =
             i64::try_from(row.version).map_err(|_| StoreError::Conflict { table: "sealed" })?;
-        let query = sqlx::query(
-            "INSERT INTO sealed
+        let query = sql("INSERT INTO sealed
              (table_name, record, column_name, customer, version, vault_generation, sealed)
              VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT (record, table_name, column_name) DO UPDATE
              SET version = $5, vault_generation = $6, sealed = $7
-             WHERE sealed.version = $5 - 1 AND sealed.customer = $4",
-        )
+             WHERE sealed.version = $5 - 1 AND sealed.customer = $4")
         .bind(row.table.clone())
         .bind(row.record.to_vec())
         .bind(row.column.clone())
@@ -184,10 +170,8 @@ impl Tx {
         record: &[u8; 16],
         column: &str,
     ) -> Result<Option<SealedRow>, StoreError> {
-        let query = sqlx::query(SEALED)
-            .bind(record.to_vec())
-            .bind(table.to_owned())
-            .bind(column.to_owned());
+        let query =
+            sql(SEALED).bind(record.to_vec()).bind(table.to_owned()).bind(column.to_owned());
         self.one(query).await
     }
 
@@ -200,18 +184,16 @@ impl Tx {
         &mut self,
         slug: &Slug,
     ) -> Result<Option<ProviderRow>, StoreError> {
-        self.one(sqlx::query(PROVIDER_BY_SLUG).bind(slug.as_str().to_owned())).await
+        self.one(sql(PROVIDER_BY_SLUG).bind(slug.as_str().to_owned())).await
     }
 
     /// Stores a provider, or replaces all of it but its id.
     pub async fn put_provider(&mut self, row: &ProviderRow) -> Result<(), StoreError> {
-        let query = sqlx::query(
-            "INSERT INTO provider
+        let query = sql("INSERT INTO provider
              (id, slug, description, overlay, server, allow_private, imported_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT (id) DO UPDATE SET slug = $2, description = $3, overlay = $4,
-             server = $5, allow_private = $6, imported_at = $7",
-        )
+             server = $5, allow_private = $6, imported_at = $7")
         .bind(row.id.to_string())
         .bind(row.slug.to_string())
         .bind(row.description.clone())
@@ -223,19 +205,18 @@ impl Tx {
     }
 
     pub async fn insert_connection(&mut self, row: &ConnectionRow) -> Result<(), StoreError> {
-        let query = sqlx::query(
-            "INSERT INTO connection (id, provider, customer, environment, scheme, variables,
-             headers, created_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        )
-        .bind(row.id.to_string())
-        .bind(row.provider.to_string())
-        .bind(row.customer.to_string())
-        .bind(row.environment.as_str())
-        .bind(row.scheme.clone())
-        .bind(json(&row.variables))
-        .bind(json(&row.headers))
-        .bind(row.created_at.as_micros())
-        .bind(row.revoked_at.map(Timestamp::as_micros));
+        let query =
+            sql("INSERT INTO connection (id, provider, customer, environment, scheme, variables,
+             headers, created_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
+            .bind(row.id.to_string())
+            .bind(row.provider.to_string())
+            .bind(row.customer.to_string())
+            .bind(row.environment.as_str())
+            .bind(row.scheme.clone())
+            .bind(json(&row.variables))
+            .bind(json(&row.headers))
+            .bind(row.created_at.as_micros())
+            .bind(row.revoked_at.map(Timestamp::as_micros));
         self.change("connection", query).await.map(drop)
     }
 
@@ -243,7 +224,7 @@ impl Tx {
         &mut self,
         id: Id<Connection>,
     ) -> Result<Option<ConnectionRow>, StoreError> {
-        let query = sqlx::query(
+        let query = sql(
             "SELECT id, provider, customer, environment, scheme, variables, headers, created_at,
              revoked_at FROM connection WHERE id = $1",
         )
@@ -257,22 +238,21 @@ impl Tx {
         id: Id<Connection>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let query = sqlx::query(
-            "UPDATE connection SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
-        )
-        .bind(id.to_string())
-        .bind(now.as_micros());
+        let query =
+            sql("UPDATE connection SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
+                .bind(id.to_string())
+                .bind(now.as_micros());
         self.change("connection", query).await.map(|rows| rows > 0)
     }
 
     pub async fn client_by_name(&mut self, name: &Slug) -> Result<Option<ClientRow>, StoreError> {
-        let query = sqlx::query("SELECT id, name, created_at FROM client WHERE name = $1")
+        let query = sql("SELECT id, name, created_at FROM client WHERE name = $1")
             .bind(name.as_str().to_owned());
         self.one(query).await
     }
 
     pub async fn insert_client(&mut self, row: &ClientRow) -> Result<(), StoreError> {
-        let query = sqlx::query("INSERT INTO client (id, name, created_at) VALUES ($1, $2, $3)")
+        let query = sql("INSERT INTO client (id, name, created_at) VALUES ($1, $2, $3)")
             .bind(row.id.to_string())
             .bind(row.name.to_string())
             .bind(row.created_at.as_micros());
@@ -281,11 +261,9 @@ impl Tx {
 
     pub async fn insert_key(&mut self, row: &KeyRow) -> Result<(), StoreError> {
         let client: Id<Client> = row.client;
-        let query = sqlx::query(
-            "INSERT INTO api_key
+        let query = sql("INSERT INTO api_key
              (id, client, environment, digest, created_at, expires_at, revoked_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
+             VALUES ($1, $2, $3, $4, $5, $6, $7)")
         .bind(row.id.to_string())
         .bind(client.to_string())
         .bind(row.environment.as_str())
@@ -297,27 +275,25 @@ impl Tx {
     }
 
     pub async fn key(&mut self, id: Id<Key>) -> Result<Option<KeyRow>, StoreError> {
-        let query = sqlx::query(
-            "SELECT id, client, environment, digest, created_at, expires_at, revoked_at
-             FROM api_key WHERE id = $1",
-        )
-        .bind(id.to_string());
+        let query =
+            sql("SELECT id, client, environment, digest, created_at, expires_at, revoked_at
+             FROM api_key WHERE id = $1")
+            .bind(id.to_string());
         self.one(query).await
     }
 
     /// A client's keys, revoked and expired ones too.
     pub async fn keys_of(&mut self, client: Id<Client>) -> Result<Vec<KeyRow>, StoreError> {
-        let query = sqlx::query(KEYS_OF).bind(client.to_string());
-        let rows = query.fetch_all(&mut *self.inner).await?;
+        let query = sql(KEYS_OF).bind(client.to_string());
+        let rows = self.inner.all(query).await?;
         rows.iter().map(KeyRow::from_row).collect()
     }
 
     /// Whether it was in force. The first revocation counts.
     pub async fn revoke_key(&mut self, id: Id<Key>, now: Timestamp) -> Result<bool, StoreError> {
-        let query =
-            sqlx::query("UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
-                .bind(id.to_string())
-                .bind(now.as_micros());
+        let query = sql("UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
+            .bind(id.to_string())
+            .bind(now.as_micros());
         self.change("api_key", query).await.map(|rows| rows > 0)
     }
 
@@ -330,11 +306,9 @@ impl Tx {
             GrantTarget::Provider(id) => (Some(id.to_string()), None),
             GrantTarget::Connection(id) => (None, Some(id.to_string())),
         };
-        let query = sqlx::query(
-            "INSERT INTO access_grant
+        let query = sql("INSERT INTO access_grant
              (id, client, provider, connection, purpose, body, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
+             VALUES ($1, $2, $3, $4, $5, $6, $7)")
         .bind(row.id.to_string())
         .bind(row.client.to_string())
         .bind(provider)
@@ -347,7 +321,7 @@ impl Tx {
 
     /// Whether there was such a grant.
     pub async fn update_grant(&mut self, id: Id<Grant>, body: &str) -> Result<bool, StoreError> {
-        let query = sqlx::query("UPDATE access_grant SET body = $2 WHERE id = $1")
+        let query = sql("UPDATE access_grant SET body = $2 WHERE id = $1")
             .bind(id.to_string())
             .bind(body.to_owned());
         self.change("access_grant", query).await.map(|rows| rows > 0)
@@ -355,7 +329,7 @@ impl Tx {
 
     /// Whether there was such a grant.
     pub async fn delete_grant(&mut self, id: Id<Grant>) -> Result<bool, StoreError> {
-        let query = sqlx::query("DELETE FROM access_grant WHERE id = $1").bind(id.to_string());
+        let query = sql("DELETE FROM access_grant WHERE id = $1").bind(id.to_string());
         self.change("access_grant", query).await.map(|rows| rows > 0)
     }
 

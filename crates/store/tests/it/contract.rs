@@ -81,12 +81,16 @@ pub async fn fill(store: &Store) -> (CustomerRow, ConnectionRow) {
     (customer, connection)
 }
 
+pub fn client(name: &str) -> ClientRow {
+    ClientRow { id: id(), name: name.parse().unwrap(), created_at: ctx().now }
+}
+
 /// Reads before it writes, as most changes do: what it read must still hold when it commits.
 pub async fn add_client(store: &Store, name: &str) -> ClientRow {
     let mut tx = store.begin(&ctx()).await.unwrap();
     let before = tx.generation().await.unwrap();
     assert!(tx.client_by_name(&name.parse().unwrap()).await.unwrap().is_none());
-    let row = ClientRow { id: id(), name: name.parse().unwrap(), created_at: ctx().now };
+    let row = client(name);
     tx.insert_client(&row).await.unwrap();
     tx.append_outbox(event(), name.as_bytes()).await.unwrap();
     assert_eq!(tx.commit().await.unwrap(), before + 1);

@@ -20,14 +20,14 @@ async fn a_committed_change_is_there_after_reopening() {
     let before = store.load_all().await.unwrap();
     store.close().await;
     let path = dir.path().join(FILE);
-    let again = Store::open(&path).await.unwrap();
+    let again = Store::open(&path.as_path().into()).await.unwrap();
     let after = again.load_all().await.unwrap();
     assert_eq!(before.generation, after.generation);
     assert_eq!(before.instance, after.instance);
     assert_eq!(before.customers, after.customers);
     assert_eq!(before.connections, after.connections);
     assert_eq!(before.sealed, after.sealed);
-    assert!(matches!(Store::create(&path).await, Err(StoreError::Exists { .. })));
+    assert!(matches!(Store::create(&path.as_path().into()).await, Err(StoreError::Exists { .. })));
 }
 
 #[tokio::test]
@@ -51,18 +51,18 @@ async fn the_database_is_its_owners_alone() {
 async fn other_files_are_not_taken_for_a_database_and_stay_as_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE);
-    assert!(matches!(Store::open(&path).await, Err(StoreError::NotFound { .. })));
-    assert!(matches!(Store::open(dir.path()).await, Err(StoreError::NotOurs { .. })));
+    assert!(matches!(Store::open(&path.as_path().into()).await, Err(StoreError::NotFound { .. })));
+    assert!(matches!(Store::open(&dir.path().into()).await, Err(StoreError::NotOurs { .. })));
     fs::write(&path, "").unwrap();
-    assert!(matches!(Store::open(&path).await, Err(StoreError::NotOurs { .. })));
+    assert!(matches!(Store::open(&path.as_path().into()).await, Err(StoreError::NotOurs { .. })));
     fs::write(&path, vec![7_u8; 10_000]).unwrap();
-    assert!(matches!(Store::open(&path).await, Err(StoreError::NotOurs { .. })));
+    assert!(matches!(Store::open(&path.as_path().into()).await, Err(StoreError::NotOurs { .. })));
     // Another program's database.
     fs::remove_file(&path).unwrap();
     fs::write(&path, "").unwrap();
     raw(&path, "CREATE TABLE bookmarks (url TEXT)").await;
     let before = fs::read(&path).unwrap();
-    let refused = Store::open(&path).await.unwrap_err();
+    let refused = Store::open(&path.as_path().into()).await.unwrap_err();
     assert!(matches!(refused, StoreError::NotOurs { .. }));
     assert!(refused.to_string().contains("nothing was changed"));
     assert_eq!(fs::read(&path).unwrap(), before);
@@ -81,7 +81,7 @@ async fn a_database_of_a_newer_release_is_refused() {
          VALUES (9999, 'later', TRUE, x'00', 1)",
     )
     .await;
-    let refused = Store::open(&path).await.unwrap_err();
+    let refused = Store::open(&path.as_path().into()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Newer { layout: 9999, .. }), "{refused}");
     assert!(refused.to_string().contains("use that release"));
 }
@@ -123,7 +123,7 @@ async fn a_damaged_file_is_told() {
         *byte = 0xa5;
     }
     fs::write(&path, &bytes).unwrap();
-    let refused = match Store::open(&path).await {
+    let refused = match Store::open(&path.as_path().into()).await {
         Err(error) => error,
         Ok(store) => store.load_all().await.unwrap_err(),
     };
@@ -144,7 +144,7 @@ async fn a_replaced_value_leaves_no_bytes_behind() {
         || fs::read(&path).unwrap().windows(piece.len()).any(|run| run == piece.as_slice());
     store.close().await;
     assert!(holds_it());
-    let store = Store::open(&path).await.unwrap();
+    let store = Store::open(&path.as_path().into()).await.unwrap();
     contract::put(&store, &customer, &connection, 3, b"short").await;
     store.close().await;
     assert!(!holds_it());

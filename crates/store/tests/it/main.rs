@@ -3,24 +3,57 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     unreachable_pub,
     reason = "a test fails by panicking, and its modules are seen by nobody else"
 )]
 
 mod contract;
 mod files;
+mod postgres;
 mod processes;
 
-use store::{Store, StoreError};
+use store::{Location, ServerUrl, Store, StoreError};
 use tempfile::TempDir;
+use testkit::Postgres;
 
 const FILE: &str = "weirgate.db";
 
 /// A fresh database in a folder of its own.
 async fn sqlite() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::create(&dir.path().join(FILE)).await.unwrap();
+    let store = Store::create(&at(&dir)).await.unwrap();
     (dir, store)
+}
+
+fn at(dir: &TempDir) -> Location {
+    dir.path().join(FILE).as_path().into()
+}
+
+/// The real server of all tests, where PostgreSQL is installed.
+fn server() -> Option<&'static Postgres> {
+    let server = Postgres::shared();
+    if server.is_none() {
+        skipped();
+    }
+    server
+}
+
+fn skipped() {
+    eprintln!("skipped: PostgreSQL is not installed");
+}
+
+/// A fresh database on a real server, where there is one.
+async fn postgres() -> Option<(Location, Store)> {
+    postgres_at().await.map(|(_, location, store)| (location, store))
+}
+
+async fn postgres_at() -> Option<(String, Location, Store)> {
+    let server = tokio::task::spawn_blocking(server).await.unwrap()?;
+    let url = tokio::task::spawn_blocking(|| server.database()).await.unwrap();
+    let location = Location::Server(ServerUrl::parse(&url, None).unwrap());
+    let store = Store::create(&location).await.unwrap();
+    Some((url, location, store))
 }
 
 #[tokio::test]
@@ -29,9 +62,17 @@ async fn sqlite_keeps_the_contract() {
     contract::all(&store).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_keeps_the_contract() {
+    let Some((_, store)) = postgres().await else { return };
+    contract::all(&store).await;
+}
+
 #[tokio::test]
 async fn an_unfilled_database_is_told() {
     let (_dir, store) = sqlite().await;
+    contract::is_unfilled(&store).await;
+    let Some((_, store)) = postgres().await else { return };
     contract::is_unfilled(&store).await;
 }
 
@@ -42,12 +83,24 @@ async fn sqlite_reads_one_moment() {
     contract::reads_one_moment(&store).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_reads_one_moment() {
+    let Some((_, store)) = postgres().await else { return };
+    contract::reads_one_moment(&store).await;
+}
+
 /// Nobody waits for ever: the one who comes second is told after the time-out.
 #[tokio::test]
 async fn a_writer_that_holds_on_keeps_others_out_for_seconds_only() {
     let (dir, store) = sqlite().await;
-    contract::fill(&store).await;
-    let other = Store::open(&dir.path().join(FILE)).await.unwrap();
+    holds_on(&at(&dir), &store).await;
+    let Some((location, store)) = postgres().await else { return };
+    holds_on(&location, &store).await;
+}
+
+async fn holds_on(location: &Location, store: &Store) {
+    contract::fill(store).await;
+    let other = Store::open(location).await.unwrap();
     let ctx = contract::ctx();
     let held = store.begin(&ctx).await.unwrap();
     // Of another process and of the same one; readers and the poll go on meanwhile.

@@ -1,12 +1,11 @@
 //! Several processes on one database: a server and verbs of the command line beside it.
 
-use crate::{FILE, contract, sqlite};
+use crate::{at, contract, postgres_at, sqlite};
 use std::{
     io::{BufRead as _, BufReader},
-    path::Path,
     process::{Child, Command, Stdio},
 };
-use store::Store;
+use store::{Location, ServerUrl, Store};
 
 /// Says where the database is to the second process, which is this test program again.
 const DATABASE: &str = "WEIRGATE_STORE_TEST_DATABASE";
@@ -16,11 +15,16 @@ const PREFIX: &str = "WEIRGATE_STORE_TEST_PREFIX";
 /// Not a test by itself: what the second process does.
 #[tokio::test]
 async fn second_process() {
-    let Some(path) = std::env::var_os(DATABASE) else { return };
     let text = |name| std::env::var_os(name).unwrap().into_string().unwrap();
+    let Some(database) = std::env::var_os(DATABASE) else { return };
+    let database = database.into_string().unwrap();
+    let location = match ServerUrl::parse(&database, None) {
+        Ok(url) => Location::Server(url),
+        Err(_) => Location::File(database.into()),
+    };
     let changes: u32 = text(CHANGES).parse().unwrap();
     let prefix = text(PREFIX);
-    let store = Store::open(Path::new(&path)).await.unwrap();
+    let store = Store::open(&location).await.unwrap();
     for number in 0..changes {
         let name = format!("{prefix}-{number}");
         contract::add_client(&store, &name).await;
@@ -30,10 +34,10 @@ async fn second_process() {
     store.close().await;
 }
 
-fn start(path: &Path, prefix: &str, changes: u32) -> Child {
+fn start(database: &str, prefix: &str, changes: u32) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "processes::second_process", "--nocapture"])
-        .env(DATABASE, path)
+        .env(DATABASE, database)
         .env(PREFIX, prefix)
         .env(CHANGES, changes.to_string())
         .stdout(Stdio::piped())
@@ -41,20 +45,28 @@ fn start(path: &Path, prefix: &str, changes: u32) -> Child {
         .unwrap()
 }
 
+const EACH: u32 = 25;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_of_two_processes_lose_no_bump() {
-    const EACH: u32 = 25;
     let (dir, store) = sqlite().await;
-    contract::fill(&store).await;
+    let database = dir.path().join(crate::FILE).display().to_string();
+    lose_no_bump(&at(&dir), &database, &store).await;
+    let Some((url, location, store)) = postgres_at().await else { return };
+    lose_no_bump(&location, &url, &store).await;
+}
+
+async fn lose_no_bump(location: &Location, database: &str, store: &Store) {
+    contract::fill(store).await;
     let before = store.generation().await.unwrap();
-    let mut second = start(&dir.path().join(FILE), "second", EACH);
-    let third = Store::open(&dir.path().join(FILE)).await.unwrap();
+    let mut second = start(database, "second", EACH);
+    let third = Store::open(location).await.unwrap();
     let write = async |store: &Store, prefix: &str| {
         for number in 0..EACH {
             contract::add_client(store, &format!("{prefix}-{number}")).await;
         }
     };
-    tokio::join!(write(&store, "first"), write(&third, "third"));
+    tokio::join!(write(store, "first"), write(&third, "third"));
     assert!(second.wait().unwrap().success());
     assert_eq!(store.generation().await.unwrap(), before + u64::from(3 * EACH));
     assert_eq!(third.generation().await.unwrap(), before + u64::from(3 * EACH));
@@ -69,11 +81,18 @@ async fn writers_of_two_processes_lose_no_bump() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_writer_loses_nothing_that_was_answered() {
     let (dir, store) = sqlite().await;
-    contract::fill(&store).await;
+    let database = dir.path().join(crate::FILE).display().to_string();
+    loses_nothing_answered(&database, &store).await;
+    let Some((url, _, store)) = postgres_at().await else { return };
+    loses_nothing_answered(&url, &store).await;
+}
+
+async fn loses_nothing_answered(database: &str, store: &Store) {
+    contract::fill(store).await;
     let first = store.generation().await.unwrap();
     let events = store.outbox_len().await.unwrap();
     for answered in [1, 7, 20] {
-        let mut second = start(&dir.path().join(FILE), &format!("round-{answered}"), 100_000);
+        let mut second = start(database, &format!("round-{answered}"), 100_000);
         let lines = BufReader::new(second.stdout.take().unwrap()).lines();
         let committed: Vec<String> = lines
             .map(Result::unwrap)

@@ -1,10 +1,6 @@
-//! What only SQLite has: how a file becomes a database of ours, is recognised and is opened. All
-//! statements outside this module are such that PostgreSQL takes them too.
-//!
-//! PostgreSQL will need here: a pool from a URL, `REPEATABLE READ` for readers, `SELECT ... FOR
-//! UPDATE` of the generation's row where SQLite has `BEGIN IMMEDIATE`, and its own error codes.
+//! What only SQLite has: how a file becomes a database of ours, is recognised and is opened.
 
-use crate::StoreError;
+use crate::{Location, StoreError};
 use sqlx::{
     ConnectOptions as _, Connection as _, SqliteConnection,
     error::DatabaseError,
@@ -54,7 +50,7 @@ pub(crate) async fn create(path: &Path) -> Result<(), StoreError> {
     let mut options = tokio::fs::OpenOptions::new();
     let made = options.write(true).create_new(true).mode(FILE_MODE).open(path).await;
     drop(made.map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => StoreError::Exists { path: path.to_owned() },
+        io::ErrorKind::AlreadyExists => StoreError::Exists { place: Location::from(path).place() },
         _ => StoreError::Io { path: path.to_owned(), source },
     })?);
     // Without a write-ahead log, so that the mark stands in the file itself from the beginning.
@@ -76,12 +72,12 @@ pub(crate) async fn prepare(path: &Path) -> Result<(), StoreError> {
 
 async fn recognise(path: &Path) -> Result<(), StoreError> {
     let io = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => StoreError::NotFound { path: path.to_owned() },
+        io::ErrorKind::NotFound => StoreError::NotFound { place: Location::from(path).place() },
         _ => StoreError::Io { path: path.to_owned(), source },
     };
     // A folder or a pipe of this name could be opened, and reading the pipe would wait for ever.
     if !tokio::fs::metadata(path).await.map_err(io)?.is_file() {
-        return Err(StoreError::NotOurs { path: path.to_owned() });
+        return Err(StoreError::NotOurs { place: Location::from(path).place() });
     }
     let file = tokio::fs::File::open(path).await.map_err(io)?;
     let mut header = Vec::with_capacity(HEADER_BYTES);
@@ -90,15 +86,17 @@ async fn recognise(path: &Path) -> Result<(), StoreError> {
     if header.starts_with(MAGIC) && mark == Some(&APPLICATION_ID.to_be_bytes()[..]) {
         Ok(())
     } else {
-        Err(StoreError::NotOurs { path: path.to_owned() })
+        Err(StoreError::NotOurs { place: Location::from(path).place() })
     }
 }
 
 async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
     MIGRATOR.run(connection).await.map_err(|source| match source {
-        MigrateError::VersionMissing(layout) => StoreError::Newer { path: path.to_owned(), layout },
+        MigrateError::VersionMissing(layout) => {
+            StoreError::Newer { place: Location::from(path).place(), layout }
+        }
         MigrateError::Execute(error) => error.into(),
-        source => StoreError::Layout { path: path.to_owned(), source },
+        source => StoreError::Layout { place: Location::from(path).place(), source },
     })
 }
 
