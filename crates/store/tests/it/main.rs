@@ -10,6 +10,7 @@
 
 mod contract;
 mod files;
+mod migrations;
 mod postgres;
 mod processes;
 
