@@ -8,7 +8,10 @@ use crate::{
     sequence::OpenLog,
 };
 use gateway::{Recorder, SharedSnapshot};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{sync::watch, time::MissedTickBehavior};
 use types::Timestamp;
 
@@ -27,7 +30,7 @@ pub struct Follower {
 
 /// Compiles the first Snapshot: a server is ready only with everything read.
 pub async fn first(instance: Arc<Instance>) -> Result<(Follower, SharedSnapshot), Error> {
-    let now = instance.clock.now();
+    let asked_at = Instant::now();
     let compiler = Compiler::new(&instance)?;
     let mut follower = Follower { instance, compiler, valid_until: Timestamp::MAX };
     let compiled = follower.compile().await?;
@@ -36,7 +39,7 @@ pub async fn first(instance: Arc<Instance>) -> Result<(Follower, SharedSnapshot)
     } else {
         follower.read_missing(compiled).await?.snapshot
     };
-    Ok((follower, SharedSnapshot::new(snapshot, now)))
+    Ok((follower, SharedSnapshot::new(snapshot, asked_at)))
 }
 
 impl Follower {
@@ -73,9 +76,9 @@ impl Follower {
     }
 
     async fn poll(&mut self, shared: &SharedSnapshot) -> Result<(), Error> {
-        let asked_at = self.instance.clock.now();
+        let asked_at = Instant::now();
         let generation = self.instance.store.generation().await?;
-        if generation == shared.generation() && asked_at < self.valid_until {
+        if generation == shared.generation() && self.instance.clock.now() < self.valid_until {
             shared.confirm(asked_at);
             return Ok(());
         }

@@ -16,7 +16,7 @@ use std::{
     },
     time::Duration,
 };
-use types::{Clock, Random, Timestamp};
+use types::{Clock, Random};
 
 /// Sizes and time-outs.
 #[derive(Debug, Clone)]
@@ -88,8 +88,8 @@ impl Gateway {
     }
 
     /// The Snapshot, if the store has confirmed it lately.
-    pub fn snapshot(&self, now: Timestamp) -> Result<Arc<Snapshot>, CallError> {
-        let age = self.shared.age(now);
+    pub fn snapshot(&self) -> Result<Arc<Snapshot>, CallError> {
+        let age = self.shared.age();
         if age > self.settings.max_snapshot_age {
             return Err(CallError::SnapshotStale { seconds: age.as_secs() });
         }
@@ -98,7 +98,7 @@ impl Gateway {
 
     /// Whether calls would be served.
     pub fn is_ready(&self) -> bool {
-        self.recorder.is_healthy() && self.snapshot(self.clock.now()).is_ok()
+        self.recorder.is_healthy() && self.snapshot().is_ok()
     }
 
     pub fn enter(&self) -> Option<Slot> {

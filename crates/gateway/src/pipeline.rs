@@ -121,7 +121,7 @@ async fn run(
     request: Request<Incoming>,
     known: &mut Known,
 ) -> Result<Response<AnswerBody>, Failed> {
-    let snapshot = core.gateway.snapshot(started)?;
+    let snapshot = core.gateway.snapshot()?;
     let (parts, incoming) = request.into_parts();
 
     let caller = authenticate(&snapshot, &parts, started)?;

@@ -14,9 +14,9 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use types::{Action, Client, Connection, Customer, Environment, Id, Key, Provider, Timestamp};
 use vault::{KeyPepper, MemoryKey, SealedInjection};
@@ -207,17 +207,23 @@ impl ConnectionEntry {
 }
 
 /// The Snapshot as all cores share it, with the time of the last successful poll of the store.
+///
+/// That time is monotonic: a system clock that is set back must not keep an old Snapshot alive.
 #[derive(Debug)]
 pub struct SharedSnapshot {
     current: ArcSwap<Snapshot>,
-    confirmed_at: AtomicI64,
+    begun: Instant,
+    /// Microseconds after `begun`.
+    confirmed_at: AtomicU64,
 }
 
 impl SharedSnapshot {
-    pub fn new(snapshot: Snapshot, now: Timestamp) -> Self {
+    /// `asked_at` is when the store was asked for what `snapshot` was compiled from.
+    pub fn new(snapshot: Snapshot, asked_at: Instant) -> Self {
         Self {
             current: ArcSwap::from_pointee(snapshot),
-            confirmed_at: AtomicI64::new(now.as_micros()),
+            begun: asked_at,
+            confirmed_at: AtomicU64::new(0),
         }
     }
 
@@ -230,25 +236,53 @@ impl SharedSnapshot {
         self.current.load().generation
     }
 
-    pub fn replace(&self, snapshot: Snapshot, now: Timestamp) {
+    pub fn replace(&self, snapshot: Snapshot, asked_at: Instant) {
         self.current.store(Arc::new(snapshot));
-        self.confirm(now);
+        self.confirm(asked_at);
     }
 
-    /// The store answered at `now` that nothing has changed.
-    pub fn confirm(&self, now: Timestamp) {
-        self.confirmed_at.fetch_max(now.as_micros(), Ordering::SeqCst);
+    /// The store, asked at `asked_at`, answered that nothing has changed.
+    pub fn confirm(&self, asked_at: Instant) {
+        let micros = asked_at.saturating_duration_since(self.begun).as_micros();
+        self.confirmed_at.fetch_max(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
-    /// How long ago the store last answered.
-    pub fn age(&self, now: Timestamp) -> Duration {
-        now.since(Timestamp::from_micros(self.confirmed_at.load(Ordering::SeqCst)))
+    /// How long ago the store last confirmed the Snapshot.
+    pub fn age(&self) -> Duration {
+        let confirmed = Duration::from_micros(self.confirmed_at.load(Ordering::SeqCst));
+        self.begun.elapsed().saturating_sub(confirmed)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use types::SeededRandom;
+
+    #[test]
+    fn age_is_counted_from_the_last_confirmation_and_never_goes_back() {
+        let random = SeededRandom::new(1);
+        let secrets = SnapshotSecrets {
+            memory_key: MemoryKey::generate(&random).unwrap(),
+            pepper: KeyPepper::generate(&random).unwrap(),
+            tag_key: TagKey::new(&[1; 32]).unwrap(),
+        };
+        let snapshot = Snapshot {
+            generation: 1,
+            keys: HashMap::new(),
+            connections: HashMap::new(),
+            rights: HashMap::new(),
+            secrets: Arc::new(secrets),
+        };
+        let minute = Duration::from_mins(1);
+        let begun = Instant::now().checked_sub(10 * minute).unwrap();
+        let shared = SharedSnapshot::new(snapshot, begun);
+        assert!(shared.age() >= 10 * minute);
+        shared.confirm(begun + 9 * minute);
+        assert!((minute..2 * minute).contains(&shared.age()));
+        shared.confirm(begun);
+        assert!(shared.age() < 2 * minute);
+    }
 
     #[test]
     fn withheld_header_is_cut_at_whole_names() {
