@@ -147,7 +147,10 @@ impl Inside {
         let found = value.get(&self.rule.member);
         let is_error = found.is_some_and(|found| match found {
             serde_json::Value::String(text) => *text == self.rule.equals,
-            other => *other == self.rule.equals,
+            other => {
+                let told = other.to_string();
+                told == self.rule.equals
+            }
         });
         if !is_error {
             return Ok(());

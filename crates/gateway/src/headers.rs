@@ -163,7 +163,7 @@ pub(crate) fn to_caller(
     urls: &UrlRewriter,
 ) {
     for (name, value) in answered {
-        if is_rate_limit(name) && value.len() <= 256 && value.to_str().is_ok() {
+        if is_rate_limit(name) && value.to_str().is_ok_and(is_limit_value) {
             out.insert(name.clone(), value.clone());
         }
     }
@@ -192,13 +192,62 @@ pub(crate) fn to_caller(
     }
 }
 
+/// The rate-limit family, by a closed list of endings.
 fn is_rate_limit(name: &HeaderName) -> bool {
+    const ENDINGS: [&str; 5] = ["limit", "remaining", "reset", "used", "policy"];
     let name = name.as_str();
-    name == "retry-after"
-        || name == "ratelimit"
-        || name.starts_with("ratelimit-")
-        || name.starts_with("x-ratelimit-")
-        || name.starts_with("x-rate-limit-")
+    let rest = ["ratelimit-", "x-ratelimit-", "x-rate-limit-"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix));
+    matches!(name, "retry-after" | "ratelimit")
+        || rest.is_some_and(|rest| ENDINGS.contains(&rest.rsplit('-').next().unwrap_or(rest)))
+}
+
+/// Numbers, spans, dates and the parameters of the rate-limit family: no free text passes, so that
+/// these headers carry nothing else.
+fn is_limit_value(value: &str) -> bool {
+    const WORDS: [&str; 31] = [
+        "limit",
+        "remaining",
+        "reset",
+        "default",
+        "q",
+        "w",
+        "r",
+        "t",
+        "burst",
+        "gmt",
+        "utc",
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+        "sat",
+        "sun",
+        "jan",
+        "feb",
+        "mar",
+        "apr",
+        "may",
+        "jun",
+        "jul",
+        "aug",
+        "sep",
+        "oct",
+        "nov",
+        "dec",
+        "policy",
+    ];
+    let is_span = |word: &str| {
+        word.len() <= 20
+            && word.bytes().all(|byte| byte.is_ascii_digit() || b"smhTZ".contains(&byte))
+    };
+    value.len() <= 256
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" .,:;=\"+-".contains(&byte))
+        && value
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .all(|word| is_span(word) || WORDS.contains(&word.to_ascii_lowercase().as_str()))
 }
 
 /// What a media type is, as far as a decision needs it.
@@ -260,6 +309,29 @@ mod tests {
         }
         for name in ["limit", "page_token", "nextPageToken", "X-Tenant", "pageToken"] {
             assert!(!is_credential_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn rate_limit_headers_carry_limits_only() {
+        for name in ["retry-after", "ratelimit", "ratelimit-policy", "x-ratelimit-limit-minute"] {
+            let known = HeaderName::from_static(name);
+            assert_eq!(is_rate_limit(&known), !name.ends_with("minute"), "{name}");
+        }
+        assert!(!is_rate_limit(&HeaderName::from_static("x-ratelimit-employee")));
+        for value in [
+            "120",
+            "Wed, 25 Nov 2026 21:00:00 GMT",
+            "2026-11-25T21:00:00Z",
+            "\"default\";q=100;w=60",
+            "limit=100, remaining=50, reset=30",
+            "6m0s",
+            "0.5",
+        ] {
+            assert!(is_limit_value(value), "{value}");
+        }
+        for value in ["canaryKEY42", "Jane Doe", "password is hunter2", "{\"name\":1}", "x"] {
+            assert!(!is_limit_value(value), "{value}");
         }
     }
 

@@ -49,12 +49,10 @@ impl UrlRewriter {
         let rest = url.path().strip_prefix(self.base.path())?;
         let mut rewritten = format!("{}/proxy/{id}/{rest}", self.public);
         let mut separator = '?';
-        for pair in url.query().unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
-            let raw_name = pair.split('=').next().unwrap_or(pair);
-            let name = percent_encoding::percent_decode_str(raw_name).decode_utf8_lossy();
-            if is_credential_name(&name)
-                || self.connection.credential_params.contains(name.as_ref())
-            {
+        // Some servers split at semicolons too, and take names in any case.
+        let pairs = url.query().unwrap_or("").split(['&', ';']);
+        for pair in pairs.filter(|pair| !pair.is_empty()) {
+            if self.may_carry_credential(pair) {
                 continue;
             }
             rewritten.push(separator);
@@ -62,6 +60,20 @@ impl UrlRewriter {
             separator = '&';
         }
         Some(rewritten)
+    }
+
+    /// Whether a pair of a query is, or hides in its value, a parameter that carries a credential.
+    fn may_carry_credential(&self, pair: &str) -> bool {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decoded = |text: &str| {
+            percent_encoding::percent_decode_str(text).decode_utf8_lossy().to_lowercase()
+        };
+        let (name, value) = (decoded(name), decoded(&decoded(value)));
+        is_credential_name(&name)
+            || self.connection.credential_params.iter().any(|param| {
+                let param = param.to_lowercase();
+                name == param || value.contains(&format!("{param}="))
+            })
     }
 
     /// The links of a Link header (RFC 8288) that stay, with only their `rel`.
@@ -89,16 +101,39 @@ impl UrlRewriter {
 }
 
 impl projection::Rewriter for UrlRewriter {
-    /// Paging members hold URLs with some providers and cursors with others: what is no URL passes.
+    /// Paging members hold URLs with some providers and cursors with others. What is neither is
+    /// dropped.
     fn rewrite(&mut self, value: &str) -> Option<String> {
-        if is_url(value) { self.rewrite_url(value) } else { Some(value.to_owned()) }
+        match () {
+            () if is_cursor(value) => Some(value.to_owned()),
+            () if is_url(value) => self.rewrite_url(value),
+            () => None,
+        }
     }
 }
 
-/// Whether a client would follow it: absolute, or relative to the server or the query.
+/// Whether a client would follow it: absolute, or relative to the server or the query. Clients read
+/// `https:host` as `https://host` (WHATWG URL §4.4), and pass over control characters.
 fn is_url(value: &str) -> bool {
     let value = value.trim_start();
-    value.contains("://") || value.starts_with(['/', '?', '\\'])
+    !value.chars().any(char::is_control)
+        && (has_web_scheme(value) || value.starts_with(['/', '?', '\\']) || value.contains('?'))
+}
+
+fn has_web_scheme(value: &str) -> bool {
+    value.split_once(':').is_some_and(|(scheme, rest)| {
+        rest.starts_with("//")
+            || ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+    })
+}
+
+/// Whether it is an opaque cursor or a status: one word that leads nowhere and names no parameter.
+fn is_cursor(value: &str) -> bool {
+    let word = value.trim_end_matches('=');
+    !value.starts_with('/')
+        && !value.contains("//")
+        && !has_web_scheme(value)
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~+/:|".contains(&byte))
 }
 
 #[cfg(test)]
@@ -107,13 +142,25 @@ mod tests {
 
     #[test]
     fn cursors_are_told_from_urls() {
-        for url in
-            ["https://a/b", "HTTP://a", "//a/b", "/v1/x?page=2", "?page=2", " /x", "\\\\a\\b"]
-        {
-            assert!(is_url(url), "{url}");
+        for url in [
+            "https://a/b",
+            "HTTP://a",
+            "//a/b",
+            "/v1/x?page=2",
+            "?page=2",
+            " /x",
+            "\\\\a\\b",
+            "https:a/b",
+            "employees?page=2&key=k",
+            "ftp://a",
+        ] {
+            assert!(is_url(url) && !is_cursor(url), "{url}");
         }
-        for cursor in ["", "YWZ0ZXI6MA==", "eyJhIjoxfQ", "2", "cursor:12", "a.b.c"] {
-            assert!(!is_url(cursor), "{cursor}");
+        for cursor in ["", "YWZ0ZXI6MA==", "eyJhIjoxfQ", "2", "cursor:12", "a.b.c", "ok"] {
+            assert!(is_cursor(cursor), "{cursor}");
+        }
+        for neither in ["\u{1}//evil.com", "ht\ntps:evil.com", "page=2&key=k", "key=k", "a b"] {
+            assert!(!is_url(neither) && !is_cursor(neither), "{neither:?}");
         }
     }
 }

@@ -287,8 +287,9 @@ fn keep(
         if is_scalar(shapes, member.shape) {
             let is_link = depth > 0 && is_link_name(name);
             if is_link || aside(shapes, name, member.shape) == Some(Aside::Kept) {
-                let is_url = may_be_text(shapes, member.shape)
-                    && (is_link_name(name) || is_url_format(shapes, member.shape));
+                // Whatever its name: what looks like a cursor with one provider is a URL with
+                // another, and carries the credential.
+                let is_url = may_be_text(shapes, member.shape);
                 kept.push(KeptMember { path, is_url });
             }
         } else if depth < MAX_KEPT_DEPTH
@@ -310,16 +311,6 @@ pub(crate) fn is_link_name(name: &str) -> bool {
     const ENDINGS: [&str; 4] = ["url", "uri", "link", "href"];
     let flat = flat(name);
     NAMES.contains(&flat.as_str()) || ENDINGS.iter().any(|end| flat.ends_with(end))
-}
-
-fn is_url_format(shapes: &[Shape], id: ShapeId) -> bool {
-    match shape(shapes, id) {
-        Shape::Scalar { format: Some(format), .. } => {
-            matches!(format.as_str(), "uri" | "url" | "uri-reference" | "iri")
-        }
-        Shape::Union(all) => all.iter().any(|one| is_url_format(shapes, *one)),
-        _ => false,
-    }
 }
 
 fn may_be_text(shapes: &[Shape], id: ShapeId) -> bool {

@@ -30,6 +30,8 @@ pub fn expand_star(provider: &Provider, object: ObjectId, is_write: bool) -> Vec
         .filter(|field| matches!(field.kind, FieldKind::Scalar { .. }))
         .filter(|field| !field.label.as_ref().is_some_and(|label| label.is_sensitive))
         .filter(|field| if is_write { !field.is_read_only } else { !field.is_write_only })
+        // The values of a map have names that are data: they are named with intent or not at all.
+        .filter(|field| field.steps.last() != Some(&Step::AnyMember))
         .map(|field| normal(&field.steps))
         .collect()
 }

@@ -201,8 +201,8 @@ fn only_paging_and_status_are_kept_beside_the_payload() {
         ("meta.cursors.next", true),
         ("meta.page", false),
         ("next", true),
-        ("next_cursor", false),
-        ("status", false),
+        ("next_cursor", true),
+        ("status", true),
         ("to", false),
         ("total", false),
     ];
