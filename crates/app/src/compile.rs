@@ -245,7 +245,7 @@ impl Compiler {
         let injection = credential.inject(&placements)?;
         let memory = &self.secrets.memory_key;
         let sealed = SealedInjection::seal(memory, &injection)?;
-        let policy = providers::guard_policy(&source.allow_private)?;
+        let policy = providers::guard_policy(&source.allow_private)?.owned_by(row.id.to_bytes());
         let plan = servers::plan(&provider.model, source.server.as_deref(), &row.variables)?;
         let servers = plan
             .urls

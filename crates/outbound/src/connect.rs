@@ -3,6 +3,7 @@
 
 use crate::{
     OutboundError,
+    address::{AddressClass, classify},
     codec::{Codec, Http1},
     deadlines::Deadlines,
     guard::{GuardPolicy, GuardedAddr},
@@ -58,6 +59,12 @@ async fn guarded(
     let mut allowed = Vec::new();
     let mut refused = None;
     for address in resolved {
+        // Plain http was allowed for a private network: a name that moves to a public address must
+        // not carry the credential there in clear.
+        if !target.is_https() && classify(address) == AddressClass::Public {
+            refused = Some(AddressClass::Public);
+            continue;
+        }
         match policy.judge(target.host(), SocketAddr::new(address, target.port())) {
             Ok(address) => allowed.push(address),
             Err(class) => refused = Some(class),
@@ -98,7 +105,7 @@ async fn dial(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AddressClass, FixedResolver, resolve::ResolveError};
+    use crate::{FixedResolver, resolve::ResolveError};
     use std::{
         collections::{BTreeMap, VecDeque},
         net::IpAddr,
@@ -138,6 +145,19 @@ mod tests {
                 .collect();
             assert_eq!(judged(&FixedResolver(table.clone()), &host).await, Ok(wanted), "{host}");
         }
+    }
+
+    #[tokio::test]
+    async fn plain_http_never_reaches_a_public_address() {
+        let policy = GuardPolicy::new(&["hr.internal:80"]).unwrap();
+        let target = Target::parse("http://hr.internal/v1", &policy).unwrap();
+        let table = |address: &str| {
+            FixedResolver(BTreeMap::from([("hr.internal".to_owned(), vec![ip(address)])]))
+        };
+        assert!(guarded(&table("10.9.9.9"), &target, &policy).await.is_ok());
+        let moved = guarded(&table("93.184.216.34"), &target, &policy).await;
+        let refused = Err(OutboundError::AddressRefused(AddressClass::Public));
+        assert_eq!(moved.map(|all| all.len()), refused);
     }
 
     #[tokio::test]

@@ -8,12 +8,14 @@ use std::{
 };
 use url::Host;
 
-/// Public addresses, and what an operator allowed by host and port. Equal policies share pooled
-/// connections, others never do.
+/// Public addresses, and what an operator allowed by host and port. Equal policies of one owner
+/// share pooled connections, others never do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct GuardPolicy {
     /// By host and port; a literal address is pinned to itself.
     allowed: Arc<BTreeMap<(String, u16), Option<IpAddr>>>,
+    /// Whose calls these are: an answer out of place on a shared connection would reach others.
+    owner: [u8; 16],
 }
 
 /// Text that is no `HOST:PORT`, or names what is never allowed.
@@ -58,7 +60,13 @@ impl GuardPolicy {
             }
             all.insert((host, port), address);
         }
-        Ok(Self { allowed: Arc::new(all) })
+        Ok(Self { allowed: Arc::new(all), owner: [0; 16] })
+    }
+
+    /// The same policy for one owner, whose connections no other one uses.
+    #[must_use]
+    pub fn owned_by(self, owner: [u8; 16]) -> Self {
+        Self { owner, ..self }
     }
 
     /// Whether plain http may be used: only with exactly this host and port.
