@@ -281,7 +281,8 @@ fn every_step_may_be_the_last_one() {
     opened.log.close().unwrap();
     assert_eq!(check(home.path()).entries, 1 + 2 * u64::try_from(number).unwrap() + 2);
     let crashes = std::mem::take(&mut *camera.crashes.lock().unwrap());
-    assert!(crashes.len() > 120, "{}", crashes.len());
+    // How many there are depends on how calls fall into groups.
+    assert!(crashes.len() > 60, "{}", crashes.len());
     for crash in crashes {
         crash.recovers();
     }
