@@ -321,3 +321,33 @@ async fn abort<L>(intent: OpenIntent, error: CallError) -> Either<L, Aborted> {
 fn aborted(error: &CallError) -> Aborted {
     Aborted { code: failure_of(error).code }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(equals: &str, body: &str) -> Result<(), CallError> {
+        let rule = ErrorInside { member: "ok".into(), equals: equals.into(), code: "error".into() };
+        let mut inside = Inside::new(rule);
+        inside.feed(body.as_bytes())?;
+        inside.finish()
+    }
+
+    #[test]
+    fn an_error_inside_a_success_is_told_by_any_scalar() {
+        for (equals, body) in [
+            ("false", r#"{"ok":false,"error":"no_scope"}"#),
+            ("0", r#"{"ok":0,"error":"no_scope"}"#),
+            ("failed", r#"{"error":"no_scope","ok":"failed"}"#),
+        ] {
+            let code = match told(equals, body) {
+                Err(CallError::ProviderErrorInside { code }) => code,
+                other => panic!("{body}: {other:?}"),
+            };
+            assert_eq!(code, "no_scope", "{body}");
+        }
+        for body in [r#"{"ok":true,"error":"x"}"#, r#"{"error":"x"}"#, r#"{"ok":null}"#] {
+            assert!(told("false", body).is_ok(), "{body}");
+        }
+    }
+}
