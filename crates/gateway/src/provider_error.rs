@@ -1,7 +1,8 @@
-//! What of a provider's error body may be seen: only declared scalar members that are not
-//! sensitive, with every text masked and cut. Never anything that the projector would have to judge.
+//! What of a provider's error body may be seen: only declared scalar members with a name that errors
+//! are told by, not sensitive, with every text masked and cut. Never a member of an object that a
+//! grant could name: the projector would have to judge it.
 
-use provider::{Operation, Provider, Shape, ShapeId, StatusRange};
+use provider::{ObjectId, Operation, Provider, Shape, ShapeId, StatusRange};
 use serde_json::{Map, Value};
 
 /// The most bytes of an error body that are looked at.
@@ -12,6 +13,59 @@ const MAX_TEXT_CHARS: usize = 300;
 const MAX_MEMBERS: usize = 20;
 /// Levels of objects below the body's root.
 const MAX_DEPTH: usize = 3;
+
+/// The largest number that passes: codes and statuses are smaller, numbers of people are not.
+const MAX_NUMBER: u64 = 99_999_999;
+
+/// Names that errors are told by: RFC 9457, RFC 6749 §5.2, and what is common besides.
+fn tells_errors(name: &str) -> bool {
+    const NAMES: [&str; 26] = [
+        "code",
+        "correlationid",
+        "detail",
+        "details",
+        "documentationurl",
+        "errno",
+        "error",
+        "errorcode",
+        "errordescription",
+        "errordetail",
+        "errormessage",
+        "errorname",
+        "errortype",
+        "fault",
+        "info",
+        "instance",
+        "message",
+        "msg",
+        "reason",
+        "reasoncode",
+        "requestid",
+        "status",
+        "statuscode",
+        "title",
+        "traceid",
+        "type",
+    ];
+    let flat: String =
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    NAMES.contains(&flat.as_str())
+}
+
+/// Whether it is what some operation reads or writes: only a grant lets anything of it through.
+fn is_data(model: &Provider, object: ObjectId) -> bool {
+    model.operations.iter().any(|operation| operation.object == Some(object))
+}
+
+/// Whether the operation's own object declares a member of that name: an error that is a merge with
+/// the object cannot be told from one that only shares the name.
+fn is_own_member(model: &Provider, operation: &Operation, name: &str) -> bool {
+    operation.object.and_then(|id| model.object(id)).is_some_and(|object| {
+        object.fields.iter().any(|field| {
+            matches!(field.steps.first(), Some(provider::Step::Member(first)) if first == name)
+        })
+    })
+}
 
 /// The declared shape of an error answer, if it has one that is not data. A shape that a success of
 /// the same operation has too is data.
@@ -67,13 +121,15 @@ fn collect(
     out: &mut Map<String, Value>,
 ) {
     let Shape::Object(object) = model.shape(shape) else { return };
-    // An error that is the operation's own object, or holds it, is data.
-    if depth == 0 || (object.object.is_some() && object.object == operation.object) {
+    if depth == 0 || object.object.is_some_and(|id| is_data(model, id)) {
         return;
     }
     for (name, member) in &object.members {
         if out.len() >= MAX_MEMBERS {
             return;
+        }
+        if !tells_errors(name) || is_own_member(model, operation, name) {
+            continue;
         }
         let is_sensitive = member
             .label
@@ -87,7 +143,12 @@ fn collect(
             (Shape::Scalar { .. }, Value::String(text)) => {
                 out.insert(name.clone(), Value::String(masked(text)));
             }
-            (Shape::Scalar { .. }, Value::Bool(_) | Value::Number(_)) => {
+            (Shape::Scalar { .. }, Value::Bool(_)) => {
+                out.insert(name.clone(), value.clone());
+            }
+            (Shape::Scalar { .. }, Value::Number(number))
+                if number.as_u64().is_some_and(|number| number <= MAX_NUMBER) =>
+            {
                 out.insert(name.clone(), value.clone());
             }
             (Shape::Object(_), Value::Object(inner)) => {
@@ -106,4 +167,52 @@ fn collect(
 pub(crate) fn masked(text: &str) -> String {
     let head: String = text.chars().take(4 * MAX_TEXT_CHARS).collect();
     detect::mask(&head).chars().take(MAX_TEXT_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn seen(error: &Value, body: &Value) -> Value {
+        let text = json!({"type": "string"});
+        let description = json!({
+            "openapi": "3.0.3", "info": {"title": "t", "version": "1"},
+            "paths": {
+                "/timeoff": {"get": {"responses": {
+                    "200": {"description": "", "content": {"application/json": {
+                        "schema": {"$ref": "#/components/schemas/TimeOff"}}}},
+                    "409": {"description": "", "content": {"application/json": {"schema": error}}}}}},
+                "/employees": {"get": {"responses": {
+                    "200": {"description": "", "content": {"application/json": {
+                        "schema": {"$ref": "#/components/schemas/Employee"}}}}}}}},
+            "components": {"schemas": {
+                "TimeOff": {"type": "object", "properties": {"id": text, "reason": text}},
+                "Employee": {"type": "object", "properties":
+                    {"id": text, "firstName": text, "title": text, "code": {"type": "integer"}}},
+                "Error": {"type": "object", "properties": {
+                    "code": {"type": "integer"}, "message": text, "firstName": text,
+                    "error": {"$ref": "#/components/schemas/Employee"}}}}}});
+        let limits = provider::LoadLimits::default();
+        let model = provider::load_value(description, &[], &limits).unwrap();
+        let operation = model.operations.iter().find(|one| one.id == "GET /timeoff").unwrap();
+        Value::Object(visible_fields(&model, operation, 409, body.to_string().as_bytes()))
+    }
+
+    #[test]
+    fn errors_show_no_member_of_an_object() {
+        let named = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+        let body = json!({
+            "id": "I", "firstName": "Bob", "title": "Boss", "code": 7, "message": "no", "reason": "ill",
+            "error": {"id": "J", "title": "Boss", "code": 8},
+        });
+        assert_eq!(seen(&named("Error"), &body), json!({"code": 7, "message": "no"}));
+        assert_eq!(seen(&named("Employee"), &body), json!({}));
+        assert_eq!(seen(&named("TimeOff"), &body), json!({}));
+        let merged = json!({"allOf": [named("TimeOff"), {"type": "object", "properties":
+            {"message": {"type": "string"}, "note": {"type": "string"}}}]});
+        assert_eq!(seen(&merged, &body), json!({"message": "no"}));
+        let long = json!({"code": 123_456_789, "message": "no"});
+        assert_eq!(seen(&named("Error"), &long), json!({"message": "no"}));
+    }
 }
