@@ -272,6 +272,7 @@ impl Compiler {
             guard: Arc::new(policy),
             credential: Some(sealed),
             credential_params: query_params(&placements),
+            credential_headers: header_names(&placements),
             fixed_headers,
         })
     }
@@ -368,6 +369,16 @@ fn query_params(placements: &[(String, Placement)]) -> BTreeSet<String> {
         .iter()
         .filter_map(|(_, place)| match place {
             Placement::Query { name } => Some(name.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn header_names(placements: &[(String, Placement)]) -> BTreeSet<String> {
+    placements
+        .iter()
+        .filter_map(|(_, place)| match place {
+            Placement::Header { name } => Some(name.to_ascii_lowercase()),
             _ => None,
         })
         .collect()

@@ -60,7 +60,7 @@ fn decide(
             operation.action
         },
         object: object.map(|object| object.name.clone()),
-        shape: shape_key(operation),
+        shape: shape_key(operation, &permission),
         request: request_rule(provider, operation, &permission),
         params: permission.params,
         headers: permission.headers,
@@ -108,7 +108,8 @@ fn request_rule(
     }
     match select_request(provider, operation, &permission.granted) {
         Some(spec) if json || form => {
-            RequestRule::Checked { spec, json, form, is_required: request.is_required }
+            let media = request.media.clone();
+            RequestRule::Checked { spec, media, is_required: request.is_required }
         }
         _ => RequestRule::None,
     }
@@ -130,10 +131,14 @@ fn is_open(provider: &Provider, operation: &Operation) -> bool {
     is_explicit && !provider.security_schemes.is_empty()
 }
 
-/// Tells operations apart whose bodies have other shapes: where operations fall together, they must
-/// agree in it.
-fn shape_key(operation: &Operation) -> [u8; 16] {
-    let mut text = String::new();
+/// Tells operations apart whose bodies have other shapes, or of which other parts were granted: where
+/// operations fall together, they must agree in it.
+fn shape_key(operation: &Operation, permission: &Permission) -> [u8; 16] {
+    let granted = &permission.granted;
+    let mut text = format!(
+        "{granted:?} {:?} {:?} {} {};",
+        permission.params, permission.headers, permission.download, permission.upload
+    );
     for answer in &operation.answers {
         let media: &BTreeSet<String> = &answer.media;
         text.push_str(&format!(

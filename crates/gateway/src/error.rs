@@ -77,6 +77,8 @@ pub enum CallError {
     ProviderErrorInside { code: String },
     #[error("the provider's answer is refused: {reason} at byte {offset}")]
     AnswerRefused { reason: &'static str, offset: u64 },
+    #[error("the provider's answer repeats the connection's credential")]
+    CredentialEchoed,
     #[error("the provider's answer has a media type that may not pass")]
     AnswerMedia,
     #[error("the provider's description declares no shape for this answer")]
@@ -130,6 +132,7 @@ impl CallError {
             | Self::ProviderCredentialRefused { .. }
             | Self::ProviderErrorInside { .. }
             | Self::AnswerRefused { .. }
+            | Self::CredentialEchoed
             | Self::AnswerMedia
             | Self::AnswerUndescribed => StatusCode::BAD_GATEWAY,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
@@ -196,6 +199,9 @@ impl CallError {
             Self::ProviderErrorInside { .. } => "See the provider's documentation for this code.",
             Self::AnswerRefused { .. } | Self::AnswerMedia => {
                 "The provider broke its own description; nothing of the answer was passed on."
+            }
+            Self::CredentialEchoed => {
+                "Grant no field that holds the credential itself; if none is granted, the provider repeats what it is sent: tell it, and replace the credential."
             }
             Self::AnswerUndescribed => "Declare the answer's shape in the provider's overlay.",
             Self::AccessWithdrawn => "Ask for the grant again.",
@@ -266,6 +272,7 @@ impl Fault for CallError {
             | Self::ProviderCredentialRefused { .. }
             | Self::ProviderErrorInside { .. }
             | Self::AnswerRefused { .. }
+            | Self::CredentialEchoed
             | Self::AnswerMedia
             | Self::AnswerUndescribed => Origin::Provider,
             Self::Overloaded
@@ -325,6 +332,7 @@ impl Fault for CallError {
             Self::ProviderCredentialRefused { .. } => "provider_credential_refused",
             Self::ProviderErrorInside { .. } => "provider_error_inside",
             Self::AnswerRefused { .. } => "answer_refused",
+            Self::CredentialEchoed => "credential_echoed",
             Self::AnswerMedia => "answer_media",
             Self::AnswerUndescribed => "answer_undescribed",
             Self::AccessWithdrawn => "access_withdrawn",

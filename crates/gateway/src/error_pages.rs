@@ -25,6 +25,7 @@ const PAGES: &[(&str, &str)] = pages![
     "both_key_headers",
     "caller_gone",
     "connection_unknown",
+    "credential_echoed",
     "credential_unavailable",
     "field_not_granted",
     "grant_expired",

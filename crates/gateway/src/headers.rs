@@ -123,7 +123,10 @@ pub(crate) fn to_provider(
     }
     for name in &decision.headers {
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
-        if is_reserved(&name) || is_credential_name(name.as_str()) {
+        if is_reserved(&name)
+            || is_credential_name(name.as_str())
+            || connection.credential_headers.contains(name.as_str())
+        {
             continue;
         }
         if let Some(value) = given.get(&name)
@@ -283,6 +286,25 @@ pub(crate) fn media(headers: &HeaderMap) -> Media {
     }
 }
 
+/// The Content-Type of content that passes unfiltered: the type, and of its parameters a well-known
+/// charset.
+pub(crate) fn passing_type(headers: &HeaderMap) -> Option<HeaderValue> {
+    const CHARSETS: [&str; 5] = ["utf-8", "us-ascii", "iso-8859-1", "windows-1252", "utf-16"];
+    let mut value = essence(headers)?;
+    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let charset = text.split(';').skip(1).find_map(|param| {
+        let (name, charset) = param.split_once('=')?;
+        let charset = charset.trim().trim_matches('"').to_ascii_lowercase();
+        let is_known = CHARSETS.contains(&charset.as_str());
+        (name.trim().eq_ignore_ascii_case("charset") && is_known).then_some(charset)
+    });
+    if let Some(charset) = charset {
+        value.push_str("; charset=");
+        value.push_str(&charset);
+    }
+    HeaderValue::from_str(&value).ok()
+}
+
 /// A Content-Type without its parameters, lower case.
 pub(crate) fn essence(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
@@ -348,6 +370,16 @@ mod tests {
         assert_eq!(of("text/html"), Media::Other);
         assert_eq!(of("application/x-ndjson"), Media::Other);
         assert_eq!(media(&HeaderMap::new()), Media::Missing);
+    }
+
+    #[test]
+    fn a_passing_type_carries_nothing_else() {
+        let mut headers = HeaderMap::new();
+        let given = "Text/CSV; name=jane-doe; charset=\"UTF-8\"; x=1";
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(given));
+        assert_eq!(passing_type(&headers).unwrap(), "text/csv; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=jane"));
+        assert_eq!(passing_type(&headers).unwrap(), "text/csv");
     }
 
     #[test]

@@ -76,8 +76,11 @@ pub struct ConnectionEntry {
     pub guard: Arc<GuardPolicy>,
     /// `None`: the provider takes no credential.
     pub credential: Option<SealedInjection>,
-    /// Query parameters that carry the credential: they never reach a caller in a URL.
+    /// Query parameters that carry the credential: they never come from a caller, and never reach one
+    /// in a URL.
     pub credential_params: BTreeSet<String>,
+    /// Headers that carry the credential, in lower case: they never come from a caller.
+    pub credential_headers: BTreeSet<String>,
     /// Headers that the connection fixes.
     pub fixed_headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -106,7 +109,8 @@ pub struct Decision {
     pub valid_until: Timestamp,
     pub action: Action,
     pub object: Option<String>,
-    /// Distinguishes bodies of other shapes: operations that fall together must agree in it.
+    /// Distinguishes bodies of other shapes, and what of them was granted: operations that fall together
+    /// must agree in it.
     pub shape: [u8; 16],
     /// Query parameters that the grant names, beside recognised paging.
     pub params: BTreeSet<String>,
@@ -125,8 +129,8 @@ pub struct Decision {
 pub enum RequestRule {
     /// No body is declared.
     None,
-    /// A JSON or form body, member by member.
-    Checked { spec: projection::Spec, json: bool, form: bool, is_required: bool },
+    /// A JSON or form body of one of these media types, member by member.
+    Checked { spec: projection::Spec, media: BTreeSet<String>, is_required: bool },
     /// A body that passes unfiltered by the action `upload`.
     Upload { media: BTreeSet<String> },
 }

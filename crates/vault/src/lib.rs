@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod credential;
+mod echo;
 mod error;
 mod head;
 mod injection;
@@ -24,6 +25,7 @@ mod root_key;
 mod secret_json;
 
 pub use credential::{Credential, CredentialError, CredentialKind, MAX_SECRET_FILE_BYTES};
+pub use echo::Echoes;
 pub use error::VaultError;
 pub use head::{HeadRow, VaultHead, head};
 pub use injection::{Injection, MemoryKey, OpenInjection, OpenPart, Placement, SealedInjection};

@@ -65,6 +65,115 @@ fn paging_urls_lead_elsewhere_or_carry_the_credential_never() {
 }
 
 #[test]
+fn a_key_in_the_query_is_neither_shown_nor_taken_from_callers() {
+    let mut world = World::prepared();
+    world.connection = crate::echo::connect(&world, "query", r#"{"api_key":"k-123456789"}"#);
+    world.serve();
+    let base = world.provider.url().to_owned();
+    for pair in ["api_key=k-123456789", "API_KEY=k-123456789", "u=api_key%3Dk-123456789"] {
+        let url = format!("{base}/things?cursor=2&{pair}");
+        let body = json!({"results": [], "next": url, "total": 0});
+        world.provider.on("GET /things", testkit::Answer::json(200, &body));
+        let answer = world.get("/things");
+        let next = answer.json().unwrap()["next"].as_str().unwrap_or_default().to_owned();
+        assert!(!answer.text().contains("k-1234"), "{pair}: {}", answer.text());
+        assert!(next.is_empty() || next.ends_with("/things?cursor=2"), "{pair}: {next}");
+    }
+    for given in ["api_key=mine", "API_KEY=mine", "api%5Fkey=mine"] {
+        world.provider.forget();
+        let answer = world.get(&format!("/things?{given}"));
+        assert_eq!(answer.status, 403, "{given}: {}", answer.text());
+        assert!(world.provider.requests().is_empty(), "{given}");
+    }
+}
+
+/// Not even one whose name promises nothing, though it is declared and granted.
+#[test]
+fn a_place_of_the_connections_credential_never_comes_from_a_caller() {
+    let mut world = World::prepared();
+    let description = testkit::THING_DESCRIPTION
+        .replace("name: X-Api-Key", "name: X-Tenant")
+        .replace("name: api_key", "name: name");
+    let file = world.weirgate.file("others.yaml", &description).unwrap();
+    let (url, host) = (world.provider.url().to_owned(), world.provider.host_port().to_owned());
+    let import = ["provider", "import", &file, "--name", "others", "--server", &url];
+    let private = ["--allow-private-network", &host, "--json"];
+    ok(&world.weirgate, &[&import[..], &private[..]].concat());
+    let more = GRANTS
+        .replace("provider = \"things\"", "provider = \"others\"")
+        .replace("params = [\"name\"]", "params = [\"name\"], headers = [\"X-Tenant\"]");
+    world.apply(&format!("{GRANTS}{more}"));
+    let connect = |scheme: &str| {
+        let args = ["connection", "create", "--provider", "others", "--customer", "c"];
+        let rest = ["--scheme", scheme, "--secret-file", "-", "--json"];
+        let secret = br#"{"api_key":"own-123456"}"#;
+        crate::world::text(
+            &crate::world::ok_with(&world.weirgate, &[&args[..], &rest[..]].concat(), secret),
+            "id",
+        )
+    };
+    let (query, header) = (connect("query"), connect("header"));
+    world.serve();
+    world.connection = header;
+    let answer = world.send("GET", "/things?name=a", &[("X-Tenant", "mine")], b"");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(world.provider.last_request().unwrap().header("x-tenant"), Some("own-123456"));
+    world.connection = query;
+    world.provider.forget();
+    let answer = world.send("GET", "/things", &[("X-Tenant", "mine")], b"");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(world.provider.last_request().unwrap().header("x-tenant"), Some("mine"));
+    world.provider.forget();
+    let answer = world.get("/things?name=mine");
+    assert_eq!((answer.status, code(&answer).as_str()), (403, "parameter_not_granted"));
+    assert!(world.provider.requests().is_empty());
+}
+
+/// A key that is revoked while a write's body is on its way must not write.
+#[test]
+fn a_right_that_is_withdrawn_while_a_body_arrives_sends_nothing() {
+    let world = World::serving();
+    let listed = ok(&world.weirgate, &["client", "list", "--json"]);
+    let clients = listed["clients"].as_array().unwrap();
+    let reader = clients.iter().find(|one| one["name"] == "reader").unwrap();
+    let id = reader["keys"][0]["id"].as_str().unwrap().to_owned();
+    let body = json!({"name": "late"}).to_string();
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        world.path("/things"),
+        world.key,
+        body.len()
+    );
+    let mut connection = client::Connection::open(world.addr).unwrap();
+    connection.write(head.as_bytes()).unwrap();
+    connection.write(&body.as_bytes()[..4]).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    ok(&world.weirgate, &["client", "key", "revoke", &id, "--json"]);
+    wait_until(Duration::from_secs(2), || world.get("/things/1").status == 401);
+    world.provider.forget();
+    connection.write(&body.as_bytes()[4..]).unwrap();
+    let answer = connection.read_response(false).unwrap();
+    assert_eq!((answer.status, code(&answer).as_str()), (403, "access_withdrawn"));
+    assert!(world.provider.requests().is_empty());
+}
+
+#[test]
+fn undeclared_media_types_of_a_write_are_refused() {
+    let world = World::serving();
+    let body = json!({"name": "a"}).to_string();
+    for media in ["application/merge-patch+json", "application/json-patch+json", "text/json"] {
+        let answer = world.send("POST", "/things", &[("Content-Type", media)], body.as_bytes());
+        assert_eq!(
+            (answer.status, code(&answer).as_str()),
+            (415, "body_media_unsupported"),
+            "{media}"
+        );
+    }
+    assert!(world.provider.requests().is_empty());
+}
+
+#[test]
 fn keys_are_told_apart_by_what_is_wrong_with_them() {
     let world = World::serving();
     let path = world.path("/things/1");

@@ -13,6 +13,7 @@
 mod calls;
 mod crash;
 mod demo;
+mod echo;
 mod hostile;
 mod kinto;
 mod secrets;
