@@ -10,12 +10,15 @@ use crate::{
     error::Error,
     grants::ResolvedGrant,
     instance::Instance,
+    meters::Meters,
     placement, providers,
     rights::{self, CompiledRights},
     servers,
 };
 use aws_lc_rs::digest;
-use gateway::{ConnectionEntry, KeyEntry, ProviderEntry, Snapshot, SnapshotSecrets};
+use gateway::{
+    ConnectionEntry, KeyEntry, LimitSettings, Meter, ProviderEntry, Snapshot, SnapshotSecrets,
+};
 use http::{HeaderName, HeaderValue};
 use provider::{LoadLimits, PathRouter};
 use std::{
@@ -29,6 +32,7 @@ use vault::{MemoryKey, Placement, SealedInjection};
 /// Keeps what the last Snapshot was made of.
 pub(crate) struct Compiler {
     secrets: Arc<SnapshotSecrets>,
+    meters: Meters,
     providers: HashMap<Id<Provider>, KnownProvider>,
     connections: HashMap<Id<Connection>, KnownConnection>,
     rights: HashMap<(Id<Client>, Id<Connection>), KnownRights>,
@@ -73,7 +77,9 @@ pub(crate) struct Compiled {
 pub(crate) struct ReadProvider {
     id: Id<Provider>,
     digest: [u8; 32],
-    entry: Arc<ProviderEntry>,
+    slug: String,
+    model: provider::Provider,
+    router: PathRouter,
 }
 
 /// Reads a provider's description: pure work of up to a second.
@@ -81,8 +87,7 @@ pub(crate) fn read_provider(row: &ProviderRow) -> Result<ReadProvider, Error> {
     let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
     let router = PathRouter::new(&model);
     let slug = row.slug.to_string();
-    let entry = Arc::new(ProviderEntry { id: row.id, slug, model, router });
-    Ok(ReadProvider { id: row.id, digest: digest_of(row), entry })
+    Ok(ReadProvider { id: row.id, digest: digest_of(row), slug, model, router })
 }
 
 fn digest_of(row: &ProviderRow) -> [u8; 32] {
@@ -107,7 +112,7 @@ fn digest_of(row: &ProviderRow) -> [u8; 32] {
 }
 
 impl Compiler {
-    pub(crate) fn new(instance: &Instance) -> Result<Self, Error> {
+    pub(crate) fn new(instance: &Instance, limits: LimitSettings) -> Result<Self, Error> {
         let secrets = SnapshotSecrets {
             memory_key: MemoryKey::generate(instance.random.as_ref())?,
             pepper: vault::KeyPepper::from_bytes(&instance.secrets.pepper.to_bytes())?,
@@ -115,6 +120,7 @@ impl Compiler {
         };
         Ok(Self {
             secrets: Arc::new(secrets),
+            meters: Meters::new(limits),
             providers: HashMap::new(),
             connections: HashMap::new(),
             rights: HashMap::new(),
@@ -123,8 +129,10 @@ impl Compiler {
 
     /// Takes in a description that was read.
     pub(crate) fn learn(&mut self, read: ReadProvider) {
-        let known = KnownProvider { digest: read.digest, entry: read.entry };
-        self.providers.insert(read.id, known);
+        let ReadProvider { id, digest, slug, model, router } = read;
+        let meter = self.meters.provider(id, &model.limits);
+        let entry = Arc::new(ProviderEntry { id, slug, model, router, meter });
+        self.providers.insert(id, KnownProvider { digest, entry });
     }
 
     /// Compiles what the store holds. One bad row closes what hangs on it, is logged, and leaves the
@@ -159,10 +167,16 @@ impl Compiler {
                     environment: row.environment,
                     expires_at: row.expires_at,
                     is_revoked: row.revoked_at.is_some(),
+                    meter: self.meters.key(row.id),
                 };
                 (row.digest, entry)
             })
             .collect();
+        self.meters.retain(
+            &rows.keys.iter().map(|row| row.id).collect(),
+            &rows.connections.iter().map(|row| row.id).collect(),
+            &rows.providers.iter().map(|row| row.id).collect(),
+        );
         let snapshot = Snapshot {
             generation: rows.generation,
             keys,
@@ -183,6 +197,7 @@ impl Compiler {
         let mut entries = HashMap::new();
         for row in rows.connections.iter().filter(|row| row.revoked_at.is_none()) {
             let Some(provider) = self.providers.get(&row.provider) else { continue };
+            let meter = self.meters.connection(row.id);
             let kept = self.connections.remove(&row.id).filter(|kept| {
                 kept.row == *row
                     && kept.provider_digest == provider.digest
@@ -190,7 +205,7 @@ impl Compiler {
             });
             let entry = match kept {
                 Some(kept) => kept.entry,
-                None => match self.connection(instance, &index, row, &provider.entry) {
+                None => match self.connection(instance, &index, row, &provider.entry, meter) {
                     Ok(entry) => Arc::new(entry),
                     Err(error) => {
                         tracing::error!(
@@ -223,6 +238,7 @@ impl Compiler {
         index: &Index<'_>,
         row: &ConnectionRow,
         provider: &Arc<ProviderEntry>,
+        meter: Arc<Meter>,
     ) -> Result<ConnectionEntry, Error> {
         let missing = |what| Error::Internal { what };
         let source = index
@@ -270,6 +286,7 @@ impl Compiler {
             servers,
             server_of: plan.of_operation,
             guard: Arc::new(policy),
+            meter,
             credential: Some(sealed),
             credential_params: query_params(&placements),
             credential_headers: header_names(&placements),

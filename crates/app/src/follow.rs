@@ -7,7 +7,7 @@ use crate::{
     instance::Instance,
     sequence::OpenLog,
 };
-use gateway::{Recorder, SharedSnapshot};
+use gateway::{LimitSettings, Recorder, SharedSnapshot};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -29,9 +29,12 @@ pub struct Follower {
 }
 
 /// Compiles the first Snapshot: a server is ready only with everything read.
-pub async fn first(instance: Arc<Instance>) -> Result<(Follower, SharedSnapshot), Error> {
+pub async fn first(
+    instance: Arc<Instance>,
+    limits: LimitSettings,
+) -> Result<(Follower, SharedSnapshot), Error> {
     let asked_at = Instant::now();
-    let compiler = Compiler::new(&instance)?;
+    let compiler = Compiler::new(&instance, limits)?;
     let mut follower = Follower { instance, compiler, valid_until: Timestamp::MAX };
     let compiled = follower.compile().await?;
     let snapshot = if compiled.missing.is_empty() {

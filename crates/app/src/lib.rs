@@ -23,6 +23,7 @@ pub mod servers;
 mod change;
 mod compile;
 mod customers;
+mod meters;
 mod placement;
 mod rights;
 

@@ -7,6 +7,7 @@
 use crate::{
     error::CallError,
     gateway::Slot,
+    limits::Places,
     recorder::{OpenIntent, failure_of},
     snapshot::{Projected, SharedSnapshot},
 };
@@ -60,8 +61,8 @@ pub(crate) struct Watch {
     pub fingerprint: [u8; 16],
     pub generation: u64,
     pub valid_until: Timestamp,
-    /// The call's place among those under way, held until the answer has ended.
-    pub _slot: Slot,
+    /// The call's places among those under way, held until the answer has ended.
+    pub _places: (Slot, Places),
 }
 
 impl fmt::Debug for Watch {

@@ -61,8 +61,10 @@ const PAGES: &[(&str, &str)] = pages![
     "provider_total_timeout",
     "provider_unreachable",
     "provider_unresolvable",
+    "rate_limited",
     "request_malformed",
     "snapshot_stale",
+    "too_many_calls",
 ];
 
 /// The page that a path names.

@@ -54,7 +54,7 @@ pub struct Core {
     pub pool: Pool,
 }
 
-/// A place among the calls under way, given back on drop.
+/// A place among all calls under way, given back on drop.
 #[derive(Debug)]
 pub struct Slot(Arc<AtomicUsize>);
 

@@ -17,6 +17,7 @@ mod etag;
 mod event;
 mod gateway;
 mod headers;
+mod limits;
 mod provider_error;
 mod query;
 mod recorder;
@@ -28,6 +29,7 @@ pub use etag::TagKey;
 pub use event::{Event, EventSink, Failure};
 pub use gateway::{Core, Gateway, Metrics, Settings};
 pub use headers::is_credential_name;
+pub use limits::{Held, Limit, LimitSettings, Meter};
 pub use recorder::Recorder;
 pub use server::{Listeners, MakePool, Running, StartError, start};
 pub use snapshot::{

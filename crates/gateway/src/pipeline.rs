@@ -9,7 +9,9 @@ use crate::{
     error::CallError,
     event::Event,
     gateway::{Core, Slot},
-    headers, provider_error, query,
+    headers,
+    limits::{self, Places},
+    provider_error, query,
     recorder::{OpenIntent, Refusal, failure_of},
     rewrite::UrlRewriter,
     snapshot::{AnswerRule, ConnectionEntry, Decision, KeyEntry, Snapshot},
@@ -140,8 +142,8 @@ async fn run(
     known.caller = Some(caller.key.clone());
     let routed = route(&snapshot, &caller, &parts, known)?;
     let permit = authorize(&snapshot, &caller, &routed, started)?;
-    let slot = limit(core)?;
-    let mut watch = watch(core, &snapshot, &caller, &routed, &permit, slot);
+    let places = limit(core, &caller, &routed)?;
+    let mut watch = watch(core, &snapshot, &caller, &routed, &permit, places);
     let minimised = minimise_request(core, &snapshot, &routed, &permit, &parts, incoming).await?;
     watch.check()?;
     let mut intent = record_intent(core, &snapshot, id, started, &caller, &routed, &permit)?;
@@ -163,6 +165,8 @@ async fn run(
         Err(error) => return Err(Failed::after(Some(intent), error)),
     };
     intent.facts.provider_status = Some(answered.status().as_u16());
+    let now = core.gateway.clock.now();
+    routed.connection.meter.learn(answered.status(), answered.headers(), now);
     let class = classify(&routed, &permit, answered, &echoes).await;
     let escort = Escort { intent, watch, echoes: Arc::new(echoes) };
     project(core, &snapshot, &routed, &permit, class, escort).await
@@ -289,9 +293,17 @@ fn authorize(
     Ok(Permit { decision: Arc::clone(decision) })
 }
 
-/// A place among the calls under way.
-fn limit(core: &Core) -> Result<Slot, CallError> {
-    core.gateway.enter().ok_or(CallError::Overloaded)
+/// A place among the calls under way, and in every window of time.
+fn limit(
+    core: &Core,
+    caller: &Authenticated,
+    routed: &Routed<'_>,
+) -> Result<(Slot, Places), CallError> {
+    let slot = core.gateway.enter().ok_or(CallError::Overloaded)?;
+    let Routed { connection, .. } = routed;
+    let places = limits::admit(&caller.key.meter, &connection.meter, &connection.provider.meter)
+        .map_err(CallError::Held)?;
+    Ok((slot, places))
 }
 
 /// What of the request may reach the provider.
@@ -621,10 +633,10 @@ fn watch(
     caller: &Authenticated,
     routed: &Routed<'_>,
     permit: &Permit,
-    slot: Slot,
+    places: (Slot, Places),
 ) -> Watch {
     Watch {
-        _slot: slot,
+        _places: places,
         shared: Arc::clone(&core.gateway.shared),
         clock: Arc::clone(&core.gateway.clock),
         max_age: core.gateway.settings.max_snapshot_age,
@@ -679,6 +691,11 @@ pub(crate) fn problem(error: &CallError, request: Id<RequestKind>) -> Response<A
         CallError::MethodUnsupported { .. } => {
             headers
                 .insert(header::ALLOW, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"));
+        }
+        CallError::Held(held) => {
+            let seconds = held.retry_after.as_millis().div_ceil(1_000).max(1);
+            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         CallError::Overloaded | CallError::AuditUnavailable | CallError::SnapshotStale { .. } => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

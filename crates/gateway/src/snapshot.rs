@@ -3,7 +3,7 @@
 //! `app` compiles it from the store; the gateway only reads it. A call takes one `Arc` of it and
 //! decides everything from that.
 
-use crate::etag::TagKey;
+use crate::{etag::TagKey, limits::Meter};
 use arc_swap::ArcSwap;
 use audit::Commitment;
 use http::{HeaderName, HeaderValue};
@@ -58,6 +58,7 @@ pub struct KeyEntry {
     pub environment: Environment,
     pub expires_at: Timestamp,
     pub is_revoked: bool,
+    pub meter: Arc<Meter>,
 }
 
 /// One customer's link to one provider, ready for use.
@@ -81,6 +82,7 @@ pub struct ConnectionEntry {
     pub credential_params: BTreeSet<String>,
     /// Headers that carry the credential, in lower case: they never come from a caller.
     pub credential_headers: BTreeSet<String>,
+    pub meter: Arc<Meter>,
     /// Headers that the connection fixes.
     pub fixed_headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -92,6 +94,7 @@ pub struct ProviderEntry {
     pub slug: String,
     pub model: provider::Provider,
     pub router: PathRouter,
+    pub meter: Arc<Meter>,
 }
 
 /// What one client may do on one connection, by the operation's index.

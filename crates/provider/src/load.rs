@@ -133,12 +133,27 @@ pub fn load_value(
         title: info(&document, "title"),
         version: info(&document, "version"),
         servers,
+        limits: limits_of(shapes.document, &document),
         security_schemes,
         ..Provider::default()
     };
     objects::assemble(&mut provider, shapes, drafts);
     provider.diagnostics = view.diagnostics;
     Ok(provider)
+}
+
+/// `x-weirgate-limits: ["10/s", "100000/d"]` at the document's top.
+fn limits_of(view: &mut Document<'_>, document: &Value) -> Vec<types::Rate> {
+    let Some(given) = document.get("x-weirgate-limits") else { return Vec::new() };
+    let rates: Option<Vec<types::Rate>> = given
+        .as_array()
+        .map(|list| list.iter().map(|rate| rate.as_str()?.parse().ok()).collect())
+        .unwrap_or_default();
+    rates.unwrap_or_else(|| {
+        let message = "x-weirgate-limits is no list of rates such as \"10/s\"";
+        view.report_at("/x-weirgate-limits".into(), "bad_extension", message);
+        Vec::new()
+    })
 }
 
 /// Reads a description and, if there is one, its overlay, and models it.

@@ -27,6 +27,8 @@ pub struct Provider {
     pub security_schemes: BTreeMap<String, SecurityScheme>,
     /// The document's own servers; operations may override them.
     pub servers: Vec<Server>,
+    /// `x-weirgate-limits`: what the provider takes, beside what is configured.
+    pub limits: Vec<types::Rate>,
     pub diagnostics: Vec<Diagnostic>,
 }
 

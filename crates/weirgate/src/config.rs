@@ -3,6 +3,7 @@
 //! Two stages: texts with their origin, then checked types. All problems are reported together, each
 //! with its place and remedy.
 
+use gateway::LimitSettings;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -11,6 +12,7 @@ use std::{
     str::FromStr,
     time::Duration,
 };
+use types::Rate;
 
 /// A key of the configuration, as documented in `docs/reference/configuration.md`.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +49,21 @@ pub(crate) const KEYS: &[Key] = &[
     key("max_write_bytes", "1048576", "bytes", "The largest request body."),
     key("max_answer_bytes", "1073741824", "bytes", "The largest answer, decoded."),
     key("max_calls", "10000", "count", "Calls under way at once; more get 503."),
+    key(
+        "max_calls_per_provider",
+        "0",
+        "count",
+        "Calls under way to one provider; more get 429. 0 means half of `max_calls`.",
+    ),
+    key(
+        "max_calls_per_connection",
+        "0",
+        "count",
+        "Calls under way on one connection; more get 429. 0 means a quarter of `max_calls`.",
+    ),
+    key("limit_per_key", "", "rates", "Calls of one API key: windows such as `100/s, 3000/min`."),
+    key("limit_per_connection", "", "rates", "Calls on one connection, by all its clients."),
+    key("limit_per_provider", "", "rates", "Calls to one provider, over all its connections."),
     key(
         "max_snapshot_age_ms",
         "60000",
@@ -186,6 +203,7 @@ pub(crate) struct Config {
     pub max_write_bytes: usize,
     pub max_answer_bytes: u64,
     pub max_calls: usize,
+    pub limits: LimitSettings,
     pub max_snapshot_age: Duration,
     pub connect_timeout: Duration,
     pub tls_timeout: Duration,
@@ -333,6 +351,31 @@ impl Reader<'_> {
         value
     }
 
+    fn rates(&mut self, name: &str) -> Vec<Rate> {
+        match Rate::parse_list(&self.text(name).value) {
+            Ok(rates) => rates,
+            Err(error) => {
+                let remedy = "Separate several by commas; leave it empty for no limit.";
+                self.fail(name, &format!("is malformed: {error}"), remedy.into());
+                Vec::new()
+            }
+        }
+    }
+
+    fn limits(&mut self, max_calls: usize) -> LimitSettings {
+        let share = |given: usize, part: usize| match given {
+            0 => (max_calls / part).max(1),
+            given => given,
+        };
+        LimitSettings {
+            per_key: self.rates("limit_per_key"),
+            per_connection: self.rates("limit_per_connection"),
+            per_provider: self.rates("limit_per_provider"),
+            connection_calls: share(self.parse("max_calls_per_connection", 0), 4),
+            provider_calls: share(self.parse("max_calls_per_provider", 0), 2),
+        }
+    }
+
     fn millis(&mut self, name: &str) -> Duration {
         Duration::from_millis(self.positive(name))
     }
@@ -371,6 +414,8 @@ pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
             );
         }
     }
+    let max_calls = usize::try_from(reader.positive("max_calls")).unwrap_or(usize::MAX);
+    let limits = reader.limits(max_calls);
     let log_level = reader.text("log_level").value.clone();
     if !["error", "warn", "info", "debug", "trace"].contains(&log_level.as_str()) {
         reader.fail("log_level", "is unknown", "Give error, warn, info, debug or trace.".into());
@@ -391,7 +436,8 @@ pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
         cores: cores.min(256),
         max_write_bytes: usize::try_from(reader.positive("max_write_bytes")).unwrap_or(usize::MAX),
         max_answer_bytes: reader.positive("max_answer_bytes"),
-        max_calls: usize::try_from(reader.positive("max_calls")).unwrap_or(usize::MAX),
+        max_calls,
+        limits,
         max_snapshot_age: reader.millis("max_snapshot_age_ms"),
         connect_timeout: reader.millis("connect_timeout_ms"),
         tls_timeout: reader.millis("tls_timeout_ms"),

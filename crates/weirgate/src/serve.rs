@@ -55,7 +55,8 @@ impl Server {
 
         let log = OpenLog::open(&instance, lock).await?;
         let instance = Arc::new(instance);
-        let (follower, shared) = follow::first(Arc::clone(&instance)).await?;
+        let (follower, shared) =
+            follow::first(Arc::clone(&instance), config.limits.clone()).await?;
         let shared = Arc::new(shared);
         let recorder = Arc::new(Recorder::new(log.handle.clone(), Arc::clone(&instance.clock)));
         let metrics = install_metrics();

@@ -16,6 +16,7 @@ mod demo;
 mod echo;
 mod hostile;
 mod kinto;
+mod limits;
 mod secrets;
 mod setup;
 mod world;
