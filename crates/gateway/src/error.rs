@@ -162,7 +162,7 @@ impl CallError {
             Self::PathUnknown | Self::MethodUnknown => {
                 "Use a path and method that `weirgate provider show` lists."
             }
-            Self::MethodUnsupported { .. } => "Use GET.",
+            Self::MethodUnsupported { .. } => "Use GET, HEAD, POST, PUT, PATCH or DELETE.",
             Self::PathRefused { .. } => {
                 "Send each path segment percent-encoded once, without slashes or dots in it."
             }

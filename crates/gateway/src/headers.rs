@@ -16,11 +16,13 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("weirgate-requ
 /// Declared minus granted, from the compiled decision.
 pub(crate) const FIELDS_WITHHELD: HeaderName = HeaderName::from_static("weirgate-fields-withheld");
 
-/// Passes to the provider as given. Neither If-None-Match nor Range: a 304 or a part of a body
-/// cannot be projected.
+/// Passes to the provider as given. Never Range: a part of a body cannot be projected. Never
+/// If-Modified-Since: a date is not bound to what was granted.
 const REQUEST_ALLOWED: [HeaderName; 2] =
     [header::ACCEPT_LANGUAGE, HeaderName::from_static("idempotency-key")];
 
+/// The most entity tags of an If-None-Match.
+const MAX_TAGS: usize = 16;
 /// The longest value of a passed header, in bytes.
 const MAX_VALUE_BYTES: usize = 2_048;
 
@@ -112,6 +114,7 @@ pub(crate) fn to_provider(
     decision: &Decision,
     connection: &ConnectionEntry,
     tags: &TagKey,
+    is_safe: bool,
 ) -> Result<HeaderMap, CallError> {
     let mut out = HeaderMap::with_capacity(8);
     for name in &REQUEST_ALLOWED {
@@ -144,6 +147,9 @@ pub(crate) fn to_provider(
             .ok_or(CallError::PreconditionFailed)?;
         out.insert(header::IF_MATCH, opened);
     }
+    if is_safe && let Some(tags) = none_match(given, decision, connection, tags) {
+        out.insert(header::IF_NONE_MATCH, tags);
+    }
     // After the caller's, so that a fixed value always wins.
     for (name, value) in &connection.fixed_headers {
         if !is_reserved(name) {
@@ -154,6 +160,27 @@ pub(crate) fn to_provider(
     out.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     out.insert(header::USER_AGENT, HeaderValue::from_static("weirgate"));
     Ok(out)
+}
+
+/// Those tags of an If-None-Match that were given out for this connection and decision, as the
+/// provider knows them: a 304 then confirms exactly what this caller may see. Others, and `*`, are
+/// dropped, which costs a whole answer and nothing else.
+fn none_match(
+    given: &HeaderMap,
+    decision: &Decision,
+    connection: &ConnectionEntry,
+    tags: &TagKey,
+) -> Option<HeaderValue> {
+    let values = given.get_all(header::IF_NONE_MATCH).iter();
+    let opened: Vec<String> = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .take(MAX_TAGS)
+        // Caches may weaken a tag (RFC 9110 §8.8.1).
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .filter_map(|tag| tags.open(connection.id, &decision.fingerprint, tag))
+        .collect();
+    HeaderValue::from_str(&opened.join(", ")).ok().filter(|_| !opened.is_empty())
 }
 
 /// The headers of an answer that come from the provider.

@@ -60,6 +60,8 @@ struct Routed<'s> {
     index: usize,
     operation: &'s Operation,
     target: &'s Target,
+    /// HEAD on an operation that is a GET: asked as HEAD, judged as the GET.
+    is_head: bool,
     /// The path to send, re-encoded canonically.
     path: String,
 }
@@ -243,13 +245,20 @@ fn route<'s>(
     if !snapshot.rights.contains_key(&(caller.key.client, connection_id)) {
         return Err(CallError::NotGranted);
     }
-    if parts.method == HttpMethod::HEAD {
-        return Err(CallError::MethodUnsupported { method: "HEAD" });
-    }
     let method = method_of(&parts.method).ok_or(CallError::MethodUnknown)?;
+    if matches!(method, Method::Options | Method::Trace) {
+        return Err(CallError::MethodUnsupported { method: method.as_str() });
+    }
     let segments = decode_path(&format!("/{path}"))
         .map_err(|refusal| CallError::PathRefused { what: refusal.to_string() })?;
-    match connection.provider.router.route(method, &segments) {
+    let router = &connection.provider.router;
+    let mut outcome = router.route(method, &segments);
+    // What may be read may be asked about (RFC 9110 §9.3.2).
+    let is_head = method == Method::Head && !matches!(outcome, RouteOutcome::Found { .. });
+    if is_head {
+        outcome = router.route(Method::Get, &segments);
+    }
+    match outcome {
         RouteOutcome::Found { operations, path } => {
             let missing = CallError::Internal { what: "a routed operation is missing" };
             let index = operations.first().copied().unwrap_or(usize::MAX);
@@ -258,7 +267,7 @@ fn route<'s>(
             let target = connection
                 .server(index)
                 .ok_or(CallError::Internal { what: "the connection has no server" })?;
-            Ok(Routed { connection, operations, index, operation, target, path })
+            Ok(Routed { connection, operations, index, operation, target, is_head, path })
         }
         RouteOutcome::MethodNotDeclared { .. } => Err(CallError::MethodUnknown),
         RouteOutcome::NotFound => Err(CallError::PathUnknown),
@@ -325,6 +334,7 @@ async fn minimise_request(
         decision,
         routed.connection,
         &snapshot.secrets.tag_key,
+        routed.is_head || routed.operation.method.is_safe(),
     )?;
     let settings = &core.gateway.settings;
     let raw = body::read(incoming, settings.max_write_bytes, settings.body_patience).await?;
@@ -452,6 +462,8 @@ enum Class {
     Status {
         status: StatusCode,
         headers: HeaderMap,
+        /// Beside what passes of the provider's.
+        own: HeaderMap,
         is_drift: bool,
     },
     Failed(CallError, HeaderMap),
@@ -470,20 +482,38 @@ async fn classify(
     }
     let rule = if status.is_success() { permit.decision.answer(code).cloned() } else { None };
     match rule {
-        None => Class::Status { status, headers: answered.headers().clone(), is_drift: false },
+        None => Class::Status {
+            status,
+            headers: answered.headers().clone(),
+            own: HeaderMap::new(),
+            is_drift: false,
+        },
         Some(AnswerRule::NoContent) => {
             let headers = answered.headers().clone();
             let mut body = answered.into_body();
             let first = tokio::time::timeout(ERROR_PATIENCE, body.next_chunk()).await;
             let has_body = !matches!(first, Ok(Ok(None)));
-            Class::Status { status, headers, is_drift: has_body && code != 204 }
+            Class::Status {
+                status,
+                headers,
+                own: HeaderMap::new(),
+                is_drift: has_body && code != 204,
+            }
         }
         // 204 and 205 have no content, whatever is declared (RFC 9110 §15.3).
-        Some(_) if matches!(code, 204 | 205) => {
-            Class::Status { status, headers: answered.headers().clone(), is_drift: false }
-        }
+        Some(_) if matches!(code, 204 | 205) => Class::Status {
+            status,
+            headers: answered.headers().clone(),
+            own: HeaderMap::new(),
+            is_drift: false,
+        },
         Some(AnswerRule::Undescribed) => {
             Class::Failed(CallError::AnswerUndescribed, answered.headers().clone())
+        }
+        // The head that a GET's answer has.
+        Some(rule) if routed.is_head => {
+            let own = content_headers(&rule, answered.headers());
+            Class::Status { status, headers: answered.headers().clone(), own, is_drift: false }
         }
         Some(rule) => {
             let fits = match &rule {
@@ -515,7 +545,12 @@ async fn classify_error(
     let operation = routed.operation;
     if !provider_error::is_declared(operation, status) {
         return if status < 500 {
-            Class::Status { status: answered.status(), headers, is_drift: false }
+            Class::Status {
+                status: answered.status(),
+                headers,
+                own: HeaderMap::new(),
+                is_drift: false,
+            }
         } else {
             Class::Failed(
                 CallError::ProviderError { status, fields: serde_json::Map::new() },
@@ -577,10 +612,11 @@ async fn project(
             let intent = Some(escort.intent);
             Err(Failed::AfterIntent(Box::new(Failure { intent, error, headers })))
         }
-        Class::Status { status, headers, is_drift } => {
+        Class::Status { status, headers, own, is_drift } => {
             let mut response = Response::new(full(Bytes::new()));
             *response.status_mut() = status;
             pass_headers(&headers, response.headers_mut());
+            response.headers_mut().extend(own);
             let mut intent = escort.intent;
             intent.facts.status = status.as_u16();
             intent.facts.mismatched += u64::from(is_drift);
@@ -595,21 +631,12 @@ async fn project(
             escort.intent.facts.status = parts.status.as_u16();
             let mut response = Response::new(());
             *response.status_mut() = parts.status;
-            let out = response.headers_mut();
-            pass_headers(&parts.headers, out);
-            out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            pass_headers(&parts.headers, response.headers_mut());
+            response.headers_mut().extend(content_headers(&rule, &parts.headers));
             let flow = if let AnswerRule::Project(compiled) = rule {
-                let json = HeaderValue::from_static("application/json");
-                out.insert(header::CONTENT_TYPE, json);
-                if let Some(value) = &compiled.withheld_header {
-                    out.insert(headers::FIELDS_WITHHELD, value.clone());
-                }
                 let inside = permit.decision.error_inside.clone();
                 Flow::projected(upstream, compiled, urls, inside, escort)
             } else {
-                if let Some(kind) = headers::passing_type(&parts.headers) {
-                    out.insert(header::CONTENT_TYPE, kind);
-                }
                 Flow::unfiltered(upstream, escort)
             };
             match flow.into_body().await {
@@ -618,6 +645,28 @@ async fn project(
             }
         }
     }
+}
+
+/// The headers that describe content.
+fn content_headers(rule: &AnswerRule, answered: &HeaderMap) -> HeaderMap {
+    let mut out = HeaderMap::new();
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match rule {
+        AnswerRule::Project(compiled) => {
+            let json = HeaderValue::from_static("application/json");
+            out.insert(header::CONTENT_TYPE, json);
+            if let Some(value) = &compiled.withheld_header {
+                out.insert(headers::FIELDS_WITHHELD, value.clone());
+            }
+        }
+        AnswerRule::Download { .. } => {
+            if let Some(kind) = headers::passing_type(answered) {
+                out.insert(header::CONTENT_TYPE, kind);
+            }
+        }
+        AnswerRule::NoContent | AnswerRule::Undescribed => {}
+    }
+    out
 }
 
 fn url_rewriter(core: &Core, routed: &Routed<'_>, echoes: Arc<Echoes>) -> Option<UrlRewriter> {
@@ -689,8 +738,10 @@ pub(crate) fn problem(error: &CallError, request: Id<RequestKind>) -> Response<A
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match error {
         CallError::MethodUnsupported { .. } => {
-            headers
-                .insert(header::ALLOW, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"));
+            headers.insert(
+                header::ALLOW,
+                HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"),
+            );
         }
         CallError::Held(held) => {
             let seconds = held.retry_after.as_millis().div_ceil(1_000).max(1);

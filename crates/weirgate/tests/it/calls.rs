@@ -240,9 +240,6 @@ fn unknown_places_are_not_found() {
             "{target}"
         );
     }
-    let head = world.send("HEAD", "/things", &[], b"");
-    assert_eq!(head.status, 405);
-    assert!(world.provider.requests().is_empty());
 }
 
 #[test]
@@ -552,4 +549,98 @@ fn cursors_that_are_no_urls_pass_as_they_are() {
     let body = json!({"results": [], "next": "YWZ0ZXI6MA==", "total": 0});
     world.provider.on("GET /things", testkit::Answer::json(200, &body));
     assert_eq!(world.get("/things").json().unwrap(), body);
+}
+
+#[test]
+fn head_is_judged_as_the_get_and_has_its_head() {
+    let world = World::serving();
+    world.provider.on(
+        "HEAD /things/1",
+        testkit::Answer::verbatim(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nETag: \"v1\"\r\nX-Debug: 1\r\nContent-Length: 321\r\n\r\n",
+        ),
+    );
+    for _ in 0..3 {
+        let mut connection = client::Connection::open(world.addr).unwrap();
+        let bearer = format!("Bearer {}", world.key);
+        let headers = [("Authorization", bearer.as_str())];
+        let answer = connection.request("HEAD", &world.path("/things/1"), &headers, b"").unwrap();
+        assert_eq!((answer.status, answer.body.len()), (200, 0), "{answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("content-length"), None, "{answer:?}");
+        assert_eq!(
+            answer.header("weirgate-fields-withheld"),
+            Some("secret, nested.b, list[].code")
+        );
+        assert!(answer.header("etag").is_some_and(|tag| !tag.contains("v1")));
+        assert_eq!(answer.header("x-debug"), None);
+        // The connection is still in step.
+        let after = connection.request("GET", &world.path("/things/2"), &headers, b"").unwrap();
+        assert_eq!(after.status, 200, "{}", after.text());
+    }
+    assert!(world.provider.requests().iter().any(|one| one.method == "HEAD"));
+    world.provider.forget();
+    let bearer = format!("Bearer {}", world.stranger_key);
+    let headers = [("Authorization", bearer.as_str())];
+    let mut connection = client::Connection::open(world.addr).unwrap();
+    let answer = connection.request("HEAD", &world.path("/things/1"), &headers, b"").unwrap();
+    assert_eq!(answer.status, 403);
+    assert!(world.provider.requests().is_empty());
+}
+
+#[test]
+fn methods_for_peers_are_not_served() {
+    let world = World::serving();
+    for method in ["OPTIONS", "TRACE"] {
+        let answer = world.send(method, "/things/1", &[], b"");
+        assert_eq!(
+            (answer.status, code(&answer).as_str()),
+            (405, "method_unsupported"),
+            "{method}"
+        );
+        assert_eq!(answer.header("allow"), Some("GET, HEAD, POST, PUT, PATCH, DELETE"));
+    }
+    let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
+    let answer = world.send("GET", "/things/1", &upgrade, b"");
+    assert_eq!(answer.status, 200);
+    assert_eq!(world.provider.last_request().unwrap().header("upgrade"), None);
+    let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    world.provider.on("GET /things/1", testkit::Answer::verbatim(switching));
+    let answer = world.get("/things/1");
+    assert_eq!(answer.status, 502, "{}", answer.text());
+}
+
+/// A 304 confirms what this caller may see now, and nothing else.
+#[test]
+fn a_tag_saves_an_answer_until_the_grant_changes() {
+    let world = World::serving();
+    world.provider.on_each("GET /things/1", |received| {
+        if received.header("if-none-match") == Some("\"v1\"") {
+            testkit::Answer::status(304).header("ETag", "\"v1\"")
+        } else {
+            testkit::Answer::json(200, &testkit::thing("1")).header("ETag", "\"v1\"")
+        }
+    });
+    let tag = world.get("/things/1").header("etag").unwrap().to_owned();
+    assert_eq!(world.get("/things/1").header("etag"), Some(tag.as_str()));
+    let ask = |tag: &str| world.send("GET", "/things/1", &[("If-None-Match", tag)], b"");
+    for given in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}")] {
+        let answer = ask(&given);
+        assert_eq!((answer.status, answer.body.len()), (304, 0), "{given}");
+        assert_eq!(answer.header("etag"), Some(tag.as_str()));
+    }
+    for given in ["\"v1\"", "*", "\"other\"", "v1"] {
+        assert_eq!(ask(given).status, 200, "{given}");
+    }
+    let range = [("Range", "bytes=0-3"), ("If-Modified-Since", "Wed, 25 Nov 2026 21:00:00 GMT")];
+    assert_eq!(world.send("GET", "/things/1", &range, b"").status, 200);
+    let last = world.provider.last_request().unwrap();
+    assert_eq!((last.header("range"), last.header("if-modified-since")), (None, None));
+    // With another grant it is another document.
+    world.apply(&GRANTS.replace("\"nested.a\", \"list[].label\"", "\"nested.a\""));
+    let answer = wait_until(Duration::from_secs(2), || {
+        let answer = ask(&tag);
+        (answer.status == 200).then_some(answer)
+    });
+    assert!(answer.json().unwrap().get("list").is_none(), "{}", answer.text());
 }
