@@ -9,6 +9,8 @@
 )]
 
 mod crash;
+mod exports;
 mod mutations;
+mod proofs;
 mod world;
 mod writing;
