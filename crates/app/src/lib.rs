@@ -14,6 +14,7 @@ pub mod audit_log;
 pub mod clients;
 pub mod connections;
 pub mod demo;
+pub mod doctor;
 pub mod follow;
 pub mod grants;
 pub mod providers;

@@ -9,6 +9,7 @@ mod ops;
 mod output;
 mod project;
 mod serve;
+mod shell;
 mod verbs;
 
 use clap::Parser as _;
@@ -39,8 +40,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<(), Failure> {
-    if let Verb::Project(args) = &cli.verb {
-        return project::run(args);
+    match &cli.verb {
+        Verb::Project(args) => return project::run(args),
+        Verb::Completions { shell } => return shell::completions(*shell),
+        Verb::Man { dir } => return shell::manual(dir, Output { is_json: cli.global.json }),
+        _ => {}
     }
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -57,6 +61,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             let settings = settings(None)?;
             config::check(&settings)?;
             show_config(session.output, &settings, *origin)
+        }
+        Verb::Doctor => {
+            logging::start("error", false);
+            runtime.block_on(verbs::doctor(&session, settings(None)))
         }
         Verb::Serve(args) => {
             let config = config::check(&settings(Some(&args.listen))?)?;
@@ -78,7 +86,13 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     Verb::Client(verb) => verbs::client(&session, verb).await,
                     Verb::Apply(args) => verbs::apply(&session, args).await,
                     Verb::Audit(verb) => verbs::audit(&session, verb).await,
-                    Verb::Demo(_) | Verb::Serve(_) | Verb::Project(_) | Verb::Config(_) => Ok(()),
+                    Verb::Demo(_)
+                    | Verb::Serve(_)
+                    | Verb::Project(_)
+                    | Verb::Config(_)
+                    | Verb::Doctor
+                    | Verb::Completions { .. }
+                    | Verb::Man { .. } => Ok(()),
                 }
             })
         }

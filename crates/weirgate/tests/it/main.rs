@@ -13,6 +13,7 @@
 mod calls;
 mod crash;
 mod demo;
+mod doctor;
 mod echo;
 mod hostile;
 mod kinto;
