@@ -9,6 +9,7 @@ mod pipeline;
 
 mod snapshot;
 
+mod accept;
 mod answer;
 mod body;
 mod error;
@@ -17,19 +18,22 @@ mod etag;
 mod event;
 mod gateway;
 mod headers;
+mod patient;
 mod provider_error;
 mod query;
 mod recorder;
 mod rewrite;
 mod server;
 
+pub use accept::{Place, Places, accept};
 pub use error::CallError;
 pub use etag::TagKey;
 pub use event::{Event, EventSink, Failure};
 pub use gateway::{Core, Gateway, Metrics, Settings};
 pub use headers::is_credential_name;
+pub use patient::Patient;
 pub use recorder::Recorder;
-pub use server::{Listeners, MakePool, Running, StartError, start};
+pub use server::{Bounds, Listeners, MakePool, Running, StartError, start};
 pub use snapshot::{
     AnswerRule, ConnectionEntry, Decision, KeyEntry, Projected, ProviderEntry, RequestRule, Rights,
     SharedSnapshot, Snapshot, SnapshotSecrets, withheld_header,

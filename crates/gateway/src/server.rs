@@ -2,9 +2,11 @@
 //! connection stays on its core.
 
 use crate::{
+    accept::{Places, accept},
     answer::{AnswerBody, full},
     error_pages,
     gateway::{Core, Gateway},
+    patient::Patient,
     pipeline,
 };
 use bytes::Bytes;
@@ -22,22 +24,17 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use tokio::{
-    net::TcpStream,
-    sync::{Semaphore, watch},
-    task::LocalSet,
-};
+use tokio::{net::TcpStream, sync::watch, task::LocalSet};
 
 /// Connections that the kernel holds for us.
 const BACKLOG: i32 = 4_096;
 /// How long a connection may take to send a request's head; also how long it may idle.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The most memory that a connection's read buffer takes.
 const MAX_BUFFER_BYTES: usize = 64 * 1_024;
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
-/// Connections a core holds at once; more wait in the kernel's queue.
-const MAX_CONNECTIONS_PER_CORE: usize = 16_384;
 
 /// Why the data plane did not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +51,15 @@ pub enum StartError {
 
 /// Makes each core's pool on that core's thread.
 pub type MakePool = Arc<dyn Fn() -> Pool + Send + Sync>;
+
+/// What a core may hold of each.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections of callers at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// How long calls under way may take after [`Running::stop`].
+    pub drain: Duration,
+}
 
 /// Bound listeners, one per core, all on one address.
 #[derive(Debug)]
@@ -105,13 +111,12 @@ impl fmt::Debug for Running {
     }
 }
 
-/// Starts a thread per listener. `drain` is how long calls under way may take after
-/// [`Running::stop`].
+/// Starts a thread per listener.
 pub fn start(
     gateway: &Arc<Gateway>,
     listeners: Listeners,
     make_pool: &MakePool,
-    drain: Duration,
+    bounds: Bounds,
 ) -> Result<Running, StartError> {
     let (stop, stopped) = watch::channel(false);
     let mut threads = Vec::new();
@@ -122,7 +127,7 @@ pub fn start(
         let thread = std::thread::Builder::new()
             .name(format!("gateway-{index}"))
             .spawn(move || {
-                if let Err(error) = run_core(gateway, listener, &make_pool, stopped, drain) {
+                if let Err(error) = run_core(gateway, listener, &make_pool, stopped, bounds) {
                     tracing::error!(%error, core = index, "a core of the gateway has stopped");
                 }
             })
@@ -151,59 +156,36 @@ fn run_core(
     listener: TcpListener,
     make_pool: &MakePool,
     mut stopped: watch::Receiver<bool>,
-    drain: Duration,
+    bounds: Bounds,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let core = Rc::new(Core { gateway, pool: make_pool() });
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_CORE));
-        loop {
-            // Both are cancel-safe: a place not taken and a connection not accepted stay there.
-            let accepted = tokio::select! {
-                biased;
-                _ = stopped.changed() => break,
-                accepted = accept(&listener, &places) => accepted,
-            };
-            let (stream, place) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, most likely: waiting is the only remedy.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
+        let places = Places::new(bounds.connections);
+        let stopping = stopped.clone();
+        accept(listener, &places, &mut stopped, "gateway", |stream, place| {
             let core = Rc::clone(&core);
-            let stopped = stopped.clone();
+            let stopping = stopping.clone();
             tokio::task::spawn_local(async move {
-                serve_connection(core, stream, stopped).await;
+                serve_connection(core, stream, stopping).await;
                 drop(place);
             });
-        }
-        drop(listener);
-        let everything = u32::try_from(MAX_CONNECTIONS_PER_CORE).unwrap_or(u32::MAX);
-        if tokio::time::timeout(drain, places.acquire_many(everything)).await.is_err() {
+        })
+        .await;
+        if tokio::time::timeout(bounds.drain, places.all_free()).await.is_err() {
             tracing::warn!("calls were cut off at the end of the drain time");
         }
         Ok(())
     })
 }
 
-async fn accept(
-    listener: &tokio::net::TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(|_| io::Error::other("closed"))?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
-}
-
 async fn serve_connection(core: Rc<Core>, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
     // Without it small answers wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     core.gateway.metrics.connections.increment(1);
+    let stream = Patient::new(stream, core.gateway.settings.write_patience);
     let service_core = Rc::clone(&core);
     let service = service_fn(move |request| {
         let core = Rc::clone(&service_core);

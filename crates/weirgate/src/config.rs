@@ -69,6 +69,12 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("total_timeout_ms", "300000", "milliseconds", "A provider's whole answer."),
     key("body_timeout_ms", "30000", "milliseconds", "The arrival of a caller's request body."),
+    key(
+        "write_timeout_ms",
+        "30000",
+        "milliseconds",
+        "How long a caller may read nothing of its answer.",
+    ),
     key("drain_timeout_ms", "20000", "milliseconds", "Calls under way at shutdown."),
     key(
         "extra_roots_file",
@@ -193,6 +199,7 @@ pub(crate) struct Config {
     pub between_bytes_timeout: Duration,
     pub total_timeout: Duration,
     pub body_timeout: Duration,
+    pub write_timeout: Duration,
     pub drain_timeout: Duration,
     pub extra_roots_file: Option<PathBuf>,
     pub log_level: String,
@@ -399,6 +406,7 @@ pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
         between_bytes_timeout: reader.millis("between_bytes_timeout_ms"),
         total_timeout: reader.millis("total_timeout_ms"),
         body_timeout: reader.millis("body_timeout_ms"),
+        write_timeout: reader.millis("write_timeout_ms"),
         drain_timeout: reader.millis("drain_timeout_ms"),
         extra_roots_file: (!roots.is_empty()).then(|| PathBuf::from(roots)),
         log_level,

@@ -4,6 +4,7 @@
 mod cli;
 mod config;
 mod demo;
+mod files;
 mod logging;
 mod ops;
 mod output;

@@ -3,11 +3,14 @@
 
 use crate::{
     config::Config,
+    files,
     ops::{Ops, OpsListener},
     output::{FAILED, Failure, chain},
 };
 use app::{Instance, follow, sequence::OpenLog};
-use gateway::{Event, EventSink, Gateway, Listeners, MakePool, Recorder, Running, Settings};
+use gateway::{
+    Bounds, Event, EventSink, Gateway, Listeners, MakePool, Recorder, Running, Settings,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, Resolve, TlsConfig};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -26,6 +29,7 @@ pub(crate) struct Server {
     pub gateway_addr: SocketAddr,
     pub console_addr: SocketAddr,
     instance: Arc<Instance>,
+    gateway: Arc<Gateway>,
     data_plane: Running,
     recorder: Arc<Recorder>,
     stop: watch::Sender<bool>,
@@ -39,6 +43,7 @@ impl Server {
     /// Starts everything; when it returns, calls are served.
     pub(crate) async fn start(instance: Instance, config: &Config) -> Result<Self, Failure> {
         let lock = instance.folder.lock()?;
+        let files = files::raise(config.cores)?;
         // Before anything is written: an address in use must not leave entries behind.
         let listeners = Listeners::bind(config.gateway_addr, config.cores)
             .map_err(|error| listen_failure(&error, "gateway_addr"))?;
@@ -77,16 +82,22 @@ impl Server {
             Arc::new(move || {
                 Pool::new(PoolConfig {
                     max_answer_bytes,
+                    max_idle_total: files.idle_per_core,
                     ..PoolConfig::new(Arc::clone(&resolver), Arc::clone(&tls))
                 })
             })
         };
-        let data_plane = gateway::start(&gateway, listeners, &make_pool, config.drain_timeout)
+        let bounds = Bounds { connections: files.callers_per_core, drain: config.drain_timeout };
+        let data_plane = gateway::start(&gateway, listeners, &make_pool, bounds)
             .map_err(|error| Failure::new(FAILED, chain(&error), ""))?;
 
         let (stop, stopped) = watch::channel(false);
         let console_addr = ops_listener.addr();
-        let ops = Ops { gateway: Arc::clone(&gateway), metrics: metrics.clone() };
+        let ops = Ops {
+            gateway: Arc::clone(&gateway),
+            metrics: metrics.clone(),
+            max_connections: files.console,
+        };
         let ops = spawn("ops", ops_listener.serve(ops, stopped.clone()));
         let follower = spawn(
             "follower",
@@ -99,6 +110,7 @@ impl Server {
             gateway_addr,
             console_addr,
             instance,
+            gateway,
             data_plane,
             recorder,
             stop,
@@ -115,6 +127,7 @@ impl Server {
 
     /// Stops accepting, lets calls under way end, then closes the log and the store.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
+        self.gateway.drain();
         let data_plane = self.data_plane;
         // Joins threads: not for an async thread.
         if tokio::task::spawn_blocking(move || data_plane.stop()).await.is_err() {
@@ -173,6 +186,7 @@ fn settings(config: &Config) -> Settings {
     Settings {
         max_write_bytes: config.max_write_bytes,
         body_patience: config.body_timeout,
+        write_patience: config.write_timeout,
         max_snapshot_age: config.max_snapshot_age,
         max_calls: config.max_calls,
         deadlines: Deadlines {

@@ -12,6 +12,7 @@
 
 mod calls;
 mod crash;
+mod crowd;
 mod demo;
 mod hostile;
 mod kinto;
