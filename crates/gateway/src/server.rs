@@ -4,10 +4,16 @@
 use crate::{
     accept::{Places, accept},
     answer::{AnswerBody, full},
+    error::CallError,
     error_pages,
+    event::Event,
+    framing::{MAX_HEAD_BYTES, MAX_HEADERS},
     gateway::{Core, Gateway},
+    headers,
+    ingress::{Ingress, STAND_IN_TARGET, Why},
     patient::Patient,
     pipeline,
+    recorder::failure_of,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -25,16 +31,12 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpStream, sync::watch, task::LocalSet};
+use types::Id;
 
 /// Connections that the kernel holds for us.
 const BACKLOG: i32 = 4_096;
 /// How long a connection may take to send a request's head; also how long it may idle.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
-
-/// The most memory that a connection's read buffer takes.
-const MAX_BUFFER_BYTES: usize = 64 * 1_024;
-/// The most headers of a request.
-const MAX_HEADERS: usize = 64;
 
 /// Why the data plane did not start.
 #[derive(Debug, thiserror::Error)]
@@ -186,15 +188,17 @@ async fn serve_connection(core: Rc<Core>, stream: TcpStream, mut stopped: watch:
     let _ = stream.set_nodelay(true);
     core.gateway.metrics.connections.increment(1);
     let stream = Patient::new(stream, core.gateway.settings.write_patience);
+    let (stream, why) = Ingress::new(stream);
     let service_core = Rc::clone(&core);
     let service = service_fn(move |request| {
         let core = Rc::clone(&service_core);
-        async move { Ok::<_, Infallible>(respond(&core, request).await) }
+        let why = why.clone();
+        async move { Ok::<_, Infallible>(respond(&core, request, &why).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
-        .max_buf_size(MAX_BUFFER_BYTES)
+        .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
@@ -219,9 +223,10 @@ fn log_end(result: Result<(), hyper::Error>) {
     }
 }
 
-async fn respond(core: &Rc<Core>, request: Request<Incoming>) -> Response<AnswerBody> {
+async fn respond(core: &Rc<Core>, request: Request<Incoming>, why: &Why) -> Response<AnswerBody> {
     let is_get = request.method() == Method::GET;
     match request.uri().path() {
+        STAND_IN_TARGET => refuse_framing(core, why.get()),
         "/healthz" if is_get => plain(StatusCode::OK, "ok\n"),
         "/readyz" if is_get => readiness(&core.gateway),
         path if is_get && path.starts_with(error_pages::PREFIX) => match error_pages::page(path) {
@@ -230,6 +235,34 @@ async fn respond(core: &Rc<Core>, request: Request<Incoming>) -> Response<Answer
         },
         _ => pipeline::serve(core, request).await,
     }
+}
+
+/// A request that cannot be told from what surrounds it, so that its key counts for nothing.
+fn refuse_framing(core: &Core, what: &'static str) -> Response<AnswerBody> {
+    let gateway = &core.gateway;
+    let started = gateway.clock.now();
+    let error = CallError::RequestMalformed { what };
+    let failure = failure_of(&error);
+    let Ok(id) = Id::generate(started, gateway.random.as_ref()) else {
+        return pipeline::problem(&CallError::Internal { what: "no randomness" }, Id::from_u128(0));
+    };
+    gateway.recorder.count_unauthenticated(failure.code);
+    let mut response = pipeline::problem(&error, id);
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(headers::REQUEST_ID, value);
+    }
+    let duration = gateway.clock.now().since(started);
+    gateway.metrics.answered(response.status(), duration);
+    gateway.events.emit(Event {
+        request: id,
+        client: None,
+        connection: None,
+        operation: None,
+        status: response.status().as_u16(),
+        failure: Some(failure),
+        duration,
+    });
+    response
 }
 
 fn readiness(gateway: &Gateway) -> Response<AnswerBody> {

@@ -18,4 +18,5 @@ mod hostile;
 mod kinto;
 mod secrets;
 mod setup;
+mod smuggling;
 mod world;
