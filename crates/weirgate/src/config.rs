@@ -41,11 +41,11 @@ pub(crate) const KEYS: &[Key] = &[
         "public_url",
         "",
         "URL",
-        "Scheme and authority by which callers reach the gateway; for rewritten URLs.",
+        "Scheme and authority by which callers reach the gateway, for rewritten URLs; needed where gateway_addr is other than loopback.",
     ),
     key("cores", "0", "count", "Threads of the data plane; 0 means one per core."),
     key("max_write_bytes", "1048576", "bytes", "The largest request body."),
-    key("max_answer_bytes", "1073741824", "bytes", "The largest answer, decoded."),
+    key("max_answer_bytes", "1073741824", "bytes", "The largest answer, as it comes and decoded."),
     key("max_calls", "10000", "count", "Calls under way at once; more get 503."),
     key(
         "max_snapshot_age_ms",
@@ -378,6 +378,14 @@ pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
             );
         }
     }
+    if public_url.is_none() && !gateway_addr.ip().is_loopback() {
+        reader.fail(
+            "public_url",
+            "is missing, and callers do not reach the gateway by the address that it is bound to",
+            "Give the scheme and authority that callers use, like https://gate.example.com: paging URLs are rewritten to it."
+                .into(),
+        );
+    }
     let log_level = reader.text("log_level").value.clone();
     if !["error", "warn", "info", "debug", "trace"].contains(&log_level.as_str()) {
         reader.fail("log_level", "is unknown", "Give error, warn, info, debug or trace.".into());
@@ -450,8 +458,21 @@ mod tests {
             .unwrap(),
         )
         .unwrap_err();
-        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert_eq!(problems.len(), 5, "{problems:?}");
         assert!(problems.iter().any(|p| p.what.contains("without TLS")));
+    }
+
+    #[test]
+    fn a_gateway_for_others_must_know_its_own_url() {
+        let open = "behind_proxy = true\ngateway_addr = \"0.0.0.0:8400\"\n";
+        let Problems(problems) = check(&settings(open).unwrap()).unwrap_err();
+        assert!(problems[0].what.contains("`public_url` is missing"), "{problems:?}");
+        assert_eq!(problems.len(), 1);
+        let named = format!("{open}public_url = \"https://gate.example.com\"");
+        check(&settings(&named).unwrap()).unwrap();
+        // The console rewrites nothing.
+        let console = "behind_proxy = true\nconsole_addr = \"0.0.0.0:8401\"\n";
+        check(&settings(console).unwrap()).unwrap();
     }
 
     #[test]

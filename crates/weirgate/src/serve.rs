@@ -3,20 +3,18 @@
 
 use crate::{
     config::Config,
-    files,
+    events, files,
     ops::{Ops, OpsListener},
     output::{FAILED, Failure, chain},
 };
 use app::{Instance, follow, sequence::OpenLog};
-use gateway::{
-    Bounds, Event, EventSink, Gateway, Listeners, MakePool, Recorder, Running, Settings,
-};
+use gateway::{Bounds, EventSink, Gateway, Listeners, MakePool, Recorder, Running, Settings};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, Resolve, TlsConfig};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
     task::JoinHandle,
 };
 
@@ -103,7 +101,7 @@ impl Server {
             "follower",
             follower.run(Arc::clone(&shared), Arc::clone(&recorder), log, stopped.clone()),
         );
-        let events = spawn("events", drain_events(received));
+        let events = spawn("events", events::drain(received, stopped.clone()));
         let upkeep = spawn("metrics", keep_metrics(metrics, stopped));
         tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
         Ok(Self {
@@ -135,11 +133,10 @@ impl Server {
         }
         // Nobody listens only if all tasks ended already.
         let _ = self.stop.send(true);
-        for task in [self.ops, self.upkeep] {
+        for task in [self.ops, self.upkeep, self.events] {
             report_panic(task.await);
         }
         self.recorder.flush();
-        self.events.abort();
         match self.follower.await {
             Ok(log) => log.close().await?,
             Err(error) => {
@@ -226,24 +223,6 @@ async fn keep_metrics(handle: PrometheusHandle, mut stopped: watch::Receiver<boo
     }
 }
 
-/// Until failures become issues, a failed call is one log line.
-async fn drain_events(mut received: mpsc::Receiver<Event>) {
-    while let Some(event) = received.recv().await {
-        let Some(failure) = event.failure else { continue };
-        tracing::info!(
-            request.id = %event.request,
-            connection.id = event.connection.map(tracing::field::display),
-            operation = event.operation.as_deref(),
-            status = event.status,
-            code = failure.code,
-            origin = failure.origin.as_str(),
-            retryable = failure.is_retryable,
-            duration_ms = event.duration.as_millis(),
-            "call failed"
-        );
-    }
-}
-
 /// Named in the trace; the server owns every handle.
 #[expect(clippy::disallowed_methods, reason = "the one place of the binary that starts tasks")]
 fn spawn<T: Send + 'static>(
@@ -260,25 +239,65 @@ fn report_panic(result: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// Waits for the first SIGINT or SIGTERM; a second one ends the process at once.
-pub(crate) async fn until_told() -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    // Both are cancel-safe.
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// What the end of the terminal, or whoever else sends SIGHUP, means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hangup {
+    /// As SIGTERM.
+    Stops,
+    /// Nothing: a log line says what does.
+    IsIgnored,
+}
+
+/// Who is told to end. Made once everything serves: until then a signal ends the process as a crash
+/// does, and nothing has been promised yet.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hung_up: Signal,
+    hangup: Hangup,
+}
+
+impl Signals {
+    pub(crate) fn listen(hangup: Hangup) -> Result<Self, Failure> {
+        let on = |kind| {
+            signal(kind).map_err(|error| {
+                Failure::new(FAILED, format!("cannot wait for signals: {error}"), "")
+            })
+        };
+        Ok(Self {
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
+            hung_up: on(SignalKind::hangup())?,
+            hangup,
+        })
     }
-    tracing::info!("stopping; a second signal cuts calls under way");
-    let hard = async move {
-        // Both are cancel-safe.
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+
+    /// Waits for the first SIGINT or SIGTERM; a second one ends the process at once.
+    pub(crate) async fn until_told(mut self) {
+        loop {
+            // All three are cancel-safe.
+            tokio::select! {
+                _ = self.interrupt.recv() => break,
+                _ = self.terminate.recv() => break,
+                _ = self.hung_up.recv() => match self.hangup {
+                    Hangup::Stops => break,
+                    Hangup::IsIgnored => tracing::info!(
+                        "SIGHUP is ignored: changes are followed without it, and SIGTERM stops"
+                    ),
+                },
+            }
         }
-        tracing::warn!("cut by a second signal");
-        std::process::exit(i32::from(crate::output::INTERRUPTED));
-    };
-    drop(spawn("second signal", hard));
-    Ok(())
+        tracing::info!("stopping; a second signal cuts calls under way");
+        let hard = async move {
+            // Both are cancel-safe.
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+            }
+            tracing::warn!("cut by a second signal");
+            std::process::exit(i32::from(crate::output::INTERRUPTED));
+        };
+        drop(spawn("second signal", hard));
+    }
 }

@@ -173,3 +173,38 @@ fn a_server_that_drains_is_not_ready() {
     assert_eq!(under_way.read_response(false).unwrap().status, 200);
     assert_eq!(server.wait(Duration::from_secs(20)).unwrap().status, Some(0));
 }
+
+#[test]
+fn a_flood_of_refusals_does_not_fill_the_log() {
+    let mut world = World::serving();
+    let path = world.path("/things/1");
+    for _ in 0..500 {
+        assert_eq!(client::get(world.addr, &path, &[]).unwrap().status, 401);
+    }
+    let server = world.server.as_mut().unwrap();
+    server.wait_for_line(|line| line.contains("\"suppressed\":")).unwrap();
+    let metrics = client::get(world.console, "/metrics", &[]).unwrap().text();
+    assert!(metrics.contains(r#"weirgate_failures_total{code="key_missing"} 500"#), "{metrics}");
+    let err = world.stop().err();
+    let lines: Vec<&str> = err.lines().filter(|line| line.contains("key_missing")).collect();
+    let suppressed: u64 = lines
+        .iter()
+        .filter_map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["suppressed"].as_u64()
+        })
+        .sum();
+    let told = lines.iter().filter(|line| line.contains("call failed")).count();
+    assert_eq!(suppressed + told as u64, 500);
+    assert!(told <= 150, "{told} lines");
+}
+
+#[test]
+fn a_hangup_stops_nothing() {
+    let mut world = World::serving();
+    let server = world.server.as_mut().unwrap();
+    server.signal(rustix::process::Signal::HUP).unwrap();
+    server.wait_for_line(|line| line.contains("SIGHUP is ignored")).unwrap();
+    assert_eq!(world.get("/things/1").status, 200);
+    world.stop();
+    assert_eq!(world.verify()["open_intents"], 0);
+}
