@@ -45,6 +45,14 @@ pub async fn import(
     let model =
         provider::load(&import.description, import.overlay.as_deref(), &LoadLimits::default())?;
     let policy = guard_policy(&import.allow_private)?;
+    if let Some(address) = policy.public_address() {
+        return Err(Error::Malformed {
+            kind: "private address",
+            given: address.to_string(),
+            why: "it is public: https needs no permission to go there, and plain http gets none"
+                .into(),
+        });
+    }
     judge_servers(&model, import.server.as_deref(), &policy)?;
     let mut tx = instance.store.begin(ctx).await?;
     let known = tx.provider_by_slug(&import.slug).await?;

@@ -219,14 +219,6 @@ fn route<'s>(
     parts: &Parts,
     known: &mut Known,
 ) -> Result<Routed<'s>, CallError> {
-    // Both framings at once is how requests are smuggled (RFC 9112 §6.1).
-    if parts.headers.contains_key(header::TRANSFER_ENCODING)
-        && parts.headers.contains_key(header::CONTENT_LENGTH)
-    {
-        return Err(CallError::RequestMalformed {
-            what: "Content-Length and Transfer-Encoding are both given",
-        });
-    }
     let raw = parts.uri.path();
     if raw.len() > MAX_PATH_BYTES {
         return Err(CallError::PathRefused { what: "it is too long".into() });

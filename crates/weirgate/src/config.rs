@@ -43,11 +43,11 @@ pub(crate) const KEYS: &[Key] = &[
         "public_url",
         "",
         "URL",
-        "Scheme and authority by which callers reach the gateway; for rewritten URLs.",
+        "Scheme and authority by which callers reach the gateway, for rewritten URLs; needed where gateway_addr is other than loopback.",
     ),
     key("cores", "0", "count", "Threads of the data plane; 0 means one per core."),
     key("max_write_bytes", "1048576", "bytes", "The largest request body."),
-    key("max_answer_bytes", "1073741824", "bytes", "The largest answer, decoded."),
+    key("max_answer_bytes", "1073741824", "bytes", "The largest answer, as it comes and decoded."),
     key("max_calls", "10000", "count", "Calls under way at once; more get 503."),
     key(
         "max_calls_per_provider",
@@ -86,6 +86,12 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("total_timeout_ms", "300000", "milliseconds", "A provider's whole answer."),
     key("body_timeout_ms", "30000", "milliseconds", "The arrival of a caller's request body."),
+    key(
+        "write_timeout_ms",
+        "30000",
+        "milliseconds",
+        "How long a caller may read nothing of its answer.",
+    ),
     key("drain_timeout_ms", "20000", "milliseconds", "Calls under way at shutdown."),
     key(
         "extra_roots_file",
@@ -211,6 +217,7 @@ pub(crate) struct Config {
     pub between_bytes_timeout: Duration,
     pub total_timeout: Duration,
     pub body_timeout: Duration,
+    pub write_timeout: Duration,
     pub drain_timeout: Duration,
     pub extra_roots_file: Option<PathBuf>,
     pub log_level: String,
@@ -416,6 +423,14 @@ pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
     }
     let max_calls = usize::try_from(reader.positive("max_calls")).unwrap_or(usize::MAX);
     let limits = reader.limits(max_calls);
+    if public_url.is_none() && !gateway_addr.ip().is_loopback() {
+        reader.fail(
+            "public_url",
+            "is missing, and callers do not reach the gateway by the address that it is bound to",
+            "Give the scheme and authority that callers use, like https://gate.example.com: paging URLs are rewritten to it."
+                .into(),
+        );
+    }
     let log_level = reader.text("log_level").value.clone();
     if !["error", "warn", "info", "debug", "trace"].contains(&log_level.as_str()) {
         reader.fail("log_level", "is unknown", "Give error, warn, info, debug or trace.".into());
@@ -445,6 +460,7 @@ pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
         between_bytes_timeout: reader.millis("between_bytes_timeout_ms"),
         total_timeout: reader.millis("total_timeout_ms"),
         body_timeout: reader.millis("body_timeout_ms"),
+        write_timeout: reader.millis("write_timeout_ms"),
         drain_timeout: reader.millis("drain_timeout_ms"),
         extra_roots_file: (!roots.is_empty()).then(|| PathBuf::from(roots)),
         log_level,
@@ -488,8 +504,21 @@ mod tests {
             .unwrap(),
         )
         .unwrap_err();
-        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert_eq!(problems.len(), 5, "{problems:?}");
         assert!(problems.iter().any(|p| p.what.contains("without TLS")));
+    }
+
+    #[test]
+    fn a_gateway_for_others_must_know_its_own_url() {
+        let open = "behind_proxy = true\ngateway_addr = \"0.0.0.0:8400\"\n";
+        let Problems(problems) = check(&settings(open).unwrap()).unwrap_err();
+        assert!(problems[0].what.contains("`public_url` is missing"), "{problems:?}");
+        assert_eq!(problems.len(), 1);
+        let named = format!("{open}public_url = \"https://gate.example.com\"");
+        check(&settings(&named).unwrap()).unwrap();
+        // The console rewrites nothing.
+        let console = "behind_proxy = true\nconsole_addr = \"0.0.0.0:8401\"\n";
+        check(&settings(console).unwrap()).unwrap();
     }
 
     #[test]

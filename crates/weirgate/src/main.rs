@@ -4,6 +4,8 @@
 mod cli;
 mod config;
 mod demo;
+mod events;
+mod files;
 mod logging;
 mod ops;
 mod output;
@@ -15,9 +17,9 @@ mod verbs;
 use clap::Parser as _;
 use cli::{Cli, ConfigVerb, Global, Listen, Verb};
 use config::{Config, Problems, Setting};
-use output::{FAILED, Failure, Output, USAGE};
+use output::{Failure, Output, USAGE};
 use serde_json::json;
-use serve::Server;
+use serve::{Hangup, Server, Signals};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -164,6 +166,7 @@ fn show_config(output: Output, settings: &[Setting], origin: bool) -> Result<(),
 
 async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
     let server = Server::start(session.instance().await?, config).await?;
+    let signals = Signals::listen(Hangup::IsIgnored)?;
     let json = json!({
         "gateway": format!("http://{}", server.gateway_addr),
         "console": format!("http://{}", server.console_addr),
@@ -173,8 +176,6 @@ async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
         server.gateway_addr, server.console_addr
     );
     session.output.result(&json, &text)?;
-    serve::until_told()
-        .await
-        .map_err(|error| Failure::new(FAILED, format!("cannot wait for signals: {error}"), ""))?;
+    signals.until_told().await;
     server.stop().await
 }

@@ -347,21 +347,6 @@ fn bodies_are_checked_whole_before_anything_is_sent() {
 }
 
 #[test]
-fn both_framings_are_refused() {
-    let world = World::serving();
-    let message = format!(
-        "POST {} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-         Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
-        world.path("/things"),
-        world.key
-    );
-    let answer = client::raw(world.addr, message.as_bytes(), Duration::from_secs(2)).unwrap();
-    let text = String::from_utf8_lossy(&answer);
-    assert!(text.starts_with("HTTP/1.1 400"), "{text}");
-    assert!(world.provider.requests().is_empty());
-}
-
-#[test]
 fn callers_headers_do_not_reach_the_provider() {
     let world = World::serving();
     let headers = [

@@ -12,6 +12,7 @@
 
 mod calls;
 mod crash;
+mod crowd;
 mod demo;
 mod doctor;
 mod echo;
@@ -20,4 +21,5 @@ mod kinto;
 mod limits;
 mod secrets;
 mod setup;
+mod smuggling;
 mod world;

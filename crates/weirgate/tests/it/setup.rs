@@ -112,18 +112,21 @@ fn descriptions_that_are_none_are_refused() {
         let said = fails(&weirgate, 2, &args, b"");
         assert!(!said.contains("secret-in-url"), "{said}");
     }
-    let args = [
-        "provider",
-        "import",
-        &file,
-        "--name",
-        "x",
-        "--server",
-        "http://169.254.169.254",
-        "--allow-private-network",
-        "169.254.169.254:80",
-    ];
-    fails(&weirgate, 2, &args, b"");
+    for host_port in ["169.254.169.254:80", "93.184.216.34:80", "[2606:4700::1111]:80"] {
+        let server = format!("http://{host_port}");
+        let args = [
+            "provider",
+            "import",
+            &file,
+            "--name",
+            "x",
+            "--server",
+            &server,
+            "--allow-private-network",
+            host_port,
+        ];
+        fails(&weirgate, 2, &args, b"");
+    }
     let listed = ok(&weirgate, &["provider", "list", "--json"]);
     assert!(listed["providers"].as_array().unwrap().is_empty());
 }
