@@ -112,6 +112,16 @@ impl Gateway {
             && self.snapshot().is_ok()
     }
 
+    /// What both ports say of the server's health, if that is what is asked for.
+    pub fn health(&self, path: &str) -> Option<(StatusCode, &'static str)> {
+        match path {
+            "/healthz" => Some((StatusCode::OK, "ok\n")),
+            "/readyz" if self.is_ready() => Some((StatusCode::OK, "ready\n")),
+            "/readyz" => Some((StatusCode::SERVICE_UNAVAILABLE, "not ready\n")),
+            _ => None,
+        }
+    }
+
     pub fn enter(&self) -> Option<Slot> {
         let before = self.under_way.fetch_add(1, Ordering::Relaxed);
         let slot = Slot(Arc::clone(&self.under_way));

@@ -225,16 +225,20 @@ fn log_end(result: Result<(), hyper::Error>) {
 
 async fn respond(core: &Rc<Core>, request: Request<Incoming>, why: &Why) -> Response<AnswerBody> {
     let is_get = request.method() == Method::GET;
-    match request.uri().path() {
-        STAND_IN_TARGET => refuse_framing(core, why.get()),
-        "/healthz" if is_get => plain(StatusCode::OK, "ok\n"),
-        "/readyz" if is_get => readiness(&core.gateway),
-        path if is_get && path.starts_with(error_pages::PREFIX) => match error_pages::page(path) {
+    let path = request.uri().path();
+    if path == STAND_IN_TARGET {
+        return refuse_framing(core, why.get());
+    }
+    if let Some((status, text)) = core.gateway.health(path).filter(|_| is_get) {
+        return plain(status, text);
+    }
+    if is_get && path.starts_with(error_pages::PREFIX) {
+        return match error_pages::page(path) {
             Some(page) => plain(StatusCode::OK, page),
             None => plain(StatusCode::NOT_FOUND, "no such error code\n"),
-        },
-        _ => pipeline::serve(core, request).await,
+        };
     }
+    pipeline::serve(core, request).await
 }
 
 /// A request that cannot be told from what surrounds it, so that its key counts for nothing.
@@ -263,14 +267,6 @@ fn refuse_framing(core: &Core, what: &'static str) -> Response<AnswerBody> {
         duration,
     });
     response
-}
-
-fn readiness(gateway: &Gateway) -> Response<AnswerBody> {
-    if gateway.is_ready() {
-        plain(StatusCode::OK, "ready\n")
-    } else {
-        plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-    }
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<AnswerBody> {

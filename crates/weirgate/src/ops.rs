@@ -80,10 +80,11 @@ fn answer(ops: &Ops, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
         return response;
     }
-    match request.uri().path() {
-        "/healthz" => plain(StatusCode::OK, "ok\n"),
-        "/readyz" if ops.gateway.is_ready() => plain(StatusCode::OK, "ready\n"),
-        "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    let path = request.uri().path();
+    if let Some((status, text)) = ops.gateway.health(path) {
+        return plain(status, text);
+    }
+    match path {
         "/metrics" => {
             let mut response = plain(StatusCode::OK, ops.metrics.render());
             response.headers_mut().insert(
