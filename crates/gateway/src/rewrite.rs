@@ -106,9 +106,12 @@ impl projection::Rewriter for UrlRewriter {
     fn rewrite(&mut self, value: &str) -> Option<String> {
         match () {
             () if is_cursor(value) => Some(value.to_owned()),
-            () if is_url(value) => self.rewrite_url(value),
-            () => None,
+            () => self.link(value),
         }
+    }
+
+    fn link(&mut self, value: &str) -> Option<String> {
+        if is_url(value) { self.rewrite_url(value) } else { None }
     }
 }
 

@@ -6,10 +6,12 @@
 use crate::model::Diagnostic;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The most diagnostics that are kept; one more says that there were others.
 pub(crate) const MAX_DIAGNOSTICS: usize = 1_000;
+/// What the keys of our own begin with.
+pub(crate) const EXTENSION: &str = "x-weirgate-";
 /// The most references that are followed one after another.
 const MAX_HOPS: usize = 64;
 
@@ -39,7 +41,19 @@ pub(crate) struct Document<'a> {
     places: Vec<(Place, Key<'a>)>,
     targets: HashMap<&'a str, Option<Node<'a>>>,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Addresses of the values of our own extensions that were read.
+    read: HashSet<usize>,
 }
+
+/// Our own keys, as docs/reference/overlay.md tells them.
+const EXTENSIONS: [&str; 6] = [
+    "x-weirgate-action",
+    "x-weirgate-error",
+    "x-weirgate-kept",
+    "x-weirgate-label",
+    "x-weirgate-object",
+    "x-weirgate-paging",
+];
 
 impl<'a> Document<'a> {
     pub(crate) fn new(root: &'a Value) -> Self {
@@ -48,6 +62,7 @@ impl<'a> Document<'a> {
             places: vec![(Place(0), Key::Root)],
             targets: HashMap::new(),
             diagnostics: Vec::new(),
+            read: HashSet::new(),
         }
     }
 
@@ -65,6 +80,34 @@ impl<'a> Document<'a> {
     pub(crate) fn member(&mut self, node: Node<'a>, name: &'a str) -> Option<Node<'a>> {
         let value = node.value.get(name).filter(|value| !value.is_null())?;
         Some(Node { value, place: self.place(node.place, Key::Name(name)) })
+    }
+
+    /// A member that is one of our own extensions.
+    pub(crate) fn extension(&mut self, node: Node<'a>, name: &'static str) -> Option<Node<'a>> {
+        let found = self.member(node, name)?;
+        self.read.insert(std::ptr::from_ref(found.value) as usize);
+        Some(found)
+    }
+
+    /// Tells of extensions that nobody read: misspelled, or where they mean nothing. Somebody
+    /// believes that they protect something.
+    pub(crate) fn report_unread_extensions(&mut self) {
+        let mut waiting = vec![self.top()];
+        while let Some(node) = waiting.pop() {
+            for (name, inner) in self.members(node) {
+                let address = std::ptr::from_ref(inner.value) as usize;
+                if name.starts_with(EXTENSION) && !self.read.contains(&address) {
+                    let message = match types::nearest(name, EXTENSIONS) {
+                        Some(known) if known == name => "it has no effect at this place".to_owned(),
+                        Some(near) => format!("there is no such key; did you mean `{near}`?"),
+                        None => "there is no such key".to_owned(),
+                    };
+                    self.report(inner, "extension_without_effect", &message);
+                }
+                waiting.push(inner);
+            }
+            waiting.extend(self.elements(node));
+        }
     }
 
     /// The members of an object in order; nothing for what is no object.

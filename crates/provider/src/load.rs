@@ -105,7 +105,8 @@ pub fn parse_document(bytes: &[u8], limits: &LoadLimits) -> Result<Value, LoadEr
     parse::parse(bytes, limits)
 }
 
-/// Applies the overlays in order, then models the description.
+/// Applies the overlays in order, then models the description. `x-weirgate-...` counts in overlays
+/// only: who describes an API does not decide what is a read or sensitive here.
 ///
 /// # Errors
 /// No description at all, an unknown version, or an overlay that cannot be applied. Everything
@@ -117,6 +118,7 @@ pub fn load_value(
 ) -> Result<Provider, LoadError> {
     let room = Room { max_nodes: limits.max_nodes, max_depth: limits.max_depth };
     let mut remarks = Vec::new();
+    overlay::ignore_extensions(&mut document, &mut remarks);
     for overlay in overlays {
         overlay::apply(&mut document, overlay, room, &mut remarks)?;
     }
@@ -137,7 +139,10 @@ pub fn load_value(
         ..Provider::default()
     };
     objects::assemble(&mut provider, shapes, drafts);
-    provider.diagnostics = view.diagnostics;
+    if !overlays.is_empty() {
+        view.report_unread_extensions();
+    }
+    provider.diagnostics.splice(0..0, view.diagnostics);
     Ok(provider)
 }
 
