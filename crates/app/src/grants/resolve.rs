@@ -4,7 +4,10 @@ use super::{
     Allow, IdText, ResolvedGrant,
     file::{AllowEntry, Entry, Placed, Problem},
 };
-use provider::{ObjectId, Operation, ParamPlace, Provider, select::check_fields};
+use provider::{
+    ObjectId, Operation, ParamPlace, Provider,
+    select::{FieldSteps, Kinds, check_fields, kinds, parse_steps, scalar, spell},
+};
 use std::{collections::BTreeMap, sync::Arc};
 use types::{Action, Client, Connection, Date, Id, Provider as ProviderKind, Timestamp};
 
@@ -224,7 +227,15 @@ impl Resolver<'_> {
                 "Name each operation, by its id or like \"GET /files/{id}\".",
             );
         }
-        let object = self.object(file, entry, model, actions.iter().all(unfiltered));
+        let is_unfiltered = !actions.is_empty() && actions.iter().all(unfiltered);
+        let object = self.object(file, entry, model, is_unfiltered);
+        if let Some((id, name)) = object {
+            self.notice_overlay(file, entry, model, id, name, &actions);
+            if actions.is_empty() {
+                // No action counts, but the fields' problems are said at once all the same.
+                self.fields(file, &entry.fields, model, id, false);
+            }
+        }
         let operations = self.operations(file, &entry.operations, model);
         let params = self.params(file, &entry.params, model, ParamPlace::Query);
         let headers = self.params(file, &entry.headers, model, ParamPlace::Header);
@@ -243,12 +254,13 @@ impl Resolver<'_> {
             }
             let fields = match object {
                 Some((id, _)) => self.fields(file, &entry.fields, model, id, is_write),
-                None => Vec::new(),
+                None => BTreeMap::new(),
             };
             allow.push(Allow {
                 object: object.map(|(_, name)| name.to_owned()),
                 actions: of_kind,
-                fields,
+                fields: fields.keys().cloned().collect(),
+                kinds: fields.into_iter().filter(|(_, kinds)| *kinds != scalar()).collect(),
                 params: params.clone(),
                 headers: headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
                 operations: operations.clone(),
@@ -296,8 +308,8 @@ impl Resolver<'_> {
         model: &Provider,
         object: ObjectId,
         is_write: bool,
-    ) -> Vec<String> {
-        let mut fields = Vec::new();
+    ) -> BTreeMap<String, Kinds> {
+        let mut fields = BTreeMap::new();
         for one in given {
             match check_fields(model, object, is_write, std::slice::from_ref(&one.text)) {
                 Ok(checked) => {
@@ -307,7 +319,9 @@ impl Resolver<'_> {
                             .into_iter()
                             .map(|notice| format!("{file}:{}: {notice}", one.line)),
                     );
-                    fields.extend(checked.paths.iter().map(|steps| provider::select::spell(steps)));
+                    let told =
+                        |steps: &FieldSteps| (spell(steps), kinds(model, object, is_write, steps));
+                    fields.extend(checked.paths.iter().map(told));
                 }
                 // Said once for reading and writing together.
                 Err(problems) if !is_write || !self.is_said(file, one.line, &problems) => {
@@ -322,9 +336,58 @@ impl Resolver<'_> {
                 Err(_) => {}
             }
         }
-        fields.sort();
-        fields.dedup();
         fields
+    }
+
+    /// Says where the overlay opens what would be closed without it: a sensitive field that it says
+    /// is none, and a method that changes something, usually, and counts as a read.
+    fn notice_overlay(
+        &mut self,
+        file: &str,
+        entry: &AllowEntry,
+        model: &Provider,
+        object: ObjectId,
+        name: &str,
+        actions: &[Action],
+    ) {
+        let place = format!("{file}:{}", entry.line);
+        let given: Vec<&str> = entry.fields.iter().map(|one| one.text.as_str()).collect();
+        let paths: Vec<FieldSteps> = given.iter().filter_map(|text| parse_steps(text)).collect();
+        let fields = model.object(object).into_iter().flat_map(|found| &found.fields);
+        for field in fields {
+            let Some(category) =
+                field.label.as_ref().and_then(|label| label.lowered_from.as_deref())
+            else {
+                continue;
+            };
+            let is_granted = given.contains(&"*")
+                || paths
+                    .iter()
+                    .any(|path| field.steps.starts_with(path) || path.starts_with(&field.steps));
+            if is_granted {
+                self.resolved.notices.push(format!(
+                    "{place}: `{name}.{}` is judged {category}; the overlay says that it is not \
+                     sensitive",
+                    field.path
+                ));
+            }
+        }
+        let is_read = |operation: &&Operation| {
+            operation.object == Some(object)
+                && operation.action == Action::Read
+                && !operation.method.is_safe()
+                && (entry.operations.is_empty()
+                    || entry.operations.iter().any(|one| names(operation, &one.text)))
+        };
+        if actions.contains(&Action::Read) {
+            for operation in model.operations.iter().filter(is_read) {
+                self.resolved.notices.push(format!(
+                    "{place}: `{} {}` counts as a read, because the overlay says so",
+                    operation.method.as_str(),
+                    operation.path.text()
+                ));
+            }
+        }
     }
 
     fn is_said(
