@@ -92,21 +92,15 @@ impl<'a> Document<'a> {
     /// Tells of extensions that nobody read: misspelled, or where they mean nothing. Somebody
     /// believes that they protect something.
     pub(crate) fn report_unread_extensions(&mut self) {
-        let mut waiting = vec![self.top()];
-        while let Some(node) = waiting.pop() {
-            for (name, inner) in self.members(node) {
-                let address = std::ptr::from_ref(inner.value) as usize;
-                if name.starts_with(EXTENSION) && !self.read.contains(&address) {
-                    let message = match types::nearest(name, EXTENSIONS) {
-                        Some(known) if known == name => "it has no effect at this place".to_owned(),
-                        Some(near) => format!("there is no such key; did you mean `{near}`?"),
-                        None => "there is no such key".to_owned(),
-                    };
-                    self.report(inner, "extension_without_effect", &message);
-                }
-                waiting.push(inner);
-            }
-            waiting.extend(self.elements(node));
+        let mut unread = Vec::new();
+        find_unread(self.root, &mut String::new(), &self.read, &mut unread);
+        for (pointer, name) in unread {
+            let message = match types::nearest(&name, EXTENSIONS) {
+                Some(known) if known == name => "it has no effect at this place".to_owned(),
+                Some(near) => format!("there is no such key; did you mean `{near}`?"),
+                None => "there is no such key".to_owned(),
+            };
+            self.report_at(pointer, "extension_without_effect", &message);
         }
     }
 
@@ -207,6 +201,42 @@ impl<'a> Document<'a> {
         }
         self.report(start, "ref_cycle", "the reference leads back to itself");
         None
+    }
+}
+
+/// Pointers and names of extensions that were not read. Documents are never deeper than the limit of
+/// reading them.
+fn find_unread(
+    value: &Value,
+    pointer: &mut String,
+    read: &HashSet<usize>,
+    unread: &mut Vec<(String, String)>,
+) {
+    let length = pointer.len();
+    match value {
+        Value::Object(members) => {
+            for (name, inner) in members {
+                pointer.push('/');
+                pointer.push_str(&escape(name));
+                let address = std::ptr::from_ref(inner) as usize;
+                if name.starts_with(EXTENSION)
+                    && !read.contains(&address)
+                    && unread.len() <= MAX_DIAGNOSTICS
+                {
+                    unread.push((pointer.clone(), name.clone()));
+                }
+                find_unread(inner, pointer, read, unread);
+                pointer.truncate(length);
+            }
+        }
+        Value::Array(elements) => {
+            for (index, inner) in elements.iter().enumerate() {
+                pointer.push_str(&format!("/{index}"));
+                find_unread(inner, pointer, read, unread);
+                pointer.truncate(length);
+            }
+        }
+        _ => {}
     }
 }
 

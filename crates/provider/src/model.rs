@@ -102,6 +102,16 @@ impl Method {
         }
     }
 
+    /// What it does where nobody says otherwise.
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Get | Self::Head | Self::Options | Self::Trace => Action::Read,
+            Self::Post => Action::Create,
+            Self::Put | Self::Patch => Action::Update,
+            Self::Delete => Action::Delete,
+        }
+    }
+
     /// GET and HEAD change nothing (RFC 9110 §9.2.1).
     pub const fn is_safe(self) -> bool {
         matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)

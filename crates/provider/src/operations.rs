@@ -264,12 +264,7 @@ impl<'a> Reader<'_, '_, 'a> {
                 }
             }
         }
-        match self.method {
-            Method::Get | Method::Head | Method::Options | Method::Trace => Action::Read,
-            Method::Post => Action::Create,
-            Method::Put | Method::Patch => Action::Update,
-            Method::Delete => Action::Delete,
-        }
+        self.method.action()
     }
 
     fn error_inside(&mut self) -> Option<ErrorInside> {

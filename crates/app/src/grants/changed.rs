@@ -1,6 +1,6 @@
 //! What a description that was imported anew changes for the grants there are.
 
-use super::ResolvedGrant;
+use super::{ResolvedGrant, place_of};
 use provider::{
     Provider,
     select::{Kinds, kinds, parse_steps, wider},
@@ -35,8 +35,14 @@ pub fn stale_fields(grant: &ResolvedGrant, model: &Provider) -> Vec<String> {
             }
         }
         for operation in &allow.operations {
-            if !model.operations.iter().any(|one| one.id == *operation) {
-                words.push(format!("the operation {operation} is gone"));
+            match model.operations.iter().find(|one| one.id == *operation) {
+                None => words.push(format!("the operation {operation} is gone")),
+                Some(found) if !allow.names(found) => words.push(format!(
+                    "the operation {operation} is another than was granted, and is not allowed: \
+                     {}; apply again to accept it",
+                    place_of(found)
+                )),
+                Some(_) => {}
             }
         }
     }
@@ -45,9 +51,10 @@ pub fn stale_fields(grant: &ResolvedGrant, model: &Provider) -> Vec<String> {
     words
 }
 
-/// Fields that two states of a grant have in common and that lead to something else now; in words.
-pub fn changed_fields(before: &ResolvedGrant, after: &ResolvedGrant) -> Vec<String> {
-    let before = by_field(before);
+/// Fields and operations that two states of a grant have in common and that are something else now;
+/// in words.
+pub fn changed_fields(before_grant: &ResolvedGrant, after: &ResolvedGrant) -> Vec<String> {
+    let before = by_field(before_grant);
     let mut words = Vec::new();
     for (place @ (object, _, field), now) in by_field(after) {
         let Some(granted) = before.get(&place).filter(|granted| **granted != now) else { continue };
@@ -57,6 +64,15 @@ pub fn changed_fields(before: &ResolvedGrant, after: &ResolvedGrant) -> Vec<Stri
         } else {
             format!("accepts that {object}.{field} leads to more: {}", in_words(field, &more))
         });
+    }
+    let places = |grant: &'_ ResolvedGrant| -> BTreeMap<String, String> {
+        grant.allow.iter().flat_map(|allow| allow.places.clone()).collect()
+    };
+    let known = places(before_grant);
+    for (operation, place) in places(after) {
+        if known.get(&operation).is_some_and(|before| *before != place) {
+            words.push(format!("accepts that the operation {operation} is {place} now"));
+        }
     }
     words.dedup();
     words

@@ -12,7 +12,10 @@ pub use file::{Entry, Problem, parse};
 pub use permit::{Permission, Prepared, permission, prepare};
 pub use resolve::{Catalogue, resolve};
 
-use provider::select::{Kinds, scalar};
+use provider::{
+    Operation,
+    select::{Kinds, scalar},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use types::{Client, Connection, Id, Provider};
@@ -48,12 +51,25 @@ pub struct Allow {
     pub headers: Vec<String>,
     /// Operation ids.
     pub operations: Vec<String>,
+    /// By operation id: what it was when it was granted, like `GET /things/{id}`.
+    #[serde(default)]
+    pub places: BTreeMap<String, String>,
+}
+
+/// An operation like `GET /things/{id}`.
+pub(crate) fn place_of(operation: &Operation) -> String {
+    format!("{} {}", operation.method.as_str(), operation.path.text())
 }
 
 impl Allow {
     /// Whether its fields are those of requests.
     pub fn is_write(&self) -> bool {
         self.actions.iter().any(|one| matches!(one.as_str(), "create" | "update" | "delete"))
+    }
+
+    /// Whether an operation is one of those that it names, and the same as when it was granted.
+    pub fn names(&self, operation: &Operation) -> bool {
+        self.places.get(&operation.id).is_some_and(|place| *place == place_of(operation))
     }
 
     /// What a field led to when it was granted; where nobody noted it, a scalar.

@@ -89,7 +89,7 @@ pub fn permission(
             continue;
         }
         let names_object = allow.object.is_some() && allow.object.as_deref() == object;
-        let is_named = allow.operations.contains(&operation.id);
+        let is_named = allow.names(operation);
         let fits_object = allow.object.is_none() || names_object;
         let permits = names_object && has(allow, operation.action);
         // Unfiltered content passes only where the operation itself is named.
@@ -115,7 +115,7 @@ pub fn permission(
 
 /// An element that names operations is about these alone.
 fn concerns(allow: &Allow, operation: &Operation) -> bool {
-    allow.operations.is_empty() || allow.operations.contains(&operation.id)
+    allow.operations.is_empty() || allow.names(operation)
 }
 
 fn has(allow: &Allow, action: Action) -> bool {

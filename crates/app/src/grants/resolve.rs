@@ -3,6 +3,7 @@
 use super::{
     Allow, IdText, ResolvedGrant,
     file::{AllowEntry, Entry, Placed, Problem},
+    place_of,
 };
 use provider::{
     ObjectId, Operation, ParamPlace, Provider,
@@ -263,7 +264,8 @@ impl Resolver<'_> {
                 kinds: fields.into_iter().filter(|(_, kinds)| *kinds != scalar()).collect(),
                 params: params.clone(),
                 headers: headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
-                operations: operations.clone(),
+                operations: operations.keys().cloned().collect(),
+                places: operations.clone(),
             });
         }
         allow
@@ -340,7 +342,7 @@ impl Resolver<'_> {
     }
 
     /// Says where the overlay opens what would be closed without it: a sensitive field that it says
-    /// is none, and a method that changes something, usually, and counts as a read.
+    /// is none, and a method that counts as another action than it does by itself.
     fn notice_overlay(
         &mut self,
         file: &str,
@@ -372,21 +374,19 @@ impl Resolver<'_> {
                 ));
             }
         }
-        let is_read = |operation: &&Operation| {
+        let is_corrected = |operation: &&Operation| {
             operation.object == Some(object)
-                && operation.action == Action::Read
-                && !operation.method.is_safe()
+                && actions.contains(&operation.action)
+                && operation.action != operation.method.action()
                 && (entry.operations.is_empty()
                     || entry.operations.iter().any(|one| names(operation, &one.text)))
         };
-        if actions.contains(&Action::Read) {
-            for operation in model.operations.iter().filter(is_read) {
-                self.resolved.notices.push(format!(
-                    "{place}: `{} {}` counts as a read, because the overlay says so",
-                    operation.method.as_str(),
-                    operation.path.text()
-                ));
-            }
+        for operation in model.operations.iter().filter(is_corrected) {
+            self.resolved.notices.push(format!(
+                "{place}: `{}` counts as {}, because the overlay says so",
+                place_of(operation),
+                operation.action
+            ));
         }
     }
 
@@ -403,13 +403,19 @@ impl Resolver<'_> {
         })
     }
 
-    fn operations(&mut self, file: &str, given: &[Placed], model: &Provider) -> Vec<String> {
-        let mut found = Vec::new();
+    /// By id: what the operation is.
+    fn operations(
+        &mut self,
+        file: &str,
+        given: &[Placed],
+        model: &Provider,
+    ) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
         for one in given {
             if let Some(operation) =
                 model.operations.iter().find(|operation| names(operation, &one.text))
             {
-                found.push(operation.id.clone());
+                found.insert(operation.id.clone(), place_of(operation));
             } else {
                 let names = model.operations.iter().map(|operation| operation.id.as_str());
                 self.unknown(
@@ -468,8 +474,5 @@ impl Resolver<'_> {
 
 /// An operation by its id, or like `GET /things/{id}`.
 fn names(operation: &Operation, given: &str) -> bool {
-    operation.id == given
-        || given.split_once(' ').is_some_and(|(method, path)| {
-            method == operation.method.as_str() && path == operation.path.text()
-        })
+    operation.id == given || place_of(operation) == given
 }

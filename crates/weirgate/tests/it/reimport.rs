@@ -81,6 +81,30 @@ fn a_description_that_is_imported_anew_widens_no_grant() {
 }
 
 #[test]
+fn an_operation_that_takes_anothers_name_is_not_allowed() {
+    let mut world = World::prepared();
+    world.apply(&grants("\"id\"").replace("fields =", "operations = [\"get_thing\"], fields ="));
+    world.serve();
+    let statuses = |world: &World| (world.get("/things/1").status, world.get("/things").status);
+    assert_eq!(statuses(&world), (200, 403));
+    let swapped = THING_DESCRIPTION
+        .replace("operationId: get_thing", "operationId: x")
+        .replace("operationId: list_things", "operationId: get_thing");
+    let imported = import(&world, &swapped, None);
+    assert_eq!(
+        imported["notices"],
+        json!(["reader, to p: the operation get_thing is another than was granted, and is not \
+                allowed: GET /things; apply again to accept it"])
+    );
+    testkit::wait_until(std::time::Duration::from_secs(5), || statuses(&world) == (403, 403));
+    let plan = dry_run(&world);
+    assert_eq!(
+        plan["changes"][0]["words"],
+        json!(["accepts that the operation get_thing is GET /things now"])
+    );
+}
+
+#[test]
 fn what_an_overlay_opens_is_told() {
     let world = World::prepared();
     let label = |path: &str, label: Value| {
@@ -119,7 +143,7 @@ fn what_an_overlay_opens_is_told() {
             "`Thing.secret` is judged secret; the overlay says that it is not sensitive"
         )
     );
-    assert!(notices[1].ends_with("`POST /things` counts as a read, because the overlay says so"));
+    assert!(notices[1].ends_with("`POST /things` counts as read, because the overlay says so"));
     let words = plan["changes"][0]["words"].to_string();
     assert!(!words.contains("Thing.name"), "{words}");
 }
