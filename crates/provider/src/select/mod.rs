@@ -634,9 +634,12 @@ fn is_plain(provider: &Provider, shape: ShapeId) -> bool {
     true
 }
 
-/// An object of which nothing is declared.
+/// An object of which nothing is declared, not even a name: one with a name passes by what is granted
+/// for itself.
 fn is_free(object: &ObjectShape) -> bool {
-    object.members.is_empty() && object.additional == Additional::FreeForm
+    object.object.is_none()
+        && object.members.is_empty()
+        && object.additional == Additional::FreeForm
 }
 
 /// What is left of the paths that begin with this step.

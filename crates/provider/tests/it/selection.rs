@@ -352,12 +352,16 @@ fn what_is_free_form_never_opens_what_is_typed() {
             "free": free,
             "frees": {"type": "array", "items": free},
             "closed": {"type": "object", "additionalProperties": false},
+            "named": {"$ref": "#/components/schemas/Custom"},
             "open": {"anyOf": [
                 {"type": "object", "properties": {"a": plain("string")}, "additionalProperties": true},
                 {"type": "object", "properties": {"b": plain("string")}, "additionalProperties": true},
             ]},
         }),
-        json!({"Person": {"type": "object", "properties": {"id": plain("string"), "ssn": {"type": "string"}}}}),
+        json!({
+            "Person": {"type": "object", "properties": {"id": plain("string"), "ssn": {"type": "string"}}},
+            "Custom": {"type": "object"},
+        }),
     );
     let object = json!({"id": "1", "ssn": "S", "more": {"ssn": "S"}});
     let check = |field: &str, input: Value, wanted: Value| {
@@ -378,6 +382,15 @@ fn what_is_free_form_never_opens_what_is_typed() {
     check("frees", json!([object, "S", ["S"]]), json!({"frees": [object]}));
     check("frees", object.clone(), json!({}));
     check("closed", object.clone(), json!({"closed": {}}));
+    // An object with a name passes by what is granted for itself, free-form or not.
+    check("named", object.clone(), json!({"named": {}}));
+    let given = json!({"named": object});
+    for grants in [
+        [("Thing", &["named"][..]), ("Custom", &["id"])],
+        [("Thing", &["named.id"]), ("Custom", &[])],
+    ] {
+        assert_eq!(project_thing(&provider, &grants, &given), json!({"named": {"id": "1"}}));
+    }
     // What one alternative declares is a scalar, whatever else the other may hold.
     let nested = json!({"open": {"a": {"ssn": "S"}, "b": "x"}});
     let found = project_thing(&provider, &[("Thing", &["open.a", "open.b"])], &nested);
@@ -482,7 +495,10 @@ fn a_description_that_says_more_widens_no_grant() {
     check("address.city", more, &["address.city"]);
     check("labels", json!({"type": "object", "additionalProperties": text}), &["labels"]);
     check("labels", json!({"type": "object", "additionalProperties": open}), &[]);
-    check("boss", json!({"$ref": "#/components/schemas/Boss"}), &[]);
+    // What passes in an object with a name is granted for itself, and remembered there.
+    check("boss", json!({"$ref": "#/components/schemas/Boss"}), &["boss"]);
+    check("boss.id", json!({"$ref": "#/components/schemas/Boss"}), &[]);
+    check("boss.id", json!({"$ref": "#/components/schemas/Other"}), &["boss.id"]);
     check("boss", json!({"$ref": "#/components/schemas/Other"}), &[]);
     check("any", open.clone(), &["any"]);
     check("free", open, &["free"]);
