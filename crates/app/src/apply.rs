@@ -62,18 +62,24 @@ async fn plan_with(
     })
 }
 
-fn stored(rows: &[GrantRow]) -> Result<Vec<ResolvedGrant>, Error> {
+pub(crate) fn stored(rows: &[GrantRow]) -> Result<Vec<ResolvedGrant>, Error> {
     rows.iter()
         .map(|row| serde_json::from_str(&row.body))
         .collect::<Result<_, _>>()
         .map_err(|_| Error::Internal { what: "a stored grant cannot be read" })
 }
 
-fn catalogue(everything: &store::Everything) -> Result<Catalogue, Error> {
+/// Names of clients alone: reading every description takes its time.
+pub(crate) fn catalogue_without_models(everything: &store::Everything) -> Catalogue {
     let mut catalogue = Catalogue::default();
     for row in &everything.clients {
         catalogue.clients.insert(row.name.to_string(), row.id);
     }
+    catalogue
+}
+
+fn catalogue(everything: &store::Everything) -> Result<Catalogue, Error> {
+    let mut catalogue = catalogue_without_models(everything);
     for row in &everything.providers {
         let model =
             provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;

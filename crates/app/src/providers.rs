@@ -1,8 +1,10 @@
 //! Providers: import, show, list, check.
 
 use crate::{
+    apply,
     change::{self, Change},
     error::Error,
+    grants::{Words, stale_fields},
     instance::Instance,
     servers,
 };
@@ -30,6 +32,10 @@ pub struct Import {
 pub struct Imported {
     pub id: Id<ProviderKind>,
     pub slug: Slug,
+    /// There was one of this name already.
+    pub is_replaced: bool,
+    /// What no longer passes by the grants there are, or would pass if they were applied again.
+    pub notices: Vec<String>,
     pub operations: usize,
     pub objects: usize,
     pub diagnostics: usize,
@@ -54,8 +60,13 @@ pub async fn import(
         });
     }
     judge_servers(&model, import.server.as_deref(), &policy)?;
+    let everything = instance.store.load_all().await?;
     let mut tx = instance.store.begin(ctx).await?;
     let known = tx.provider_by_slug(&import.slug).await?;
+    let notices = match &known {
+        Some(row) => notices(&everything, row.id, &model)?,
+        None => Vec::new(),
+    };
     let id = match &known {
         Some(row) => row.id,
         None => Id::generate(ctx.now, instance.random.as_ref())?,
@@ -85,10 +96,37 @@ pub async fn import(
     Ok(Imported {
         id,
         slug: import.slug,
+        is_replaced: known.is_some(),
+        notices,
         operations: model.operations.len(),
         objects: model.objects.len(),
         diagnostics: model.diagnostics.len(),
     })
+}
+
+/// What a new description changes for the grants that reach the provider.
+fn notices(
+    everything: &store::Everything,
+    id: Id<ProviderKind>,
+    model: &Provider,
+) -> Result<Vec<String>, Error> {
+    let catalogue = apply::catalogue_without_models(everything);
+    let mut notices = Vec::new();
+    for grant in apply::stored(&everything.grants)? {
+        let reaches = grant.provider.is_some_and(|own| own.0 == id)
+            || everything
+                .connections
+                .iter()
+                .any(|row| row.provider == id && grant.reaches(id, row.id));
+        if !reaches {
+            continue;
+        }
+        let name = format!("{}, to {}", catalogue.client(&grant), grant.purpose);
+        notices.extend(
+            stale_fields(&grant, model).into_iter().map(|words| format!("{name}: {words}")),
+        );
+    }
+    Ok(notices)
 }
 
 /// The policy that an import's `--allow-private-network` stands for.
@@ -218,11 +256,18 @@ pub fn to_json(slug: &Slug, provider: &Provider) -> Value {
                 .fields
                 .iter()
                 .map(|field| {
-                    json!({
+                    let label = field.label.as_ref();
+                    let mut shown = json!({
                         "path": field.path,
                         "type": type_name(provider, field),
-                        "label": field.label.as_ref().map(|label| label.category.as_str()),
-                    })
+                        "label": label.map(|label| label.category.as_str()),
+                    });
+                    if let Some(judged) = label.and_then(|label| label.lowered_from.as_deref())
+                        && let Some(members) = shown.as_object_mut()
+                    {
+                        members.insert("lowered_from".to_owned(), json!(judged));
+                    }
+                    shown
                 })
                 .collect();
             json!({"name": object.name, "fields": fields})
@@ -258,7 +303,7 @@ pub fn to_text(slug: &Slug, provider: &Provider) -> String {
     for object in &provider.objects {
         text.push_str(&format!("  {}\n", object.name));
         for field in &object.fields {
-            let label = field.label.as_ref().map_or("", |label| label.category.as_str());
+            let label = field.label.as_ref().map_or_else(String::new, label_text);
             text.push_str(&format!(
                 "    {:<40} {:<20} {label}\n",
                 field.path,
@@ -273,6 +318,14 @@ pub fn to_text(slug: &Slug, provider: &Provider) -> String {
         }
     }
     text
+}
+
+/// A category, and what the overlay made of a sensitive one.
+fn label_text(label: &provider::Label) -> String {
+    match &label.lowered_from {
+        Some(judged) => format!("{} (judged {judged}, lowered by the overlay)", label.category),
+        None => label.category.clone(),
+    }
 }
 
 fn object_name<'a>(provider: &'a Provider, operation: &provider::Operation) -> Option<&'a str> {

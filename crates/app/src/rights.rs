@@ -1,10 +1,10 @@
 //! What one client may do on one connection: compiled decisions, by operation.
 
-use crate::grants::{Permission, ResolvedGrant, permission};
+use crate::grants::{Permission, ResolvedGrant, permission, prepare};
 use aws_lc_rs::digest;
 use gateway::{AnswerRule, Decision, Projected, RequestRule, Rights, withheld_header};
 use provider::{
-    Answer, Operation, Provider,
+    Answer, Operation, Provider, is_json,
     select::{select_request, select_response},
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -27,8 +27,9 @@ pub(crate) fn compile(
     let mut rights = Rights::default();
     let mut valid_until = Timestamp::MAX;
     let grants_digest = digest_of(grants);
+    let prepared = prepare(grants, provider, now);
     for (index, operation) in provider.operations.iter().enumerate() {
-        let Some(permission) = permission(grants, provider, index, now) else { continue };
+        let Some(permission) = permission(&prepared, provider, index) else { continue };
         valid_until = valid_until.min(permission.valid_until);
         let fingerprint = short_digest(&[description, &grants_digest]);
         let decision = decide(provider, operation, permission, fingerprint);
@@ -113,11 +114,6 @@ fn request_rule(
         }
         _ => RequestRule::None,
     }
-}
-
-/// `application/json` and what is built on it (RFC 6839 §3.1).
-fn is_json(media: &str) -> bool {
-    media == "application/json" || media == "*/*" || media.ends_with("+json")
 }
 
 /// An operation whose description says that no credential is needed: only an explicit, empty

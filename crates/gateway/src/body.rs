@@ -111,7 +111,9 @@ fn check(spec: &Spec, body: &[u8]) -> Result<Bytes, CallError> {
     let mut projector = Projector::new(spec.clone(), Limits::default(), Mode::Refuse);
     projector.feed(body, &mut out).and_then(|()| projector.finish(&mut out)).map_err(
         |refusal| match refusal.kind {
-            RefusalKind::Undeclared { path } => CallError::FieldNotGranted { path },
+            RefusalKind::Undeclared { path } | RefusalKind::Emptied { path } => {
+                CallError::FieldNotGranted { path }
+            }
             _ => CallError::BodyMalformed { reason: refusal.reason(), offset: refusal.offset },
         },
     )?;

@@ -113,9 +113,12 @@ impl projection::Rewriter for UrlRewriter {
         match () {
             () if self.echoes.are_in(value.as_bytes()) => None,
             () if is_cursor(value) => Some(value.to_owned()),
-            () if is_url(value) => self.rewrite_url(value),
-            () => None,
+            () => self.link(value),
         }
+    }
+
+    fn link(&mut self, value: &str) -> Option<String> {
+        if is_url(value) { self.rewrite_url(value) } else { None }
     }
 }
 

@@ -46,7 +46,8 @@ fn an_overlays_limits_hold() {
     let (url, host) = (world.provider.url().to_owned(), world.provider.host_port().to_owned());
     let import = ["provider", "import", &description, "--name", "things", "--server", &url];
     let rest = ["--overlay", &overlay, "--allow-private-network", &host, "--json"];
-    ok(&world.weirgate, &[&import[..], &rest[..]].concat());
+    let imported = ok(&world.weirgate, &[&import[..], &rest[..]].concat());
+    assert_eq!(imported["diagnostics"], 0, "{imported}");
     world.serve();
     let statuses: Vec<u16> = (0..3).map(|_| world.get("/things/1").status).collect();
     assert_eq!(statuses, [200, 200, 429]);

@@ -19,6 +19,7 @@ mod echo;
 mod hostile;
 mod kinto;
 mod limits;
+mod reimport;
 mod secrets;
 mod setup;
 mod smuggling;

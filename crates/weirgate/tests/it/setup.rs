@@ -286,6 +286,8 @@ allow = [
             "Thing",
             "a.toml:16",
             "parms",
+            // Its action is wrong too, and hides nothing.
+            "declares no field `idd`",
             "b.toml:1",
             "c.toml",
         ] {
