@@ -12,7 +12,7 @@ use gateway::TagKey;
 use outbound::{HickoryResolver, Pool, PoolConfig, TlsConfig};
 use std::{
     fmt, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 use store::{SealedRow, Store};
@@ -90,7 +90,7 @@ impl Instance {
             RootKeyPlace::File(file) => file.to_owned(),
             RootKeyPlace::Folder(folder) => folder.join(format!("{id}.key")),
         })?;
-        if key_file.starts_with(absolute(dir)?) {
+        if resolved(&key_file)?.starts_with(resolved(dir)?) {
             return Err(Error::RootKeyInFolder);
         }
         let root = if key_file.exists() {
@@ -99,9 +99,12 @@ impl Instance {
             RootKey::create_file(&key_file, random.as_ref())?
         };
 
-        let draft = draft_dir(dir, id)?;
+        remove_drafts(dir)?;
+        let draft = draft_dir(dir, &id.to_string())?;
         make_private_dir(&draft)?;
         let folder = DataFolder::at(draft.clone());
+        // Held while the draft is one: what nobody holds was left by an end in its midst.
+        let lock = folder.lock()?;
         let (keyring, generation) = Keyring::create(&root, random.as_ref())?;
         let secrets = InstanceSecrets::generate(random.as_ref())?;
         let store = Store::create(&folder.database().as_path().into()).await?;
@@ -109,6 +112,7 @@ impl Instance {
         instance.fill(&ctx, &generation, &key_file).await?;
         instance.close_store().await?;
 
+        drop(lock);
         // Renaming onto an empty folder is what makes it appear whole.
         std::fs::rename(&draft, dir).map_err(|source| Error::Io {
             what: "create",
@@ -337,13 +341,76 @@ fn refuse_taken(dir: &Path) -> Result<(), Error> {
 }
 
 /// Beside the folder, so that a rename can put it there.
-fn draft_dir(dir: &Path, id: Id<InstanceKind>) -> Result<PathBuf, Error> {
+fn draft_dir(dir: &Path, id: &str) -> Result<PathBuf, Error> {
     let dir = absolute(dir)?;
     let name = dir.file_name().ok_or_else(|| Error::FolderTaken { dir: dir.clone() })?;
     let mut draft = std::ffi::OsString::from(".");
     draft.push(name);
     draft.push(format!(".{id}"));
     Ok(dir.with_file_name(draft))
+}
+
+/// Removes drafts of this folder that an `init` left when it was killed. A root key that it made
+/// stays: no key is ever deleted, though this one opens nothing.
+fn remove_drafts(dir: &Path) -> Result<(), Error> {
+    let pattern = draft_dir(dir, "")?;
+    let (Some(parent), Some(prefix)) = (pattern.parent(), pattern.file_name()) else {
+        return Ok(());
+    };
+    let entries = match std::fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(Error::Io { what: "read", path: parent.to_owned(), source }),
+    };
+    for entry in entries {
+        let failed = |source| Error::Io { what: "read", path: parent.to_owned(), source };
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let id = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        let id = id.and_then(|id| std::str::from_utf8(id).ok());
+        let is_draft = id.is_some_and(|id| id.parse::<Id<InstanceKind>>().is_ok());
+        // A link of such a name leads to what is not ours.
+        if !is_draft || !entry.file_type().map_err(failed)?.is_dir() {
+            continue;
+        }
+        let path = entry.path();
+        let Some(lock) = DataFolder::at(path.clone()).try_lock()? else { continue };
+        std::fs::remove_dir_all(&path).map_err(|source| Error::Io {
+            what: "remove the draft",
+            path,
+            source,
+        })?;
+        drop(lock);
+    }
+    Ok(())
+}
+
+/// Where a path leads, through links and `..`, though its end may not be there yet.
+fn resolved(path: &Path) -> Result<PathBuf, Error> {
+    let path = absolute(path)?;
+    let mut missing = Vec::new();
+    let mut there = path.as_path();
+    loop {
+        match std::fs::canonicalize(there) {
+            Ok(mut whole) => {
+                for part in missing.into_iter().rev() {
+                    match part {
+                        Component::ParentDir => drop(whole.pop()),
+                        part => whole.push(part),
+                    }
+                }
+                return Ok(whole);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::Io { what: "find", path, source }),
+        }
+        let mut parts = there.components();
+        missing.extend(parts.next_back());
+        there = parts.as_path();
+        if there.as_os_str().is_empty() {
+            return Ok(path);
+        }
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

@@ -21,6 +21,57 @@ fn init_makes_a_folder_once_and_keeps_the_key_outside() {
     assert!(said.contains("inside the data folder"), "{said}");
 }
 
+/// The key's folder may be a link into the data folder, or the data folder a link.
+#[test]
+fn init_finds_the_folder_behind_links() {
+    let weirgate = binary();
+    let real = weirgate.home().join("real");
+    let init = |data_dir: &std::path::Path, key: &std::path::Path| {
+        let (data_dir, key) = (data_dir.to_str().unwrap(), key.to_str().unwrap());
+        let args = ["init", "--data-dir", data_dir, "--root-key-file", key];
+        let said = fails(&weirgate, 5, &args, b"");
+        assert!(said.contains("inside the data folder"), "{said}");
+    };
+    std::fs::create_dir(&real).unwrap();
+    let link = weirgate.home().join("link");
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    init(&real, &link.join("root.key"));
+    init(&real, &link.join("new/../root.key"));
+    init(&link, &real.join("root.key"));
+    init(&real, &weirgate.home().join("other/../real/root.key"));
+    assert!(std::fs::read_dir(&real).unwrap().next().is_none());
+    // A folder beside it whose name begins alike is another one.
+    let key = weirgate.home().join("real.keys/root.key").display().to_string();
+    let real = real.display().to_string();
+    ok(&weirgate, &["init", "--data-dir", &real, "--root-key-file", &key, "--json"]);
+}
+
+/// What a killed `init` left goes with the next one; what only looks like it stays.
+#[test]
+fn init_removes_what_a_killed_one_left() {
+    let weirgate = binary();
+    let dir = weirgate.data_dir();
+    let name = dir.file_name().unwrap().to_str().unwrap();
+    let beside = |name: String| dir.with_file_name(name);
+    let left = beside(format!(".{name}.inst_06ewk4g000e0g0000000000001"));
+    let held = beside(format!(".{name}.inst_06ewk4g000e0g0000000000002"));
+    let link = beside(format!(".{name}.inst_06ewk4g000e0g0000000000003"));
+    let foreign = beside(format!(".{name}.inst_backup"));
+    let target = beside("elsewhere".to_owned());
+    for place in [&left, &held, &foreign, &target] {
+        std::fs::create_dir_all(place.join("audit")).unwrap();
+        std::fs::write(place.join("weirgate.db"), "half").unwrap();
+    }
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let lock = std::fs::File::create(held.join("lock")).unwrap();
+    lock.lock().unwrap();
+    ok(&weirgate, &["init", "--json"]);
+    assert!(!left.exists());
+    for place in [held, foreign, target.join("weirgate.db"), link] {
+        assert!(place.exists(), "{}", place.display());
+    }
+}
+
 #[test]
 fn verbs_without_a_folder_say_so() {
     let weirgate = binary();
