@@ -22,7 +22,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
-use store::{ConnectionRow, Everything, ProviderRow};
+use store::{ConnectionRow, CustomerRow, Everything, ProviderRow, SealedRow};
 use types::{Client, Connection, Id, Provider, Timestamp};
 use vault::{MemoryKey, Placement, SealedInjection};
 
@@ -47,6 +47,8 @@ struct KnownProvider {
 
 struct KnownConnection {
     row: ConnectionRow,
+    customer: Option<CustomerRow>,
+    credential: Option<SealedRow>,
     provider: Arc<ProviderEntry>,
     provider_digest: [u8; 32],
     entry: Arc<ConnectionEntry>,
@@ -79,6 +81,7 @@ pub(crate) struct ReadProvider {
 /// Reads a provider's description: pure work of up to a second.
 pub(crate) fn read_provider(row: &ProviderRow) -> Result<ReadProvider, Error> {
     let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
+    providers::check_names(&model)?;
     let router = PathRouter::new(&model);
     let slug = row.slug.to_string();
     let entry = Arc::new(ProviderEntry { id: row.id, slug, model, router });
@@ -183,8 +186,12 @@ impl Compiler {
         let mut entries = HashMap::new();
         for row in rows.connections.iter().filter(|row| row.revoked_at.is_none()) {
             let Some(provider) = self.providers.get(&row.provider) else { continue };
+            let customer = index.customers.get(&row.customer).copied();
+            let credential = index.credentials.get(&row.id.to_bytes()).copied();
             let kept = self.connections.remove(&row.id).filter(|kept| {
                 kept.row == *row
+                    && kept.customer.as_ref() == customer
+                    && kept.credential.as_ref() == credential
                     && kept.provider_digest == provider.digest
                     && Arc::ptr_eq(&kept.provider, &provider.entry)
             });
@@ -207,6 +214,8 @@ impl Compiler {
                 row.id,
                 KnownConnection {
                     row: row.clone(),
+                    customer: customer.cloned(),
+                    credential: credential.cloned(),
                     provider: Arc::clone(&provider.entry),
                     provider_digest: provider.digest,
                     entry,
@@ -376,8 +385,8 @@ fn query_params(placements: &[(String, Placement)]) -> BTreeSet<String> {
 /// Rows by what they are looked up with.
 struct Index<'a> {
     providers: HashMap<Id<Provider>, &'a ProviderRow>,
-    customers: HashMap<Id<types::Customer>, &'a store::CustomerRow>,
-    credentials: HashMap<[u8; 16], &'a store::SealedRow>,
+    customers: HashMap<Id<types::Customer>, &'a CustomerRow>,
+    credentials: HashMap<[u8; 16], &'a SealedRow>,
 }
 
 impl<'a> Index<'a> {

@@ -1,6 +1,6 @@
 //! The verbs, their wrong inputs, and their exit codes.
 
-use crate::world::{World, binary, fails, ok, ok_with};
+use crate::world::{World, binary, fails, ok, ok_with, text};
 use std::os::unix::fs::PermissionsExt;
 use testkit::THING_DESCRIPTION;
 
@@ -179,6 +179,103 @@ fn descriptions_that_are_none_are_refused() {
     assert!(listed["providers"].as_array().unwrap().is_empty());
 }
 
+/// Names stand in audit entries: one that is too long for them is refused by name, at once.
+#[test]
+fn names_that_no_entry_holds_are_refused() {
+    let mut world = World::prepared();
+    let long = "x".repeat(70_000);
+    let description = THING_DESCRIPTION.replacen("list_things", &long, 1);
+    let file = world.weirgate.file("long.yaml", description).unwrap();
+    let said = fails(&world.weirgate, 2, &["provider", "import", &file, "--name", "long"], b"");
+    assert!(said.contains("operation id") && said.contains("at most 512"), "{said}");
+    // A long list is told by its digest.
+    let file = world.weirgate.file("things.yaml", THING_DESCRIPTION).unwrap();
+    let mut args = vec!["provider", "import", &file, "--name", "many", "--json"];
+    let hosts: Vec<String> = (0..3_000).map(|n| format!("host{n}.internal:8443")).collect();
+    for host in &hosts {
+        args.extend(["--allow-private-network", host]);
+    }
+    args.extend(["--server", "https://example.com"]);
+    ok(&world.weirgate, &args);
+    let entries = world.entries();
+    let details =
+        text(entries.iter().rfind(|one| one["verb"] == "provider.import").unwrap(), "details");
+    assert!(details.contains("3000 of them, SHA-256"), "{details}");
+    world.serve();
+    assert_eq!(world.get("/things/1").status, 200);
+    world.stop();
+    assert_eq!(world.verify()["outbox_rows"], 0);
+}
+
+/// The log says where a credential goes and what is sent along, without a value.
+#[test]
+fn changes_say_where_calls_go() {
+    let world = World::prepared();
+    let entries = world.entries();
+    let details =
+        |verb: &str| text(entries.iter().find(|one| one["verb"] == verb).unwrap(), "details");
+    let imported = details("provider.import");
+    for wanted in [
+        format!("server: {}", world.provider.url()),
+        format!("allow_private: {}", world.provider.host_port()),
+        "description_sha256: ".to_owned(),
+    ] {
+        assert!(imported.contains(&wanted), "no {wanted} in {imported}");
+    }
+    assert!(!imported.contains("overlay_sha256"), "{imported}");
+    let created = details("connection.create");
+    assert!(created.contains(&format!("servers: {}", world.provider.url())), "{created}");
+
+    let described =
+        THING_DESCRIPTION.replacen("http://127.0.0.1:9", "'https://{tenant}.example.com/v1'", 1);
+    let file = world.weirgate.file("servers.yaml", described).unwrap();
+    let overlay = "overlay: 1.1.0\ninfo: {title: t, version: '1'}\nactions: []\n";
+    let overlay = world.weirgate.file("overlay.yaml", overlay).unwrap();
+    let args = ["provider", "import", &file, "--name", "tenants", "--overlay", &overlay, "--json"];
+    ok(&world.weirgate, &args);
+    let connect = [
+        "connection",
+        "create",
+        "--provider",
+        "tenants",
+        "--customer",
+        "c",
+        "--scheme",
+        "bearer",
+        "--var",
+        "tenant=jane-doe",
+        "--header",
+        "X-Tenant=jane-doe-7",
+        "--secret-file",
+        "-",
+        "--json",
+    ];
+    for _ in 0..2 {
+        ok_with(&world.weirgate, &connect, br#"{"token":"t"}"#);
+    }
+    let entries = world.entries();
+    let newest = |verb: &str| -> Vec<String> {
+        let fits = entries.iter().filter(|one| one["verb"] == verb);
+        fits.map(|one| text(one, "details")).filter(|one| !one.contains("127.0.0.1")).collect()
+    };
+    let imported = newest("provider.import").pop().unwrap();
+    assert!(imported.contains("overlay_sha256: "), "{imported}");
+    assert!(imported.contains("described_servers: filled per connection: {tenant}"), "{imported}");
+    let created = newest("connection.create");
+    assert_eq!(created.len(), 2);
+    let part = |details: &str, name: &str| -> String {
+        let rest = details.split_once(name).unwrap().1;
+        rest.split(';').next().unwrap().to_owned()
+    };
+    for details in &created {
+        assert!(details.contains("X-Tenant=") && !details.contains("jane"), "{details}");
+        assert_eq!(part(details, "tenant=").len(), 64, "{details}");
+    }
+    // One customer's equal values can be told to be equal, and differ by what they are for.
+    assert_eq!(part(&created[0], "tenant="), part(&created[1], "tenant="));
+    assert_ne!(part(&created[0], "tenant="), part(&created[0], "X-Tenant="));
+}
+
 #[test]
 fn provider_show_has_the_documented_shape() {
     let world = World::prepared();
@@ -278,7 +375,7 @@ fn every_kind_of_credential_reaches_the_provider_in_its_place() {
             "-",
             "--json",
         ];
-        made.push(crate::world::text(&ok_with(&world.weirgate, &args, secret.as_bytes()), "id"));
+        made.push(text(&ok_with(&world.weirgate, &args, secret.as_bytes()), "id"));
     }
     world.serve();
     let call = |world: &mut World, connection: &str| {
