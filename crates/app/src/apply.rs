@@ -1,10 +1,11 @@
 //! Grants by files: plan, say in words, commit.
 
 use crate::{
-    change::{self, Change},
+    change::{Care, Change, Changing},
     error::Error,
     grants::{self, Catalogue, Problem, ResolvedGrant},
     instance::Instance,
+    seals,
 };
 use provider::LoadLimits;
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ async fn plan_with(
     files: &[(String, Vec<u8>)],
     mut problems: Vec<Problem>,
 ) -> Result<Plan, Error> {
-    let everything = instance.store.load_all().await?;
+    let everything = seals::load_whole(instance).await?;
     let catalogue = catalogue(&everything)?;
     let (entries, unread) = grants::parse(files);
     problems.extend(unread);
@@ -142,8 +143,8 @@ pub async fn commit(instance: &Instance, ctx: &OpContext, plan: Plan) -> Result<
     if plan.changes.is_empty() {
         return Ok(());
     }
-    let mut tx = instance.store.begin(ctx).await?;
-    if tx.generation().await? != plan.generation {
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    if changing.tx.generation().await? != plan.generation {
         return Err(Error::PlanStale);
     }
     let mut rows = Vec::new();
@@ -163,10 +164,10 @@ pub async fn commit(instance: &Instance, ctx: &OpContext, plan: Plan) -> Result<
             created_at: ctx.now,
         });
     }
-    tx.replace_grants(&rows).await?;
+    changing.tx.replace_grants(&rows).await?;
     for one in &plan.changes {
         let words: String = one.words.join("; ").chars().take(8_000).collect();
-        let change = Change {
+        changing.record(Change {
             verb: match one.kind {
                 "added" => "grant.add",
                 "changed" => "grant.change",
@@ -175,11 +176,9 @@ pub async fn commit(instance: &Instance, ctx: &OpContext, plan: Plan) -> Result<
             what: format!("grant {}", one.grant),
             details: vec![("words", words)],
             ..Change::default()
-        };
-        change::record(instance, &mut tx, ctx, change).await?;
+        });
     }
-    tx.commit().await?;
-    Ok(())
+    changing.commit().await
 }
 
 impl Plan {

@@ -25,7 +25,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
-use store::{ConnectionRow, Everything, ProviderRow};
+use store::{ConnectionRow, CustomerRow, Everything, ProviderRow, SealedRow};
 use types::{Client, Connection, Id, Provider, Timestamp};
 use vault::{MemoryKey, Placement, SealedInjection};
 
@@ -51,6 +51,8 @@ struct KnownProvider {
 
 struct KnownConnection {
     row: ConnectionRow,
+    customer: Option<CustomerRow>,
+    credential: Option<SealedRow>,
     provider: Arc<ProviderEntry>,
     provider_digest: [u8; 32],
     entry: Arc<ConnectionEntry>,
@@ -85,6 +87,7 @@ pub(crate) struct ReadProvider {
 /// Reads a provider's description: pure work of up to a second.
 pub(crate) fn read_provider(row: &ProviderRow) -> Result<ReadProvider, Error> {
     let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
+    providers::check_names(&model)?;
     let router = PathRouter::new(&model);
     let slug = row.slug.to_string();
     Ok(ReadProvider { id: row.id, digest: digest_of(row), slug, model, router })
@@ -198,8 +201,12 @@ impl Compiler {
         for row in rows.connections.iter().filter(|row| row.revoked_at.is_none()) {
             let Some(provider) = self.providers.get(&row.provider) else { continue };
             let meter = self.meters.connection(row.id);
+            let customer = index.customers.get(&row.customer).copied();
+            let credential = index.credentials.get(&row.id.to_bytes()).copied();
             let kept = self.connections.remove(&row.id).filter(|kept| {
                 kept.row == *row
+                    && kept.customer.as_ref() == customer
+                    && kept.credential.as_ref() == credential
                     && kept.provider_digest == provider.digest
                     && Arc::ptr_eq(&kept.provider, &provider.entry)
             });
@@ -222,6 +229,8 @@ impl Compiler {
                 row.id,
                 KnownConnection {
                     row: row.clone(),
+                    customer: customer.cloned(),
+                    credential: credential.cloned(),
                     provider: Arc::clone(&provider.entry),
                     provider_digest: provider.digest,
                     entry,
@@ -404,8 +413,8 @@ fn header_names(placements: &[(String, Placement)]) -> BTreeSet<String> {
 /// Rows by what they are looked up with.
 struct Index<'a> {
     providers: HashMap<Id<Provider>, &'a ProviderRow>,
-    customers: HashMap<Id<types::Customer>, &'a store::CustomerRow>,
-    credentials: HashMap<[u8; 16], &'a store::SealedRow>,
+    customers: HashMap<Id<types::Customer>, &'a CustomerRow>,
+    credentials: HashMap<[u8; 16], &'a SealedRow>,
 }
 
 impl<'a> Index<'a> {

@@ -1,6 +1,6 @@
 //! Why something on the control plane was not done: what, why, and the remedy.
 
-use crate::{grants::Problem, servers::ServerError};
+use crate::{grants::Problem, seals::Tampering, servers::ServerError};
 use std::{io, path::PathBuf};
 
 /// How a program tells the kinds of failure apart; the command line's exit codes.
@@ -37,8 +37,20 @@ pub enum Error {
     RootKey(#[from] vault::RootKeyError),
     #[error("the vault refuses")]
     Vault(#[from] vault::VaultError),
-    #[error("the vault does not have the state that the audit log last recorded")]
+    #[error("the vault and the rows around it do not have the state that the audit log recorded")]
     VaultRolledBack,
+    /// A row that only somebody else can have written, or that somebody else removed.
+    #[error("the row {id} of {kind} was {how} by somebody else than Weirgate")]
+    RowTampered { kind: String, id: String, how: Tampering },
+    /// No single row can be named: rows with their seals were removed, added or put back.
+    #[error("the store's rows are not those that Weirgate left: their seals do not fit together")]
+    SealsTampered,
+    #[error(
+        "the audit entry of {verb} would have {bytes} bytes, of at most {limit}: its {part} is too long"
+    )]
+    RecordTooLong { verb: String, part: String, bytes: usize, limit: usize },
+    #[error("the description's {kind} `{start}...` has {bytes} bytes, of at most {limit}")]
+    NameTooLong { kind: &'static str, start: String, bytes: usize, limit: usize },
     #[error(transparent)]
     Store(#[from] store::StoreError),
     #[error("the audit log cannot be opened")]
@@ -104,8 +116,13 @@ impl Error {
             | Self::SchemeAmbiguous { .. }
             | Self::SchemeFitsNone { .. }
             | Self::HeaderRefused { .. }
+            | Self::RecordTooLong { .. }
+            | Self::NameTooLong { .. }
             | Self::Grants(_) => Kind::Usage,
-            Self::RootKeyInFolder | Self::VaultRolledBack => Kind::Refused,
+            Self::RootKeyInFolder
+            | Self::VaultRolledBack
+            | Self::RowTampered { .. }
+            | Self::SealsTampered => Kind::Refused,
             Self::Store(error) if error.is_unreachable() => Kind::Unreachable,
             _ => Kind::Failed,
         }
@@ -127,6 +144,20 @@ impl Error {
             Self::VaultRolledBack => {
                 "A row of the vault was changed or put back outside Weirgate. Restore the database \
                  that belongs to this audit log, or find out who changed it."
+                    .into()
+            }
+            Self::RowTampered { .. } => {
+                "Put the row back as it was, from a backup of the database, or remove it if it is \
+                 not yours, and find out who wrote it. Revoking keys and connections works meanwhile."
+                    .into()
+            }
+            Self::SealsTampered => {
+                "Restore the database that belongs to this audit log, and find out who changed it."
+                    .into()
+            }
+            Self::RecordTooLong { .. } => "Shorten it; nothing was changed.".into(),
+            Self::NameTooLong { .. } => {
+                "Give it a shorter name in the description or by an overlay; nothing was changed."
                     .into()
             }
             Self::PlanStale => "Run it again; nothing was changed.".into(),

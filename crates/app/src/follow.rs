@@ -5,6 +5,7 @@ use crate::{
     compile::{Compiled, Compiler, read_provider},
     error::Error,
     instance::Instance,
+    seals,
     sequence::OpenLog,
 };
 use gateway::{LimitSettings, Recorder, SharedSnapshot};
@@ -100,7 +101,7 @@ impl Follower {
     }
 
     async fn compile(&mut self) -> Result<Compiled, Error> {
-        let rows = self.instance.store.load_all().await?;
+        let rows = seals::load(&self.instance).await?;
         let now = self.instance.clock.now();
         let compiled = self.compiler.compile(&self.instance, &rows, now);
         self.valid_until = compiled.valid_until;

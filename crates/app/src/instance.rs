@@ -1,19 +1,19 @@
 //! An installation: its folder, store, keys and secrets, opened.
 
 use crate::{
-    change::{self, Change},
+    change::{Change, Changing},
     customers,
     error::Error,
     folder::{DataFolder, make_private_dir, sync_dir, write_new},
     sequence,
 };
-use audit::SigningKey;
+use audit::{SigningKey, VaultHead};
 use gateway::TagKey;
 use outbound::{HickoryResolver, Pool, PoolConfig, TlsConfig};
 use std::{
     fmt, io,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::{Component, Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 use store::{SealedRow, Store};
 use types::{Clock, Id, Instance as InstanceKind, OpContext, Random, SecretBytes};
@@ -32,6 +32,8 @@ pub struct Instance {
     pub(crate) secrets: InstanceSecrets,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    /// The newest state of the store that this process has seen.
+    seen: Mutex<Option<VaultHead>>,
 }
 
 impl fmt::Debug for Instance {
@@ -90,7 +92,7 @@ impl Instance {
             RootKeyPlace::File(file) => file.to_owned(),
             RootKeyPlace::Folder(folder) => folder.join(format!("{id}.key")),
         })?;
-        if key_file.starts_with(absolute(dir)?) {
+        if resolved(&key_file)?.starts_with(resolved(dir)?) {
             return Err(Error::RootKeyInFolder);
         }
         let root = if key_file.exists() {
@@ -99,16 +101,21 @@ impl Instance {
             RootKey::create_file(&key_file, random.as_ref())?
         };
 
-        let draft = draft_dir(dir, id)?;
+        remove_drafts(dir)?;
+        let draft = draft_dir(dir, &id.to_string())?;
         make_private_dir(&draft)?;
         let folder = DataFolder::at(draft.clone());
+        // Held while the draft is one: what nobody holds was left by an end in its midst.
+        let lock = folder.lock()?;
         let (keyring, generation) = Keyring::create(&root, random.as_ref())?;
         let secrets = InstanceSecrets::generate(random.as_ref())?;
         let store = Store::create(&folder.database().as_path().into()).await?;
-        let instance = Self { folder, id, store, keyring, secrets, clock, random };
+        let seen = Mutex::default();
+        let instance = Self { folder, id, store, keyring, secrets, clock, random, seen };
         instance.fill(&ctx, &generation, &key_file).await?;
         instance.close_store().await?;
 
+        drop(lock);
         // Renaming onto an empty folder is what makes it appear whole.
         std::fs::rename(&draft, dir).map_err(|source| Error::Io {
             what: "create",
@@ -132,23 +139,22 @@ impl Instance {
         generation: &WrappedGeneration,
         key_file: &Path,
     ) -> Result<(), Error> {
-        let mut tx = self.store.begin(ctx).await?;
+        let mut changing = Changing::first(self, ctx, None).await?;
+        let tx = &mut changing.tx;
         tx.insert_instance(self.id, ctx.now).await?;
         tx.insert_vault_generation(generation.number, &generation.blob).await?;
-        let own = customers::find_or_create(self, &mut tx, ctx, SELF_CUSTOMER).await?;
+        let own = customers::find_or_create(self, tx, ctx, SELF_CUSTOMER).await?;
         for (column, secret) in self.secrets.columns() {
             let sealed = self.seal(&own.key, TABLE, &self.id.to_bytes(), column, &secret)?;
             tx.put_sealed(&sealed).await?;
         }
-        let change = Change {
+        changing.record(Change {
             verb: "instance.init",
             what: format!("instance {}", self.id),
             customer: Some(own.commitment),
-            touches_vault: true,
             ..Change::default()
-        };
-        change::record(self, &mut tx, ctx, change).await?;
-        tx.commit().await?;
+        });
+        changing.commit().await?;
         let key = self.signing_key()?.verifier().to_string();
         write_new(&self.folder.audit_key(), format!("{key}\n").as_bytes(), 0o644)?;
         let place = format!("{}\n", key_file.display());
@@ -186,7 +192,12 @@ impl Instance {
         let keyring = Keyring::open(&root, &generations)?;
         let id = everything.instance;
         let secrets = InstanceSecrets::open(&keyring, &everything)?;
-        Ok(Self { folder, id, store, keyring, secrets, clock, random })
+        let seen = Mutex::default();
+        let instance = Self { folder, id, store, keyring, secrets, clock, random, seen };
+        if everything.head.is_none() {
+            sequence::seal_first_layout(&instance).await?;
+        }
+        Ok(instance)
     }
 
     /// Ends all connections to the store.
@@ -203,6 +214,31 @@ impl Instance {
     pub(crate) fn signing_key(&self) -> Result<SigningKey, Error> {
         SigningKey::from_seed(self.secrets.audit_seed.expose(), &self.origin())
             .map_err(|_| Error::Internal { what: "the audit log's key is malformed" })
+    }
+
+    /// States that the store must have: the one that this node's log last signed, and the newest
+    /// that this process has seen.
+    pub(crate) fn remembered(&self) -> Result<Vec<VaultHead>, Error> {
+        let path = self.folder.audit().join("checkpoint");
+        let signed = match std::fs::read_to_string(&path) {
+            Ok(note) => {
+                let opened = self.signing_key()?.verifier().open(&note);
+                opened.map_err(audit::OpenError::from)?.vault
+            }
+            // Nothing was signed yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(Error::Io { what: "read", path, source }),
+        };
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok([signed, seen].into_iter().flatten().collect())
+    }
+
+    /// Remembers a state that the store was judged to have.
+    pub(crate) fn remember(&self, head: VaultHead) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_none_or(|seen| seen.sequence < head.sequence) {
+            *seen = Some(head);
+        }
     }
 
     /// The audit log's name, for ever.
@@ -277,7 +313,7 @@ fn open_row(key: &CustomerKey, row: &SealedRow) -> Result<SecretBytes, Error> {
 }
 
 impl InstanceSecrets {
-    fn generate(random: &dyn Random) -> Result<Self, Error> {
+    pub(crate) fn generate(random: &dyn Random) -> Result<Self, Error> {
         let secret = || -> Result<SecretBytes, Error> {
             let mut bytes = vec![0; SECRET_BYTES];
             random.fill(&mut bytes)?;
@@ -287,7 +323,7 @@ impl InstanceSecrets {
         Ok(Self { pepper, audit_seed: secret()?, tag_key: secret()? })
     }
 
-    fn columns(&self) -> [(&'static str, SecretBytes); 3] {
+    pub(crate) fn columns(&self) -> [(&'static str, SecretBytes); 3] {
         let copy = |secret: &SecretBytes| SecretBytes::new(secret.expose().to_vec());
         [
             (PEPPER, self.pepper.to_bytes()),
@@ -318,6 +354,21 @@ impl InstanceSecrets {
     }
 }
 
+/// Puts an installation together from its parts, as no verb does.
+#[cfg(test)]
+impl Instance {
+    pub(crate) fn of(
+        folder: DataFolder,
+        id: Id<InstanceKind>,
+        store: Store,
+        (keyring, secrets): (Keyring, InstanceSecrets),
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let (clock, seen) = (Arc::new(types::SystemClock), Mutex::default());
+        Self { folder, id, store, keyring, secrets, clock, random, seen }
+    }
+}
+
 const CONFIG_HEAD: &str = "# Configuration of Weirgate. `weirgate config show` lists every key;\n\
                            # docs/reference/configuration.md explains them.\n";
 
@@ -337,13 +388,76 @@ fn refuse_taken(dir: &Path) -> Result<(), Error> {
 }
 
 /// Beside the folder, so that a rename can put it there.
-fn draft_dir(dir: &Path, id: Id<InstanceKind>) -> Result<PathBuf, Error> {
+fn draft_dir(dir: &Path, id: &str) -> Result<PathBuf, Error> {
     let dir = absolute(dir)?;
     let name = dir.file_name().ok_or_else(|| Error::FolderTaken { dir: dir.clone() })?;
     let mut draft = std::ffi::OsString::from(".");
     draft.push(name);
     draft.push(format!(".{id}"));
     Ok(dir.with_file_name(draft))
+}
+
+/// Removes drafts of this folder that an `init` left when it was killed. A root key that it made
+/// stays: no key is ever deleted, though this one opens nothing.
+fn remove_drafts(dir: &Path) -> Result<(), Error> {
+    let pattern = draft_dir(dir, "")?;
+    let (Some(parent), Some(prefix)) = (pattern.parent(), pattern.file_name()) else {
+        return Ok(());
+    };
+    let entries = match std::fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(Error::Io { what: "read", path: parent.to_owned(), source }),
+    };
+    for entry in entries {
+        let failed = |source| Error::Io { what: "read", path: parent.to_owned(), source };
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let id = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        let id = id.and_then(|id| std::str::from_utf8(id).ok());
+        let is_draft = id.is_some_and(|id| id.parse::<Id<InstanceKind>>().is_ok());
+        // A link of such a name leads to what is not ours.
+        if !is_draft || !entry.file_type().map_err(failed)?.is_dir() {
+            continue;
+        }
+        let path = entry.path();
+        let Some(lock) = DataFolder::at(path.clone()).try_lock()? else { continue };
+        std::fs::remove_dir_all(&path).map_err(|source| Error::Io {
+            what: "remove the draft",
+            path,
+            source,
+        })?;
+        drop(lock);
+    }
+    Ok(())
+}
+
+/// Where a path leads, through links and `..`, though its end may not be there yet.
+fn resolved(path: &Path) -> Result<PathBuf, Error> {
+    let path = absolute(path)?;
+    let mut missing = Vec::new();
+    let mut there = path.as_path();
+    loop {
+        match std::fs::canonicalize(there) {
+            Ok(mut whole) => {
+                for part in missing.into_iter().rev() {
+                    match part {
+                        Component::ParentDir => drop(whole.pop()),
+                        part => whole.push(part),
+                    }
+                }
+                return Ok(whole);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::Io { what: "find", path, source }),
+        }
+        let mut parts = there.components();
+        missing.extend(parts.next_back());
+        there = parts.as_path();
+        if there.as_os_str().is_empty() {
+            return Ok(path);
+        }
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

@@ -27,10 +27,14 @@ mod customers;
 mod meters;
 mod placement;
 mod rights;
+mod seals;
+#[cfg(test)]
+mod seals_tests;
 
 pub use error::{Error, Kind};
 pub use folder::{DataFolder, FolderLock};
 pub use instance::{Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER};
+pub use seals::Tampering;
 
 /// The user that this process runs as: who acts at the command line.
 pub fn user_id() -> u32 {

@@ -23,4 +23,5 @@ mod reimport;
 mod secrets;
 mod setup;
 mod smuggling;
+mod tamper;
 mod world;
