@@ -81,7 +81,7 @@ impl Echoes {
         self.push(respelled(secret, |byte| b"\"\\".contains(&byte), backslash));
         self.push(respelled(secret, |byte| b"\"\\/".contains(&byte), backslash));
         self.push(respelled(secret, |byte| b"<>&='\"\\".contains(&byte), unicode));
-        self.push(respelled(secret, |byte| b"<>&".contains(&byte), unicode));
+        self.push(respelled(secret, |byte| b"<>&\"\\".contains(&byte), html_safe));
     }
 
     fn push(&mut self, needle: Zeroizing<Vec<u8>>) {
@@ -150,6 +150,14 @@ fn form(byte: u8, out: &mut Vec<u8>) {
 
 fn backslash(byte: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'\\', byte]);
+}
+
+fn html_safe(byte: u8, out: &mut Vec<u8>) {
+    if b"<>&".contains(&byte) {
+        unicode(byte, out);
+    } else {
+        backslash(byte, out);
+    }
 }
 
 fn unicode(byte: u8, out: &mut Vec<u8>) {
