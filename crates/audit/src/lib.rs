@@ -26,6 +26,7 @@ pub mod verify;
 mod disk_tests;
 
 pub use commitment::Commitment;
+pub use display::FieldValue;
 pub use hint::RECENT_EVENTS;
 pub use log::{Log, LogConfig, OpenError, Opened};
 pub use note::{Checkpoint, NoteError, SigningKey, VerifierKey};

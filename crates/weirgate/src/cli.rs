@@ -20,13 +20,31 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The data folder.
-    #[arg(long, global = true, env = "WEIRGATE_DATA_DIR", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIRGATE_DATA_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
     pub data_dir: Option<PathBuf>,
     /// The configuration file; `weirgate.toml` in the data folder if not given.
-    #[arg(long, global = true, env = "WEIRGATE_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIRGATE_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub config: Option<PathBuf>,
     /// The root key's file; the place that `init` recorded if not given.
-    #[arg(long, global = true, env = "WEIRGATE_ROOT_KEY_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIRGATE_ROOT_KEY_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub root_key_file: Option<PathBuf>,
     /// One JSON object on standard output.
     #[arg(long, global = true)]
@@ -72,6 +90,10 @@ pub(crate) struct DemoArgs {
     /// End after the guided calls instead of serving on.
     #[arg(long)]
     pub once: bool,
+    /// Keep the temporary data folder and its root key at the end. A folder named by --data-dir is
+    /// always kept, and with --json too: the program that was told its place may still need it.
+    #[arg(long)]
+    pub keep: bool,
 }
 
 #[derive(Debug, Args)]
@@ -83,10 +105,10 @@ pub(crate) struct ServeArgs {
 /// Where to listen; port 0 chooses a free one.
 #[derive(Debug, Args, Clone)]
 pub(crate) struct Listen {
-    /// The data plane's address.
+    /// The data plane's address, like 127.0.0.1:8400.
     #[arg(long, value_name = "ADDR")]
     pub gateway_addr: Option<SocketAddr>,
-    /// The address of health, readiness and metrics.
+    /// The address of health, readiness and metrics, like 127.0.0.1:8401.
     #[arg(long, value_name = "ADDR")]
     pub console_addr: Option<SocketAddr>,
 }
@@ -183,6 +205,9 @@ pub(crate) struct ApplyArgs {
     /// Say what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Revoke every grant where the files hold none; refused otherwise.
+    #[arg(long)]
+    pub remove_all: bool,
 }
 
 #[derive(Debug, Subcommand)]

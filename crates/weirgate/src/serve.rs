@@ -224,7 +224,8 @@ async fn drain_events(mut received: mpsc::Receiver<Event>) {
             code = failure.code,
             origin = failure.origin.as_str(),
             retryable = failure.is_retryable,
-            duration_ms = event.duration.as_millis(),
+            // JSON logs write wider numbers as texts.
+            duration_ms = u64::try_from(event.duration.as_millis()).unwrap_or(u64::MAX),
             "call failed"
         );
     }
@@ -237,7 +238,7 @@ fn spawn<T: Send + 'static>(
     task: impl Future<Output = T> + Send + 'static,
 ) -> JoinHandle<T> {
     use tracing::Instrument;
-    tokio::task::spawn(task.instrument(tracing::info_span!("task", name)))
+    tokio::task::spawn(task.instrument(tracing::info_span!("task", task = name)))
 }
 
 fn report_panic(result: Result<(), tokio::task::JoinError>) {

@@ -17,4 +17,5 @@ mod hostile;
 mod kinto;
 mod secrets;
 mod setup;
+mod texts;
 mod world;
