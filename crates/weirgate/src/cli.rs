@@ -117,11 +117,12 @@ pub(crate) struct Listen {
 pub(crate) enum ProviderVerb {
     /// Import a provider from its OpenAPI description (JSON or YAML; `-` is standard input).
     Import {
+        /// The description.
         file: PathBuf,
         /// The provider's name here.
         #[arg(long, value_name = "SLUG")]
         name: String,
-        /// The server's base URL, where the description's is missing or wrong.
+        /// The server's base URL, in place of every one that the description names.
         #[arg(long, value_name = "URL")]
         server: Option<String>,
         /// An OpenAPI Overlay 1.1 document.
@@ -132,19 +133,27 @@ pub(crate) enum ProviderVerb {
         allow_private_network: Vec<String>,
     },
     /// Show operations, objects and fields.
-    Show { slug: String },
+    Show {
+        /// The provider.
+        slug: String,
+    },
     /// List providers.
     List,
     /// Resolve and judge the addresses of a provider's servers, and reach them.
-    Check { slug: String },
+    Check {
+        /// The provider.
+        slug: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConnectionVerb {
     /// Store a customer's credential for a provider.
     Create {
+        /// The provider.
         #[arg(long, value_name = "SLUG")]
         provider: String,
+        /// Whose data it reaches; `self` is the company's own.
         #[arg(long, value_name = "NAME")]
         customer: String,
         /// The security scheme; may be left out where the secret leaves one choice. A description
@@ -167,13 +176,19 @@ pub(crate) enum ConnectionVerb {
     /// List connections.
     List,
     /// Revoke a connection; takes effect within a second.
-    Revoke { id: String },
+    Revoke {
+        /// The connection's id.
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientVerb {
     /// Create a client.
-    Create { name: String },
+    Create {
+        /// Like payroll-sync.
+        name: String,
+    },
     /// List clients and their keys.
     List,
     /// Create and revoke API keys.
@@ -195,7 +210,10 @@ pub(crate) enum KeyVerb {
         environment: String,
     },
     /// Revoke a key; takes effect within a second.
-    Revoke { id: String },
+    Revoke {
+        /// The key's id.
+        id: String,
+    },
 }
 
 #[derive(Debug, Args)]

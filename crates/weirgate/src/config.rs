@@ -7,7 +7,7 @@ use crate::output::chain;
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -126,7 +126,7 @@ Each key stands in `weirgate.toml` in the data folder (or the file that `--confi
 The environment variable `WEIRGATE_` and the key in upper case overrides the file; a flag overrides both.
 `weirgate config show --origin` prints each value and where it came from.
 All problems are reported together, each with its place and remedy; a `WEIRGATE_` variable that is no key is one of them.
-(`WEIRGATE_SERVICE_...` and `WEIRGATE_PORT...` are not looked at: Kubernetes makes them for a service named weirgate.)
+(Those that Kubernetes makes for a service are not looked at, like `WEIRGATE_SERVICE_HOST` and `WEIRGATE_PORT_8400_TCP`.)
 
 The data folder comes from `--data-dir`, else `WEIRGATE_DATA_DIR`, else it is `./weirgate-data`.
 The root key's file comes from `--root-key-file`, else `WEIRGATE_ROOT_KEY_FILE`, else the place that `init` recorded.
@@ -274,7 +274,7 @@ fn read_environment(
 ) -> BTreeMap<&'static str, String> {
     let mut values = BTreeMap::new();
     for (name, value) in environment {
-        let Some(name) = name.to_str().filter(|name| is_meant(name)) else { continue };
+        let Some(name) = name.to_str().filter(|name| is_meant(name, value)) else { continue };
         let place = format!("environment {name}");
         let Some(key) = KEYS.iter().find(|key| variable(key.name) == name) else {
             let known = KEYS.iter().map(|key| variable(key.name));
@@ -303,13 +303,22 @@ fn read_environment(
 }
 
 /// Whether a variable is meant for the configuration. Kubernetes gives every container variables
-/// named after the services around it, so one named weirgate brings `WEIRGATE_SERVICE_HOST`,
-/// `WEIRGATE_PORT_8400_TCP` and their like.
-fn is_meant(name: &str) -> bool {
+/// named after the services around it: `WEIRGATE_CONSOLE_SERVICE_HOST`, `..._PORT_8401_TCP` and
+/// their like are not.
+fn is_meant(name: &str, value: &OsStr) -> bool {
     let Some(rest) = name.strip_prefix(PREFIX) else { return false };
-    let is_of_a_service =
-        rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_");
-    !is_of_a_service && !PLACES.contains(&name)
+    let is_service = ["SERVICE_HOST", "SERVICE_PORT"].iter().any(|part| {
+        rest.split_once(part).is_some_and(|(before, after)| {
+            (before.is_empty() || before.ends_with('_'))
+                && (after.is_empty() || after.starts_with('_'))
+        })
+    });
+    let is_url = value.to_str().is_some_and(|value| value.contains("://"));
+    let is_port = rest.rsplit('_').next() == Some("PORT") && is_url;
+    let is_port_part = rest
+        .split_once("PORT_")
+        .is_some_and(|(_, after)| after.starts_with(|first: char| first.is_ascii_digit()));
+    !is_service && !is_port && !is_port_part && !PLACES.contains(&name)
 }
 
 fn unreadable(error: &io::Error) -> String {
@@ -586,7 +595,12 @@ mod tests {
             // Not for us.
             ("WEIRGATE_DATA_DIR", "x"),
             ("WEIRGATE_SERVICE_HOST", "10.0.0.1"),
+            ("WEIRGATE_PORT", "tcp://10.0.0.1:8400"),
             ("WEIRGATE_PORT_8400_TCP", "tcp://10.0.0.1:8400"),
+            ("WEIRGATE_PORT_8400_TCP_PORT", "8400"),
+            ("WEIRGATE_GATEWAY_SERVICE_PORT", "8400"),
+            ("WEIRGATE_GATEWAY_SERVICE_PORT_HTTP", "8400"),
+            ("WEIRGATE_GATEWAY_PORT", "tcp://10.0.0.1:8400"),
             ("HOME", "x"),
         ];
         let problems = loaded(text, &environment).unwrap_err();
@@ -609,6 +623,10 @@ mod tests {
 
     #[test]
     fn values_that_cannot_be_meant_are_refused() {
+        for name in ["WEIRGATE_GATEWAY_PORT", "WEIRGATE_PORT", "WEIRGATE_", "WEIRGATE_gateway_addr"]
+        {
+            assert_eq!(loaded("", &[(name, "8400")]).unwrap_err().len(), 1, "{name}");
+        }
         for text in [
             "max_calls = 0",
             "max_calls = 99999999999999999999",

@@ -84,7 +84,11 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let environment: Environment = std::env::vars_os().collect();
     let session = Session::new(&cli.global, key_folder(&environment));
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        let message = format!("cannot start: {error}");
+        Failure::new(FAILED, message, "Look at this user's limits of threads and open files.")
+    })?;
     // A demo without a folder of its own takes nothing from a real one.
     let is_fresh_demo = matches!(cli.verb, Verb::Demo(_)) && session.named_dir.is_none();
     let dir = if is_fresh_demo { None } else { Some(session.data_dir.as_path()) };

@@ -211,10 +211,13 @@ impl From<Error> for Failure {
     }
 }
 
+/// Of writing the result: what is read has errors of its own.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         let is_broken_pipe = error.kind() == io::ErrorKind::BrokenPipe;
-        Self { is_broken_pipe, ..Self::new(FAILED, chain(&error), "") }
+        let message = format!("cannot write the result: {}", chain(&error));
+        let remedy = "Look at what standard output leads to.";
+        Self { is_broken_pipe, ..Self::new(FAILED, message, remedy) }
     }
 }
 

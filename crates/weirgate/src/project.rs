@@ -65,7 +65,14 @@ fn stream(mut input: impl Read, mut output: impl Write, spec: Spec) -> Result<()
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let message = format!("cannot read the document: {error}");
+                return Err(Failure::new(
+                    FAILED,
+                    message,
+                    "Name a file, or give it on standard input.",
+                ));
+            }
         };
         let fed = projector.feed(chunk.get(..count).unwrap_or_default(), &mut out);
         output.write_all(&out)?;

@@ -97,7 +97,7 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
                 return Err(Failure::new(
                     UNREACHABLE,
                     "not every server of the provider can be reached",
-                    "Look at the reason beside each; name another with `provider import --server`.",
+                    "Look at the reason beside each; name another with `weirgate provider import --server`.",
                 ));
             }
             Ok(())
