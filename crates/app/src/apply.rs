@@ -2,6 +2,7 @@
 
 use crate::{
     change::{Care, Change, Changing},
+    clients::KeyState,
     error::Error,
     grants::{self, Catalogue, Problem, ResolvedGrant},
     instance::Instance,
@@ -9,9 +10,9 @@ use crate::{
 };
 use provider::LoadLimits;
 use serde_json::{Value, json};
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 use store::{GrantRow, GrantTarget};
-use types::{Id, OpContext};
+use types::{Id, OpContext, Timestamp};
 
 /// The most bytes of one grant file.
 const MAX_FILE_BYTES: u64 = 4 * 1_024 * 1_024;
@@ -23,23 +24,49 @@ pub struct Plan {
     pub changes: Vec<grants::Change>,
     /// What was accepted, but is worth a look.
     pub notices: Vec<String>,
+    /// What the revoked grants leave behind.
+    pub effect: Effect,
+    /// Where the files came from, for people.
+    from: String,
+    files: usize,
     /// The store's generation that the plan was made for.
     generation: u64,
+}
+
+/// Whether it is meant that no grant remains: a folder that was mistaken for another would revoke
+/// everything otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    SomeGrantsRemain,
+    AllIsMeant,
+}
+
+/// Counts over the whole plan.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    pub grants_before: usize,
+    pub grants_after: usize,
+    pub revoked: usize,
+    /// Clients that had a grant and will have none. They stay, and so do their keys.
+    pub clients_left_without: Vec<String>,
+    /// Keys in force of these clients.
+    pub keys_left_without: usize,
 }
 
 /// Reads `DIR/*.toml` and compares it with what is in force.
 pub async fn plan(instance: &Instance, dir: &Path) -> Result<Plan, Error> {
     let (files, unreadable) = read_files(dir)?;
-    plan_with(instance, &files, unreadable).await
+    plan_with(instance, dir.display().to_string(), &files, unreadable).await
 }
 
 /// The same for files that are at hand.
 pub async fn plan_files(instance: &Instance, files: &[(String, Vec<u8>)]) -> Result<Plan, Error> {
-    plan_with(instance, files, Vec::new()).await
+    plan_with(instance, "what was given".to_owned(), files, Vec::new()).await
 }
 
 async fn plan_with(
     instance: &Instance,
+    from: String,
     files: &[(String, Vec<u8>)],
     mut problems: Vec<Problem>,
 ) -> Result<Plan, Error> {
@@ -55,12 +82,42 @@ async fn plan_with(
     }
     let before = stored(&everything.grants)?;
     let changes = grants::diff(&before, &resolved.grants, &catalogue);
+    let now = instance.clock.now();
     Ok(Plan {
+        effect: effect(&before, &resolved.grants, &everything, now),
         wanted: resolved.grants,
         changes,
         notices: resolved.notices,
+        from,
+        files: files.len(),
         generation: everything.generation,
     })
+}
+
+fn effect(
+    before: &[ResolvedGrant],
+    after: &[ResolvedGrant],
+    everything: &store::Everything,
+    now: Timestamp,
+) -> Effect {
+    let has = |grants: &[ResolvedGrant], client| grants.iter().any(|one| one.client.0 == client);
+    let left: Vec<&store::ClientRow> = everything
+        .clients
+        .iter()
+        .filter(|client| has(before, client.id) && !has(after, client.id))
+        .collect();
+    let is_left = |key: &&store::KeyRow| {
+        left.iter().any(|client| client.id == key.client)
+            && KeyState::of(key, now) == KeyState::InForce
+    };
+    let is_kept = |old: &&ResolvedGrant| after.iter().any(|one| one.identity() == old.identity());
+    Effect {
+        grants_before: before.len(),
+        grants_after: after.len(),
+        revoked: before.len() - before.iter().filter(is_kept).count(),
+        clients_left_without: left.iter().map(|client| client.name.to_string()).collect(),
+        keys_left_without: everything.keys.iter().filter(is_left).count(),
+    }
 }
 
 pub(crate) fn stored(rows: &[GrantRow]) -> Result<Vec<ResolvedGrant>, Error> {
@@ -98,10 +155,12 @@ fn catalogue(everything: &store::Everything) -> Result<Catalogue, Error> {
 type Files = Vec<(String, Vec<u8>)>;
 
 fn read_files(dir: &Path) -> Result<(Files, Vec<Problem>), Error> {
-    if !dir.is_dir() {
-        return Err(Error::NotFound { kind: "folder", name: dir.display().to_string() });
-    }
-    let failed = |source| Error::Io { what: "read", path: dir.to_owned(), source };
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => {
+            Error::NotFound { kind: "folder", name: dir.display().to_string() }
+        }
+        _ => Error::Io { what: "read the folder", path: dir.to_owned(), source },
+    };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -116,19 +175,21 @@ fn read_files(dir: &Path) -> Result<(Files, Vec<Problem>), Error> {
         let name = path.display().to_string();
         let too_long = std::fs::metadata(&path).is_ok_and(|facts| facts.len() > MAX_FILE_BYTES);
         let read = if too_long {
-            Err(format!("the file is longer than {MAX_FILE_BYTES} bytes"))
+            Err((format!("the file is longer than {MAX_FILE_BYTES} bytes"), "Split it."))
         } else {
-            std::fs::read(&path)
-                .map_err(|error| format!("the file cannot be read ({})", error.kind()))
+            std::fs::read(&path).map_err(|error| {
+                let remedy = match error.kind() {
+                    io::ErrorKind::IsADirectory => "Rename the folder: `*.toml` are files.",
+                    _ => "Check that this user may read it.",
+                };
+                (format!("the file cannot be read ({})", error.kind()), remedy)
+            })
         };
         match read {
             Ok(bytes) => files.push((name, bytes)),
-            Err(what) => problems.push(Problem {
-                file: name,
-                line: 1,
-                what,
-                remedy: "Check that this user may read it.".into(),
-            }),
+            Err((what, remedy)) => {
+                problems.push(Problem { file: name, line: 1, what, remedy: remedy.into() });
+            }
         }
     }
     Ok((files, problems))
@@ -138,8 +199,14 @@ fn read_files(dir: &Path) -> Result<(Files, Vec<Problem>), Error> {
 ///
 /// # Errors
 /// [`Error::PlanStale`] if something was changed since the plan was made: what was shown must be
-/// what happens.
-pub async fn commit(instance: &Instance, ctx: &OpContext, plan: Plan) -> Result<(), Error> {
+/// what happens. [`Error::NoGrants`] as [`Plan::check`].
+pub async fn commit(
+    instance: &Instance,
+    ctx: &OpContext,
+    plan: Plan,
+    removal: Removal,
+) -> Result<(), Error> {
+    plan.check(removal)?;
     if plan.changes.is_empty() {
         return Ok(());
     }
@@ -182,27 +249,94 @@ pub async fn commit(instance: &Instance, ctx: &OpContext, plan: Plan) -> Result<
 }
 
 impl Plan {
-    pub fn to_json(&self, is_dry_run: bool) -> Value {
-        let changes: Vec<Value> = self.changes.iter().map(grants::Change::to_json).collect();
-        json!({"dry_run": is_dry_run, "changes": changes, "notices": self.notices})
+    /// # Errors
+    /// [`Error::NoGrants`] if no grant would remain and nobody said that this is meant.
+    pub fn check(&self, removal: Removal) -> Result<(), Error> {
+        if self.wanted.is_empty() && removal == Removal::SomeGrantsRemain {
+            return Err(Error::NoGrants {
+                from: self.from.clone(),
+                files: self.files,
+                revoked: self.effect.revoked,
+            });
+        }
+        Ok(())
     }
 
-    pub fn to_text(&self, is_dry_run: bool) -> String {
-        let mut text = String::new();
-        for change in &self.changes {
-            text.push_str(&format!("{}: {}\n", change.kind, change.grant));
-            for words in &change.words {
-                text.push_str(&format!("  {words}\n"));
-            }
-        }
-        for notice in &self.notices {
-            text.push_str(&format!("note: {notice}\n"));
-        }
-        if self.changes.is_empty() {
-            text.push_str("The grants are what the files say.\n");
-        } else if is_dry_run {
-            text.push_str("Nothing was changed (dry run).\n");
-        }
-        text
+    pub fn to_json(&self, is_dry_run: bool) -> Value {
+        let changes: Vec<Value> = self.changes.iter().map(grants::Change::to_json).collect();
+        let Effect {
+            grants_before,
+            grants_after,
+            revoked,
+            clients_left_without,
+            keys_left_without,
+        } = &self.effect;
+        json!({
+            "dry_run": is_dry_run,
+            "changes": changes,
+            "notices": self.notices,
+            "effect": {
+                "grants_before": grants_before,
+                "grants_after": grants_after,
+                "revoked": revoked,
+                "clients_left_without": clients_left_without,
+                "keys_left_without": keys_left_without,
+            },
+        })
     }
+
+    /// Line by line.
+    pub fn to_text(&self, is_dry_run: bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        for change in &self.changes {
+            lines.push(format!("{}: {}", change.kind, change.grant));
+            lines.extend(change.words.iter().map(|words| format!("  {words}")));
+        }
+        lines.extend(self.notices.iter().map(|notice| format!("note: {notice}")));
+        lines.extend(self.effect.in_words());
+        if self.changes.is_empty() {
+            let is_none = self.wanted.is_empty();
+            let said =
+                if is_none { "There is no grant." } else { "The grants are what the files say." };
+            lines.push(said.to_owned());
+        } else if is_dry_run {
+            lines.push("Nothing was changed (dry run).".to_owned());
+        }
+        lines
+    }
+}
+
+impl Effect {
+    /// What is lost; nothing where nothing is.
+    fn in_words(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.revoked > 0 {
+            lines.push(format!(
+                "Revokes {} of {}; {} in force afterwards.",
+                self.revoked,
+                counted(self.grants_before, "grant"),
+                self.grants_after
+            ));
+        }
+        let clients = self.clients_left_without.len();
+        if clients > 0 {
+            lines.push(format!(
+                "{} left without a grant ({}), and {} in force that then {} nothing. No client and \
+                 no key is removed.",
+                if clients == 1 {
+                    "1 client is".to_owned()
+                } else {
+                    format!("{clients} clients are")
+                },
+                self.clients_left_without.join(", "),
+                counted(self.keys_left_without, "key"),
+                if self.keys_left_without == 1 { "opens" } else { "open" },
+            ));
+        }
+        lines
+    }
+}
+
+fn counted(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }

@@ -110,11 +110,40 @@ pub struct ListedKey {
     pub id: Id<Key>,
     pub environment: Environment,
     pub expires_at: Timestamp,
-    pub is_revoked: bool,
+    pub state: KeyState,
+}
+
+/// What a key is good for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    InForce,
+    Expired,
+    Revoked,
+}
+
+impl KeyState {
+    pub(crate) fn of(key: &store::KeyRow, now: Timestamp) -> Self {
+        if key.revoked_at.is_some() {
+            Self::Revoked
+        } else if key.expires_at <= now {
+            Self::Expired
+        } else {
+            Self::InForce
+        }
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InForce => "in_force",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
 }
 
 pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
     let everything = seals::load_whole(instance).await?;
+    let now = instance.clock.now();
     let listed = everything.clients.into_iter().map(|client| Listed {
         id: client.id,
         name: client.name.to_string(),
@@ -126,7 +155,7 @@ pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
                 id: key.id,
                 environment: key.environment,
                 expires_at: key.expires_at,
-                is_revoked: key.revoked_at.is_some(),
+                state: KeyState::of(key, now),
             })
             .collect(),
     });

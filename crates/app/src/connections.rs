@@ -8,7 +8,7 @@ use crate::{
     placement, providers, seals, servers,
 };
 use provider::LoadLimits;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use types::{Connection, Environment, Id, OpContext, SecretBytes, Slug};
 use vault::Credential;
 
@@ -142,6 +142,7 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Error> {
         "transfer-encoding",
         "upgrade",
     ];
+    let mut seen = BTreeSet::new();
     for (name, value) in headers {
         let refused = |why| Error::HeaderRefused { name: name.chars().take(80).collect(), why };
         if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
@@ -151,6 +152,9 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Error> {
             return Err(refused("its value has characters that no header may have"));
         }
         let lower = name.to_ascii_lowercase();
+        if !seen.insert(lower.clone()) {
+            return Err(refused("it is given twice, and case does not tell headers apart"));
+        }
         if OWN.contains(&lower.as_str()) || lower.starts_with("proxy-") {
             return Err(refused("the gateway sets it"));
         }
@@ -227,6 +231,9 @@ mod tests {
         ] {
             assert!(one(name, value).is_err(), "{name}");
         }
+        let twice = [("X-Tenant", "a"), ("x-tenant", "b")];
+        let twice = twice.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert!(check_headers(&BTreeMap::from(twice)).is_err());
     }
 
     #[test]

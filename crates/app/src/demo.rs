@@ -77,7 +77,7 @@ pub async fn seed(
     let file = grant_file(ctx);
     let plan =
         crate::apply::plan_files(instance, &[("demo.toml".to_owned(), file.into_bytes())]).await?;
-    crate::apply::commit(instance, ctx, plan).await?;
+    crate::apply::commit(instance, ctx, plan, crate::apply::Removal::SomeGrantsRemain).await?;
     let model = providers::show(instance, &provider).await?;
     Ok(Seeded {
         connection,

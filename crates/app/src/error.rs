@@ -1,6 +1,8 @@
 //! Why something on the control plane was not done: what, why, and the remedy.
 
 use crate::{grants::Problem, seals::Tampering, servers::ServerError};
+use audit::VerifyError;
+use outbound::TargetError;
 use std::{io, path::PathBuf};
 
 /// How a program tells the kinds of failure apart; the command line's exit codes.
@@ -58,7 +60,7 @@ pub enum Error {
     #[error("the audit log cannot be written")]
     AuditAppend(#[from] audit::AppendError),
     #[error("the audit log does not verify")]
-    AuditVerify(#[from] audit::VerifyError),
+    AuditVerify(#[from] VerifyError),
     #[error("the log's public key in {} is malformed", path.display())]
     AuditKey { path: PathBuf },
     #[error("no random bytes")]
@@ -77,7 +79,7 @@ pub enum Error {
     Target {
         url: String,
         #[source]
-        source: outbound::TargetError,
+        source: TargetError,
     },
     #[error(transparent)]
     Resolver(#[from] outbound::ResolverSetupError),
@@ -93,8 +95,22 @@ pub enum Error {
     SchemeFitsNone { choices: Vec<String> },
     #[error("the header `{name}` cannot be fixed: {why}")]
     HeaderRefused { name: String, why: &'static str },
-    #[error("the grant files have {} problem(s)", .0.len())]
+    #[error("the grant files have {} problem{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
     Grants(Vec<Problem>),
+    #[error(
+        "{}{}",
+        if *files == 0 {
+            format!("there is no `*.toml` file in {from}")
+        } else {
+            format!("no file in {from} holds a grant")
+        },
+        if *revoked == 0 {
+            String::new()
+        } else {
+            format!(", and applying that would revoke every grant ({revoked} now)")
+        }
+    )]
+    NoGrants { from: String, files: usize, revoked: usize },
     #[error("something was changed since the plan was made")]
     PlanStale,
     #[error("something is wrong in Weirgate: {what}")]
@@ -122,7 +138,8 @@ impl Error {
             Self::RootKeyInFolder
             | Self::VaultRolledBack
             | Self::RowTampered { .. }
-            | Self::SealsTampered => Kind::Refused,
+            | Self::SealsTampered
+            | Self::NoGrants { .. } => Kind::Refused,
             Self::Store(error) if error.is_unreachable() => Kind::Unreachable,
             _ => Kind::Failed,
         }
@@ -165,22 +182,59 @@ impl Error {
             Self::AuditAppend(_) | Self::AuditOpen(_) => {
                 "Check the disk's space and health and the permissions of the audit folder.".into()
             }
+            Self::AuditVerify(VerifyError::KeptCheckpoint(_)) => {
+                "Name a copy of this log's own `audit/checkpoint` with --checkpoint.".into()
+            }
+            Self::AuditVerify(VerifyError::Io(source)) => remedy_of_io(source).into(),
             Self::AuditVerify(_) => {
                 "Keep the folder as it is: the entry named was changed after it was written.".into()
             }
             Self::NotFound { kind, .. } => match *kind {
-                "provider" => "`weirgate provider list` shows those there are.".into(),
                 "client" | "key" => "`weirgate client list` shows those there are.".into(),
-                _ => format!("`weirgate {kind} list` shows those there are."),
+                "provider" | "connection" => {
+                    format!("`weirgate {kind} list` shows those there are.")
+                }
+                _ => "Check its name.".into(),
             },
+            Self::NoGrants { .. } => "Name the folder with your `*.toml` grant files, or say \
+                 --remove-all if that is meant."
+                .into(),
+            Self::Description(error) => sentence(error.remedy()),
+            Self::Io { source, .. } => remedy_of_io(source).into(),
+            Self::RootKey(error) => remedy_of_root_key(error).into(),
+            Self::Vault(_) => {
+                "Check that root key and data folder belong together; else restore the \
+                 newest backup."
+                    .into()
+            }
+            Self::Credential(_) => {
+                "docs/reference/secrets.md shows what each kind of secret looks like.".into()
+            }
+            Self::HeaderRefused { .. } => {
+                "Leave it out: --header is for names like a tenant's or a version's.".into()
+            }
+            Self::Malformed { kind: "private address", .. } => {
+                "Give a host and port of your own network, like hr.internal:8443.".into()
+            }
+            Self::Malformed { .. } => "Give a short name, like acme.".into(),
+            Self::Grants(_) => "Correct the files; nothing was changed.".into(),
+            Self::Resolver(_) => "Check /etc/resolv.conf.".into(),
+            Self::Tls(_) => "Correct extra_roots_file.".into(),
+            Self::Internal { .. } => "Report this with what you did.".into(),
             Self::Exists { .. } => "Choose another name.".into(),
             Self::Server(ServerError::NoServer) => {
                 "Name the server with `weirgate provider import ... --server URL`.".into()
             }
-            Self::Server(_) => "Give its value with --var NAME=VALUE.".into(),
-            Self::Target { .. } => "Use an https URL; a private address, or plain http, only with \
-                 --allow-private-network HOST:PORT at import."
-                .into(),
+            Self::Server(ServerError::VariableUnknown { .. }) => {
+                "Leave it out; with a server named at import there is none to fill.".into()
+            }
+            Self::Server(ServerError::TemplateMalformed { .. }) => {
+                "Correct the description, or name the server with --server URL at import.".into()
+            }
+            Self::Server(_) => {
+                "Give its value with --var NAME=VALUE at `connection create`.".into()
+            }
+            Self::Target { source, .. } => remedy_of_target(*source).into(),
             Self::SchemeUnknown { choices, .. }
             | Self::SchemeAmbiguous { choices }
             | Self::SchemeFitsNone { choices } => {
@@ -191,5 +245,55 @@ impl Error {
             }
             _ => return None,
         })
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
+}
+
+const fn remedy_of_target(error: TargetError) -> &'static str {
+    match error {
+        TargetError::Malformed | TargetError::Scheme => {
+            "Write it like https://api.example.com/v1 with --server at `weirgate provider import`."
+        }
+        TargetError::UserInfo => "Leave it out: a credential belongs into a connection's secret.",
+        TargetError::Query => "Leave the query and the fragment out.",
+        TargetError::Http | TargetError::Address(_) => {
+            "Use an https URL of a public host; plain http or a private address passes only with \
+             --allow-private-network HOST:PORT at `weirgate provider import`."
+        }
+    }
+}
+
+fn remedy_of_io(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "Check its name; if it was there, restore it from a backup.",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "Run as the user that owns the data folder, or give this one the right to it."
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Free some space.",
+        io::ErrorKind::NotADirectory => "Name a folder: a part of the path is a file.",
+        io::ErrorKind::IsADirectory => "Name a file, not a folder.",
+        _ => "Check the path, and the disk's health.",
+    }
+}
+
+fn remedy_of_root_key(error: &vault::RootKeyError) -> &'static str {
+    use vault::RootKeyError;
+    match error {
+        RootKeyError::NotFound { .. } => "Restore it from where you keep a copy of it.",
+        RootKeyError::Mode { .. } => "Make sure first that it is the root key's file.",
+        RootKeyError::Exists { .. } => "Name another file with --root-key-file.",
+        RootKeyError::NotAFile { .. }
+        | RootKeyError::Length { .. }
+        | RootKeyError::Malformed { .. } => {
+            "Name the right file with --root-key-file, or restore it from where you keep a copy."
+        }
+        RootKeyError::Owner { .. } => "Run as that user, or give the file to this one.",
+        RootKeyError::Io { source, .. } => remedy_of_io(source),
+        RootKeyError::Generate(_) => "Try again.",
     }
 }

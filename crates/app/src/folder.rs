@@ -23,13 +23,15 @@ pub struct FolderLock {
 }
 
 impl DataFolder {
-    /// A folder that `init` made.
+    /// A folder that `init` made. One that cannot be looked into is not called missing.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let folder = Self { dir: dir.to_owned() };
-        if folder.database().is_file() {
-            Ok(folder)
-        } else {
-            Err(Error::NoDataFolder { dir: dir.to_owned() })
+        match std::fs::metadata(folder.database()) {
+            Ok(facts) if facts.is_file() => Ok(folder),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(Error::Io { what: "look into", path: dir.to_owned(), source })
+            }
+            Ok(_) | Err(_) => Err(Error::NoDataFolder { dir: dir.to_owned() }),
         }
     }
 

@@ -339,38 +339,38 @@ pub fn to_json(slug: &Slug, provider: &Provider) -> Value {
     })
 }
 
-/// The same for people.
-pub fn to_text(slug: &Slug, provider: &Provider) -> String {
-    let mut text = format!("{slug}: {} {}\n\nOperations\n", provider.title, provider.version);
+/// The same for people, line by line.
+pub fn to_text(slug: &Slug, provider: &Provider) -> Vec<String> {
+    let mut lines = vec![
+        format!("{slug}: {} {}", provider.title, provider.version),
+        String::new(),
+        "Operations".to_owned(),
+    ];
     for operation in &provider.operations {
         let object = object_name(provider, operation).unwrap_or("-");
-        text.push_str(&format!(
-            "  {:<7} {:<50} {:<9} {}\n",
+        lines.push(format!(
+            "  {:<7} {:<50} {:<9} {object}",
             operation.method.as_str(),
             operation.path.text(),
             operation.action.as_str(),
-            object
         ));
     }
-    text.push_str("\nObjects\n");
+    lines.extend([String::new(), "Objects".to_owned()]);
     for object in &provider.objects {
-        text.push_str(&format!("  {}\n", object.name));
+        lines.push(format!("  {}", object.name));
         for field in &object.fields {
             let label = field.label.as_ref().map_or_else(String::new, label_text);
-            text.push_str(&format!(
-                "    {:<40} {:<20} {label}\n",
-                field.path,
-                type_name(provider, field)
-            ));
+            let line = format!("    {:<40} {:<20} {label}", field.path, type_name(provider, field));
+            lines.push(line.trim_end().to_owned());
         }
     }
     if !provider.diagnostics.is_empty() {
-        text.push_str("\nDiagnostics\n");
+        lines.extend([String::new(), "Diagnostics".to_owned()]);
         for one in &provider.diagnostics {
-            text.push_str(&format!("  {} {}: {}\n", one.code, one.pointer, one.message));
+            lines.push(format!("  {} {}: {}", one.code, one.pointer, one.message));
         }
     }
-    text
+    lines
 }
 
 /// A category, and what the overlay made of a sensitive one.

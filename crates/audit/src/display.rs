@@ -1,14 +1,33 @@
 //! What an entry says, for people and for JSON.
 
 use crate::record::Record;
+use std::fmt;
 use types::Timestamp;
 
+/// What stands in a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldValue {
+    Text(String),
+    Number(u64),
+    Truth(bool),
+}
+
+impl fmt::Display for FieldValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Truth(truth) => write!(f, "{truth}"),
+        }
+    }
+}
+
 /// Collects name and value.
-struct Fields(Vec<(&'static str, String)>);
+struct Fields(Vec<(&'static str, FieldValue)>);
 
 impl Fields {
     fn put<T: ToString + ?Sized>(mut self, name: &'static str, value: &T) -> Self {
-        self.0.push((name, value.to_string()));
+        self.0.push((name, FieldValue::Text(value.to_string())));
         self
     }
 
@@ -17,6 +36,23 @@ impl Fields {
             Some(value) => self.put(name, &value),
             None => self,
         }
+    }
+
+    fn number(mut self, name: &'static str, value: impl Into<u64>) -> Self {
+        self.0.push((name, FieldValue::Number(value.into())));
+        self
+    }
+
+    fn optional_number(self, name: &'static str, value: Option<impl Into<u64>>) -> Self {
+        match value {
+            Some(value) => self.number(name, value),
+            None => self,
+        }
+    }
+
+    fn truth(mut self, name: &'static str, value: bool) -> Self {
+        self.0.push((name, FieldValue::Truth(value)));
+        self
     }
 }
 
@@ -54,11 +90,11 @@ impl Record {
 
     /// Name and value of everything that it says but its kind, `at` first. No name comes twice; an
     /// absent value has none. The details of a change are one field: their names are not ours.
-    pub fn fields(&self) -> Vec<(&'static str, String)> {
+    pub fn fields(&self) -> Vec<(&'static str, FieldValue)> {
         let fields = Fields(Vec::new()).put("at", &self.at());
         match self {
             Self::Started { version, .. } => fields.put("version", version),
-            Self::Recovered { cut_bytes, .. } => fields.put("cut_bytes", cut_bytes),
+            Self::Recovered { cut_bytes, .. } => fields.number("cut_bytes", *cut_bytes),
             Self::Interrupted { request, .. } => fields.put("request", request),
             Self::Closed { .. } => fields,
             Self::Intent(one) => fields
@@ -72,19 +108,19 @@ impl Record {
                 .put("operation", &one.operation)
                 .put("action", &one.action)
                 .optional("object", one.object.as_ref())
-                .put("generation", &one.generation)
-                .put("safe_method", &one.is_safe_method),
+                .number("generation", one.generation)
+                .truth("safe_method", one.is_safe_method),
             Self::Outcome(one) => fields
                 .put("request", &one.request)
-                .put("status", &one.status)
-                .optional("provider_status", one.provider_status)
+                .number("status", one.status)
+                .optional_number("provider_status", one.provider_status)
                 .optional("code", one.code.as_ref())
-                .put("bytes_in", &one.bytes_in)
-                .put("bytes_out", &one.bytes_out)
-                .put("dropped", &one.dropped)
-                .put("mismatched", &one.mismatched)
+                .number("bytes_in", one.bytes_in)
+                .number("bytes_out", one.bytes_out)
+                .number("dropped", one.dropped)
+                .number("mismatched", one.mismatched)
                 .put("withheld", &one.withheld.join(", "))
-                .put("duration_us", &one.duration_us),
+                .number("duration_us", one.duration_us),
             Self::Refused(one) => fields
                 .put("request", &one.request)
                 .put("key", &one.key)
@@ -92,8 +128,8 @@ impl Record {
                 .optional("connection", one.connection)
                 .optional("operation", one.operation.as_ref())
                 .put("code", &one.code),
-            Self::RefusedCount(one) => fields.put("key", &one.key).put("count", &one.count),
-            Self::Unauthenticated(one) => fields.put("code", &one.code).put("count", &one.count),
+            Self::RefusedCount(one) => fields.put("key", &one.key).number("count", one.count),
+            Self::Unauthenticated(one) => fields.put("code", &one.code).number("count", one.count),
             Self::Changed(one) => {
                 let pair = |(name, value): &(String, String)| format!("{name}: {value}");
                 let details: Vec<String> = one.details.iter().map(pair).collect();
@@ -110,7 +146,7 @@ impl Record {
                 };
                 fields
                     .optional("customer", one.customer)
-                    .optional("vault_count", one.vault_head.map(|head| head.count))
+                    .optional_number("vault_count", one.vault_head.map(|head| head.count))
                     .optional("vault_root", one.vault_head.map(|head| hex::encode(head.root)))
                     .optional("vault_sequence", one.vault_head.map(|head| head.sequence))
                     .optional("previous_root", one.previous_head.map(|head| hex::encode(head.root)))
@@ -122,6 +158,7 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use super::FieldValue;
     use crate::record::tests::one_of_each;
     use std::collections::HashSet;
 
@@ -130,7 +167,7 @@ mod tests {
         let mut kinds = HashSet::new();
         for record in one_of_each() {
             let fields = record.fields();
-            assert_eq!(fields[0], ("at", record.at().to_string()));
+            assert_eq!(fields[0], ("at", FieldValue::Text(record.at().to_string())));
             let names: HashSet<_> = fields.iter().map(|(name, _)| *name).collect();
             assert_eq!(names.len(), fields.len(), "{}", record.kind());
             assert!(!names.contains("kind") && !names.contains("index"));

@@ -28,6 +28,7 @@ pub mod verify;
 mod disk_tests;
 
 pub use commitment::Commitment;
+pub use display::FieldValue;
 pub use export::{ExportError, Exported, export, verify_export};
 pub use hint::RECENT_EVENTS;
 pub use log::{Log, LogConfig, OpenError, Opened};

@@ -6,6 +6,7 @@
 use crate::limits::{Held, Limit};
 use bytes::Bytes;
 use http::StatusCode;
+use outbound::OutboundError;
 use serde_json::{Map, Value, json};
 use types::{Fault, Id, Origin, Request};
 
@@ -26,6 +27,8 @@ pub enum CallError {
     KeyExpired,
     #[error("the API key was revoked")]
     KeyRevoked,
+    #[error("nothing is served at this path")]
+    PathNotServed,
     #[error("there is no such connection")]
     ConnectionUnknown,
     #[error("the provider declares no such path")]
@@ -71,7 +74,7 @@ pub enum CallError {
     #[error("the connection's credential cannot be opened")]
     CredentialUnavailable,
     #[error(transparent)]
-    Outbound(#[from] outbound::OutboundError),
+    Outbound(#[from] OutboundError),
     #[error("the provider answered {status}")]
     ProviderError { status: u16, fields: Map<String, Value> },
     #[error("the provider refused the connection's credential")]
@@ -108,9 +111,10 @@ impl CallError {
             | Self::KeyUnknown
             | Self::KeyExpired
             | Self::KeyRevoked => StatusCode::UNAUTHORIZED,
-            Self::ConnectionUnknown | Self::PathUnknown | Self::MethodUnknown => {
-                StatusCode::NOT_FOUND
-            }
+            Self::PathNotServed
+            | Self::ConnectionUnknown
+            | Self::PathUnknown
+            | Self::MethodUnknown => StatusCode::NOT_FOUND,
             Self::MethodUnsupported { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotGranted
             | Self::GrantExpired
@@ -147,7 +151,10 @@ impl CallError {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::BothKeyHeaders => "Send the key in one header only.",
-            Self::RequestMalformed { .. } | Self::BodyMalformed { .. } => "Correct the request.",
+            Self::RequestMalformed { .. } => "Correct the part of the request that `detail` names.",
+            Self::BodyMalformed { .. } => {
+                "Send well-formed JSON; `reason` and `offset` say where it stops being that."
+            }
             Self::KeyMissing => "Send `Authorization: Bearer wg_...` or `X-Weirgate-Key: wg_...`.",
             Self::KeyMalformed(_) => "Copy the whole key again; it was mistyped or cut.",
             Self::KeyUnknown => {
@@ -155,6 +162,9 @@ impl CallError {
             }
             Self::KeyExpired | Self::KeyRevoked => {
                 "Create a new key with `weirgate client key create`."
+            }
+            Self::PathNotServed => {
+                "Call /proxy/CONNECTION/PATH, where PATH is one of the provider's; health and metrics are served on the console's port."
             }
             Self::ConnectionUnknown => {
                 "Check the connection's id, and that its environment is the key's."
@@ -191,14 +201,15 @@ impl CallError {
             Self::AuditUnavailable => "The operator must look at the disk of the data folder.",
             Self::SnapshotStale { .. } => "The operator must look at the database.",
             Self::CredentialUnavailable => {
-                "The operator must store the connection's credential again."
+                "The operator must restore the data folder, or create the connection anew with `weirgate connection create`."
             }
-            Self::Outbound(_) | Self::ProviderError { status: 500.., .. } => {
+            Self::Outbound(error) => remedy_of_outbound(error),
+            Self::ProviderError { status: 500.., .. } => {
                 "The provider failed; try again later, and look at its status page."
             }
             Self::ProviderError { .. } => "The provider refused the call; see `provider_error`.",
             Self::ProviderCredentialRefused { .. } => {
-                "Store a working credential for this connection."
+                "Create the connection anew with a credential that works (`weirgate connection create`)."
             }
             Self::ProviderErrorInside { .. } => "See the provider's documentation for this code.",
             Self::AnswerRefused { .. } | Self::AnswerMedia => {
@@ -272,6 +283,37 @@ impl CallError {
     }
 }
 
+fn remedy_of_outbound(error: &OutboundError) -> &'static str {
+    match error {
+        OutboundError::AddressRefused(_) | OutboundError::PlainHttpRefused => {
+            "The operator must look where the provider's name leads; an internal provider is allowed at `weirgate provider import` by --allow-private-network."
+        }
+        OutboundError::Unsendable { .. } => {
+            "The operator must correct what `detail` names in the provider's server or the connection."
+        }
+        OutboundError::Unresolvable | OutboundError::ResolveTimeout { .. } => {
+            "The operator must check the server's name with `weirgate provider check`, and this machine's resolver."
+        }
+        OutboundError::Tls(_) => {
+            "The operator must look at the provider's certificate; a private issuer is trusted by `extra_roots_file`."
+        }
+        OutboundError::TooLarge { .. } => "Ask for smaller pages, or raise `max_answer_bytes`.",
+        OutboundError::Malformed { .. } | OutboundError::Bomb { .. } | OutboundError::Encoding => {
+            "Tell the provider: its answer breaks HTTP, and nothing of it was passed on."
+        }
+        OutboundError::Reset | OutboundError::BodyTimeout { .. } => {
+            "Try again later; a write may have been done, so look before it is repeated."
+        }
+        OutboundError::Unreachable
+        | OutboundError::ConnectTimeout { .. }
+        | OutboundError::TlsTimeout { .. }
+        | OutboundError::HeadTimeout { .. }
+        | OutboundError::TotalTimeout { .. } => {
+            "The provider failed; try again later, and look at its status page."
+        }
+    }
+}
+
 impl Fault for CallError {
     fn origin(&self) -> Origin {
         match self {
@@ -316,6 +358,7 @@ impl Fault for CallError {
             Self::KeyUnknown => "key_unknown",
             Self::KeyExpired => "key_expired",
             Self::KeyRevoked => "key_revoked",
+            Self::PathNotServed => "path_not_served",
             Self::ConnectionUnknown => "connection_unknown",
             Self::PathUnknown => "path_unknown",
             Self::MethodUnknown => "method_unknown",

@@ -41,6 +41,7 @@ const PAGES: &[(&str, &str)] = pages![
     "overloaded",
     "parameter_not_granted",
     "parameter_undeclared",
+    "path_not_served",
     "path_refused",
     "path_unknown",
     "precondition_failed",

@@ -223,7 +223,7 @@ fn route<'s>(
     if raw.len() > MAX_PATH_BYTES {
         return Err(CallError::PathRefused { what: "it is too long".into() });
     }
-    let rest = raw.strip_prefix(PROXY_PREFIX).ok_or(CallError::PathUnknown)?;
+    let rest = raw.strip_prefix(PROXY_PREFIX).ok_or(CallError::PathNotServed)?;
     let (connection, path) = rest.split_once('/').unwrap_or((rest, ""));
     let connection_id: Id<Connection> =
         connection.parse().map_err(|_| CallError::ConnectionUnknown)?;

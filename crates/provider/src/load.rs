@@ -42,18 +42,18 @@ pub enum Format {
 pub enum LoadError {
     #[error("the document has {bytes} bytes; at most {limit} are accepted")]
     TooLarge { bytes: usize, limit: usize },
-    #[error("the document nests deeper than {limit} at line {line}, column {column}")]
+    #[error("the document nests deeper than {limit}{}", at(*line, *column))]
     TooDeep { limit: usize, line: usize, column: usize },
     #[error("the document has more than {limit} values, aliases expanded")]
     TooManyNodes { limit: usize },
     #[error("the document has more than {limit} bytes of text, aliases expanded")]
     TooMuchText { limit: usize },
-    #[error("the name at {pointer} occurs twice (line {line}, column {column})")]
+    #[error("the name at {pointer} occurs twice{}", at(*line, *column))]
     DuplicateName { pointer: String, line: usize, column: usize },
-    #[error("not {}: {message} (line {line}, column {column})", match format {
+    #[error("not {}: {message}{}", match format {
         Format::Json => "JSON",
         Format::Yaml => "YAML",
-    })]
+    }, at(*line, *column))]
     Syntax { format: Format, line: usize, column: usize, message: String },
     #[error("the document is no OpenAPI description: {reason}")]
     NotADescription { reason: &'static str },
@@ -61,6 +61,11 @@ pub enum LoadError {
     UnknownVersion { version: String },
     #[error(transparent)]
     Overlay(#[from] OverlayError),
+}
+
+/// A place, where it is known.
+fn at(line: usize, column: usize) -> String {
+    if line == 0 { String::new() } else { format!(" (line {line}, column {column})") }
 }
 
 impl LoadError {
@@ -178,6 +183,9 @@ pub fn load(
 }
 
 fn dialect(document: &Value) -> Result<Dialect, LoadError> {
+    if document.is_null() {
+        return Err(LoadError::NotADescription { reason: "it is empty" });
+    }
     if !document.is_object() {
         return Err(LoadError::NotADescription { reason: "its top is no object" });
     }

@@ -129,7 +129,7 @@ fn line(index: u64, record: &Record) -> String {
     let mut line = format!("{index} {}", record.kind());
     for (name, value) in record.fields() {
         // What a terminal would act on is shown as what it is.
-        line.push_str(&format!(" {name}={}", value.escape_debug()));
+        line.push_str(&format!(" {name}={}", value.to_string().escape_debug()));
     }
     line
 }

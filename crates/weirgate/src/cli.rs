@@ -20,13 +20,31 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The data folder.
-    #[arg(long, global = true, env = "WEIRGATE_DATA_DIR", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIRGATE_DATA_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
     pub data_dir: Option<PathBuf>,
     /// The configuration file; `weirgate.toml` in the data folder if not given.
-    #[arg(long, global = true, env = "WEIRGATE_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIRGATE_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub config: Option<PathBuf>,
     /// The root key's file; the place that `init` recorded if not given.
-    #[arg(long, global = true, env = "WEIRGATE_ROOT_KEY_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIRGATE_ROOT_KEY_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub root_key_file: Option<PathBuf>,
     /// One JSON object on standard output.
     #[arg(long, global = true)]
@@ -78,6 +96,10 @@ pub(crate) struct DemoArgs {
     /// End after the guided calls instead of serving on.
     #[arg(long)]
     pub once: bool,
+    /// Keep the temporary data folder and its root key at the end. A folder named by --data-dir is
+    /// always kept, and with --json too: the program that was told its place may still need it.
+    #[arg(long)]
+    pub keep: bool,
 }
 
 #[derive(Debug, Args)]
@@ -89,10 +111,10 @@ pub(crate) struct ServeArgs {
 /// Where to listen; port 0 chooses a free one.
 #[derive(Debug, Args, Clone)]
 pub(crate) struct Listen {
-    /// The data plane's address.
+    /// The data plane's address, like 127.0.0.1:8400.
     #[arg(long, value_name = "ADDR")]
     pub gateway_addr: Option<SocketAddr>,
-    /// The address of health, readiness and metrics.
+    /// The address of health, readiness and metrics, like 127.0.0.1:8401.
     #[arg(long, value_name = "ADDR")]
     pub console_addr: Option<SocketAddr>,
 }
@@ -101,11 +123,12 @@ pub(crate) struct Listen {
 pub(crate) enum ProviderVerb {
     /// Import a provider from its OpenAPI description (JSON or YAML; `-` is standard input).
     Import {
+        /// The description.
         file: PathBuf,
         /// The provider's name here.
         #[arg(long, value_name = "SLUG")]
         name: String,
-        /// The server's base URL, where the description's is missing or wrong.
+        /// The server's base URL, in place of every one that the description names.
         #[arg(long, value_name = "URL")]
         server: Option<String>,
         /// An OpenAPI Overlay 1.1 document.
@@ -116,19 +139,27 @@ pub(crate) enum ProviderVerb {
         allow_private_network: Vec<String>,
     },
     /// Show operations, objects and fields.
-    Show { slug: String },
+    Show {
+        /// The provider.
+        slug: String,
+    },
     /// List providers.
     List,
     /// Resolve and judge the addresses of a provider's servers, and reach them.
-    Check { slug: String },
+    Check {
+        /// The provider.
+        slug: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConnectionVerb {
     /// Store a customer's credential for a provider.
     Create {
+        /// The provider.
         #[arg(long, value_name = "SLUG")]
         provider: String,
+        /// Whose data it reaches; `self` is the company's own.
         #[arg(long, value_name = "NAME")]
         customer: String,
         /// The security scheme; may be left out where the secret leaves one choice. A description
@@ -151,13 +182,19 @@ pub(crate) enum ConnectionVerb {
     /// List connections.
     List,
     /// Revoke a connection; takes effect within a second.
-    Revoke { id: String },
+    Revoke {
+        /// The connection's id.
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientVerb {
     /// Create a client.
-    Create { name: String },
+    Create {
+        /// Like payroll-sync.
+        name: String,
+    },
     /// List clients and their keys.
     List,
     /// Create and revoke API keys.
@@ -179,7 +216,10 @@ pub(crate) enum KeyVerb {
         environment: String,
     },
     /// Revoke a key; takes effect within a second.
-    Revoke { id: String },
+    Revoke {
+        /// The key's id.
+        id: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -189,6 +229,9 @@ pub(crate) struct ApplyArgs {
     /// Say what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Revoke every grant where the files hold none; refused otherwise.
+    #[arg(long)]
+    pub remove_all: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,10 +3,13 @@
 //! Two stages: texts with their origin, then checked types. All problems are reported together, each
 //! with its place and remedy.
 
+use crate::output::chain;
 use gateway::LimitSettings;
+use serde_json::Value;
 use std::{
-    collections::BTreeMap,
-    fmt,
+    collections::{BTreeMap, BTreeSet},
+    ffi::{OsStr, OsString},
+    fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
@@ -22,6 +25,20 @@ pub(crate) struct Key {
     pub default: &'static str,
     pub unit: &'static str,
     pub about: &'static str,
+}
+
+impl Key {
+    /// The value of a text that was checked, with its type. An empty one is none.
+    pub(crate) fn typed(&self, text: &str) -> Value {
+        match self.unit {
+            "count" | "bytes" | "milliseconds" => {
+                text.parse::<u64>().map_or_else(|_| text.into(), Value::from)
+            }
+            "true or false" => text.parse::<bool>().map_or_else(|_| text.into(), Value::from),
+            _ if text.is_empty() => Value::Null,
+            _ => text.into(),
+        }
+    }
 }
 
 /// Every key there is.
@@ -131,7 +148,8 @@ const REFERENCE_HEAD: &str = "# Configuration
 Each key stands in `weirgate.toml` in the data folder (or the file that `--config` names).
 The environment variable `WEIRGATE_` and the key in upper case overrides the file; a flag overrides both.
 `weirgate config show --origin` prints each value and where it came from.
-All problems are reported together, each with its place and remedy.
+All problems are reported together, each with its place and remedy; a `WEIRGATE_` variable that is no key is one of them.
+(Those that Kubernetes makes for a service are not looked at, like `WEIRGATE_SERVICE_HOST` and `WEIRGATE_PORT_8400_TCP`.)
 
 The data folder comes from `--data-dir`, else `WEIRGATE_DATA_DIR`, else it is `./weirgate-data`.
 The root key's file comes from `--root-key-file`, else `WEIRGATE_ROOT_KEY_FILE`, else the place that `init` recorded.
@@ -173,6 +191,8 @@ pub(crate) struct Setting {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub place: String,
+    /// In the file; 0 for all of it.
+    line: Option<usize>,
     pub what: String,
     pub remedy: String,
 }
@@ -186,18 +206,6 @@ impl fmt::Display for Problem {
 /// All that is wrong, at once.
 #[derive(Debug)]
 pub(crate) struct Problems(pub Vec<Problem>);
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the configuration has {} problem(s)", self.0.len())?;
-        for problem in &self.0 {
-            write!(f, "\n  {problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Problems {}
 
 /// The configuration, checked.
 #[derive(Debug, Clone)]
@@ -224,34 +232,136 @@ pub(crate) struct Config {
     pub is_log_json: bool,
 }
 
-/// Gathers every value with its origin. `flags` win over `environment`, that over the file.
-pub(crate) fn gather(
+/// Variables that say where things lie; they are flags of their own.
+const PLACES: [&str; 3] = ["WEIRGATE_DATA_DIR", "WEIRGATE_CONFIG", "WEIRGATE_ROOT_KEY_FILE"];
+const PREFIX: &str = "WEIRGATE_";
+
+/// What the environment says.
+pub(crate) type Environment = BTreeMap<OsString, OsString>;
+
+/// Gathers every value with its origin and checks it. `flags` win over `environment`, that over the
+/// file. Everything that is wrong anywhere is reported together.
+pub(crate) fn load(
     file: Option<&Path>,
-    environment: &BTreeMap<String, String>,
+    environment: &Environment,
     flags: &BTreeMap<&'static str, String>,
-) -> Result<Vec<Setting>, Problems> {
+) -> Result<(Vec<Setting>, Config), Problems> {
     let mut problems = Vec::new();
+    let settings = gather(file, environment, flags, &mut problems);
+    let mut reader = Reader { settings: &settings, problems };
+    let config = check(&mut reader);
+    let mut problems = reader.problems;
+    // As one reads: the file from its top, then the rest.
+    problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+    if problems.is_empty() { Ok((settings, config)) } else { Err(Problems(problems)) }
+}
+
+/// What cannot be read keeps its default, which is nothing to complain of.
+fn gather(
+    file: Option<&Path>,
+    environment: &Environment,
+    flags: &BTreeMap<&'static str, String>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Setting> {
     let mut from_file = BTreeMap::new();
     if let Some(path) = file {
-        read_file(path, &mut from_file, &mut problems);
+        read_file(path, &mut from_file, problems);
     }
-    let settings = KEYS
-        .iter()
+    let mut from_environment = read_environment(environment, problems);
+    KEYS.iter()
         .map(|key| {
-            let variable = format!("WEIRGATE_{}", key.name.to_uppercase());
+            let from_environment = from_environment.remove(key.name);
+            let from_file = from_file.remove(key.name);
             if let Some(value) = flags.get(key.name) {
                 Setting { key, value: value.clone(), origin: Origin::Flag }
-            } else if let Some(value) = environment.get(&variable) {
-                Setting { key, value: value.clone(), origin: Origin::Environment { variable } }
-            } else if let Some((value, line)) = from_file.remove(key.name) {
+            } else if let Some(value) = from_environment {
+                let origin = Origin::Environment { variable: variable(key.name) };
+                Setting { key, value, origin }
+            } else if let Some((value, line)) = from_file {
                 let path = file.unwrap_or(Path::new("")).to_owned();
                 Setting { key, value, origin: Origin::File { path, line } }
             } else {
                 Setting { key, value: key.default.to_owned(), origin: Origin::Default }
             }
         })
-        .collect();
-    if problems.is_empty() { Ok(settings) } else { Err(Problems(problems)) }
+        .collect()
+}
+
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase())
+}
+
+/// The keys that the environment sets. A variable that looks like one and is none is a problem: its
+/// value would be believed to be in force.
+fn read_environment(
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<&'static str, String> {
+    let mut values = BTreeMap::new();
+    for (name, value) in environment {
+        let Some(name) = name.to_str().filter(|name| is_meant(name, value)) else { continue };
+        let place = format!("environment {name}");
+        let Some(key) = KEYS.iter().find(|key| variable(key.name) == name) else {
+            let known = KEYS.iter().map(|key| variable(key.name));
+            let known: Vec<String> = known.chain(PLACES.map(ToOwned::to_owned)).collect();
+            let remedy = match types::nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => format!("Did you mean `{near}`? Else unset it."),
+                None => "Unset it; docs/reference/configuration.md lists the keys.".to_owned(),
+            };
+            let what = "the variable sets no key".into();
+            problems.push(Problem { place, line: None, what, remedy });
+            continue;
+        };
+        match value.to_str() {
+            Some(value) => {
+                values.insert(key.name, value.to_owned());
+            }
+            None => problems.push(Problem {
+                place,
+                line: None,
+                what: "the value is not UTF-8".into(),
+                remedy: format!("Give a value of the form: {}.", key.unit),
+            }),
+        }
+    }
+    values
+}
+
+/// Whether a variable is meant for the configuration. Kubernetes gives every container variables
+/// named after the services around it: `WEIRGATE_CONSOLE_SERVICE_HOST`, `..._PORT_8401_TCP` and
+/// their like are not.
+fn is_meant(name: &str, value: &OsStr) -> bool {
+    let Some(rest) = name.strip_prefix(PREFIX) else { return false };
+    let is_service = ["SERVICE_HOST", "SERVICE_PORT"].iter().any(|part| {
+        rest.split_once(part).is_some_and(|(before, after)| {
+            (before.is_empty() || before.ends_with('_'))
+                && (after.is_empty() || after.starts_with('_'))
+        })
+    });
+    let is_url = value.to_str().is_some_and(|value| value.contains("://"));
+    let is_port = rest.rsplit('_').next() == Some("PORT") && is_url;
+    let is_port_part = rest
+        .split_once("PORT_")
+        .is_some_and(|(_, after)| after.starts_with(|first: char| first.is_ascii_digit()));
+    !is_service && !is_port && !is_port_part && !PLACES.contains(&name)
+}
+
+fn unreadable(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        kind => format!("the file cannot be read ({kind})"),
+    }
+}
+
+/// How to come to read a file that cannot be read.
+fn remedy_of(error: &io::Error, path: &Path) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "Check the name, or leave --config out.",
+        io::ErrorKind::PermissionDenied => "Let this user read it, and enter its folders.",
+        io::ErrorKind::InvalidData => "Save it as UTF-8.",
+        _ if path.is_dir() => "Name a file, not a folder.",
+        _ => "Check that it is a file that this user may read.",
+    }
 }
 
 fn read_file(
@@ -265,55 +375,69 @@ fn read_file(
         Err(error) => {
             problems.push(Problem {
                 place: path.display().to_string(),
-                what: format!("the file cannot be read ({})", error.kind()),
-                remedy: "Check that it exists, is UTF-8 text, and that this user may read it."
-                    .into(),
+                line: Some(0),
+                what: unreadable(&error),
+                remedy: remedy_of(&error, path).into(),
             });
             return;
         }
     };
     let line_at = |offset: usize| 1 + text.bytes().take(offset).filter(|b| *b == b'\n').count();
     let (table, errors) = toml::de::DeTable::parse_recoverable(&text);
+    let mut found = Vec::new();
+    // What the parser makes of the rest of a broken line is no news.
+    let mut broken = BTreeSet::new();
     for error in &errors {
         let line = error.span().map_or(1, |span| line_at(span.start));
-        problems.push(Problem {
-            place: place(line),
-            what: error.message().to_owned(),
-            remedy: "Correct the TOML.".into(),
-        });
+        if broken.insert(line) {
+            found.push((line, error.message().to_owned(), "Correct the TOML.".to_owned()));
+        }
     }
     for (name, value) in table.get_ref() {
         let line = line_at(name.span().start);
         let name = name.get_ref().as_ref();
-        if !KEYS.iter().any(|key| key.name == name) {
-            problems.push(Problem {
-                place: place(line),
-                what: format!("`{name}` is no key"),
-                remedy: nearest(name),
-            });
-            continue;
-        }
-        let text = match value.get_ref() {
-            toml::de::DeValue::String(text) => text.to_string(),
-            toml::de::DeValue::Boolean(value) => value.to_string(),
-            toml::de::DeValue::Integer(value) => value.as_str().replace('_', ""),
-            _ => {
-                problems.push(Problem {
-                    place: place(line),
-                    what: format!("`{name}` has the wrong kind of value"),
-                    remedy: "Give a text, a whole number, or true or false.".into(),
-                });
-                continue;
+        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            if !broken.contains(&line) {
+                found.push((line, format!("`{name}` is no key"), nearest(name)));
             }
+            continue;
         };
-        values.insert(name.to_owned(), (text, line));
+        match text_of(value.get_ref()) {
+            Some(text) => {
+                values.insert(name.to_owned(), (text, line));
+            }
+            None if broken.contains(&line) => {}
+            None => {
+                let what = format!("`{name}` has the wrong kind of value");
+                found.push((line, what, format!("Give a value of the form: {}.", key.unit)));
+            }
+        }
+    }
+    problems.extend(found.into_iter().map(|(line, what, remedy)| Problem {
+        place: place(line),
+        line: Some(line),
+        what,
+        remedy,
+    }));
+}
+
+fn text_of(value: &toml::de::DeValue<'_>) -> Option<String> {
+    match value {
+        toml::de::DeValue::String(text) => Some(text.to_string()),
+        toml::de::DeValue::Boolean(value) => Some(value.to_string()),
+        // Also as 0x100000; what does not fit is left to the check.
+        toml::de::DeValue::Integer(value) => Some(
+            i128::from_str_radix(value.as_str(), value.radix())
+                .map_or_else(|_| value.to_string(), |value| value.to_string()),
+        ),
+        _ => None,
     }
 }
 
 fn nearest(name: &str) -> String {
     match types::nearest(name, KEYS.iter().map(|key| key.name)) {
         Some(key) => format!("Did you mean `{key}`?"),
-        None => "`weirgate config show` lists the keys.".into(),
+        None => "docs/reference/configuration.md lists the keys.".into(),
     }
 }
 
@@ -338,7 +462,11 @@ impl Reader<'_> {
             Origin::Flag => format!("--{}", name.replace('_', "-")),
             origin => origin.to_string(),
         };
-        self.problems.push(Problem { place, what: format!("`{name}` {what}"), remedy });
+        let line = match setting.origin {
+            Origin::File { line, .. } => Some(line),
+            _ => None,
+        };
+        self.problems.push(Problem { place, line, what: format!("`{name}` {what}"), remedy });
     }
 
     fn parse<T: FromStr>(&mut self, name: &str, fallback: T) -> T {
@@ -388,9 +516,21 @@ impl Reader<'_> {
     }
 }
 
-/// Checks everything and reports all that is wrong.
-pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
-    let mut reader = Reader { settings, problems: Vec::new() };
+const MAX_CORES: usize = 256;
+
+/// What is wrong with the file of additional certificate authorities, if one is named.
+fn unusable_roots(path: &str) -> Option<String> {
+    if path.is_empty() {
+        return None;
+    }
+    match std::fs::read(path) {
+        Err(error) => Some(unreadable(&error)),
+        Ok(bytes) => outbound::TlsConfig::new(Some(&bytes)).err().map(|error| chain(&error)),
+    }
+}
+
+/// Reads everything, and tells the reader all that is wrong.
+fn check(reader: &mut Reader<'_>) -> Config {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let behind_proxy = reader.parse("behind_proxy", false);
     let gateway_addr = reader.parse("gateway_addr", loopback);
@@ -404,6 +544,13 @@ pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
                     .into(),
             );
         }
+    }
+    if gateway_addr == console_addr && gateway_addr.port() != 0 {
+        reader.fail(
+            "console_addr",
+            "is the gateway's address too",
+            "Give the two different ports, or port 0 for a free one.".into(),
+        );
     }
     let public_url = Some(reader.text("public_url").value.clone()).filter(|url| !url.is_empty());
     if let Some(url) = &public_url {
@@ -440,15 +587,22 @@ pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
         reader.fail("log_format", "is unknown", "Give json or text.".into());
     }
     let roots = reader.text("extra_roots_file").value.clone();
+    if let Some(what) = unusable_roots(&roots) {
+        let remedy = "Name a PEM file with certificates that this user may read.";
+        reader.fail("extra_roots_file", &format!("is of no use: {what}"), remedy.into());
+    }
     let cores = match reader.parse("cores", 0_usize) {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_CORES),
         cores => cores,
     };
-    let config = Config {
+    if cores > MAX_CORES {
+        reader.fail("cores", "is too many", format!("Give at most {MAX_CORES}."));
+    }
+    Config {
         gateway_addr,
         console_addr,
         public_url,
-        cores: cores.min(256),
+        cores,
         max_write_bytes: usize::try_from(reader.positive("max_write_bytes")).unwrap_or(usize::MAX),
         max_answer_bytes: reader.positive("max_answer_bytes"),
         max_calls,
@@ -465,60 +619,130 @@ pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
         extra_roots_file: (!roots.is_empty()).then(|| PathBuf::from(roots)),
         log_level,
         is_log_json: log_format == "json",
-    };
-    if reader.problems.is_empty() { Ok(config) } else { Err(Problems(reader.problems)) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn settings(text: &str) -> Result<Vec<Setting>, Problems> {
+    fn loaded(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("weirgate.toml");
         std::fs::write(&path, text).unwrap();
-        gather(Some(&path), &BTreeMap::new(), &BTreeMap::new())
+        load(Some(&path), &environment_of(environment), &BTreeMap::new())
+            .map(|(_, config)| config)
+            .map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
+    }
+
+    fn environment_of(variables: &[(&str, &str)]) -> Environment {
+        variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
 
     #[test]
     fn defaults_are_a_valid_configuration_on_loopback() {
-        let config = check(&settings("").unwrap()).unwrap();
+        let config = loaded("", &[]).unwrap();
         assert!(config.gateway_addr.ip().is_loopback());
         assert_eq!(config.max_write_bytes, 1 << 20);
     }
 
     #[test]
-    fn all_problems_are_reported_at_once_with_line_and_remedy() {
-        let text = "gateway_adr = \"127.0.0.1:1\"\n\nmax_calls = [1]\nlog_level = \"info\"\n";
-        let Problems(problems) = settings(text).unwrap_err();
-        let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert!(
-            shown[0].contains(":1: `gateway_adr` is no key. Did you mean `gateway_addr`?"),
-            "{shown:?}"
-        );
-        assert!(shown[1].contains(":3: `max_calls` has the wrong kind"), "{shown:?}");
-        let Problems(problems) = check(
-            &settings(
-                "gateway_addr = \"0.0.0.0:80\"\nmax_calls = 0\ncores = -1\nlog_format = \"xml\"",
-            )
-            .unwrap(),
-        )
-        .unwrap_err();
-        assert_eq!(problems.len(), 5, "{problems:?}");
-        assert!(problems.iter().any(|p| p.what.contains("without TLS")));
+    fn all_problems_of_all_kinds_are_reported_at_once() {
+        let text = "# comment\nmax_calls = [1]\ngateway_adr = \"127.0.0.1:1\"\nlog_level = \"loud\"\n\
+                    b = = 1\nconsole_addr = \"0.0.0.0:80\"\nextra_roots_file = \"/no/such.pem\"\n";
+        let environment = [
+            ("WEIRGATE_CORES", "-1"),
+            ("WEIRGATE_MAX_CALS", "5"),
+            ("WEIRGATE_LOG_FORMAT", "xml"),
+            // Not for us.
+            ("WEIRGATE_DATA_DIR", "x"),
+            ("WEIRGATE_SERVICE_HOST", "10.0.0.1"),
+            ("WEIRGATE_PORT", "tcp://10.0.0.1:8400"),
+            ("WEIRGATE_PORT_8400_TCP", "tcp://10.0.0.1:8400"),
+            ("WEIRGATE_PORT_8400_TCP_PORT", "8400"),
+            ("WEIRGATE_GATEWAY_SERVICE_PORT", "8400"),
+            ("WEIRGATE_GATEWAY_SERVICE_PORT_HTTP", "8400"),
+            ("WEIRGATE_GATEWAY_PORT", "tcp://10.0.0.1:8400"),
+            ("HOME", "x"),
+        ];
+        let problems = loaded(text, &environment).unwrap_err();
+        let wanted = [
+            ":2: `max_calls` has the wrong kind of value. Give a value of the form: count.",
+            ":3: `gateway_adr` is no key. Did you mean `gateway_addr`?",
+            ":4: `log_level` is unknown. Give error, warn, info, debug or trace.",
+            ":5: ",
+            ":6: `console_addr` is not a loopback address",
+            ":7: `extra_roots_file` is of no use: there is no such file. Name a PEM file",
+            "environment WEIRGATE_MAX_CALS: the variable sets no key. Did you mean `WEIRGATE_MAX_CALLS`?",
+            "environment WEIRGATE_LOG_FORMAT: `log_format` is unknown.",
+            "environment WEIRGATE_CORES: `cores` is malformed. Give a value of the form: count.",
+        ];
+        assert_eq!(problems.len(), wanted.len(), "{problems:#?}");
+        for (problem, wanted) in problems.iter().zip(wanted) {
+            assert!(problem.contains(wanted), "no {wanted} in {problem}");
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_be_meant_are_refused() {
+        for name in ["WEIRGATE_GATEWAY_PORT", "WEIRGATE_PORT", "WEIRGATE_", "WEIRGATE_gateway_addr"]
+        {
+            assert_eq!(loaded("", &[(name, "8400")]).unwrap_err().len(), 1, "{name}");
+        }
+        for text in [
+            "max_calls = 0",
+            "max_calls = 99999999999999999999",
+            "cores = 257",
+            "gateway_addr = \"localhost:8400\"",
+            "behind_proxy = \"yes\"",
+            "gateway_addr = \"127.0.0.1:9\"\nconsole_addr = \"127.0.0.1:9\"",
+            "public_url = \"https://gate.example/path\"",
+            "max_calls = 1\nmax_calls = 2",
+            "[gateway]\naddr = \"127.0.0.1:1\"",
+            "extra_roots_file = \"Cargo.toml\"",
+            "extra_roots_file = \"src\"",
+        ] {
+            assert_eq!(loaded(text, &[]).unwrap_err().len(), 1, "{text}");
+        }
+        assert_eq!(loaded("max_write_bytes = 0x10_00", &[]).unwrap().max_write_bytes, 4096);
+        let mut environment = Environment::new();
+        let bad = std::os::unix::ffi::OsStringExt::from_vec(vec![0xff]);
+        environment.insert("WEIRGATE_MAX_CALLS".into(), bad);
+        let Problems(problems) = load(None, &environment, &BTreeMap::new()).unwrap_err();
+        assert!(problems[0].what.contains("UTF-8"), "{problems:?}");
+        let Problems(problems) =
+            load(Some(Path::new("/")), &environment, &BTreeMap::new()).unwrap_err();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].remedy.contains("not a folder"), "{problems:?}");
+    }
+
+    #[test]
+    fn values_have_types() {
+        let typed =
+            |name: &str, text: &str| KEYS.iter().find(|key| key.name == name).unwrap().typed(text);
+        assert_eq!(typed("max_calls", "7"), 7);
+        assert_eq!(typed("behind_proxy", "true"), true);
+        assert_eq!(typed("log_level", "info"), "info");
+        assert_eq!(typed("public_url", ""), Value::Null);
+        for key in KEYS {
+            let is_text = matches!(key.typed(key.default), Value::String(_) | Value::Null);
+            assert_eq!(
+                is_text,
+                !["count", "bytes", "milliseconds", "true or false"].contains(&key.unit)
+            );
+        }
     }
 
     #[test]
     fn a_gateway_for_others_must_know_its_own_url() {
         let open = "behind_proxy = true\ngateway_addr = \"0.0.0.0:8400\"\n";
-        let Problems(problems) = check(&settings(open).unwrap()).unwrap_err();
-        assert!(problems[0].what.contains("`public_url` is missing"), "{problems:?}");
+        let problems = loaded(open, &[]).unwrap_err();
+        assert!(problems[0].contains("`public_url` is missing"), "{problems:?}");
         assert_eq!(problems.len(), 1);
         let named = format!("{open}public_url = \"https://gate.example.com\"");
-        check(&settings(&named).unwrap()).unwrap();
+        loaded(&named, &[]).unwrap();
         // The console rewrites nothing.
-        let console = "behind_proxy = true\nconsole_addr = \"0.0.0.0:8401\"\n";
-        check(&settings(console).unwrap()).unwrap();
+        loaded("behind_proxy = true\nconsole_addr = \"0.0.0.0:8401\"\n", &[]).unwrap();
     }
 
     #[test]
@@ -538,12 +762,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("weirgate.toml");
         std::fs::write(&path, "max_calls = 1\ncores = 1\nlog_level = \"warn\"").unwrap();
-        let environment = BTreeMap::from([
-            ("WEIRGATE_MAX_CALLS".to_owned(), "2".to_owned()),
-            ("WEIRGATE_CORES".to_owned(), "2".to_owned()),
-        ]);
+        let environment = environment_of(&[("WEIRGATE_MAX_CALLS", "2"), ("WEIRGATE_CORES", "2")]);
         let flags = BTreeMap::from([("max_calls", "3".to_owned())]);
-        let settings = gather(Some(&path), &environment, &flags).unwrap();
+        let (settings, config) = load(Some(&path), &environment, &flags).unwrap();
+        assert_eq!((config.max_calls, config.cores), (3, 2));
         let find = |name| settings.iter().find(|s| s.key.name == name).unwrap();
         assert_eq!(
             (find("max_calls").value.as_str(), &find("max_calls").origin),

@@ -3,8 +3,9 @@
 use crate::{
     cli::DemoArgs,
     config::Config,
+    harmless::short,
     logging,
-    output::{FAILED, Failure, Output, chain, plain},
+    output::{FAILED, Failure, Lines, Output, chain, command, quoted},
     serve::{Hangup, Server, Signals},
     verbs::Session,
 };
@@ -20,8 +21,10 @@ use outbound::{Deadlines, FixedResolver, GuardPolicy, Pool, PoolConfig, Target, 
 use sandbox::{RunningSandbox, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 use std::{
+    fs::DirBuilder,
     io,
     net::{SocketAddr, TcpListener},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -40,13 +43,33 @@ pub(crate) async fn run(
     // The guided calls are the talk; only what is wrong is logged beside them.
     logging::start("warn", session.output.is_json);
     choose_free_ports(args, &mut config);
+    let dir = data_dir(session)?;
+    let scratch = Scratch { key: key_file(&dir), dir };
+    let result = show(session, args, &config, &scratch).await;
+    let is_kept = args.keep || session.output.is_json || session.named_dir.is_some();
+    if !is_kept {
+        scratch.remove()?;
+    } else if !session.output.is_json && result.is_ok() {
+        let dir = quoted(&scratch.dir.display().to_string());
+        let key = quoted(&scratch.key.display().to_string());
+        let text = format!("Kept: the data folder {dir} and its root key {key}.");
+        session.output.print(text)?;
+    }
+    result
+}
+
+async fn show(
+    session: &Session,
+    args: &DemoArgs,
+    config: &Config,
+    scratch: &Scratch,
+) -> Result<(), Failure> {
+    let Scratch { dir, key } = scratch;
     let sandbox_credential = credential()?;
     let sandbox = start_sandbox(args.seed, &sandbox_credential).await?;
-    let dir = data_dir(session)?;
-    let key_file = key_file(&dir);
     let made = Instance::init(Init {
-        dir: &dir,
-        root_key: RootKeyPlace::File(&key_file),
+        dir,
+        root_key: RootKeyPlace::File(key),
         actor: session.context()?,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
@@ -62,25 +85,65 @@ pub(crate) async fn run(
     )
     .await?;
     sequence::settle(&instance).await?;
-    let server = Server::start(instance, &config).await?;
+    let server = Server::start(instance, config).await?;
     let signals = Signals::listen(Hangup::Stops)?;
     let gateway = format!("http://{}", server.gateway_addr);
 
-    let result = if session.output.is_json {
-        say_json(session.output, &gateway, &dir, &seeded)
-    } else {
-        guide(session.output, &gateway, &dir, &seeded, &server).await
+    let told = signals.until_told();
+    tokio::pin!(told);
+    let shown = async {
+        if session.output.is_json {
+            return say_json(session.output, &gateway, dir, &seeded);
+        }
+        guide(session.output, &gateway, dir, &seeded, &server).await?;
+        if args.once { Ok(()) } else { invite(session, args, &gateway, dir, &seeded) }
+    };
+    // Who presses Ctrl-C amid the calls wants the same end. A call that is dropped changes nothing.
+    let (result, is_told) = tokio::select! {
+        biased;
+        () = &mut told => (Ok(()), true),
+        shown = shown => (shown, false),
+    };
+    let result = match result {
+        Ok(()) if !args.once && !is_told => {
+            told.await;
+            Ok(())
+        }
+        result => result,
     };
     if let Err(failure) = result {
         server.stop().await?;
         return Err(failure);
     }
-    if !args.once {
-        signals.until_told().await;
-    }
     server.stop().await?;
     sandbox.shutdown().await;
     Ok(())
+}
+
+/// What the demo makes on the disk.
+struct Scratch {
+    dir: PathBuf,
+    key: PathBuf,
+}
+
+impl Scratch {
+    /// Removes what a demo made in a folder of its own.
+    fn remove(&self) -> Result<(), Failure> {
+        let removed = [std::fs::remove_dir_all(&self.dir), std::fs::remove_file(&self.key)];
+        for (result, path) in removed.into_iter().zip([&self.dir, &self.key]) {
+            match result {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Failure::new(
+                        FAILED,
+                        format!("cannot remove {}: {error}", path.display()),
+                        "Remove it yourself; nothing else needs it.",
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A newcomer may have something on the usual ports; what was asked for stays asked for.
@@ -110,7 +173,8 @@ async fn start_sandbox(seed: u64, credential: &SecretText) -> Result<RunningSand
     Sandbox::start(options).await.map_err(|error| Failure::new(FAILED, chain(&error), ""))
 }
 
-/// The folder that was named, or a fresh temporary one.
+/// The folder that was named, or a fresh temporary one: made here, so that only what is ours is
+/// ever removed.
 fn data_dir(session: &Session) -> Result<PathBuf, Failure> {
     if let Some(dir) = &session.named_dir {
         return Ok(dir.clone());
@@ -118,7 +182,15 @@ fn data_dir(session: &Session) -> Result<PathBuf, Failure> {
     let mut tail = [0_u8; 6];
     SystemRandom.fill(&mut tail).map_err(app::Error::from)?;
     let tail: String = tail.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(std::env::temp_dir().join(format!("weirgate-demo-{tail}")))
+    let dir = std::env::temp_dir().join(format!("weirgate-demo-{tail}"));
+    DirBuilder::new().mode(0o700).create(&dir).map_err(|error| {
+        Failure::new(
+            FAILED,
+            format!("cannot create {}: {error}", dir.display()),
+            "Name another folder with --data-dir, or another place for temporary ones with TMPDIR.",
+        )
+    })?;
+    Ok(dir)
 }
 
 /// Beside the folder, never in it.
@@ -156,42 +228,58 @@ async fn guide(
     seeded: &Seeded,
     server: &Server,
 ) -> Result<(), Failure> {
-    let say = |text: &str| output.print(text);
+    let say = |text: &str| output.print([text.to_owned(), String::new()]);
     let caller = Caller::new(gateway)?;
     let employees = format!("/proxy/{}/employees?limit=1", seeded.connection);
     let report = format!("/proxy/{}/reports/headcount", seeded.connection);
     let mistyped = mistype(seeded.key.expose());
+    let data_dir = format!("--data-dir {}", quoted(&dir.display().to_string()));
 
-    say("Weirgate is running, with an invented HR system behind it.\n")?;
-    say(
-        "1. A client with a grant reads employees. What was not granted is withheld, and named.\n",
+    say("Weirgate is running, with an invented HR system behind it.")?;
+    say("1. A client with a grant reads employees. What was not granted is withheld, and named.")?;
+    output.print(caller.shown(&employees, seeded.key.expose()).await?)?;
+    say("2. The same call by a client without a grant.")?;
+    output.print(caller.shown(&employees, seeded.stranger_key.expose()).await?)?;
+    say("3. A mistyped key: its checksum does not fit, nothing is looked up.")?;
+    output.print(caller.shown(&employees, &mistyped).await?)?;
+    output.print(
+        "4. The provider fails, and its careless error repeats a credential and a social security",
     )?;
-    say(&caller.shown(&employees, seeded.key.expose()).await?)?;
-    say("2. The same call by a client without a grant.\n")?;
-    say(&caller.shown(&employees, seeded.stranger_key.expose()).await?)?;
-    say("3. A mistyped key: its checksum does not fit, nothing is looked up.\n")?;
-    say(&caller.shown(&employees, &mistyped).await?)?;
-    say(
-        "4. The provider fails, and its careless error repeats a credential and a social security\n   number. Neither comes through.\n",
-    )?;
-    say(&caller.shown(&report, seeded.key.expose()).await?)?;
-    say("5. The audit log holds all of this, and anybody with its public key can check it.\n")?;
+    say("   number. Neither comes through.")?;
+    output.print(caller.shown(&report, seeded.key.expose()).await?)?;
+    say("5. The audit log holds all of this, and anybody with its public key can check it.")?;
     let verified = audit_log::verify_folder(&server.instance().folder, None).await?;
+    output.print(format!("   $ {}", command(&format!("audit verify {data_dir}"))))?;
     say(&format!(
-        "   $ weirgate audit verify --data-dir {}\n   The log is whole: {} entries, {} open intents.\n",
-        dir.display(),
-        verified.entries,
-        verified.open_intents
+        "   The log is whole: {} entries, {} open intents.",
+        verified.entries, verified.open_intents
     ))?;
-    say(&format!(
-        "Try it yourself:\n\n   \
-         curl -i -H 'Authorization: Bearer {}' '{gateway}/proxy/{}/employees?limit=2'\n   \
-         weirgate audit list --data-dir {}\n",
-        seeded.key.expose(),
-        seeded.connection,
-        dir.display()
-    ))?;
-    Ok(say("Serving until Ctrl-C.")?)
+    Ok(())
+}
+
+/// What can be pasted while the demo serves.
+fn invite(
+    session: &Session,
+    args: &DemoArgs,
+    gateway: &str,
+    dir: &Path,
+    seeded: &Seeded,
+) -> Result<(), Failure> {
+    let dir = quoted(&dir.display().to_string());
+    let is_kept = args.keep || session.named_dir.is_some();
+    let end = if is_kept { "is kept" } else { "is removed then (--keep keeps it)" };
+    Ok(session.output.print([
+        "Try it yourself:".to_owned(),
+        String::new(),
+        format!(
+            "   curl -i -H 'Authorization: Bearer {}' '{gateway}/proxy/{}/employees?limit=2'",
+            seeded.key.expose(),
+            seeded.connection
+        ),
+        format!("   {}", command(&format!("audit list --data-dir {dir}"))),
+        String::new(),
+        format!("Serving until Ctrl-C. The data folder {dir} {end}."),
+    ])?)
 }
 
 /// A key with one letter changed.
@@ -221,23 +309,28 @@ impl Caller {
     }
 
     /// Makes a call and says what was asked and answered.
-    async fn shown(&self, path: &str, key: &str) -> Result<String, Failure> {
+    async fn shown(&self, path: &str, key: &str) -> Result<Lines, Failure> {
         let (status, headers, body) = self.get(path, key).await.map_err(|error| {
             Failure::new(FAILED, format!("a call of the demo failed: {}", chain(&*error)), "")
         })?;
-        let short = format!("{}...", key.get(..12).unwrap_or_default());
-        let mut text = format!("   GET {path}\n   with the key {short}\n   {status}\n");
+        let beginning = key.get(..12).unwrap_or_default();
+        let mut text = Lines::from([
+            format!("   GET {path}"),
+            format!("   with the key {beginning}..."),
+            format!("   {status}"),
+        ]);
         for name in ["weirgate-fields-withheld", "weirgate-request-id"] {
             if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {
-                text.push_str(&format!("   {name}: {}\n", plain(value)));
+                text.push(format!("   {name}: {value}"));
             }
         }
         if let Ok(value) = serde_json::from_slice::<Value>(&body) {
             let pretty = serde_json::to_string_pretty(&value).unwrap_or_default();
             for line in pretty.lines() {
-                text.push_str(&format!("   {}\n", plain(line)));
+                text.push(format!("   {}", short(line)));
             }
         }
+        text.push("");
         Ok(text)
     }
 

@@ -48,7 +48,8 @@ fn tell(event: &Event, sample: &mut Sample) {
         code = failure.code,
         origin = failure.origin.as_str(),
         retryable = failure.is_retryable,
-        duration_ms = event.duration.as_millis(),
+        // JSON logs write wider numbers as texts.
+        duration_ms = u64::try_from(event.duration.as_millis()).unwrap_or(u64::MAX),
         "call failed"
     );
 }

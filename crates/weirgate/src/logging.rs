@@ -1,6 +1,7 @@
 //! Log lines on standard error, as JSON or text.
 
-use crate::config::Config;
+use crate::{config::Config, harmless::Lines};
+use std::io;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Starts logging. Only Weirgate's own crates speak above warnings: libraries may print what they
@@ -8,13 +9,13 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 pub(crate) fn start(level: &str, is_json: bool) {
     let filter = EnvFilter::new(directives(level));
     let registry = tracing_subscriber::registry().with(filter);
+    let writer = move || Lines::new(io::stderr(), is_json);
     // A second start, as in tests, keeps the first one.
     let _ = if is_json {
-        registry
-            .with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
-            .try_init()
+        registry.with(fmt::layer().json().flatten_event(true).with_writer(writer)).try_init()
     } else {
-        registry.with(fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init()
+        let layer = fmt::layer().with_target(false).with_ansi(false).with_writer(writer);
+        registry.with(layer).try_init()
     };
 }
 

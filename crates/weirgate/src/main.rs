@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod events;
 mod files;
+mod harmless;
 mod logging;
 mod ops;
 mod output;
@@ -14,14 +15,18 @@ mod serve;
 mod shell;
 mod verbs;
 
-use clap::Parser as _;
+use clap::{
+    Parser as _,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use cli::{Cli, ConfigVerb, Global, Listen, Verb};
-use config::{Config, Problems, Setting};
-use output::{Failure, Output, USAGE};
+use config::{Config, Environment, Problems, Setting};
+use output::{FAILED, Failure, Output, USAGE};
 use serde_json::json;
 use serve::{Hangup, Server, Signals};
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -31,7 +36,10 @@ use verbs::Session;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(error),
+    };
     let output = Output { is_json: cli.global.json };
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,6 +49,37 @@ fn main() -> ExitCode {
     }
 }
 
+/// Help, or what is wrong with the command line.
+fn not_understood(mut error: clap::Error) -> ExitCode {
+    let is_help =
+        error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand || !error.use_stderr();
+    if is_help {
+        // Nobody is left to tell when the reader went away.
+        let _ = error.print();
+        return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+    }
+    // A word too many may be a part of a secret that was meant for a file.
+    let is_word = matches!(
+        error.get(ContextKind::InvalidArg),
+        Some(ContextValue::String(word)) if !word.starts_with('-')
+    );
+    if error.kind() == ErrorKind::UnknownArgument && is_word {
+        error.insert(
+            ContextKind::InvalidArg,
+            ContextValue::String("(not shown, it may be a secret)".into()),
+        );
+        error.remove(ContextKind::Suggested);
+    }
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let message = lines.next().unwrap_or("the command line is not understood");
+    let mut failure = Failure::new(USAGE, message.trim_start_matches("error: "), "");
+    let problems = lines.filter(|line| !line.starts_with("For more information"));
+    failure.problems = problems.map(ToOwned::to_owned).collect();
+    failure.remedy = Some("Add --help to see what it takes.".to_owned());
+    failure.report(Output { is_json: std::env::args_os().any(|word| word == "--json") })
+}
+
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.verb {
         Verb::Project(args) => return project::run(args),
@@ -48,33 +87,34 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Man { dir } => return shell::manual(dir, Output { is_json: cli.global.json }),
         _ => {}
     }
-    let environment: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let environment: Environment = std::env::vars_os().collect();
     let session = Session::new(&cli.global, key_folder(&environment));
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        let message = format!("cannot start: {error}");
+        Failure::new(FAILED, message, "Look at this user's limits of threads and open files.")
+    })?;
     // A demo without a folder of its own takes nothing from a real one.
     let is_fresh_demo = matches!(cli.verb, Verb::Demo(_)) && session.named_dir.is_none();
     let dir = if is_fresh_demo { None } else { Some(session.data_dir.as_path()) };
-    let settings = |listen: Option<&Listen>| gather(&cli.global, dir, &environment, listen);
+    let load = |listen: Option<&Listen>| load(&cli.global, dir, &environment, listen);
     match &cli.verb {
         Verb::Config(ConfigVerb::Show { origin }) => {
-            let settings = settings(None)?;
-            config::check(&settings)?;
+            let (settings, _) = load(None)?;
             show_config(session.output, &settings, *origin)
         }
         Verb::Doctor => {
             logging::start("error", false);
-            runtime.block_on(verbs::doctor(&session, settings(None)))
+            runtime.block_on(verbs::doctor(&session, load(None).map(|(_, config)| config)))
         }
         Verb::Serve(args) => {
-            let config = config::check(&settings(Some(&args.listen))?)?;
+            let (_, config) = load(Some(&args.listen))?;
             logging::start_from(&config);
             runtime.block_on(serve(&session, &config))
         }
         Verb::Demo(args) => {
-            let config = config::check(&settings(Some(&args.listen))?)?;
+            let (_, config) = load(Some(&args.listen))?;
             runtime.block_on(demo::run(&session, args, config))
         }
         verb => {
@@ -102,21 +142,21 @@ fn run(cli: &Cli) -> Result<(), Failure> {
 }
 
 /// The folder for new root keys, by the XDG base directory specification.
-fn key_folder(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
-    let base = environment
-        .get("XDG_CONFIG_HOME")
-        .filter(|path| Path::new(path).is_absolute())
-        .map(PathBuf::from)
-        .or_else(|| Some(Path::new(environment.get("HOME")?).join(".config")))?;
+fn key_folder(environment: &Environment) -> Option<PathBuf> {
+    let find = |name: &str| environment.get(std::ffi::OsStr::new(name)).map(Path::new);
+    let base = find("XDG_CONFIG_HOME")
+        .filter(|path| path.is_absolute())
+        .map(Path::to_owned)
+        .or_else(|| Some(find("HOME")?.join(".config")))?;
     Some(base.join("weirgate"))
 }
 
-fn gather(
+fn load(
     global: &Global,
     data_dir: Option<&Path>,
-    environment: &BTreeMap<String, String>,
+    environment: &Environment,
     listen: Option<&Listen>,
-) -> Result<Vec<Setting>, Failure> {
+) -> Result<(Vec<Setting>, Config), Failure> {
     let mut flags = BTreeMap::new();
     if let Some(listen) = listen {
         for (key, addr) in
@@ -128,16 +168,21 @@ fn gather(
         }
     }
     // A file that was named must be there; the folder's own may be missing.
-    let own = data_dir.map(|dir| dir.join("weirgate.toml")).filter(|file| file.is_file());
+    let is_there = |file: &PathBuf| {
+        let facts = std::fs::metadata(file);
+        !facts.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    let own = data_dir.map(|dir| dir.join("weirgate.toml")).filter(is_there);
     let file = global.config.clone().or(own);
-    Ok(config::gather(file.as_deref(), environment, &flags)?)
+    Ok(config::load(file.as_deref(), environment, &flags)?)
 }
 
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
+        let count = problems.0.len();
         let mut failure = Self::new(
             USAGE,
-            format!("the configuration has {} problem(s)", problems.0.len()),
+            format!("the configuration has {}", output::counted(count, "problem")),
             "docs/reference/configuration.md explains every key.",
         );
         failure.problems = problems.0.iter().map(ToString::to_string).collect();
@@ -145,23 +190,28 @@ impl From<Problems> for Failure {
     }
 }
 
+/// In the form of the file, so that it can become one.
 fn show_config(output: Output, settings: &[Setting], origin: bool) -> Result<(), Failure> {
-    let mut text = String::new();
+    let mut text = output::Lines::default();
     let mut keys = serde_json::Map::new();
     for setting in settings {
-        let Setting { key, value, .. } = setting;
-        text.push_str(&format!("{} = {value:?}", key.name));
+        let key = setting.key;
+        let value = key.typed(&setting.value);
+        let mut line = match &value {
+            serde_json::Value::Null => format!("{} = \"\"", key.name),
+            value => format!("{} = {value}", key.name),
+        };
         let mut entry = json!({"value": value, "unit": key.unit, "about": key.about});
         if origin {
-            text.push_str(&format!("  # {}", setting.origin));
+            line.push_str(&format!("  # {}", setting.origin));
             if let Some(entry) = entry.as_object_mut() {
                 entry.insert("origin".into(), json!(setting.origin.to_string()));
             }
         }
-        text.push('\n');
+        text.push(line);
         keys.insert(key.name.into(), entry);
     }
-    Ok(output.result(&serde_json::Value::Object(keys), &text)?)
+    Ok(output.result(&serde_json::Value::Object(keys), text)?)
 }
 
 async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
@@ -171,11 +221,11 @@ async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
         "gateway": format!("http://{}", server.gateway_addr),
         "console": format!("http://{}", server.console_addr),
     });
-    let text = format!(
-        "gateway  http://{}\nconsole  http://{} (healthz, readyz, metrics)",
-        server.gateway_addr, server.console_addr
-    );
-    session.output.result(&json, &text)?;
+    let text = [
+        format!("gateway  http://{}", server.gateway_addr),
+        format!("console  http://{} (healthz, readyz, metrics)", server.console_addr),
+    ];
+    session.output.result(&json, text)?;
     signals.until_told().await;
     server.stop().await
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::ProjectArgs,
-    output::{FAILED, Failure, USAGE},
+    output::{FAILED, Failure, NOT_FOUND, USAGE},
 };
 use projection::{Limits, Mode, Path, Projector, Refusal, Spec, parse_list};
 use std::{
@@ -31,16 +31,29 @@ pub(crate) fn run(args: &ProjectArgs) -> Result<(), Failure> {
     match args.file.as_deref().filter(|file| file.as_os_str() != "-") {
         None => stream(io::stdin().lock(), stdout, spec),
         Some(path) => {
-            let file = File::open(path).map_err(|error| {
+            let file = open(path).map_err(|error| {
+                let (exit, what) = match error.kind() {
+                    io::ErrorKind::NotFound => (NOT_FOUND, "there is no such file".to_owned()),
+                    _ => (FAILED, error.to_string()),
+                };
                 Failure::new(
-                    3,
-                    format!("cannot open {}: {error}", path.display()),
+                    exit,
+                    format!("cannot read {}: {what}", path.display()),
                     "Name a file that this user may read.",
                 )
             })?;
             stream(file, stdout, spec)
         }
     }
+}
+
+/// A folder can be opened, but not read.
+fn open(path: &std::path::Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Ok(file)
 }
 
 fn stream(mut input: impl Read, mut output: impl Write, spec: Spec) -> Result<(), Failure> {
@@ -52,7 +65,14 @@ fn stream(mut input: impl Read, mut output: impl Write, spec: Spec) -> Result<()
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let message = format!("cannot read the document: {error}");
+                return Err(Failure::new(
+                    FAILED,
+                    message,
+                    "Name a file, or give it on standard input.",
+                ));
+            }
         };
         let fed = projector.feed(chunk.get(..count).unwrap_or_default(), &mut out);
         output.write_all(&out)?;

@@ -231,7 +231,7 @@ fn spawn<T: Send + 'static>(
     task: impl Future<Output = T> + Send + 'static,
 ) -> JoinHandle<T> {
     use tracing::Instrument;
-    tokio::task::spawn(task.instrument(tracing::info_span!("task", name)))
+    tokio::task::spawn(task.instrument(tracing::info_span!("task", task = name)))
 }
 
 fn report_panic(result: Result<(), tokio::task::JoinError>) {

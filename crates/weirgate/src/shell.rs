@@ -24,6 +24,6 @@ pub(crate) fn manual(dir: &Path, output: Output) -> Result<(), Failure> {
     };
     fs::create_dir_all(dir).map_err(|error| failed(&error))?;
     clap_mangen::generate_to(Cli::command(), dir).map_err(|error| failed(&error))?;
-    output.say(format_args!("The manual lies in {}; see `man -l {0}/weirgate.1`.", dir.display()));
-    Ok(())
+    let text = format!("The manual lies in {}; see `man -l {0}/weirgate.1`.", dir.display());
+    Ok(output.result(&serde_json::json!({"dir": dir.display().to_string()}), text)?)
 }

@@ -62,7 +62,8 @@ pub fn parse(files: &[(String, Vec<u8>)]) -> (Vec<Entry>, Vec<Problem>) {
     let mut entries = Vec::new();
     let mut problems = Vec::new();
     for (name, bytes) in files {
-        let mut reader = Reader { file: name, text: "", problems: &mut problems };
+        let mut reader =
+            Reader { file: name, text: "", broken: BTreeSet::new(), problems: &mut problems };
         match std::str::from_utf8(bytes) {
             Ok(text) => {
                 reader.text = text;
@@ -86,6 +87,8 @@ pub fn parse(files: &[(String, Vec<u8>)]) -> (Vec<Entry>, Vec<Problem>) {
 struct Reader<'r> {
     file: &'r str,
     text: &'r str,
+    /// Lines that are no TOML.
+    broken: BTreeSet<usize>,
     problems: &'r mut Vec<Problem>,
 }
 
@@ -107,7 +110,11 @@ impl Reader<'_> {
     fn file(&mut self) -> Vec<Entry> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
-            self.problem(&error.span().unwrap_or(0..0), error.message(), "Correct the TOML.");
+            let span = error.span().unwrap_or(0..0);
+            // What the parser makes of the rest of a broken line is no news.
+            if self.broken.insert(self.line(&span)) {
+                self.problem(&span, error.message(), "Correct the TOML.");
+            }
         }
         let mut entries = Vec::new();
         for (key, value) in table.get_ref() {
@@ -132,6 +139,9 @@ impl Reader<'_> {
 
     fn unknown(&mut self, key: &Spanned<std::borrow::Cow<'_, str>>, known: &[&str], of: &str) {
         let name = key.get_ref().as_ref();
+        if self.broken.contains(&self.line(&key.span())) {
+            return;
+        }
         let remedy = match types::nearest(name, known.iter().copied()) {
             Some(near) => format!("Did you mean `{near}`?"),
             None => format!("The keys are {}.", known.join(", ")),

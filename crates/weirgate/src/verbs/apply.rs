@@ -2,18 +2,21 @@
 
 use super::Session;
 use crate::{cli::ApplyArgs, output::Failure};
-use app::apply;
+use app::apply::{self, Removal};
 
 pub(crate) async fn apply(session: &Session, args: &ApplyArgs) -> Result<(), Failure> {
+    let removal = if args.remove_all { Removal::AllIsMeant } else { Removal::SomeGrantsRemain };
     let instance = session.instance().await?;
     let plan = apply::plan(&instance, &args.dir).await?;
     let text = plan.to_text(args.dry_run);
     let json = plan.to_json(args.dry_run);
     if args.dry_run {
         instance.close().await?;
-    } else {
-        apply::commit(&instance, &session.context()?, plan).await?;
-        session.settle(instance).await?;
+        session.output.result(&json, text)?;
+        // Ends as the real run would.
+        return Ok(plan.check(removal)?);
     }
-    Ok(session.output.result(&json, &text)?)
+    apply::commit(&instance, &session.context()?, plan, removal).await?;
+    session.settle(instance).await?;
+    Ok(session.output.result(&json, text)?)
 }

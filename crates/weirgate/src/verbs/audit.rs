@@ -3,7 +3,8 @@
 use super::{Session, input::read_input};
 use crate::{
     cli::AuditVerb,
-    output::{Failure, USAGE, plain},
+    harmless::short,
+    output::{Failure, Lines, USAGE},
 };
 use app::audit_log;
 use serde_json::json;
@@ -13,22 +14,22 @@ pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Fai
     match verb {
         AuditVerb::List { limit } => {
             let entries = audit_log::list(&folder, *limit)?;
-            let mut text = String::new();
+            let mut text = Lines::default();
             let mut rows = Vec::new();
             for (index, record) in &entries {
                 let fields = record.fields();
-                text.push_str(&format!("{index:>8}  {:<16}", record.kind()));
+                let mut line = format!("{index:>8}  {:<16}", record.kind());
                 let mut row = serde_json::Map::new();
                 row.insert("index".into(), json!(index));
                 row.insert("kind".into(), json!(record.kind()));
                 for (name, value) in fields {
-                    text.push_str(&format!(" {name}={}", plain(&value)));
-                    row.insert(name.into(), json!(value));
+                    line.push_str(&format!(" {name}={}", short(&value.to_string())));
+                    row.insert(name.into(), to_json(&value));
                 }
-                text.push('\n');
+                text.push(line);
                 rows.push(row);
             }
-            Ok(session.output.result(&json!({"entries": rows}), &text)?)
+            Ok(session.output.result(&json!({"entries": rows}), text)?)
         }
         AuditVerb::Verify { checkpoint } => {
             let kept = match checkpoint {
@@ -57,5 +58,13 @@ pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Fai
             });
             Ok(session.output.result(&json, &text)?)
         }
+    }
+}
+
+fn to_json(value: &audit::FieldValue) -> serde_json::Value {
+    match value {
+        audit::FieldValue::Text(text) => json!(text),
+        audit::FieldValue::Number(number) => json!(number),
+        audit::FieldValue::Truth(truth) => json!(truth),
     }
 }

@@ -6,9 +6,9 @@ use super::{
 };
 use crate::{
     cli::{ClientVerb, KeyVerb},
-    output::Failure,
+    output::{Failure, Lines},
 };
-use app::clients;
+use app::clients::{self, KeyState};
 use serde_json::json;
 
 pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), Failure> {
@@ -19,37 +19,40 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
             let id = clients::create(&instance, &session.context()?, &name).await?;
             session.settle(instance).await?;
             let json = json!({"id": id.to_string(), "name": name.as_str()});
-            let text = format!(
-                "Created the client {name} ({id}).\n\
-                 Next: weirgate client key create {name} --expires 90d"
-            );
-            Ok(session.output.result(&json, &text)?)
+            let next = session.next(&format!("client key create {name} --expires 90d"));
+            let text = [format!("Created the client {name} ({id})."), format!("Next: {next}")];
+            Ok(session.output.result(&json, text)?)
         }
         ClientVerb::List => {
             let instance = session.instance().await?;
             let listed = clients::list(&instance).await?;
             instance.close().await?;
-            let mut text = String::new();
+            let mut text = Lines::default();
             let mut rows = Vec::new();
             for one in &listed {
-                text.push_str(&format!("{}  {}\n", one.name, one.id));
+                text.push(format!("{}  {}", one.name, one.id));
                 let mut keys = Vec::new();
                 for key in &one.keys {
-                    let state = if key.is_revoked { "revoked" } else { "in force" };
-                    text.push_str(&format!(
-                        "  {}  {}  {state}  expires {}\n",
+                    let (state, expires) = match key.state {
+                        KeyState::InForce => ("in force", "expires"),
+                        KeyState::Expired => ("expired", "since"),
+                        KeyState::Revoked => ("revoked", "would expire"),
+                    };
+                    text.push(format!(
+                        "  {}  {}  {state}  {expires} {}",
                         key.id, key.environment, key.expires_at
                     ));
                     keys.push(json!({
                         "id": key.id.to_string(),
                         "environment": key.environment.as_str(),
                         "expires_at": key.expires_at.to_string(),
-                        "is_revoked": key.is_revoked,
+                        "is_revoked": key.state == KeyState::Revoked,
+                        "state": key.state.as_str(),
                     }));
                 }
                 rows.push(json!({"id": one.id.to_string(), "name": one.name, "keys": keys}));
             }
-            Ok(session.output.result(&json!({"clients": rows}), &text)?)
+            Ok(session.output.result(&json!({"clients": rows}), text)?)
         }
         ClientVerb::Key(KeyVerb::Create { name, expires, environment }) => {
             let name = parse_slug(name)?;
@@ -66,13 +69,14 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
                 "key": created.key.expose(),
                 "expires_at": created.expires_at.to_string(),
             });
-            let text = format!(
-                "{}\n{} expires {}. The key is shown this once.",
-                created.key.expose(),
-                created.id,
-                created.expires_at
-            );
-            Ok(session.output.result(&json, &text)?)
+            let text = [
+                created.key.expose().to_owned(),
+                format!(
+                    "{} expires {}. The key is shown this once.",
+                    created.id, created.expires_at
+                ),
+            ];
+            Ok(session.output.result(&json, text)?)
         }
         ClientVerb::Key(KeyVerb::Revoke { id }) => {
             let id = parse_id("key", id)?;
@@ -80,7 +84,7 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
             clients::revoke_key(&instance, &session.context()?, id).await?;
             session.settle(instance).await?;
             let json = json!({"id": id.to_string(), "state": "revoked"});
-            Ok(session.output.result(&json, &format!("Revoked {id}."))?)
+            Ok(session.output.result(&json, format!("Revoked {id}."))?)
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use super::{
     Session,
-    input::{pairs, parse_environment, parse_id, parse_slug, read_input},
+    input::{pairs, parse_environment, parse_id, parse_slug, read_secret},
 };
 use crate::{
     cli::ConnectionVerb,
-    output::{Failure, plain},
+    harmless::short,
+    output::{Failure, Lines},
 };
 use app::connections;
 use serde_json::json;
@@ -29,7 +30,7 @@ pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Resu
                 provider,
                 customer: customer.clone(),
                 scheme: scheme.clone(),
-                secret: SecretBytes::new(read_input(secret_file)?),
+                secret: SecretBytes::new(read_secret(secret_file)?),
                 environment,
                 variables: pairs("--var", variables)?.into_iter().collect(),
                 headers: pairs("--header", headers)?,
@@ -53,16 +54,16 @@ pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Resu
             let instance = session.instance().await?;
             let listed = connections::list(&instance).await?;
             instance.close().await?;
-            let mut text = String::new();
+            let mut text = Lines::default();
             let mut rows = Vec::new();
             for one in &listed {
                 let state = if one.is_revoked { "revoked" } else { "active" };
-                text.push_str(&format!(
-                    "{}  {}  {}  {state}  {}\n",
+                text.push(format!(
+                    "{}  {}  {}  {state}  {}",
                     one.id,
                     one.provider,
                     one.environment,
-                    plain(&one.customer)
+                    short(&one.customer)
                 ));
                 rows.push(json!({
                     "id": one.id.to_string(),
@@ -72,7 +73,7 @@ pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Resu
                     "state": state,
                 }));
             }
-            Ok(session.output.result(&json!({"connections": rows}), &text)?)
+            Ok(session.output.result(&json!({"connections": rows}), text)?)
         }
         ConnectionVerb::Revoke { id } => {
             let id = parse_id("connection", id)?;
@@ -80,7 +81,7 @@ pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Resu
             connections::revoke(&instance, &session.context()?, id).await?;
             session.settle(instance).await?;
             let json = json!({"id": id.to_string(), "state": "revoked"});
-            Ok(session.output.result(&json, &format!("Revoked {id}."))?)
+            Ok(session.output.result(&json, format!("Revoked {id}."))?)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::{
-    config::{self, Problems, Setting},
+    config::Config,
     output::{FINDINGS, Failure},
 };
 use app::doctor::{Finding, Level, examine};
@@ -20,36 +20,34 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Fewer open files than this are few for a gateway.
 const FEW_FILES: u64 = 4_096;
 
-/// `settings` is what the configuration says, or what is wrong with it.
+/// `config` is what the configuration says, or what is wrong with it.
 pub(crate) async fn doctor(
     session: &Session,
-    settings: Result<Vec<Setting>, Failure>,
+    config: Result<Config, Failure>,
 ) -> Result<(), Failure> {
     let mut found = Vec::new();
-    match settings {
-        Err(failure) => found.push(Finding::bad("configuration", failure.message, "Correct it.")),
-        Ok(settings) => match config::check(&settings) {
-            Err(Problems(problems)) => {
-                for problem in problems {
-                    let what = format!("{}: {}", problem.place, problem.what);
-                    found.push(Finding::bad("configuration", what, problem.remedy));
-                }
-            }
-            Ok(config) => {
-                found.push(Finding::good("configuration", "every value is well formed"));
-                found.extend(ports(config.gateway_addr, config.console_addr));
-            }
-        },
+    match config {
+        Err(failure) if failure.problems.is_empty() => {
+            let remedy = failure.remedy.unwrap_or_default();
+            found.push(Finding::bad("configuration", failure.message, remedy));
+        }
+        // Each says what to do itself.
+        Err(failure) => found
+            .extend(failure.problems.into_iter().map(|one| Finding::bad("configuration", one, ""))),
+        Ok(config) => {
+            found.push(Finding::good("configuration", "every value is well formed"));
+            found.extend(ports(config.gateway_addr, config.console_addr));
+        }
     }
     found.push(open_files());
     let key = session.root_key_file.as_deref();
     let clock = Arc::new(SystemClock);
     found.extend(examine(&session.data_dir, key, clock, Arc::new(SystemRandom)).await);
-    let mut text = String::new();
+    let mut text = Vec::new();
     for Finding { check, level, what, remedy } in &found {
-        text.push_str(&format!("{:<8} {check:<14} {what}\n", word(*level)));
+        text.push(format!("{:<8} {check:<14} {what}", word(*level)));
         if !remedy.is_empty() {
-            text.push_str(&format!("{:<23} {remedy}\n", ""));
+            text.push(format!("{:<23} {remedy}", ""));
         }
     }
     let rows: Vec<_> = found
@@ -59,7 +57,7 @@ pub(crate) async fn doctor(
             json!({"check": one.check, "level": word(one.level), "what": one.what, "remedy": remedy})
         })
         .collect();
-    session.output.result(&json!({"findings": rows}), &text)?;
+    session.output.result(&json!({"findings": rows}), text)?;
     let bad = found.iter().filter(|finding| finding.level == Level::Bad).count();
     match bad {
         0 => Ok(()),

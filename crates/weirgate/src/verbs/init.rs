@@ -31,11 +31,14 @@ pub(crate) async fn init(session: &Session) -> Result<(), Failure> {
     let key = made.root_key_file.display().to_string();
     let id = made.instance.id.to_string();
     made.instance.close().await?;
-    let text = format!(
-        "Created the data folder {dir}.\n\
-         The root key is {key}. Keep a copy of it elsewhere: without it nothing in the vault can be opened,\n\
-         and who has it and the folder can open everything.\n\
-         Next: weirgate provider import FILE --name SLUG"
-    );
-    Ok(session.output.result(&json!({"id": id, "data_dir": dir, "root_key_file": key}), &text)?)
+    let next = session.next("provider import FILE --name SLUG");
+    let text = [
+        format!("Created the data folder {dir}."),
+        format!(
+            "The root key is {key}. Keep a copy of it elsewhere: without it nothing in the vault can be opened,"
+        ),
+        "and who has it and the folder can open everything.".to_owned(),
+        format!("Next: {next}"),
+    ];
+    Ok(session.output.result(&json!({"id": id, "data_dir": dir, "root_key_file": key}), text)?)
 }

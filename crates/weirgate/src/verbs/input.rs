@@ -1,6 +1,10 @@
 //! What verbs are given: names, spans, pairs and files, each refused with its remedy.
 
-use crate::output::{FAILED, Failure, USAGE, plain};
+use super::is_missing;
+use crate::{
+    harmless::short,
+    output::{FAILED, Failure, NOT_FOUND, USAGE},
+};
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -14,18 +18,25 @@ use types::{Environment, Id, Slug};
 const MAX_INPUT_BYTES: u64 = 64 * 1_024 * 1_024;
 
 pub(super) fn parse_slug(text: &str) -> Result<Slug, Failure> {
-    text.parse().map_err(|error: types::SlugError| Failure::new(USAGE, error.to_string(), ""))
+    text.parse().map_err(|error: types::SlugError| {
+        Failure::new(USAGE, error.to_string(), "Choose another name, like payroll-sync.")
+    })
 }
 
 pub(super) fn parse_environment(text: &str) -> Result<Environment, Failure> {
     text.parse().map_err(|_| {
-        Failure::new(USAGE, format!("`{}` is no environment", plain(text)), "Give live or test.")
+        Failure::new(USAGE, format!("`{}` is no environment", short(text)), "Give live or test.")
     })
 }
 
 pub(super) fn parse_id<K: types::IdKind>(kind: &str, text: &str) -> Result<Id<K>, Failure> {
     text.parse().map_err(|error: types::ParseIdError| {
-        Failure::new(USAGE, format!("`{}` is no {kind}: {error}", plain(text)), "")
+        let list = if kind == "key" { "client" } else { kind };
+        Failure::new(
+            USAGE,
+            format!("`{}` is no {kind}'s id: {error}", short(text)),
+            format!("Copy it from `weirgate {list} list`."),
+        )
     })
 }
 
@@ -36,7 +47,7 @@ pub(super) fn parse_span(text: &str) -> Result<Duration, Failure> {
     let wrong = || {
         Failure::new(
             USAGE,
-            format!("`{}` is no span of time", plain(text)),
+            format!("`{}` is no span of time", short(text)),
             "Write it like 90d, 12h or 30m, up to 3650d.",
         )
     };
@@ -67,7 +78,11 @@ pub(super) fn pairs(flag: &str, given: &[String]) -> Result<BTreeMap<String, Str
             ));
         };
         if pairs.insert(name.to_owned(), value.to_owned()).is_some() {
-            return Err(Failure::new(USAGE, format!("{flag} {name} is given twice"), ""));
+            return Err(Failure::new(
+                USAGE,
+                format!("{flag} {} is given twice", short(name)),
+                "Give each name once.",
+            ));
         }
     }
     Ok(pairs)
@@ -75,26 +90,51 @@ pub(super) fn pairs(flag: &str, given: &[String]) -> Result<BTreeMap<String, Str
 
 /// A file's bytes, or standard input's for `-`.
 pub(super) fn read_input(path: &Path) -> Result<Vec<u8>, Failure> {
+    let name = path.display();
+    if is_missing(path) && !is_stdin(path) {
+        let what = format!("there is no file {}", short(&name.to_string()));
+        return Err(Failure::new(NOT_FOUND, what, "Check its name."));
+    }
+    read(path, &format!("{name}"))
+}
+
+/// The same for a secret. What was given as a file's name is shown only where it is one: it may be
+/// the secret itself.
+pub(super) fn read_secret(path: &Path) -> Result<Vec<u8>, Failure> {
+    if is_missing(path) && !is_stdin(path) {
+        return Err(Failure::new(
+            NOT_FOUND,
+            "there is no file of the name that --secret-file gives",
+            "Give a file's name, or - and the secret on standard input, never the secret itself: \
+             what stands on a command line is seen by others. The name is not repeated here.",
+        ));
+    }
+    read(path, &format!("{}", path.display()))
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn read(path: &Path, name: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    let read = if path.as_os_str() == "-" {
-        io::stdin().lock().take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes)
+    let (name, read) = if is_stdin(path) {
+        ("standard input", io::stdin().lock().take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes))
     } else {
-        File::open(path).and_then(|file| file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes))
+        let file = File::open(path);
+        (name, file.and_then(|file| file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes)))
     };
     match read {
         Ok(_) if bytes.len() as u64 <= MAX_INPUT_BYTES => Ok(bytes),
         Ok(_) => Err(Failure::new(
             USAGE,
-            format!("{} is larger than {MAX_INPUT_BYTES} bytes", path.display()),
-            "",
+            format!("{name} is larger than {MAX_INPUT_BYTES} bytes"),
+            "Name the right file, or a smaller one.",
         )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Failure::new(3, format!("there is no file {}", path.display()), "Check its name."))
-        }
         Err(error) => Err(Failure::new(
             FAILED,
-            format!("cannot read {}: {error}", path.display()),
-            "Check that this user may read it.",
+            format!("cannot read {name}: {error}"),
+            "Name a file that this user may read.",
         )),
     }
 }

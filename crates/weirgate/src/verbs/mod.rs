@@ -19,10 +19,14 @@ pub(crate) use provider::provider;
 
 use crate::{
     cli::Global,
-    output::{Failure, Output},
+    output::{Failure, NOT_FOUND, Output, command, quoted},
 };
 use app::{DataFolder, Instance, sequence};
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use types::{Actor, Clock, Id, OpContext, SystemClock, SystemRandom};
 
 /// What every verb needs.
@@ -48,6 +52,17 @@ impl Session {
         }
     }
 
+    /// A command that goes on with the same data folder.
+    pub(crate) fn next(&self, verb: &str) -> String {
+        let mut line = command(verb);
+        let is_from_environment =
+            std::env::var_os("WEIRGATE_DATA_DIR").is_some_and(|dir| dir == *self.data_dir);
+        if self.named_dir.is_some() && !is_from_environment {
+            line.push_str(&format!(" --data-dir {}", quoted(&self.data_dir.display().to_string())));
+        }
+        line
+    }
+
     /// Who acts, as part of which request.
     pub(crate) fn context(&self) -> Result<OpContext, Failure> {
         let now = SystemClock.now();
@@ -63,6 +78,14 @@ impl Session {
     pub(crate) async fn instance(&self) -> Result<Instance, Failure> {
         let folder = self.folder()?;
         let key = self.root_key_file.as_deref();
+        if key.is_some_and(is_missing) {
+            return Err(Failure::new(
+                NOT_FOUND,
+                "there is no file of the name that --root-key-file or WEIRGATE_ROOT_KEY_FILE gives",
+                "Give the path of the root key's file. The name is not repeated here: it may be \
+                 the key itself.",
+            ));
+        }
         let clock = Arc::new(SystemClock);
         Ok(Instance::open(folder, key, clock, Arc::new(SystemRandom)).await?)
     }
@@ -73,4 +96,12 @@ impl Session {
         sequence::settle(&instance).await?;
         Ok(instance.close().await?)
     }
+}
+
+/// Whether there is no such file, or none can have this name.
+fn is_missing(path: &Path) -> bool {
+    use ErrorKind::{InvalidFilename, InvalidInput, NotADirectory, NotFound};
+    std::fs::symlink_metadata(path).is_err_and(|error| {
+        matches!(error.kind(), NotFound | NotADirectory | InvalidFilename | InvalidInput)
+    })
 }

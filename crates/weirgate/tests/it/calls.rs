@@ -442,7 +442,7 @@ fn every_call_is_recorded_with_intent_and_outcome() {
     assert_eq!(intent["operation"], "get_thing");
     assert_eq!(intent["object"], "Thing");
     let outcome = of(&good, "outcome").unwrap();
-    assert_eq!(outcome["status"], "200");
+    assert_eq!(outcome["status"], 200);
     assert!(outcome["withheld"].as_str().unwrap().contains("secret"), "{outcome}");
     assert_eq!(of(&refused, "refused").unwrap()["code"], "parameter_not_granted");
     assert!(of(&refused, "intent").is_none());

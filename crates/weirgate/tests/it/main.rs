@@ -24,4 +24,5 @@ mod secrets;
 mod setup;
 mod smuggling;
 mod tamper;
+mod texts;
 mod world;

@@ -117,7 +117,11 @@ impl World {
     pub fn apply(&self, grants: &str) {
         self.weirgate.file("grants/grants.toml", grants).unwrap();
         let dir = self.weirgate.home().join("grants").display().to_string();
-        ok(&self.weirgate, &["apply", &dir, "--json"]);
+        let mut args = vec!["apply", &dir, "--json"];
+        if !grants.contains("[[grant]]") {
+            args.push("--remove-all");
+        }
+        ok(&self.weirgate, &args);
     }
 
     pub fn path(&self, path: &str) -> String {
