@@ -52,6 +52,15 @@ pub(crate) fn unwrap(shapes: &[Shape], root: ShapeId) -> Way {
     way
 }
 
+/// What stays of an answer that only says how the call went.
+pub(crate) fn status_envelope(shapes: &[Shape], root: ShapeId) -> Envelope {
+    let mut envelope = Envelope { is_status: true, ..Envelope::default() };
+    if let Shape::Object(object) = shape(shapes, root) {
+        keep(shapes, object, &[], 0, &mut envelope.kept);
+    }
+    envelope
+}
+
 pub(crate) fn shape(shapes: &[Shape], id: ShapeId) -> &Shape {
     static UNTYPED: Shape = Shape::Untyped;
     shapes.get(id.0 as usize).unwrap_or(&UNTYPED)

@@ -148,6 +148,8 @@ pub struct Envelope {
     pub steps: Vec<Step>,
     /// Recognised paging and status members kept beside the steps.
     pub kept: Vec<KeptMember>,
+    /// There is no payload: the answer only says how the call went, by the members kept.
+    pub is_status: bool,
 }
 
 /// One step into a body.

@@ -2,7 +2,7 @@
 
 use crate::{
     document::MAX_DIAGNOSTICS,
-    envelope::{is_error_schema, is_status_only, is_thin, shape, unwrap},
+    envelope::{is_error_schema, is_status_only, is_thin, shape, status_envelope, unwrap},
     fields::list_fields,
     labels::label_members,
     model::{
@@ -424,14 +424,18 @@ fn is_success(status: StatusRange) -> bool {
 fn set_envelopes(shapes: &[Shape], operation: &mut Operation) {
     for answer in operation.answers.iter_mut().filter(|answer| is_success(answer.status)) {
         if let Some(root) = answer.shape {
-            answer.envelope = unwrap(shapes, root).envelope;
+            answer.envelope = if is_status_only(shapes, root) {
+                status_envelope(shapes, root)
+            } else {
+                unwrap(shapes, root).envelope
+            };
         }
     }
     if let Some(request) = &mut operation.request
         && let Some(root) = request.shape
     {
         let steps = unwrap(shapes, root).envelope.steps;
-        request.envelope = Envelope { steps, kept: Vec::new() };
+        request.envelope = Envelope { steps, ..Envelope::default() };
     }
 }
 

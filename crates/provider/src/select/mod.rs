@@ -240,12 +240,15 @@ impl<'p> Compiler<'p> {
             }
         }
         let mut edge = match self.place(alternatives, &[], "", 0) {
-            Some(edge @ Edge::Into(_)) => edge,
+            Some(edge @ Edge::Into(_)) if !envelope.is_status => edge,
             // Nothing is granted: the container stays, empty.
             _ => Edge::Into(self.builder.node()),
         };
         let is_whole = self.is_whole(edge);
         let mut nodes: HashMap<Vec<Step>, NodeId> = HashMap::new();
+        if let (true, Edge::Into(node)) = (envelope.is_status, edge) {
+            nodes.insert(Vec::new(), node);
+        }
         for (depth, step) in envelope.steps.iter().enumerate().rev() {
             let node = self.builder.node();
             if is_whole {

@@ -569,3 +569,18 @@ fn brackets_belong_to_lists_and_members_to_free_forms() {
         assert_eq!(problems[0].nearest.as_deref(), Some(bare), "{field}");
     }
 }
+
+/// A success that declares only a status lets that through, and nothing else.
+#[test]
+fn a_bare_status_passes() {
+    let mut put = answers(json!({"type": "object", "properties": {"ok": {"type": "boolean"}}}));
+    put["requestBody"] = json!({"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Input"}}}});
+    let provider = overlaid(&openapi(
+        json!({"/inputs/{id}": {"put": put}}),
+        json!({"Input": {"type": "object", "properties": {"name": {"type": "string"}}}}),
+    ));
+    let (spec, _) = spec_of(&provider, "PUT /inputs/{id}", &granted(&provider, &[]));
+    let body = br#"{"ok":true,"name":"Ada"}"#;
+    let out = project_slice(body, &spec, &Limits::default()).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), r#"{"ok":true}"#);
+}
