@@ -177,3 +177,23 @@ fn a_write_empties_no_container_of_which_a_part_is_granted() {
     assert!(world.provider.requests().is_empty());
     assert_eq!(world.post("/things", &json!({"name": "n", "nested": {"a": "x"}})).status, 201);
 }
+
+/// A search by POST is a read, and asks by what may be read only.
+#[test]
+fn a_post_that_is_a_read_sends_granted_fields_only() {
+    let mut world = World::prepared();
+    let overlay = json!({
+        "overlay": "1.0.0", "info": {"title": "o", "version": "1"},
+        "actions": [{"target": "$.paths['/things'].post", "update": {"x-weirgate-action": "read"}}],
+    });
+    import(&world, THING_DESCRIPTION, Some(&overlay));
+    world.apply(&grants("\"id\", \"name\""));
+    world.serve();
+    let answer = world.post("/things", &json!({"name": "Ada"}));
+    assert!((200..300).contains(&answer.status), "{}", answer.text());
+    assert_eq!(world.provider.last_request().unwrap().json().unwrap(), json!({"name": "Ada"}));
+    world.provider.forget();
+    let answer = world.post("/things", &json!({"name": "Ada", "secret": "x"}));
+    assert_eq!((answer.status, code(&answer).as_str()), (403, "field_not_granted"));
+    assert!(world.provider.requests().is_empty());
+}
