@@ -1,6 +1,6 @@
 //! Why something on the control plane was not done: what, why, and the remedy.
 
-use crate::{grants::Problem, seals::Tampering, servers::ServerError};
+use crate::{backup::BackupError, grants::Problem, seals::Tampering, servers::ServerError};
 use audit::VerifyError;
 use outbound::TargetError;
 use std::{io, path::PathBuf};
@@ -53,6 +53,8 @@ pub enum Error {
     RecordTooLong { verb: String, part: String, bytes: usize, limit: usize },
     #[error("the description's {kind} `{start}...` has {bytes} bytes, of at most {limit}")]
     NameTooLong { kind: &'static str, start: String, bytes: usize, limit: usize },
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     #[error(transparent)]
     Store(#[from] store::StoreError),
     #[error("the audit log cannot be opened")]
@@ -134,6 +136,7 @@ impl Error {
             | Self::HeaderRefused { .. }
             | Self::RecordTooLong { .. }
             | Self::NameTooLong { .. }
+            | Self::Backup(BackupError::NotOne { .. } | BackupError::Exists { .. })
             | Self::Grants(_) => Kind::Usage,
             Self::RootKeyInFolder
             | Self::VaultRolledBack
@@ -148,6 +151,7 @@ impl Error {
     /// What to do about it; `None` where the message already says.
     pub fn remedy(&self) -> Option<String> {
         Some(match self {
+            Self::Backup(error) => error.remedy().into(),
             Self::NoDataFolder { .. } => {
                 "Create one with `weirgate init`, or name it with --data-dir.".into()
             }

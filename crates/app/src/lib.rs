@@ -11,6 +11,7 @@ mod instance;
 
 pub mod apply;
 pub mod audit_log;
+pub mod backup;
 pub mod clients;
 pub mod connections;
 pub mod demo;

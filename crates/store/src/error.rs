@@ -62,6 +62,8 @@ pub enum StoreError {
     /// What is stored cannot be read: somebody else wrote it, or the disk is damaged.
     #[error("table {table}, row {row}: column {column} cannot be read; restore the newest backup")]
     Inconsistent { table: &'static str, column: &'static str, row: String },
+    #[error("a row of `{table}` is none that this release stores")]
+    Foreign { table: String },
     /// No audit, no effect.
     #[error("a change without its audit event was not committed")]
     Unaudited,

@@ -6,6 +6,7 @@
 //! The statements are one text for SQLite and PostgreSQL.
 #![forbid(unsafe_code)]
 
+mod backup;
 mod dialect;
 mod error;
 mod location;
@@ -13,6 +14,7 @@ mod rows;
 mod store;
 mod tx;
 
+pub use backup::{Cell, is_known};
 pub use error::StoreError;
 pub use location::{Location, Place, ServerUrl, UrlError};
 pub use rows::{

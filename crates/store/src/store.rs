@@ -41,7 +41,15 @@ impl Store {
         Ok(Self::connect(location))
     }
 
-    fn connect(location: &Location) -> Self {
+    pub(crate) const fn readers(&self) -> &Pool {
+        &self.readers
+    }
+
+    pub(crate) const fn writer(&self) -> &Pool {
+        &self.writer
+    }
+
+    pub(crate) fn connect(location: &Location) -> Self {
         Self {
             writer: Pool::connect(location, Use::Write),
             readers: Pool::connect(location, Use::Read),

@@ -75,6 +75,9 @@ pub(crate) enum Verb {
     Audit(AuditVerb),
     /// Let only the named paths of a JSON document through.
     Project(ProjectArgs),
+    /// Make and check copies of the database.
+    #[command(subcommand)]
+    Backup(BackupVerb),
     /// Show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -232,6 +235,14 @@ pub(crate) struct ApplyArgs {
     /// Revoke every grant where the files hold none; refused otherwise.
     #[arg(long)]
     pub remove_all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupVerb {
+    /// Write a backup into a new file. It needs no root key, and a server may run meanwhile.
+    Create { file: PathBuf },
+    /// Check that a backup is whole and unchanged. It needs no root key.
+    Verify { file: PathBuf },
 }
 
 #[derive(Debug, Subcommand)]

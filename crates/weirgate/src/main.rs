@@ -127,6 +127,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     Verb::Connection(verb) => verbs::connection(&session, verb).await,
                     Verb::Client(verb) => verbs::client(&session, verb).await,
                     Verb::Apply(args) => verbs::apply(&session, args).await,
+                    Verb::Backup(verb) => verbs::backup(&session, verb).await,
                     Verb::Audit(verb) => verbs::audit(&session, verb).await,
                     Verb::Demo(_)
                     | Verb::Serve(_)

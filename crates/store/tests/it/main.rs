@@ -69,6 +69,63 @@ async fn postgres_keeps_the_contract() {
     contract::all(&store).await;
 }
 
+/// Every row comes back as it was, in either database from either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_restores_into_both_databases() {
+    let (dir, from) = sqlite().await;
+    contract::all(&from).await;
+    let rows = dumped(&from).await;
+    assert!(rows.iter().any(|(table, _)| table == "sealed") && rows.len() > 10);
+    let again: Location = dir.path().join("again.db").as_path().into();
+    let second = restored(&again, &rows).await.unwrap();
+    assert_eq!(dumped(&second).await, rows);
+    assert!(matches!(restored(&again, &rows).await, Err(StoreError::Exists { .. })));
+    // A row without what it refers to: nothing is left of the attempt but an empty database.
+    let torn: Vec<_> = rows.iter().filter(|(table, _)| table != "client").cloned().collect();
+    let broken: Location = dir.path().join("broken.db").as_path().into();
+    assert!(matches!(restored(&broken, &torn).await, Err(StoreError::Dangling { .. })));
+    let foreign = [("sqlite_schema".to_owned(), Vec::new())];
+    let other: Location = dir.path().join("other.db").as_path().into();
+    assert!(matches!(restored(&other, &foreign).await, Err(StoreError::Foreign { .. })));
+    let Some((url, _, empty)) = postgres_at().await else { return };
+    drop((url, empty));
+    let server = tokio::task::spawn_blocking(server).await.unwrap().unwrap();
+    let url = tokio::task::spawn_blocking(|| server.database()).await.unwrap();
+    let location = Location::Server(ServerUrl::parse(&url, None).unwrap());
+    let third = restored(&location, &rows).await.unwrap();
+    let back = dumped(&third).await;
+    assert_eq!(sorted(&back), sorted(&rows));
+}
+
+type Rows = Vec<(String, Vec<store::Cell>)>;
+
+/// The order of texts is a database's own.
+fn sorted(rows: &Rows) -> Vec<String> {
+    let mut texts: Vec<String> = rows.iter().map(|row| format!("{row:?}")).collect();
+    texts.sort_unstable();
+    texts
+}
+
+async fn dumped(store: &Store) -> Rows {
+    let mut rows = Vec::new();
+    store
+        .dump(|table, row| {
+            rows.push((table.to_owned(), row));
+            Ok::<(), StoreError>(())
+        })
+        .await
+        .unwrap();
+    rows
+}
+
+async fn restored(
+    location: &Location,
+    rows: &[(String, Vec<store::Cell>)],
+) -> Result<Store, StoreError> {
+    let mut rest = rows.iter().cloned();
+    Store::restore(location, || Ok(rest.next())).await
+}
+
 #[tokio::test]
 async fn an_unfilled_database_is_told() {
     let (_dir, store) = sqlite().await;

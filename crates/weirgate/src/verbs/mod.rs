@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod backup;
 mod client;
 mod connection;
 mod doctor;
@@ -11,6 +12,7 @@ mod provider;
 
 pub(crate) use apply::apply;
 pub(crate) use audit::audit;
+pub(crate) use backup::backup;
 pub(crate) use client::client;
 pub(crate) use connection::connection;
 pub(crate) use doctor::doctor;
