@@ -83,6 +83,7 @@ fn call(number: u128) -> (Record, Record) {
         dropped: 1,
         mismatched: 0,
         withheld: vec!["ssn".into()],
+        withheld_more: 0,
         duration_us: 900,
     };
     (Record::Intent(intent), Record::Outcome(outcome))

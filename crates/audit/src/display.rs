@@ -84,6 +84,7 @@ impl Record {
                 .put("dropped", &one.dropped)
                 .put("mismatched", &one.mismatched)
                 .put("withheld", &one.withheld.join(", "))
+                .optional("withheld_more", Some(one.withheld_more).filter(|more| *more > 0))
                 .put("duration_us", &one.duration_us),
             Self::Refused(one) => fields
                 .put("request", &one.request)

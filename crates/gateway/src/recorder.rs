@@ -157,6 +157,8 @@ pub struct Facts {
     pub dropped: u64,
     pub mismatched: u64,
     pub withheld: Vec<String>,
+    /// More of these, whose names were not kept.
+    pub withheld_more: u64,
 }
 
 /// An intent that waits for its outcome. Dropped without one, it records that the caller went away:
@@ -233,6 +235,7 @@ impl OpenIntent {
             dropped: facts.dropped,
             mismatched: facts.mismatched,
             withheld: facts.withheld,
+            withheld_more: facts.withheld_more,
             duration_us: u64::try_from(duration).unwrap_or(u64::MAX),
         })
     }

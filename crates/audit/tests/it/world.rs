@@ -118,6 +118,7 @@ pub fn outcome(number: u128) -> Record {
         dropped: 1,
         mismatched: 0,
         withheld: vec!["ssn".into()],
+        withheld_more: 0,
         duration_us: 900,
     })
 }

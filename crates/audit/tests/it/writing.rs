@@ -87,9 +87,9 @@ fn what_is_too_long_or_too_late_is_refused() {
     let world = World::new();
     let opened = world.open();
     let handle = opened.log.handle();
-    let Record::Intent(mut long) = intent(1) else { unreachable!() };
-    long.operation = "x".repeat(MAX_RECORD_BYTES);
-    let refused = handle.append(&Record::Intent(long), Durability::Synced);
+    let Record::Changed(mut long) = changed(1) else { unreachable!() };
+    long.what = "x".repeat(MAX_RECORD_BYTES);
+    let refused = handle.append(&Record::Changed(long), Durability::Synced);
     assert!(matches!(refused, Err(AppendError::TooLong { .. })));
     opened.log.close().unwrap();
     let late = handle.append(&changed(1), Durability::Synced);
