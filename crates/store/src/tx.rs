@@ -7,7 +7,7 @@ use crate::{
         ClientRow, ConnectionRow, CustomerRow, FromRow, GrantChanges, GrantRow, GrantTarget,
         KeyRow, ProviderRow, Reader, SealedHead, SealedRow,
     },
-    store::{GENERATION, KEYS_OF, PROVIDER_BY_SLUG, SEALED, all, heads},
+    store::{GENERATION, KEYS_OF, PROVIDER_BY_SLUG, SEALED, all, heads, keep_audit_checkpoint},
 };
 use std::{collections::HashMap, fmt};
 use types::{Client, Connection, Grant, Id, Instance, Key, Slug, Timestamp};
@@ -101,6 +101,16 @@ impl Tx {
             .bind(id.to_string())
             .bind(now.as_micros());
         self.change("instance", query).await.map(drop)
+    }
+
+    /// A log that begins with this change is known from then on.
+    pub async fn keep_audit_checkpoint(
+        &mut self,
+        origin: &str,
+        size: u64,
+        checkpoint: &str,
+    ) -> Result<(), StoreError> {
+        self.inner.execute(keep_audit_checkpoint(origin, size, checkpoint)).await.map(drop)
     }
 
     pub async fn insert_vault_generation(
