@@ -39,7 +39,8 @@ pub(crate) async fn record(
         customer: change.customer,
         vault_head,
     });
-    tx.append_outbox(event.to_bytes(), &record.encode()).await?;
+    let event = event.to_bytes();
+    tx.append_outbox(event, &instance.seal_event(&event, &record.encode())).await?;
     Ok(())
 }
 

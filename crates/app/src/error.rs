@@ -1,6 +1,7 @@
 //! Why something on the control plane was not done: what, why, and the remedy.
 
 use crate::{grants::Problem, servers::ServerError};
+use audit::{AppendError, NoteError, OpenError, VerifyError};
 use std::{io, path::PathBuf};
 
 /// How a program tells the kinds of failure apart; the command line's exit codes.
@@ -25,6 +26,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("there is no data folder at {}", dir.display())]
     NoDataFolder { dir: PathBuf },
     #[error("{} is a data folder already, or holds something else", dir.display())]
@@ -42,13 +49,29 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::StoreError),
     #[error("the audit log cannot be opened")]
-    AuditOpen(#[from] audit::OpenError),
+    AuditOpen(#[from] OpenError),
     #[error("the audit log cannot be written")]
-    AuditAppend(#[from] audit::AppendError),
+    AuditAppend(#[from] AppendError),
+    #[error("the change was made, but its audit entry is not in the log yet")]
+    NotSequenced(#[source] Box<Error>),
+    #[error("row {sequence} of the table outbox was not written by this installation")]
+    OutboxForged { sequence: u64 },
+    #[error("the database knows of no audit log with the name `{origin}`")]
+    AuditUnknown { origin: String },
     #[error("the audit log does not verify")]
-    AuditVerify(#[from] audit::VerifyError),
-    #[error("the log's public key in {} is malformed", path.display())]
+    AuditVerify(#[from] VerifyError),
+    #[error("there is no public key of the audit log at {}", path.display())]
+    AuditKeyMissing { path: PathBuf },
+    #[error("the public key of the audit log in {} is malformed", path.display())]
     AuditKey { path: PathBuf },
+    #[error("{} is missing or holds another key than that of this audit log", path.display())]
+    AuditKeyWrong { path: PathBuf, key: String },
+    #[error("the public key is that of `{given}`, and the audit log here is `{wanted}`")]
+    AuditForeign { given: String, wanted: String },
+    #[error("the database, which knows what the audit log must hold, cannot be read")]
+    AuditStore(#[source] store::StoreError),
+    #[error("the database at {} is another installation's, or holds other secrets", path.display())]
+    OtherInstallation { path: PathBuf },
     #[error("no random bytes")]
     Random(#[from] types::RandomError),
     #[error("`{given}` cannot be a {kind}: {why}")]
@@ -92,7 +115,9 @@ pub enum Error {
 impl Error {
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::NoDataFolder { .. } | Self::NotFound { .. } => Kind::NotFound,
+            Self::NoDataFolder { .. } | Self::NotFound { .. } | Self::AuditKeyMissing { .. } => {
+                Kind::NotFound
+            }
             Self::Malformed { .. }
             | Self::Exists { .. }
             | Self::FolderTaken { .. }
@@ -104,9 +129,17 @@ impl Error {
             | Self::SchemeAmbiguous { .. }
             | Self::SchemeFitsNone { .. }
             | Self::HeaderRefused { .. }
+            | Self::AuditKey { .. }
+            | Self::AuditVerify(VerifyError::KeptCheckpoint(
+                NoteError::Malformed | NoteError::OtherOrigin,
+            ))
             | Self::Grants(_) => Kind::Usage,
             Self::RootKeyInFolder | Self::VaultRolledBack => Kind::Refused,
             Self::Store(error) if error.is_unreachable() => Kind::Unreachable,
+            // What could not be read says nothing of the log.
+            Self::AuditVerify(VerifyError::Io(_))
+            | Self::AuditStore(_)
+            | Self::Unreadable { .. } => Kind::Unreachable,
             _ => Kind::Failed,
         }
     }
@@ -130,12 +163,65 @@ impl Error {
                     .into()
             }
             Self::PlanStale => "Run it again; nothing was changed.".into(),
-            Self::AuditKey { .. } => "Restore the file `audit.pub` of this data folder.".into(),
-            Self::AuditAppend(_) | Self::AuditOpen(_) => {
+            Self::NotSequenced(cause) => format!(
+                "Do not repeat the change: its entry waits in the database, and the next server or \
+                 verb moves it. {}",
+                cause.remedy().unwrap_or_default()
+            ),
+            Self::AuditKeyMissing { .. } => {
+                "Name a copy of the log's `audit.pub` with --key FILE.".into()
+            }
+            Self::AuditKey { .. } => {
+                "Name a copy of the log's `audit.pub`, a line of the form NAME+ID+KEY, with --key \
+                 FILE."
+                    .into()
+            }
+            Self::AuditKeyWrong { key, .. } => {
+                format!("Find out who changed it, and write this line into it: {key}")
+            }
+            Self::AuditForeign { .. } => {
+                "Name the `audit.pub` that belongs to this log, or the data folder of the other \
+                 log; find out who put it there."
+                    .into()
+            }
+            Self::AuditStore(_) => {
+                "Correct that; or verify the log alone, with its key: --key FILE.".into()
+            }
+            Self::AuditUnknown { .. } => {
+                "Restore the database that belongs to this audit log.".into()
+            }
+            Self::OutboxForged { .. } => {
+                "Find out who writes to the database, and restore it. Nothing that waits behind that \
+                 row is moved into the audit log before."
+                    .into()
+            }
+            Self::OtherInstallation { .. } => {
+                "Put this installation's own database back in its place.".into()
+            }
+            Self::AuditAppend(AppendError::Failed { kind: io::ErrorKind::NotFound }) => {
+                "Somebody changed the data folder meanwhile. Keep a copy of it, run `weirgate audit \
+                 verify`, and start again."
+                    .into()
+            }
+            Self::AuditAppend(_) => {
                 "Check the disk's space and health and the permissions of the audit folder.".into()
             }
+            Self::AuditOpen(error) => open_remedy(error).into(),
+            Self::AuditVerify(VerifyError::Io(_)) => {
+                "Check that the files in `audit` can be read.".into()
+            }
+            Self::AuditVerify(VerifyError::KeptCheckpoint(_)) => {
+                "Name a copy of this log's own `audit/checkpoint` with --checkpoint.".into()
+            }
+            Self::AuditVerify(VerifyError::NoCheckpoint) => {
+                "Put the folder `audit` back from a copy, and find out who removed it.".into()
+            }
+            Self::AuditVerify(VerifyError::Stranger { .. }) => {
+                "Find out who put it there, and move it out of the folder.".into()
+            }
             Self::AuditVerify(_) => {
-                "Keep the folder as it is: the entry named was changed after it was written.".into()
+                "Keep a copy of the folder as it is: what is named was changed after it was written."
+                    .into()
             }
             Self::NotFound { kind, .. } => match *kind {
                 "provider" => "`weirgate provider list` shows those there are.".into(),
@@ -160,5 +246,32 @@ impl Error {
             }
             _ => return None,
         })
+    }
+}
+
+fn open_remedy(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Io(_) | OpenError::Exists => {
+            "Check the disk's space and health and the permissions of the folder `audit`."
+        }
+        OpenError::Missing => {
+            "Put the folder `audit` back from a copy, and find out who removed it. A log that the \
+             database knows of is never begun anew."
+        }
+        OpenError::Older { .. } => {
+            "Put back the newest `audit` folder: an older copy is in its place. If there is none, \
+             entries are lost: keep both, and start over with a new data folder."
+        }
+        OpenError::Other { .. } => {
+            "Put back the `audit` folder that belongs to this database: the two come from different \
+             copies."
+        }
+        OpenError::Corrupt { .. } | OpenError::Checkpoint(_) => {
+            "Nothing was overwritten. Keep a copy of the folder `audit`, run `weirgate audit verify` \
+             to see which entry it is, and put the folder back from a copy."
+        }
+        OpenError::Kept(_) | OpenError::OtherKey => {
+            "Restore the database that belongs to this audit log."
+        }
     }
 }

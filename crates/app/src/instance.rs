@@ -7,7 +7,8 @@ use crate::{
     folder::{DataFolder, make_private_dir, sync_dir, write_new},
     sequence,
 };
-use audit::SigningKey;
+use audit::{Log, SigningKey};
+use aws_lc_rs::hmac;
 use gateway::TagKey;
 use outbound::{HickoryResolver, Pool, PoolConfig, TlsConfig};
 use std::{
@@ -28,7 +29,7 @@ pub struct Instance {
     pub folder: DataFolder,
     pub id: Id<InstanceKind>,
     pub store: Store,
-    pub(crate) keyring: Keyring,
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) secrets: InstanceSecrets,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
@@ -105,9 +106,10 @@ impl Instance {
         let (keyring, generation) = Keyring::create(&root, random.as_ref())?;
         let secrets = InstanceSecrets::generate(random.as_ref())?;
         let store = Store::create(&folder.database().as_path().into()).await?;
+        let keyring = Arc::new(keyring);
         let instance = Self { folder, id, store, keyring, secrets, clock, random };
         instance.fill(&ctx, &generation, &key_file).await?;
-        instance.close_store().await?;
+        instance.close_store().await;
 
         // Renaming onto an empty folder is what makes it appear whole.
         std::fs::rename(&draft, dir).map_err(|source| Error::Io {
@@ -148,13 +150,18 @@ impl Instance {
             ..Change::default()
         };
         change::record(self, &mut tx, ctx, change).await?;
+        // The log begins with the installation, and the store knows of it: later on a log that is
+        // not there was taken away. Its first checkpoint binds the vault already.
+        let key = self.signing_key()?;
+        let head = change::head_of(tx.sealed_heads().await?);
+        let first = Log::create(&self.folder.audit(), &key, Some(head))?;
+        tx.keep_audit_checkpoint(&self.origin(), 0, &first).await?;
         tx.commit().await?;
-        let key = self.signing_key()?.verifier().to_string();
+        let key = key.verifier().to_string();
         write_new(&self.folder.audit_key(), format!("{key}\n").as_bytes(), 0o644)?;
         let place = format!("{}\n", key_file.display());
         write_new(&self.folder.root_key_path(), place.as_bytes(), 0o600)?;
         write_new(&self.folder.config(), CONFIG_HEAD.as_bytes(), 0o600)?;
-        make_private_dir(&self.folder.audit())?;
         sync_dir(self.folder.dir())
     }
 
@@ -186,17 +193,41 @@ impl Instance {
         let keyring = Keyring::open(&root, &generations)?;
         let id = everything.instance;
         let secrets = InstanceSecrets::open(&keyring, &everything)?;
-        Ok(Self { folder, id, store, keyring, secrets, clock, random })
+        Ok(Self { folder, id, store, keyring: Arc::new(keyring), secrets, clock, random })
+    }
+
+    /// The same installation, from the database that lies in its place now.
+    ///
+    /// # Errors
+    /// [`Error::OtherInstallation`] if it is another one's, or holds other secrets.
+    pub(crate) async fn reopen(&self) -> Result<Self, Error> {
+        let store = Store::open(&self.folder.database().as_path().into()).await?;
+        let everything = store.load_all().await?;
+        let secrets = InstanceSecrets::open(&self.keyring, &everything);
+        let is_ours = everything.instance == self.id
+            && secrets.as_ref().is_ok_and(|secrets| *secrets == self.secrets);
+        if !is_ours {
+            return Err(Error::OtherInstallation { path: self.folder.database() });
+        }
+        Ok(Self {
+            folder: self.folder.clone(),
+            id: self.id,
+            store,
+            keyring: Arc::clone(&self.keyring),
+            secrets: secrets?,
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+        })
     }
 
     /// Ends all connections to the store.
     pub async fn close(self) -> Result<(), Error> {
-        self.close_store().await
+        self.close_store().await;
+        Ok(())
     }
 
-    async fn close_store(&self) -> Result<(), Error> {
+    pub(crate) async fn close_store(&self) {
         self.store.close().await;
-        Ok(())
     }
 
     /// The key that signs the audit log's checkpoints.
@@ -208,6 +239,29 @@ impl Instance {
     /// The audit log's name, for ever.
     pub fn origin(&self) -> String {
         format!("weirgate/{}", self.id)
+    }
+
+    /// Seals what waits in the outbox: who writes to the database without the root key cannot put
+    /// entries into the log.
+    pub(crate) fn seal_event(&self, event: &[u8; 16], record: &[u8]) -> Vec<u8> {
+        let mut seal = hmac::Context::with_key(&self.outbox_key());
+        seal.update(event);
+        seal.update(record);
+        [seal.sign().as_ref(), record].concat()
+    }
+
+    /// What was sealed, if it was.
+    pub(crate) fn open_event<'a>(&self, event: &[u8; 16], sealed: &'a [u8]) -> Option<&'a [u8]> {
+        let (seal, record) = sealed.split_at_checked(SECRET_BYTES)?;
+        let sealed = [&event[..], record].concat();
+        hmac::verify(&self.outbox_key(), &sealed, seal).ok().map(|()| record)
+    }
+
+    /// The nodes of an installation share the outbox, so that it does not depend on a log's name.
+    fn outbox_key(&self) -> hmac::Key {
+        let seed = hmac::Key::new(hmac::HMAC_SHA256, self.secrets.audit_seed.expose());
+        let label = format!("weirgate outbox 1\n{}\n", self.id);
+        hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&seed, label.as_bytes()).as_ref())
     }
 
     /// What entity tags are sealed with.
@@ -274,6 +328,16 @@ fn open_row(key: &CustomerKey, row: &SealedRow) -> Result<SecretBytes, Error> {
         generation: row.generation,
     };
     Ok(vault::open(key, &context, &row.sealed)?)
+}
+
+impl PartialEq for InstanceSecrets {
+    /// Both come from sealed records that opened: nobody outside can try one after the other.
+    fn eq(&self, other: &Self) -> bool {
+        self.columns()
+            .iter()
+            .zip(&other.columns())
+            .all(|(one, other)| one.0 == other.0 && one.1.expose() == other.1.expose())
+    }
 }
 
 impl InstanceSecrets {

@@ -26,8 +26,9 @@ mod customers;
 mod placement;
 mod rights;
 
+pub use audit::FolderLock;
 pub use error::{Error, Kind};
-pub use folder::{DataFolder, FolderLock};
+pub use folder::DataFolder;
 pub use instance::{Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER};
 
 /// The user that this process runs as: who acts at the command line.

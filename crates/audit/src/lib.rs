@@ -12,6 +12,7 @@ mod commitment;
 mod display;
 mod files;
 mod hint;
+mod lock;
 mod log;
 mod note;
 mod record;
@@ -27,7 +28,8 @@ mod disk_tests;
 
 pub use commitment::Commitment;
 pub use hint::RECENT_EVENTS;
-pub use log::{Log, LogConfig, OpenError, Opened};
+pub use lock::FolderLock;
+pub use log::{Log, LogConfig, OpenError, Opened, Signed};
 pub use note::{Checkpoint, NoteError, SigningKey, VerifierKey};
 pub use record::{
     Changed, DecodeError, Intent, MAX_RECORD_BYTES, Outcome, Record, Refused, RefusedCount,

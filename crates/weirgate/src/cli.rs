@@ -198,6 +198,9 @@ pub(crate) enum AuditVerb {
         /// A checkpoint kept elsewhere, to find truncation and roll-back.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+        /// The log's public key, kept elsewhere: neither the database nor `audit.pub` is looked at.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
     },
 }
 

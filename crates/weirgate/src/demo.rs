@@ -177,7 +177,9 @@ async fn guide(
     )?;
     say(&caller.shown(&report, seeded.key.expose()).await?)?;
     say("5. The audit log holds all of this, and anybody with its public key can check it.\n")?;
-    let verified = audit_log::verify_folder(&server.instance().folder, None).await?;
+    let verified =
+        audit_log::verify_folder(server.instance().folder.dir(), audit_log::Against::default())
+            .await?;
     say(&format!(
         "   $ weirgate audit verify --data-dir {}\n   The log is whole: {} entries, {} open intents.\n",
         dir.display(),

@@ -10,5 +10,6 @@
 
 mod crash;
 mod mutations;
+mod tampering;
 mod world;
 mod writing;

@@ -9,9 +9,9 @@ use app::audit_log;
 use serde_json::json;
 
 pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Failure> {
-    let folder = session.folder()?;
     match verb {
         AuditVerb::List { limit } => {
+            let folder = session.folder()?;
             let entries = audit_log::list(&folder, *limit)?;
             let mut text = String::new();
             let mut rows = Vec::new();
@@ -30,7 +30,7 @@ pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Fai
             }
             Ok(session.output.result(&json!({"entries": rows}), &text)?)
         }
-        AuditVerb::Verify { checkpoint } => {
+        AuditVerb::Verify { checkpoint, key } => {
             let kept = match checkpoint {
                 Some(path) => {
                     let bytes = read_input(path)?;
@@ -44,16 +44,27 @@ pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Fai
                 }
                 None => None,
             };
-            let report = audit_log::verify_folder(&folder, kept.as_deref()).await?;
+            let against = audit_log::Against { key: key.as_deref(), checkpoint: kept.as_deref() };
+            let report = audit_log::verify_folder(&session.data_dir, against).await?;
+            let outbox = match report.outbox_rows {
+                Some(rows) => format!("{rows} outbox rows"),
+                None => "outbox not looked at".to_owned(),
+            };
             let text = format!(
-                "The log is whole: {} entries, {} open intents, {} outbox rows, {} entries after the last checkpoint.",
-                report.entries, report.open_intents, report.outbox_rows, report.after_checkpoint
+                "The log {} is whole: {} entries, {} open intents, {outbox}, {} entries after the last checkpoint, {} torn bytes.",
+                plain(&report.origin),
+                report.entries,
+                report.open_intents,
+                report.after_checkpoint,
+                report.torn_bytes
             );
             let json = json!({
+                "origin": report.origin,
                 "entries": report.entries,
                 "open_intents": report.open_intents,
                 "outbox_rows": report.outbox_rows,
                 "after_checkpoint": report.after_checkpoint,
+                "torn_bytes": report.torn_bytes,
             });
             Ok(session.output.result(&json, &text)?)
         }

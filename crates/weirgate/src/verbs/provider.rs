@@ -17,7 +17,7 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
             let slug = parse_slug(name)?;
             let description = read_input(file)?;
             let overlay = overlay.as_deref().map(read_input).transpose()?;
-            let instance = session.instance().await?;
+            let instance = session.instance_to_change().await?;
             let import = providers::Import {
                 slug,
                 description,

@@ -15,6 +15,7 @@ mod crash;
 mod demo;
 mod hostile;
 mod kinto;
+mod record;
 mod secrets;
 mod setup;
 mod world;
