@@ -1,4 +1,4 @@
-//! Reading and verifying the audit log. Neither needs the root key, and neither writes anything.
+//! Reading and verifying the audit log. Neither needs the root key, and neither changes the log.
 
 use crate::{error::Error, folder::DataFolder};
 use audit::{FolderLock, Record, VerifierKey, VerifyOptions, verify};
