@@ -8,7 +8,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
     &["types"],
     &["detect", "projection", "audit"],
     &["provider"],
-    &["outbound", "store"],
+    &["outbound", "store", "verifier"],
     &["vault"],
     &["gateway", "sandbox"],
     &["app"],

@@ -1,10 +1,11 @@
 //! Grants by files: plan, say in words, commit.
 
 use crate::{
-    change::{self, Change},
+    change::{Care, Change, Changing},
     error::Error,
     grants::{self, Catalogue, Problem, ResolvedGrant},
     instance::Instance,
+    seals,
 };
 use provider::LoadLimits;
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ async fn plan_with(
     files: &[(String, Vec<u8>)],
     mut problems: Vec<Problem>,
 ) -> Result<Plan, Error> {
-    let everything = instance.store.load_all().await?;
+    let everything = seals::load_whole(instance).await?;
     let catalogue = catalogue(&everything)?;
     let (entries, unread) = grants::parse(files);
     problems.extend(unread);
@@ -62,18 +63,24 @@ async fn plan_with(
     })
 }
 
-fn stored(rows: &[GrantRow]) -> Result<Vec<ResolvedGrant>, Error> {
+pub(crate) fn stored(rows: &[GrantRow]) -> Result<Vec<ResolvedGrant>, Error> {
     rows.iter()
         .map(|row| serde_json::from_str(&row.body))
         .collect::<Result<_, _>>()
         .map_err(|_| Error::Internal { what: "a stored grant cannot be read" })
 }
 
-fn catalogue(everything: &store::Everything) -> Result<Catalogue, Error> {
+/// Names of clients alone: reading every description takes its time.
+pub(crate) fn catalogue_without_models(everything: &store::Everything) -> Catalogue {
     let mut catalogue = Catalogue::default();
     for row in &everything.clients {
         catalogue.clients.insert(row.name.to_string(), row.id);
     }
+    catalogue
+}
+
+fn catalogue(everything: &store::Everything) -> Result<Catalogue, Error> {
+    let mut catalogue = catalogue_without_models(everything);
     for row in &everything.providers {
         let model =
             provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
@@ -136,8 +143,8 @@ pub async fn commit(instance: &Instance, ctx: &OpContext, plan: Plan) -> Result<
     if plan.changes.is_empty() {
         return Ok(());
     }
-    let mut tx = instance.store.begin(ctx).await?;
-    if tx.generation().await? != plan.generation {
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    if changing.tx.generation().await? != plan.generation {
         return Err(Error::PlanStale);
     }
     let mut rows = Vec::new();
@@ -157,10 +164,10 @@ pub async fn commit(instance: &Instance, ctx: &OpContext, plan: Plan) -> Result<
             created_at: ctx.now,
         });
     }
-    tx.replace_grants(&rows).await?;
+    changing.tx.replace_grants(&rows).await?;
     for one in &plan.changes {
         let words: String = one.words.join("; ").chars().take(8_000).collect();
-        let change = Change {
+        changing.record(Change {
             verb: match one.kind {
                 "added" => "grant.add",
                 "changed" => "grant.change",
@@ -169,11 +176,9 @@ pub async fn commit(instance: &Instance, ctx: &OpContext, plan: Plan) -> Result<
             what: format!("grant {}", one.grant),
             details: vec![("words", words)],
             ..Change::default()
-        };
-        change::record(instance, &mut tx, ctx, change).await?;
+        });
     }
-    tx.commit().await?;
-    Ok(())
+    changing.commit().await.map(drop)
 }
 
 impl Plan {

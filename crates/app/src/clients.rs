@@ -1,9 +1,10 @@
 //! Clients and their API keys.
 
 use crate::{
-    change::{self, Change},
+    change::{Care, Change, Changing},
     error::Error,
     instance::Instance,
+    seals,
 };
 use std::time::Duration;
 use types::{ApiKey, Client, Environment, Id, Key, OpContext, Slug, Timestamp};
@@ -14,20 +15,20 @@ pub async fn create(
     ctx: &OpContext,
     name: &Slug,
 ) -> Result<Id<Client>, Error> {
-    let mut tx = instance.store.begin(ctx).await?;
-    if tx.client_by_name(name).await?.is_some() {
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    if changing.tx.client_by_name(name).await?.is_some() {
         return Err(Error::Exists { kind: "client", name: name.to_string() });
     }
     let id = Id::generate(ctx.now, instance.random.as_ref())?;
-    tx.insert_client(&store::ClientRow { id, name: name.clone(), created_at: ctx.now }).await?;
-    let change = Change {
+    let row = store::ClientRow { id, name: name.clone(), created_at: ctx.now };
+    changing.tx.insert_client(&row).await?;
+    changing.record(Change {
         verb: "client.create",
         what: format!("client {id}"),
         details: vec![("name", name.to_string())],
         ..Change::default()
-    };
-    change::record(instance, &mut tx, ctx, change).await?;
-    tx.commit().await?;
+    });
+    changing.commit().await?;
     Ok(id)
 }
 
@@ -47,15 +48,16 @@ pub async fn create_key(
     environment: Environment,
     life: Duration,
 ) -> Result<CreatedKey, Error> {
-    let mut tx = instance.store.begin(ctx).await?;
-    let client = tx
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    let client = changing
+        .tx
         .client_by_name(name)
         .await?
         .ok_or_else(|| Error::NotFound { kind: "client", name: name.to_string() })?;
     let id = Id::generate(ctx.now, instance.random.as_ref())?;
     let key = ApiKey::generate(environment, instance.random.as_ref())?;
     let expires_at = ctx.now + life;
-    tx.insert_key(&store::KeyRow {
+    let row = store::KeyRow {
         id,
         client: client.id,
         environment,
@@ -63,9 +65,9 @@ pub async fn create_key(
         created_at: ctx.now,
         expires_at,
         revoked_at: None,
-    })
-    .await?;
-    let change = Change {
+    };
+    changing.tx.insert_key(&row).await?;
+    changing.record(Change {
         verb: "key.create",
         what: format!("key {id}"),
         details: vec![
@@ -74,25 +76,25 @@ pub async fn create_key(
             ("expires_at", expires_at.to_string()),
         ],
         ..Change::default()
-    };
-    change::record(instance, &mut tx, ctx, change).await?;
-    tx.commit().await?;
+    });
+    changing.commit().await?;
     Ok(CreatedKey { id, key, expires_at })
 }
 
 /// Ends a key. Doing it twice is no error: the key stays revoked since the first time.
 pub async fn revoke_key(instance: &Instance, ctx: &OpContext, id: Id<Key>) -> Result<(), Error> {
-    let mut tx = instance.store.begin(ctx).await?;
-    let row =
-        tx.key(id).await?.ok_or_else(|| Error::NotFound { kind: "key", name: id.to_string() })?;
+    let mut changing = Changing::begin(instance, ctx, Care::Ending).await?;
+    let row = changing
+        .tx
+        .key(id)
+        .await?
+        .ok_or_else(|| Error::NotFound { kind: "key", name: id.to_string() })?;
     if row.revoked_at.is_some() {
         return Ok(());
     }
-    tx.revoke_key(id, ctx.now).await?;
-    let change = Change { verb: "key.revoke", what: format!("key {id}"), ..Change::default() };
-    change::record(instance, &mut tx, ctx, change).await?;
-    tx.commit().await?;
-    Ok(())
+    changing.tx.revoke_key(id, ctx.now).await?;
+    changing.record(Change { verb: "key.revoke", what: format!("key {id}"), ..Change::default() });
+    changing.commit().await.map(drop)
 }
 
 /// A client with its keys, oldest first.
@@ -112,7 +114,7 @@ pub struct ListedKey {
 }
 
 pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
-    let everything = instance.store.load_all().await?;
+    let everything = seals::load_whole(instance).await?;
     let listed = everything.clients.into_iter().map(|client| Listed {
         id: client.id,
         name: client.name.to_string(),

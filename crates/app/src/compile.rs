@@ -10,25 +10,29 @@ use crate::{
     error::Error,
     grants::ResolvedGrant,
     instance::Instance,
+    meters::Meters,
     placement, providers,
     rights::{self, CompiledRights},
     servers,
 };
 use aws_lc_rs::digest;
-use gateway::{ConnectionEntry, KeyEntry, ProviderEntry, Snapshot, SnapshotSecrets};
+use gateway::{
+    ConnectionEntry, KeyEntry, LimitSettings, Meter, ProviderEntry, Snapshot, SnapshotSecrets,
+};
 use http::{HeaderName, HeaderValue};
 use provider::{LoadLimits, PathRouter};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
-use store::{ConnectionRow, Everything, ProviderRow};
+use store::{ConnectionRow, CustomerRow, Everything, ProviderRow, SealedRow};
 use types::{Client, Connection, Id, Provider, Timestamp};
 use vault::{MemoryKey, Placement, SealedInjection};
 
 /// Keeps what the last Snapshot was made of.
 pub(crate) struct Compiler {
     secrets: Arc<SnapshotSecrets>,
+    meters: Meters,
     providers: HashMap<Id<Provider>, KnownProvider>,
     connections: HashMap<Id<Connection>, KnownConnection>,
     rights: HashMap<(Id<Client>, Id<Connection>), KnownRights>,
@@ -47,6 +51,8 @@ struct KnownProvider {
 
 struct KnownConnection {
     row: ConnectionRow,
+    customer: Option<CustomerRow>,
+    credential: Option<SealedRow>,
     provider: Arc<ProviderEntry>,
     provider_digest: [u8; 32],
     entry: Arc<ConnectionEntry>,
@@ -73,16 +79,18 @@ pub(crate) struct Compiled {
 pub(crate) struct ReadProvider {
     id: Id<Provider>,
     digest: [u8; 32],
-    entry: Arc<ProviderEntry>,
+    slug: String,
+    model: provider::Provider,
+    router: PathRouter,
 }
 
 /// Reads a provider's description: pure work of up to a second.
 pub(crate) fn read_provider(row: &ProviderRow) -> Result<ReadProvider, Error> {
     let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
+    providers::check_names(&model)?;
     let router = PathRouter::new(&model);
     let slug = row.slug.to_string();
-    let entry = Arc::new(ProviderEntry { id: row.id, slug, model, router });
-    Ok(ReadProvider { id: row.id, digest: digest_of(row), entry })
+    Ok(ReadProvider { id: row.id, digest: digest_of(row), slug, model, router })
 }
 
 fn digest_of(row: &ProviderRow) -> [u8; 32] {
@@ -107,7 +115,7 @@ fn digest_of(row: &ProviderRow) -> [u8; 32] {
 }
 
 impl Compiler {
-    pub(crate) fn new(instance: &Instance) -> Result<Self, Error> {
+    pub(crate) fn new(instance: &Instance, limits: LimitSettings) -> Result<Self, Error> {
         let secrets = SnapshotSecrets {
             memory_key: MemoryKey::generate(instance.random.as_ref())?,
             pepper: vault::KeyPepper::from_bytes(&instance.secrets.pepper.to_bytes())?,
@@ -115,6 +123,7 @@ impl Compiler {
         };
         Ok(Self {
             secrets: Arc::new(secrets),
+            meters: Meters::new(limits),
             providers: HashMap::new(),
             connections: HashMap::new(),
             rights: HashMap::new(),
@@ -123,8 +132,10 @@ impl Compiler {
 
     /// Takes in a description that was read.
     pub(crate) fn learn(&mut self, read: ReadProvider) {
-        let known = KnownProvider { digest: read.digest, entry: read.entry };
-        self.providers.insert(read.id, known);
+        let ReadProvider { id, digest, slug, model, router } = read;
+        let meter = self.meters.provider(id, &model.limits);
+        let entry = Arc::new(ProviderEntry { id, slug, model, router, meter });
+        self.providers.insert(id, KnownProvider { digest, entry });
     }
 
     /// Compiles what the store holds. One bad row closes what hangs on it, is logged, and leaves the
@@ -159,10 +170,16 @@ impl Compiler {
                     environment: row.environment,
                     expires_at: row.expires_at,
                     is_revoked: row.revoked_at.is_some(),
+                    meter: self.meters.key(row.id),
                 };
                 (row.digest, entry)
             })
             .collect();
+        self.meters.retain(
+            &rows.keys.iter().map(|row| row.id).collect(),
+            &rows.connections.iter().map(|row| row.id).collect(),
+            &rows.providers.iter().map(|row| row.id).collect(),
+        );
         let snapshot = Snapshot {
             generation: rows.generation,
             keys,
@@ -183,14 +200,19 @@ impl Compiler {
         let mut entries = HashMap::new();
         for row in rows.connections.iter().filter(|row| row.revoked_at.is_none()) {
             let Some(provider) = self.providers.get(&row.provider) else { continue };
+            let meter = self.meters.connection(row.id);
+            let customer = index.customers.get(&row.customer).copied();
+            let credential = index.credentials.get(&row.id.to_bytes()).copied();
             let kept = self.connections.remove(&row.id).filter(|kept| {
                 kept.row == *row
+                    && kept.customer.as_ref() == customer
+                    && kept.credential.as_ref() == credential
                     && kept.provider_digest == provider.digest
                     && Arc::ptr_eq(&kept.provider, &provider.entry)
             });
             let entry = match kept {
                 Some(kept) => kept.entry,
-                None => match self.connection(instance, &index, row, &provider.entry) {
+                None => match self.connection(instance, &index, row, &provider.entry, meter) {
                     Ok(entry) => Arc::new(entry),
                     Err(error) => {
                         tracing::error!(
@@ -207,6 +229,8 @@ impl Compiler {
                 row.id,
                 KnownConnection {
                     row: row.clone(),
+                    customer: customer.cloned(),
+                    credential: credential.cloned(),
                     provider: Arc::clone(&provider.entry),
                     provider_digest: provider.digest,
                     entry,
@@ -223,6 +247,7 @@ impl Compiler {
         index: &Index<'_>,
         row: &ConnectionRow,
         provider: &Arc<ProviderEntry>,
+        meter: Arc<Meter>,
     ) -> Result<ConnectionEntry, Error> {
         let missing = |what| Error::Internal { what };
         let source = index
@@ -270,8 +295,10 @@ impl Compiler {
             servers,
             server_of: plan.of_operation,
             guard: Arc::new(policy),
+            meter,
             credential: Some(sealed),
             credential_params: query_params(&placements),
+            credential_headers: header_names(&placements),
             fixed_headers,
         })
     }
@@ -373,11 +400,21 @@ fn query_params(placements: &[(String, Placement)]) -> BTreeSet<String> {
         .collect()
 }
 
+fn header_names(placements: &[(String, Placement)]) -> BTreeSet<String> {
+    placements
+        .iter()
+        .filter_map(|(_, place)| match place {
+            Placement::Header { name } => Some(name.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect()
+}
+
 /// Rows by what they are looked up with.
 struct Index<'a> {
     providers: HashMap<Id<Provider>, &'a ProviderRow>,
-    customers: HashMap<Id<types::Customer>, &'a store::CustomerRow>,
-    credentials: HashMap<[u8; 16], &'a store::SealedRow>,
+    customers: HashMap<Id<types::Customer>, &'a CustomerRow>,
+    credentials: HashMap<[u8; 16], &'a SealedRow>,
 }
 
 impl<'a> Index<'a> {

@@ -1,11 +1,11 @@
 //! Connections: a customer's credential for a provider, sealed and ready for use.
 
 use crate::{
-    change::{self, Change},
+    change::{Care, Change, Changing, listed},
     customers,
     error::Error,
     instance::Instance,
-    placement, providers, servers,
+    placement, providers, seals, servers,
 };
 use provider::LoadLimits;
 use std::collections::BTreeMap;
@@ -46,19 +46,34 @@ pub async fn create(
     check_customer(&create.customer)?;
     check_headers(&create.headers)?;
     let credential = Credential::parse(&create.secret)?;
-    let row =
-        instance.store.provider_by_slug(&create.provider).await?.ok_or_else(|| {
-            Error::NotFound { kind: "provider", name: create.provider.to_string() }
-        })?;
+    let row = providers::row(instance, &create.provider).await?;
     let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
     let policy = providers::guard_policy(&row.allow_private)?;
-    for url in servers::plan(&model, row.server.as_deref(), &create.variables)?.urls {
-        providers::target(&url, &policy)?;
+    let urls = servers::plan(&model, row.server.as_deref(), &create.variables)?.urls;
+    for url in &urls {
+        providers::target(url, &policy)?;
     }
     let chosen = placement::choose(&model, create.scheme.as_deref(), &credential)?;
 
-    let mut tx = instance.store.begin(ctx).await?;
-    let customer = customers::find_or_create(instance, &mut tx, ctx, &create.customer).await?;
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    let tx = &mut changing.tx;
+    let customer = customers::find_or_create(instance, tx, ctx, &create.customer).await?;
+    let salt = customers::salt(instance, tx, &customer).await?;
+    let mut details = vec![
+        ("provider", row.id.to_string()),
+        ("environment", create.environment.to_string()),
+        ("scheme", chosen.name.clone()),
+    ];
+    // A filled URL says what its variables are: they stand as commitments alone.
+    if create.variables.is_empty() {
+        let shown: Vec<String> = urls.iter().map(|url| providers::shown(url)).collect();
+        details.push(("servers", listed(&shown)));
+    }
+    for (kind, values) in [("variables", &create.variables), ("headers", &create.headers)] {
+        if !values.is_empty() {
+            details.push((kind, listed(&customers::committed(&salt, kind, values))));
+        }
+    }
     let id: Id<Connection> = Id::generate(ctx.now, instance.random.as_ref())?;
     tx.insert_connection(&store::ConnectionRow {
         id,
@@ -80,19 +95,13 @@ pub async fn create(
         &credential.to_record_bytes(),
     )?;
     tx.put_sealed(&sealed).await?;
-    let change = Change {
+    changing.record(Change {
         verb: "connection.create",
         what: format!("connection {id}"),
-        details: vec![
-            ("provider", row.id.to_string()),
-            ("environment", create.environment.to_string()),
-            ("scheme", chosen.name.clone()),
-        ],
+        details,
         customer: Some(customer.commitment),
-        touches_vault: true,
-    };
-    change::record(instance, &mut tx, ctx, change).await?;
-    tx.commit().await?;
+    });
+    changing.commit().await?;
     let fingerprint = instance.secrets.pepper.fingerprint(&credential);
     Ok(Created { id, scheme: chosen.name, fingerprint })
 }
@@ -154,20 +163,22 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Error> {
 
 /// Ends a connection. Doing it twice is no error.
 pub async fn revoke(instance: &Instance, ctx: &OpContext, id: Id<Connection>) -> Result<(), Error> {
-    let mut tx = instance.store.begin(ctx).await?;
-    let row = tx
+    let mut changing = Changing::begin(instance, ctx, Care::Ending).await?;
+    let row = changing
+        .tx
         .connection(id)
         .await?
         .ok_or_else(|| Error::NotFound { kind: "connection", name: id.to_string() })?;
     if row.revoked_at.is_some() {
         return Ok(());
     }
-    tx.revoke_connection(id, ctx.now).await?;
-    let change =
-        Change { verb: "connection.revoke", what: format!("connection {id}"), ..Change::default() };
-    change::record(instance, &mut tx, ctx, change).await?;
-    tx.commit().await?;
-    Ok(())
+    changing.tx.revoke_connection(id, ctx.now).await?;
+    changing.record(Change {
+        verb: "connection.revoke",
+        what: format!("connection {id}"),
+        ..Change::default()
+    });
+    changing.commit().await.map(drop)
 }
 
 /// A line of `connection list`.
@@ -181,7 +192,7 @@ pub struct Listed {
 }
 
 pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
-    let everything = instance.store.load_all().await?;
+    let everything = seals::load_whole(instance).await?;
     let mut listed = Vec::new();
     for row in &everything.connections {
         let provider = everything.providers.iter().find(|one| one.id == row.provider);

@@ -5,6 +5,7 @@
 
 use crate::{error::Error, instance::Instance};
 use audit::Commitment;
+use std::collections::BTreeMap;
 use store::{CustomerRow, Tx};
 use types::{Customer, Id, OpContext, SecretBytes};
 use vault::CustomerKey;
@@ -53,6 +54,35 @@ pub(crate) async fn find_or_create(
     .await?;
     tx.put_sealed(&sealed).await?;
     Ok(OpenCustomer { id, key, commitment })
+}
+
+/// What commitments to values of this customer are salted with: whoever may open the name.
+pub(crate) async fn salt(
+    instance: &Instance,
+    tx: &mut Tx,
+    customer: &OpenCustomer,
+) -> Result<[u8; SALT_BYTES], Error> {
+    let missing = Error::Internal { what: "a customer's name is missing" };
+    let sealed = tx.sealed(TABLE, &customer.id.to_bytes(), COLUMN).await?;
+    let value = instance.open_sealed(&customer.key, &sealed.ok_or(missing)?)?;
+    let salt = value.expose().first_chunk().copied();
+    salt.ok_or(Error::Internal { what: "a customer's salt is cut" })
+}
+
+/// What an entry says of values that may name or concern a customer: each name with a commitment
+/// to its value, which nobody can check once the customer's key is gone.
+pub(crate) fn committed(
+    salt: &[u8; SALT_BYTES],
+    kind: &str,
+    values: &BTreeMap<String, String>,
+) -> Vec<String> {
+    values
+        .iter()
+        .map(|(name, value)| {
+            let value = format!("{kind}\n{}\n{name}\n{value}", name.len());
+            format!("{name}={}", Commitment::new(salt, value.as_bytes()))
+        })
+        .collect()
 }
 
 pub(crate) fn open(instance: &Instance, row: &CustomerRow) -> Result<OpenCustomer, Error> {

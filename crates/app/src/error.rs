@@ -1,6 +1,10 @@
 //! Why something on the control plane was not done: what, why, and the remedy.
 
-use crate::{grants::Problem, servers::ServerError};
+use crate::{
+    grants::Problem,
+    seals::{OUTBOX, Tampering},
+    servers::ServerError,
+};
 use audit::{AppendError, NoteError, OpenError, VerifyError};
 use std::{io, path::PathBuf};
 
@@ -44,8 +48,20 @@ pub enum Error {
     RootKey(#[from] vault::RootKeyError),
     #[error("the vault refuses")]
     Vault(#[from] vault::VaultError),
-    #[error("the vault does not have the state that the audit log last recorded")]
+    #[error("the vault and the rows around it do not have the state that the audit log recorded")]
     VaultRolledBack,
+    /// A row that only somebody else can have written, or that somebody else removed.
+    #[error("the row {id} of {kind} was {how} by somebody else than Weirgate")]
+    RowTampered { kind: String, id: String, how: Tampering },
+    /// No single row can be named: rows with their seals were removed, added or put back.
+    #[error("the store's rows are not those that Weirgate left: their seals do not fit together")]
+    SealsTampered,
+    #[error(
+        "the audit entry of {verb} would have {bytes} bytes, of at most {limit}: its {part} is too long"
+    )]
+    RecordTooLong { verb: String, part: String, bytes: usize, limit: usize },
+    #[error("the description's {kind} `{start}...` has {bytes} bytes, of at most {limit}")]
+    NameTooLong { kind: &'static str, start: String, bytes: usize, limit: usize },
     #[error(transparent)]
     Store(#[from] store::StoreError),
     #[error("the audit log cannot be opened")]
@@ -54,10 +70,12 @@ pub enum Error {
     AuditAppend(#[from] AppendError),
     #[error("the change was made, but its audit entry is not in the log yet")]
     NotSequenced(#[source] Box<Error>),
-    #[error("row {sequence} of the table outbox was not written by this installation")]
-    OutboxForged { sequence: u64 },
     #[error("the database knows of no audit log with the name `{origin}`")]
     AuditUnknown { origin: String },
+    #[error(
+        "the data folder is an earlier release's, and its audit log ends in what no checkpoint signs"
+    )]
+    FirstLayoutUnsigned,
     #[error("the audit log does not verify")]
     AuditVerify(#[from] VerifyError),
     #[error("there is no public key of the audit log at {}", path.display())]
@@ -133,8 +151,13 @@ impl Error {
             | Self::AuditVerify(VerifyError::KeptCheckpoint(
                 NoteError::Malformed | NoteError::OtherOrigin,
             ))
+            | Self::RecordTooLong { .. }
+            | Self::NameTooLong { .. }
             | Self::Grants(_) => Kind::Usage,
-            Self::RootKeyInFolder | Self::VaultRolledBack => Kind::Refused,
+            Self::RootKeyInFolder
+            | Self::VaultRolledBack
+            | Self::RowTampered { .. }
+            | Self::SealsTampered => Kind::Refused,
             Self::Store(error) if error.is_unreachable() => Kind::Unreachable,
             // What could not be read says nothing of the log.
             Self::AuditVerify(VerifyError::Io(_))
@@ -160,6 +183,25 @@ impl Error {
             Self::VaultRolledBack => {
                 "A row of the vault was changed or put back outside Weirgate. Restore the database \
                  that belongs to this audit log, or find out who changed it."
+                    .into()
+            }
+            Self::RowTampered { kind, .. } if kind == OUTBOX => {
+                "Find out who writes to the database, and restore it. Nothing that waits behind that \
+                 row is moved into the audit log before."
+                    .into()
+            }
+            Self::RowTampered { .. } => {
+                "Put the row back as it was, from a backup of the database, or remove it if it is \
+                 not yours, and find out who wrote it. Revoking keys and connections works meanwhile."
+                    .into()
+            }
+            Self::SealsTampered => {
+                "Restore the database that belongs to this audit log, and find out who changed it."
+                    .into()
+            }
+            Self::RecordTooLong { .. } => "Shorten it; nothing was changed.".into(),
+            Self::NameTooLong { .. } => {
+                "Give it a shorter name in the description or by an overlay; nothing was changed."
                     .into()
             }
             Self::PlanStale => "Run it again; nothing was changed.".into(),
@@ -190,9 +232,8 @@ impl Error {
             Self::AuditUnknown { .. } => {
                 "Restore the database that belongs to this audit log.".into()
             }
-            Self::OutboxForged { .. } => {
-                "Find out who writes to the database, and restore it. Nothing that waits behind that \
-                 row is moved into the audit log before."
+            Self::FirstLayoutUnsigned => {
+                "Start its server once with the release that made it, stop it in order, and try again."
                     .into()
             }
             Self::OtherInstallation { .. } => {

@@ -5,9 +5,10 @@ use crate::{
     compile::{Compiled, Compiler, read_provider},
     error::Error,
     instance::Instance,
+    seals,
     sequence::OpenLog,
 };
-use gateway::{Recorder, SharedSnapshot};
+use gateway::{LimitSettings, Recorder, SharedSnapshot};
 use std::{
     error::Error as _,
     sync::Arc,
@@ -31,9 +32,12 @@ pub struct Follower {
 }
 
 /// Compiles the first Snapshot: a server is ready only with everything read.
-pub async fn first(instance: Arc<Instance>) -> Result<(Follower, SharedSnapshot), Error> {
+pub async fn first(
+    instance: Arc<Instance>,
+    limits: LimitSettings,
+) -> Result<(Follower, SharedSnapshot), Error> {
     let asked_at = Instant::now();
-    let compiler = Compiler::new(&instance)?;
+    let compiler = Compiler::new(&instance, limits)?;
     let mut follower = Follower { instance, compiler, valid_until: Timestamp::MAX };
     let compiled = follower.compile().await?;
     let snapshot = if compiled.missing.is_empty() {
@@ -97,10 +101,19 @@ impl Follower {
     async fn reopen(&mut self, shared: &SharedSnapshot, log: &mut OpenLog) -> Result<(), Error> {
         let asked_at = Instant::now();
         let instance = Arc::new(self.instance.reopen().await?);
-        log.follow(&instance).await?;
+        let taken = async {
+            // Judged before anything is moved out of it, or told to it.
+            seals::load(&instance).await?;
+            log.follow(&instance).await
+        };
+        if let Err(error) = taken.await {
+            instance.close_store().await;
+            return Err(error);
+        }
         let replaced = std::mem::replace(&mut self.instance, instance);
         replaced.close_store().await;
-        self.compiler = Compiler::new(&self.instance)?;
+        // Whatever its generation is: the Snapshot is not confirmed before its rows are in force.
+        self.valid_until = Timestamp::EPOCH;
         self.take_over(shared, asked_at).await?;
         tracing::warn!("the database was replaced while the server ran: the new one is followed");
         Ok(())
@@ -133,7 +146,7 @@ impl Follower {
     }
 
     async fn compile(&mut self) -> Result<Compiled, Error> {
-        let rows = self.instance.store.load_all().await?;
+        let rows = seals::load(&self.instance).await?;
         let now = self.instance.clock.now();
         let compiled = self.compiler.compile(&self.instance, &rows, now);
         self.valid_until = compiled.valid_until;

@@ -1,20 +1,19 @@
 //! An installation: its folder, store, keys and secrets, opened.
 
 use crate::{
-    change::{self, Change},
+    change::{Change, Changing},
     customers,
     error::Error,
     folder::{DataFolder, make_private_dir, sync_dir, write_new},
     sequence,
 };
-use audit::{Log, SigningKey};
-use aws_lc_rs::hmac;
+use audit::{Log, OpenError, SigningKey, VaultHead};
 use gateway::TagKey;
 use outbound::{HickoryResolver, Pool, PoolConfig, TlsConfig};
 use std::{
     fmt, io,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::{Component, Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 use store::{SealedRow, Store};
 use types::{Clock, Id, Instance as InstanceKind, OpContext, Random, SecretBytes};
@@ -28,11 +27,15 @@ pub const SELF_CUSTOMER: &str = "self";
 pub struct Instance {
     pub folder: DataFolder,
     pub id: Id<InstanceKind>,
+    /// The audit log's name, for ever.
+    pub(crate) origin: String,
     pub store: Store,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) secrets: InstanceSecrets,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    /// The newest state of the store that this process has seen.
+    seen: Mutex<Option<VaultHead>>,
 }
 
 impl fmt::Debug for Instance {
@@ -91,7 +94,7 @@ impl Instance {
             RootKeyPlace::File(file) => file.to_owned(),
             RootKeyPlace::Folder(folder) => folder.join(format!("{id}.key")),
         })?;
-        if key_file.starts_with(absolute(dir)?) {
+        if resolved(&key_file)?.starts_with(resolved(dir)?) {
             return Err(Error::RootKeyInFolder);
         }
         let root = if key_file.exists() {
@@ -100,17 +103,22 @@ impl Instance {
             RootKey::create_file(&key_file, random.as_ref())?
         };
 
-        let draft = draft_dir(dir, id)?;
+        remove_drafts(dir)?;
+        let draft = draft_dir(dir, &id.to_string())?;
         make_private_dir(&draft)?;
         let folder = DataFolder::at(draft.clone());
+        // Held while the draft is one: what nobody holds was left by an end in its midst.
+        let lock = folder.lock()?;
         let (keyring, generation) = Keyring::create(&root, random.as_ref())?;
         let secrets = InstanceSecrets::generate(random.as_ref())?;
         let store = Store::create(&folder.database().as_path().into()).await?;
         let keyring = Arc::new(keyring);
-        let instance = Self { folder, id, store, keyring, secrets, clock, random };
+        let (origin, seen) = (origin_of(id), Mutex::default());
+        let instance = Self { folder, id, origin, store, keyring, secrets, clock, random, seen };
         instance.fill(&ctx, &generation, &key_file).await?;
         instance.close_store().await;
 
+        drop(lock);
         // Renaming onto an empty folder is what makes it appear whole.
         std::fs::rename(&draft, dir).map_err(|source| Error::Io {
             what: "create",
@@ -134,35 +142,39 @@ impl Instance {
         generation: &WrappedGeneration,
         key_file: &Path,
     ) -> Result<(), Error> {
-        let mut tx = self.store.begin(ctx).await?;
+        let mut changing = Changing::first(self, ctx, None).await?;
+        let tx = &mut changing.tx;
         tx.insert_instance(self.id, ctx.now).await?;
         tx.insert_vault_generation(generation.number, &generation.blob).await?;
-        let own = customers::find_or_create(self, &mut tx, ctx, SELF_CUSTOMER).await?;
+        let own = customers::find_or_create(self, tx, ctx, SELF_CUSTOMER).await?;
         for (column, secret) in self.secrets.columns() {
             let sealed = self.seal(&own.key, TABLE, &self.id.to_bytes(), column, &secret)?;
             tx.put_sealed(&sealed).await?;
         }
-        let change = Change {
+        changing.record(Change {
             verb: "instance.init",
             what: format!("instance {}", self.id),
             customer: Some(own.commitment),
-            touches_vault: true,
             ..Change::default()
-        };
-        change::record(self, &mut tx, ctx, change).await?;
+        });
+        let head = changing.commit().await?;
         // The log begins with the installation, and the store knows of it: later on a log that is
-        // not there was taken away. Its first checkpoint binds the vault already.
-        let key = self.signing_key()?;
-        let head = change::head_of(tx.sealed_heads().await?);
-        let first = Log::create(&self.folder.audit(), &key, Some(head))?;
-        tx.keep_audit_checkpoint(&self.origin(), 0, &first).await?;
-        tx.commit().await?;
-        let key = key.verifier().to_string();
-        write_new(&self.folder.audit_key(), format!("{key}\n").as_bytes(), 0o644)?;
+        // not there was taken away. Both appear with the folder, or not at all.
+        self.begin_log(head).await?;
         let place = format!("{}\n", key_file.display());
         write_new(&self.folder.root_key_path(), place.as_bytes(), 0o600)?;
         write_new(&self.folder.config(), CONFIG_HEAD.as_bytes(), 0o600)?;
         sync_dir(self.folder.dir())
+    }
+
+    /// Makes this node's log, which binds the store's state from its first checkpoint on, the file
+    /// with its public key, and what the store knows of it.
+    pub(crate) async fn begin_log(&self, head: Option<VaultHead>) -> Result<(), Error> {
+        let key = self.signing_key()?;
+        let first = Log::create(&self.folder.audit(), &key, head)?;
+        self.store.keep_audit_checkpoint(&self.origin, 0, &first).await?;
+        let key = format!("{}\n", key.verifier());
+        write_new(&self.folder.audit_key(), key.as_bytes(), 0o644)
     }
 
     /// Opens a folder: the root key, then every secret of the installation.
@@ -193,10 +205,16 @@ impl Instance {
         let keyring = Keyring::open(&root, &generations)?;
         let id = everything.instance;
         let secrets = InstanceSecrets::open(&keyring, &everything)?;
-        Ok(Self { folder, id, store, keyring: Arc::new(keyring), secrets, clock, random })
+        let (keyring, origin, seen) = (Arc::new(keyring), origin_of(id), Mutex::default());
+        let instance = Self { folder, id, origin, store, keyring, secrets, clock, random, seen };
+        if everything.head.is_none() {
+            sequence::seal_first_layout(&instance).await?;
+        }
+        Ok(instance)
     }
 
-    /// The same installation, from the database that lies in its place now.
+    /// The same installation, from the database that lies in its place now. What this process has
+    /// seen of the one before, the other must have.
     ///
     /// # Errors
     /// [`Error::OtherInstallation`] if it is another one's, or holds other secrets.
@@ -212,11 +230,13 @@ impl Instance {
         Ok(Self {
             folder: self.folder.clone(),
             id: self.id,
+            origin: self.origin.clone(),
             store,
             keyring: Arc::clone(&self.keyring),
             secrets: secrets?,
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
+            seen: Mutex::new(*self.seen.lock().unwrap_or_else(PoisonError::into_inner)),
         })
     }
 
@@ -232,36 +252,35 @@ impl Instance {
 
     /// The key that signs the audit log's checkpoints.
     pub(crate) fn signing_key(&self) -> Result<SigningKey, Error> {
-        SigningKey::from_seed(self.secrets.audit_seed.expose(), &self.origin())
+        SigningKey::from_seed(self.secrets.audit_seed.expose(), &self.origin)
             .map_err(|_| Error::Internal { what: "the audit log's key is malformed" })
     }
 
-    /// The audit log's name, for ever.
-    pub fn origin(&self) -> String {
-        format!("weirgate/{}", self.id)
+    /// States that the store must have: the one that this node's log last signed, and the newest
+    /// that this process has seen.
+    pub(crate) fn remembered(&self) -> Result<Vec<VaultHead>, Error> {
+        let path = self.folder.audit().join("checkpoint");
+        let signed = match std::fs::read_to_string(&path) {
+            Ok(note) => {
+                let opened = self.signing_key()?.verifier().open(&note);
+                opened.map_err(OpenError::from)?.vault
+            }
+            // A log has a checkpoint from its creation on.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(OpenError::Missing.into());
+            }
+            Err(source) => return Err(Error::Io { what: "read", path, source }),
+        };
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok([signed, seen].into_iter().flatten().collect())
     }
 
-    /// Seals what waits in the outbox: who writes to the database without the root key cannot put
-    /// entries into the log.
-    pub(crate) fn seal_event(&self, event: &[u8; 16], record: &[u8]) -> Vec<u8> {
-        let mut seal = hmac::Context::with_key(&self.outbox_key());
-        seal.update(event);
-        seal.update(record);
-        [seal.sign().as_ref(), record].concat()
-    }
-
-    /// What was sealed, if it was.
-    pub(crate) fn open_event<'a>(&self, event: &[u8; 16], sealed: &'a [u8]) -> Option<&'a [u8]> {
-        let (seal, record) = sealed.split_at_checked(SECRET_BYTES)?;
-        let sealed = [&event[..], record].concat();
-        hmac::verify(&self.outbox_key(), &sealed, seal).ok().map(|()| record)
-    }
-
-    /// The nodes of an installation share the outbox, so that it does not depend on a log's name.
-    fn outbox_key(&self) -> hmac::Key {
-        let seed = hmac::Key::new(hmac::HMAC_SHA256, self.secrets.audit_seed.expose());
-        let label = format!("weirgate outbox 1\n{}\n", self.id);
-        hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&seed, label.as_bytes()).as_ref())
+    /// Remembers a state that the store was judged to have.
+    pub(crate) fn remember(&self, head: VaultHead) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_none_or(|seen| seen.sequence < head.sequence) {
+            *seen = Some(head);
+        }
     }
 
     /// What entity tags are sealed with.
@@ -341,7 +360,7 @@ impl PartialEq for InstanceSecrets {
 }
 
 impl InstanceSecrets {
-    fn generate(random: &dyn Random) -> Result<Self, Error> {
+    pub(crate) fn generate(random: &dyn Random) -> Result<Self, Error> {
         let secret = || -> Result<SecretBytes, Error> {
             let mut bytes = vec![0; SECRET_BYTES];
             random.fill(&mut bytes)?;
@@ -351,7 +370,7 @@ impl InstanceSecrets {
         Ok(Self { pepper, audit_seed: secret()?, tag_key: secret()? })
     }
 
-    fn columns(&self) -> [(&'static str, SecretBytes); 3] {
+    pub(crate) fn columns(&self) -> [(&'static str, SecretBytes); 3] {
         let copy = |secret: &SecretBytes| SecretBytes::new(secret.expose().to_vec());
         [
             (PEPPER, self.pepper.to_bytes()),
@@ -382,6 +401,26 @@ impl InstanceSecrets {
     }
 }
 
+/// Puts an installation together from its parts, as no verb does.
+#[cfg(test)]
+impl Instance {
+    pub(crate) fn of(
+        folder: DataFolder,
+        id: Id<InstanceKind>,
+        store: Store,
+        (keyring, secrets): (Keyring, InstanceSecrets),
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let (clock, seen) = (Arc::new(types::SystemClock), Mutex::default());
+        let (keyring, origin) = (Arc::new(keyring), origin_of(id));
+        Self { folder, id, origin, store, keyring, secrets, clock, random, seen }
+    }
+}
+
+fn origin_of(id: Id<InstanceKind>) -> String {
+    format!("weirgate/{id}")
+}
+
 const CONFIG_HEAD: &str = "# Configuration of Weirgate. `weirgate config show` lists every key;\n\
                            # docs/reference/configuration.md explains them.\n";
 
@@ -401,13 +440,76 @@ fn refuse_taken(dir: &Path) -> Result<(), Error> {
 }
 
 /// Beside the folder, so that a rename can put it there.
-fn draft_dir(dir: &Path, id: Id<InstanceKind>) -> Result<PathBuf, Error> {
+fn draft_dir(dir: &Path, id: &str) -> Result<PathBuf, Error> {
     let dir = absolute(dir)?;
     let name = dir.file_name().ok_or_else(|| Error::FolderTaken { dir: dir.clone() })?;
     let mut draft = std::ffi::OsString::from(".");
     draft.push(name);
     draft.push(format!(".{id}"));
     Ok(dir.with_file_name(draft))
+}
+
+/// Removes drafts of this folder that an `init` left when it was killed. A root key that it made
+/// stays: no key is ever deleted, though this one opens nothing.
+fn remove_drafts(dir: &Path) -> Result<(), Error> {
+    let pattern = draft_dir(dir, "")?;
+    let (Some(parent), Some(prefix)) = (pattern.parent(), pattern.file_name()) else {
+        return Ok(());
+    };
+    let entries = match std::fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(Error::Io { what: "read", path: parent.to_owned(), source }),
+    };
+    for entry in entries {
+        let failed = |source| Error::Io { what: "read", path: parent.to_owned(), source };
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let id = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        let id = id.and_then(|id| std::str::from_utf8(id).ok());
+        let is_draft = id.is_some_and(|id| id.parse::<Id<InstanceKind>>().is_ok());
+        // A link of such a name leads to what is not ours.
+        if !is_draft || !entry.file_type().map_err(failed)?.is_dir() {
+            continue;
+        }
+        let path = entry.path();
+        let Some(lock) = DataFolder::at(path.clone()).try_lock()? else { continue };
+        std::fs::remove_dir_all(&path).map_err(|source| Error::Io {
+            what: "remove the draft",
+            path,
+            source,
+        })?;
+        drop(lock);
+    }
+    Ok(())
+}
+
+/// Where a path leads, through links and `..`, though its end may not be there yet.
+fn resolved(path: &Path) -> Result<PathBuf, Error> {
+    let path = absolute(path)?;
+    let mut missing = Vec::new();
+    let mut there = path.as_path();
+    loop {
+        match std::fs::canonicalize(there) {
+            Ok(mut whole) => {
+                for part in missing.into_iter().rev() {
+                    match part {
+                        Component::ParentDir => drop(whole.pop()),
+                        part => whole.push(part),
+                    }
+                }
+                return Ok(whole);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::Io { what: "find", path, source }),
+        }
+        let mut parts = there.components();
+        missing.extend(parts.next_back());
+        there = parts.as_path();
+        if there.as_os_str().is_empty() {
+            return Ok(path);
+        }
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

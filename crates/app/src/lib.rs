@@ -14,6 +14,7 @@ pub mod audit_log;
 pub mod clients;
 pub mod connections;
 pub mod demo;
+pub mod doctor;
 pub mod follow;
 pub mod grants;
 pub mod providers;
@@ -23,13 +24,18 @@ pub mod servers;
 mod change;
 mod compile;
 mod customers;
+mod meters;
 mod placement;
 mod rights;
+mod seals;
+#[cfg(test)]
+mod seals_tests;
 
 pub use audit::FolderLock;
 pub use error::{Error, Kind};
 pub use folder::DataFolder;
 pub use instance::{Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER};
+pub use seals::Tampering;
 
 /// The user that this process runs as: who acts at the command line.
 pub fn user_id() -> u32 {

@@ -1,9 +1,12 @@
 //! Providers: import, show, list, check.
 
 use crate::{
-    change::{self, Change},
+    apply,
+    change::{Care, Change, Changing, hex, listed},
     error::Error,
+    grants::{Words, stale_fields},
     instance::Instance,
+    seals::{self, Tampering},
     servers,
 };
 use outbound::{Deadlines, GuardPolicy, OutboundError, Target};
@@ -30,6 +33,10 @@ pub struct Import {
 pub struct Imported {
     pub id: Id<ProviderKind>,
     pub slug: Slug,
+    /// There was one of this name already.
+    pub is_replaced: bool,
+    /// What no longer passes by the grants there are, or would pass if they were applied again.
+    pub notices: Vec<String>,
     pub operations: usize,
     pub objects: usize,
     pub diagnostics: usize,
@@ -44,10 +51,24 @@ pub async fn import(
 ) -> Result<Imported, Error> {
     let model =
         provider::load(&import.description, import.overlay.as_deref(), &LoadLimits::default())?;
+    check_names(&model)?;
     let policy = guard_policy(&import.allow_private)?;
-    judge_servers(&model, import.server.as_deref(), &policy)?;
-    let mut tx = instance.store.begin(ctx).await?;
-    let known = tx.provider_by_slug(&import.slug).await?;
+    if let Some(address) = policy.public_address() {
+        return Err(Error::Malformed {
+            kind: "private address",
+            given: address.to_string(),
+            why: "it is public: https needs no permission to go there, and plain http gets none"
+                .into(),
+        });
+    }
+    let servers = judge_servers(&model, import.server.as_deref(), &policy)?;
+    let everything = seals::load_whole(instance).await?;
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    let known = changing.tx.provider_by_slug(&import.slug).await?;
+    let notices = match &known {
+        Some(row) => notices(&everything, row.id, &model)?,
+        None => Vec::new(),
+    };
     let id = match &known {
         Some(row) => row.id,
         None => Id::generate(ctx.now, instance.random.as_ref())?,
@@ -61,26 +82,63 @@ pub async fn import(
         allow_private: import.allow_private,
         imported_at: ctx.now,
     };
-    tx.put_provider(&row).await?;
-    let change = Change {
+    changing.tx.put_provider(&row).await?;
+    changing.describe(&row);
+    let mut details = vec![
+        ("slug", import.slug.to_string()),
+        ("operations", model.operations.len().to_string()),
+        ("description_sha256", hex(&seals::sha256(&row.description))),
+    ];
+    if let Some(overlay) = &row.overlay {
+        details.push(("overlay_sha256", hex(&seals::sha256(overlay))));
+    }
+    if row.server.is_some() {
+        details.push(("server", listed(&servers)));
+    } else {
+        details.push(("described_servers", listed(&servers)));
+    }
+    details.push(("allow_private", listed(&row.allow_private)));
+    changing.record(Change {
         verb: if known.is_some() { "provider.replace" } else { "provider.import" },
         what: format!("provider {id}"),
-        details: vec![
-            ("slug", import.slug.to_string()),
-            ("operations", model.operations.len().to_string()),
-            ("allow_private", row.allow_private.join(",")),
-        ],
+        details,
         ..Change::default()
-    };
-    change::record(instance, &mut tx, ctx, change).await?;
-    tx.commit().await?;
+    });
+    changing.commit().await?;
     Ok(Imported {
         id,
         slug: import.slug,
+        is_replaced: known.is_some(),
+        notices,
         operations: model.operations.len(),
         objects: model.objects.len(),
         diagnostics: model.diagnostics.len(),
     })
+}
+
+/// What a new description changes for the grants that reach the provider.
+fn notices(
+    everything: &store::Everything,
+    id: Id<ProviderKind>,
+    model: &Provider,
+) -> Result<Vec<String>, Error> {
+    let catalogue = apply::catalogue_without_models(everything);
+    let mut notices = Vec::new();
+    for grant in apply::stored(&everything.grants)? {
+        let reaches = grant.provider.is_some_and(|own| own.0 == id)
+            || everything
+                .connections
+                .iter()
+                .any(|row| row.provider == id && grant.reaches(id, row.id));
+        if !reaches {
+            continue;
+        }
+        let name = format!("{}, to {}", catalogue.client(&grant), grant.purpose);
+        notices.extend(
+            stale_fields(&grant, model).into_iter().map(|words| format!("{name}: {words}")),
+        );
+    }
+    Ok(notices)
 }
 
 /// The policy that an import's `--allow-private-network` stands for.
@@ -92,17 +150,45 @@ pub(crate) fn guard_policy(allow_private: &[String]) -> Result<GuardPolicy, Erro
     })
 }
 
-/// Every URL that needs no variable must be usable, now and not at the first call.
-fn judge_servers(model: &Provider, named: Option<&str>, policy: &GuardPolicy) -> Result<(), Error> {
+/// Names stand in audit entries, which are no longer than 64 KiB: an entry of a call has one
+/// operation, one object and up to a hundred fields.
+pub(crate) fn check_names(model: &Provider) -> Result<(), Error> {
+    const MAX_NAME_BYTES: usize = 512;
+    let operations = model.operations.iter().map(|one| ("operation id", &one.id));
+    let objects = model.objects.iter().map(|one| ("object name", &one.name));
+    let fields =
+        model.objects.iter().flat_map(|one| &one.fields).map(|one| ("field path", &one.path));
+    let schemes = model.security_schemes.keys().map(|name| ("security scheme name", name));
+    let mut names = operations.chain(objects).chain(fields).chain(schemes);
+    match names.find(|(_, name)| name.len() > MAX_NAME_BYTES) {
+        None => Ok(()),
+        Some((kind, name)) => Err(Error::NameTooLong {
+            kind,
+            start: name.chars().filter(|c| !c.is_control()).take(60).collect(),
+            bytes: name.len(),
+            limit: MAX_NAME_BYTES,
+        }),
+    }
+}
+
+/// Every URL that needs no variable must be usable, now and not at the first call. Yields them
+/// without what may be secret.
+fn judge_servers(
+    model: &Provider,
+    named: Option<&str>,
+    policy: &GuardPolicy,
+) -> Result<Vec<String>, Error> {
     match servers::plan(model, named, &BTreeMap::new()) {
         Ok(plan) => {
             for url in &plan.urls {
                 target(url, policy)?;
             }
-            Ok(())
+            Ok(plan.urls.iter().map(|url| shown(url)).collect())
         }
         // Filled per connection.
-        Err(servers::ServerError::VariableMissing { .. }) => Ok(()),
+        Err(servers::ServerError::VariableMissing { name }) => {
+            Ok(vec![format!("filled per connection: {{{name}}}")])
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -112,7 +198,7 @@ pub(crate) fn target(url: &str, policy: &GuardPolicy) -> Result<Target, Error> {
 }
 
 /// A URL without what may be secret in it.
-fn shown(url: &str) -> String {
+pub(crate) fn shown(url: &str) -> String {
     let cut = url.find(['?', '#']).map_or(url, |at| url.get(..at).unwrap_or_default());
     match (cut.find("://"), cut.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => {
@@ -132,12 +218,25 @@ pub async fn show(instance: &Instance, slug: &Slug) -> Result<Provider, Error> {
     Ok(provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?)
 }
 
-async fn row(instance: &Instance, slug: &Slug) -> Result<store::ProviderRow, Error> {
-    instance
+/// A provider as Weirgate stored it.
+///
+/// # Errors
+/// [`Error::RowTampered`] if somebody else changed it.
+pub(crate) async fn row(instance: &Instance, slug: &Slug) -> Result<store::ProviderRow, Error> {
+    let row = instance
         .store
         .provider_by_slug(slug)
         .await?
-        .ok_or_else(|| Error::NotFound { kind: "provider", name: slug.to_string() })
+        .ok_or_else(|| Error::NotFound { kind: "provider", name: slug.to_string() })?;
+    for ((kind, id), seal) in seals::of_provider(&instance.secrets.pepper, &row) {
+        let how = match instance.store.seal(&kind, &id).await? {
+            Some(stored) if stored.seal == seal => continue,
+            Some(_) => Tampering::Changed,
+            None => Tampering::Added,
+        };
+        return Err(Error::RowTampered { kind, id, how });
+    }
+    Ok(row)
 }
 
 /// A line of `provider list`.
@@ -149,7 +248,7 @@ pub struct Listed {
 }
 
 pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
-    let rows = instance.store.providers().await?;
+    let rows = seals::load_whole(instance).await?.providers;
     Ok(rows
         .into_iter()
         .map(|row| Listed { id: row.id, slug: row.slug, server: row.server })
@@ -210,11 +309,18 @@ pub fn to_json(slug: &Slug, provider: &Provider) -> Value {
                 .fields
                 .iter()
                 .map(|field| {
-                    json!({
+                    let label = field.label.as_ref();
+                    let mut shown = json!({
                         "path": field.path,
                         "type": type_name(provider, field),
-                        "label": field.label.as_ref().map(|label| label.category.as_str()),
-                    })
+                        "label": label.map(|label| label.category.as_str()),
+                    });
+                    if let Some(judged) = label.and_then(|label| label.lowered_from.as_deref())
+                        && let Some(members) = shown.as_object_mut()
+                    {
+                        members.insert("lowered_from".to_owned(), json!(judged));
+                    }
+                    shown
                 })
                 .collect();
             json!({"name": object.name, "fields": fields})
@@ -250,7 +356,7 @@ pub fn to_text(slug: &Slug, provider: &Provider) -> String {
     for object in &provider.objects {
         text.push_str(&format!("  {}\n", object.name));
         for field in &object.fields {
-            let label = field.label.as_ref().map_or("", |label| label.category.as_str());
+            let label = field.label.as_ref().map_or_else(String::new, label_text);
             text.push_str(&format!(
                 "    {:<40} {:<20} {label}\n",
                 field.path,
@@ -265,6 +371,14 @@ pub fn to_text(slug: &Slug, provider: &Provider) -> String {
         }
     }
     text
+}
+
+/// A category, and what the overlay made of a sensitive one.
+fn label_text(label: &provider::Label) -> String {
+    match &label.lowered_from {
+        Some(judged) => format!("{} (judged {judged}, lowered by the overlay)", label.category),
+        None => label.category.clone(),
+    }
 }
 
 fn object_name<'a>(provider: &'a Provider, operation: &provider::Operation) -> Option<&'a str> {
@@ -293,5 +407,29 @@ fn type_name(provider: &Provider, field: &Field) -> String {
         FieldKind::OneOfNamed(ids) => ids.iter().map(name).collect::<Vec<_>>().join(" | "),
         FieldKind::FreeForm => "free-form".to_owned(),
         FieldKind::Untyped => "untyped".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// The limit on names refuses no description of a vendor.
+    #[test]
+    fn vendors_names_fit() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/openapi-corpus");
+        let Ok(files) = std::fs::read_dir(corpus) else {
+            return eprintln!("skipped: the corpus of vendors' descriptions is not there");
+        };
+        let mut read = 0;
+        for file in files {
+            let path = file.unwrap().path();
+            let Ok(bytes) = std::fs::read(&path) else { continue };
+            let Ok(model) = provider::load(&bytes, None, &LoadLimits::default()) else { continue };
+            check_names(&model).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            read += 1;
+        }
+        assert!(read >= 40, "only {read} descriptions could be read");
     }
 }

@@ -1,10 +1,10 @@
 //! What one client may do on one connection: compiled decisions, by operation.
 
-use crate::grants::{Permission, ResolvedGrant, permission};
+use crate::grants::{Permission, ResolvedGrant, permission, prepare};
 use aws_lc_rs::digest;
 use gateway::{AnswerRule, Decision, Projected, RequestRule, Rights, withheld_header};
 use provider::{
-    Answer, Operation, Provider,
+    Answer, Operation, Provider, is_json,
     select::{select_request, select_response},
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -27,8 +27,9 @@ pub(crate) fn compile(
     let mut rights = Rights::default();
     let mut valid_until = Timestamp::MAX;
     let grants_digest = digest_of(grants);
+    let prepared = prepare(grants, provider, now);
     for (index, operation) in provider.operations.iter().enumerate() {
-        let Some(permission) = permission(grants, provider, index, now) else { continue };
+        let Some(permission) = permission(&prepared, provider, index) else { continue };
         valid_until = valid_until.min(permission.valid_until);
         let fingerprint = short_digest(&[description, &grants_digest]);
         let decision = decide(provider, operation, permission, fingerprint);
@@ -60,7 +61,7 @@ fn decide(
             operation.action
         },
         object: object.map(|object| object.name.clone()),
-        shape: shape_key(operation),
+        shape: shape_key(operation, &permission),
         request: request_rule(provider, operation, &permission),
         params: permission.params,
         headers: permission.headers,
@@ -108,15 +109,11 @@ fn request_rule(
     }
     match select_request(provider, operation, &permission.granted) {
         Some(spec) if json || form => {
-            RequestRule::Checked { spec, json, form, is_required: request.is_required }
+            let media = request.media.clone();
+            RequestRule::Checked { spec, media, is_required: request.is_required }
         }
         _ => RequestRule::None,
     }
-}
-
-/// `application/json` and what is built on it (RFC 6839 §3.1).
-fn is_json(media: &str) -> bool {
-    media == "application/json" || media == "*/*" || media.ends_with("+json")
 }
 
 /// An operation whose description says that no credential is needed: only an explicit, empty
@@ -130,10 +127,14 @@ fn is_open(provider: &Provider, operation: &Operation) -> bool {
     is_explicit && !provider.security_schemes.is_empty()
 }
 
-/// Tells operations apart whose bodies have other shapes: where operations fall together, they must
-/// agree in it.
-fn shape_key(operation: &Operation) -> [u8; 16] {
-    let mut text = String::new();
+/// Tells operations apart whose bodies have other shapes, or of which other parts were granted: where
+/// operations fall together, they must agree in it.
+fn shape_key(operation: &Operation, permission: &Permission) -> [u8; 16] {
+    let granted = &permission.granted;
+    let mut text = format!(
+        "{granted:?} {:?} {:?} {} {};",
+        permission.params, permission.headers, permission.download, permission.upload
+    );
     for answer in &operation.answers {
         let media: &BTreeSet<String> = &answer.media;
         text.push_str(&format!(

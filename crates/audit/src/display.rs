@@ -113,6 +113,8 @@ impl Record {
                     .optional("customer", one.customer)
                     .optional("vault_count", one.vault_head.map(|head| head.count))
                     .optional("vault_root", one.vault_head.map(|head| hex::encode(head.root)))
+                    .optional("vault_sequence", one.vault_head.map(|head| head.sequence))
+                    .optional("previous_root", one.previous_head.map(|head| hex::encode(head.root)))
             }
         }
         .0

@@ -8,6 +8,8 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 /// Entries of a full tile (c2sp.org/tlog-tiles).
@@ -24,6 +26,29 @@ pub(crate) const CHECKPOINT: &str = "checkpoint";
 /// Folder of all tiles, and in it that of entry bundles; hash tiles lie in folders of their level.
 pub(crate) const TILES: &str = "tile";
 pub(crate) const ENTRIES: &str = "entries";
+
+/// "Too many open files", in the process and in the system: one number each on every Unix.
+const CROWDED: [i32; 2] = [24, 23];
+/// Pause before a file is tried again.
+const CROWDED_PAUSE: Duration = Duration::from_millis(20);
+
+/// Opens a file as soon as there is room for it. That others hold every descriptor says nothing
+/// about the disk, and ends with them; until then entries wait, and who waits for them refuses.
+fn when_there_is_room<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let mut is_told = false;
+    loop {
+        match open() {
+            Err(error) if error.raw_os_error().is_some_and(|code| CROWDED.contains(&code)) => {
+                if !is_told {
+                    tracing::error!(%error, "audit log waits until a file can be opened");
+                    is_told = true;
+                }
+                thread::sleep(CROWDED_PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
 
 /// One step that changes the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,8 +145,8 @@ impl Paths {
         let draft = self.drafts.join(self.draft);
         let file = self.step(Step::WriteDraft, &draft, || {
             let mut options = OpenOptions::new();
-            let mut file =
-                options.create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
+            options.create(true).write(true).truncate(true).mode(0o600);
+            let mut file = when_there_is_room(|| options.open(&draft))?;
             file.write_all(bytes).map(|()| file)
         })?;
         self.step(Step::SyncDraft, &draft, || file.sync_all())?;
@@ -135,7 +160,7 @@ impl Paths {
 
     /// Makes sure that a file found at opening, and its name, are on disk.
     pub(crate) fn settle(&self, path: &Path) -> io::Result<()> {
-        self.step(Step::SyncDraft, path, || File::open(path)?.sync_all())?;
+        self.step(Step::SyncDraft, path, || when_there_is_room(|| File::open(path))?.sync_all())?;
         let mut folder = path.parent();
         while let Some(at) = folder.filter(|at| at.starts_with(&self.dir)) {
             self.sync_folder(at)?;
@@ -162,7 +187,9 @@ impl Paths {
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.step(Step::SyncFolder, folder, || File::open(folder)?.sync_all())
+        self.step(Step::SyncFolder, folder, || {
+            when_there_is_room(|| File::open(folder))?.sync_all()
+        })
     }
 
     fn step<T>(
@@ -218,7 +245,7 @@ impl Tail {
     /// Opens the tail that was just put in place with this length.
     fn open(paths: &Paths, length: u64) -> io::Result<Self> {
         let path = paths.tail();
-        let file = OpenOptions::new().append(true).open(&path)?;
+        let file = when_there_is_room(|| OpenOptions::new().append(true).open(&path))?;
         let identity = Identity::of(&file.metadata()?);
         Ok(Self { paths: paths.clone(), path, file, identity, length })
     }
@@ -477,6 +504,21 @@ pub(crate) fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_lack_of_descriptors_is_waited_out_and_nothing_else_is() {
+        for code in CROWDED {
+            let tries = Cell::new(0);
+            let opened = when_there_is_room(|| {
+                tries.set(tries.get() + 1);
+                if tries.get() < 3 { Err(io::Error::from_raw_os_error(code)) } else { Ok(7) }
+            });
+            assert_eq!((opened.unwrap(), tries.get()), (7, 3));
+        }
+        let full = when_there_is_room(|| Err::<(), _>(io::ErrorKind::StorageFull.into()));
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
 
     /// The examples of c2sp.org/tlog-tiles.
     #[test]

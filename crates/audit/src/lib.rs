@@ -10,11 +10,13 @@
 mod cbor;
 mod commitment;
 mod display;
+mod export;
 mod files;
 mod hint;
 mod lock;
 mod log;
 mod note;
+mod proof;
 mod record;
 mod recover;
 mod tiler;
@@ -27,10 +29,12 @@ pub mod verify;
 mod disk_tests;
 
 pub use commitment::Commitment;
+pub use export::{ExportError, Exported, export, verify_export};
 pub use hint::RECENT_EVENTS;
 pub use lock::FolderLock;
 pub use log::{Log, LogConfig, OpenError, Opened, Signed};
 pub use note::{Checkpoint, NoteError, SigningKey, VerifierKey};
+pub use proof::{Proof, ProofError};
 pub use record::{
     Changed, DecodeError, Intent, MAX_RECORD_BYTES, Outcome, Record, Refused, RefusedCount,
     Unauthenticated, VaultHead,

@@ -233,7 +233,11 @@ impl Checkpoint {
         let mut text = format!("{origin}\n{}\n{}\n", self.size, STANDARD.encode(self.root));
         if let Some(vault) = &self.vault {
             let root = STANDARD.encode(vault.root);
-            text.push_str(&format!("{VAULT_LINE}{} {root}\n", vault.count));
+            text.push_str(&format!("{VAULT_LINE}{} {root}", vault.count));
+            if vault.sequence > 0 {
+                text.push_str(&format!(" {}", vault.sequence));
+            }
+            text.push('\n');
         }
         text
     }
@@ -249,10 +253,12 @@ impl Checkpoint {
             None => None,
             Some(line) => {
                 let rest = line.strip_prefix(VAULT_LINE).ok_or(NoteError::Malformed)?;
-                let (count, root) = rest.split_once(' ').ok_or(NoteError::Malformed)?;
+                let (count, rest) = rest.split_once(' ').ok_or(NoteError::Malformed)?;
+                let (root, sequence) = rest.split_once(' ').unwrap_or((rest, "0"));
                 Some(VaultHead {
                     count: count.parse().map_err(|_| NoteError::Malformed)?,
                     root: decode_hash(root).ok_or(NoteError::Malformed)?,
+                    sequence: sequence.parse().map_err(|_| NoteError::Malformed)?,
                 })
             }
         };
@@ -275,7 +281,11 @@ mod tests {
     }
 
     fn checkpoint() -> Checkpoint {
-        Checkpoint { size: 42, root: [9; 32], vault: Some(VaultHead { count: 3, root: [1; 32] }) }
+        Checkpoint {
+            size: 42,
+            root: [9; 32],
+            vault: Some(VaultHead { count: 3, root: [1; 32], sequence: 7 }),
+        }
     }
 
     /// The example key of c2sp.org/signed-note.
@@ -316,6 +326,10 @@ mod tests {
     fn a_logs_own_checkpoint_carries_nothing_else() {
         let note = key().sign(&checkpoint());
         assert_eq!(key().verifier().open_own(note.as_bytes()), Ok(checkpoint()));
+        // As the first layout's logs have it.
+        let vault = Some(VaultHead { count: 3, root: [1; 32], sequence: 0 });
+        let first = Checkpoint { vault, ..checkpoint() };
+        assert_eq!(key().verifier().open_own(key().sign(&first).as_bytes()), Ok(first));
         let other = SigningKey::from_seed(&[8; 32], "witness").unwrap();
         let text = checkpoint().text("weirgate/inst_test");
         let line = other.sign_text(&text).split_once("\n\n").unwrap().1.to_owned();

@@ -129,8 +129,10 @@ pub struct Changed {
     /// Names and counts, never personal values.
     pub details: Vec<(String, String)>,
     pub customer: Option<Commitment>,
-    /// The vault's state after the change.
+    /// The state of the store's rows after the change.
     pub vault_head: Option<VaultHead>,
+    /// Their state before it: so heads form a chain, whichever logs its links come to lie in.
+    pub previous_head: Option<VaultHead>,
 }
 
 /// What an entry means for the calls that are under way.
@@ -140,11 +142,14 @@ pub(crate) enum CallStep {
     Ends(u128),
 }
 
-/// The state of the vault.
+/// The state of the vault and of the rows around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VaultHead {
     pub count: u64,
     pub root: [u8; 32],
+    /// Counts the store's changes: the state is the one after this one. 0 is a head of the vault's
+    /// rows alone, as the first layout had it.
+    pub sequence: u64,
 }
 
 const STARTED: u64 = 1;
@@ -184,6 +189,13 @@ impl Put {
     }
     fn commitment(self, key: u64, commitment: Commitment) -> Self {
         self.value(key, Value::Bytes(commitment.to_bytes().to_vec()))
+    }
+    fn head(self, [count, root, sequence]: [u64; 3], head: VaultHead) -> Self {
+        self.uint(count, head.count)
+            .value(root, Value::Bytes(head.root.to_vec()))
+            .optional((head.sequence > 0).then_some(head.sequence), |put, number| {
+                put.uint(sequence, number)
+            })
     }
     fn optional<T>(self, value: Option<T>, put: impl FnOnce(Self, T) -> Self) -> Self {
         match value {
@@ -238,6 +250,15 @@ impl Take {
     }
     fn commitment(&mut self, key: u64) -> Taken<Commitment> {
         self.array(key).map(Commitment::from_bytes)
+    }
+    fn head(&mut self, [count, root, sequence]: [u64; 3]) -> Taken<VaultHead> {
+        let (count, root) = (self.uint(count)?, self.array(root)?);
+        let sequence = match self.optional(sequence, |take| take.uint(sequence))? {
+            // Zero has no key: one state has one spelling.
+            Some(0) => return Err(DecodeError),
+            number => number.unwrap_or(0),
+        };
+        Ok(VaultHead { count, root, sequence })
     }
     fn texts(&mut self, key: u64) -> Taken<Vec<String>> {
         let Value::Array(items) = self.value(key)? else { return Err(DecodeError) };
@@ -336,9 +357,8 @@ impl Record {
                     .text(19, &one.what)
                     .value(20, Value::Array(one.details.iter().map(pair).collect()))
                     .optional(one.customer, |put, customer| put.commitment(21, customer))
-                    .optional(one.vault_head, |put, head| {
-                        put.uint(22, head.count).value(23, Value::Bytes(head.root.to_vec()))
-                    })
+                    .optional(one.vault_head, |put, head| put.head([22, 23, 24], head))
+                    .optional(one.previous_head, |put, head| put.head([25, 26, 27], head))
             }
         }
     }
@@ -417,9 +437,8 @@ impl Record {
                 what: take.text(19)?,
                 details: details(&take.value(20)?)?,
                 customer: take.optional(21, |take| take.commitment(21))?,
-                vault_head: take.optional(22, |take| {
-                    Ok(VaultHead { count: take.uint(22)?, root: take.array(23)? })
-                })?,
+                vault_head: take.optional(22, |take| take.head([22, 23, 24]))?,
+                previous_head: take.optional(25, |take| take.head([25, 26, 27]))?,
             }),
             _ => return Err(DecodeError),
         };
@@ -537,7 +556,8 @@ pub(crate) mod tests {
                 what: "connection conn_x".into(),
                 details: vec![("scheme".into(), "bearer".into())],
                 customer: Some(Commitment::new(&[5; 32], b"Acme")),
-                vault_head: Some(VaultHead { count: 3, root: [4; 32] }),
+                vault_head: Some(VaultHead { count: 3, root: [4; 32], sequence: 9 }),
+                previous_head: Some(VaultHead { count: 2, root: [5; 32], sequence: 0 }),
             }),
             Record::Closed { at },
         ]

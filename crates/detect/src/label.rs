@@ -541,7 +541,7 @@ mod tests {
     /// The keys of Fideslang's `data_categories.csv`; what we give must be among them or our own.
     #[test]
     fn categories_are_keys_of_fideslang_or_our_own() {
-        let keys: Vec<&str> = include_str!("../tests/fideslang_keys.txt")
+        let keys: Vec<&str> = include_str!("fideslang_keys.txt")
             .lines()
             .filter(|line| !line.starts_with('#'))
             .collect();

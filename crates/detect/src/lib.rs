@@ -4,9 +4,11 @@
 //! to hide too much. Nothing that must not leave depends on this crate alone.
 #![forbid(unsafe_code)]
 
+mod category;
 mod label;
 mod mask;
 mod ordinary;
 
+pub use category::{categories, is_category};
 pub use label::{FieldClass, FieldHint, FieldLabel, is_sensitive_category, label_field};
 pub use mask::mask;

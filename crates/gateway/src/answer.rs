@@ -7,6 +7,7 @@
 use crate::{
     error::CallError,
     gateway::Slot,
+    limits::Places,
     recorder::{OpenIntent, failure_of},
     snapshot::{Projected, SharedSnapshot},
 };
@@ -20,8 +21,9 @@ use hyper::body::Frame;
 use outbound::UpstreamBody;
 use projection::{Limits, Mode, Path, Projector, Spec};
 use provider::ErrorInside;
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 use types::{Client, Clock, Connection, Id, Timestamp};
+use vault::Echoes;
 
 /// Projected bytes that are gathered before the first leave: most answers end within, and then any
 /// failure is still a clean problem document.
@@ -46,10 +48,12 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> AnswerBody {
     http_body_util::Either::Left(Full::new(bytes.into()))
 }
 
-/// Whether a right that was given is still there, looked at again while an answer flows.
+/// Whether a right that was given is still there, looked at again wherever a call has waited.
 pub(crate) struct Watch {
     pub shared: Arc<SharedSnapshot>,
     pub clock: Arc<dyn Clock>,
+    /// How long the store may stay silent.
+    pub max_age: Duration,
     pub key_digest: [u8; 32],
     pub client: Id<Client>,
     pub connection: Id<Connection>,
@@ -57,8 +61,8 @@ pub(crate) struct Watch {
     pub fingerprint: [u8; 16],
     pub generation: u64,
     pub valid_until: Timestamp,
-    /// The call's place among those under way, held until the answer has ended.
-    pub _slot: Slot,
+    /// The call's places among those under way, held until the answer has ended.
+    pub _places: (Slot, Places),
 }
 
 impl fmt::Debug for Watch {
@@ -68,7 +72,11 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    fn check(&mut self) -> Result<(), CallError> {
+    pub(crate) fn check(&mut self) -> Result<(), CallError> {
+        let age = self.shared.age();
+        if age > self.max_age {
+            return Err(CallError::SnapshotStale { seconds: age.as_secs() });
+        }
         let now = self.clock.now();
         if now >= self.valid_until {
             return Err(CallError::AccessWithdrawn);
@@ -96,6 +104,14 @@ impl Watch {
             _ => Err(CallError::AccessWithdrawn),
         }
     }
+}
+
+/// What goes with an answer until it has ended.
+pub(crate) struct Escort {
+    pub intent: OpenIntent,
+    pub watch: Watch,
+    /// What must not leave, whatever was granted.
+    pub echoes: Arc<Echoes>,
 }
 
 /// What happens to the bytes on their way.
@@ -140,7 +156,7 @@ impl Inside {
         self.projector.feed(chunk, &mut self.out).map_err(|refusal| refused(&refusal))
     }
 
-    fn finish(mut self) -> Result<(), CallError> {
+    fn finish(mut self, echoes: &Echoes) -> Result<(), CallError> {
         self.projector.finish(&mut self.out).map_err(|refusal| refused(&refusal))?;
         let value: serde_json::Value = serde_json::from_slice(&self.out)
             .map_err(|_| CallError::Internal { what: "a projected answer is not JSON" })?;
@@ -155,7 +171,7 @@ impl Inside {
         if !is_error {
             return Ok(());
         }
-        let code = match value.get(&self.rule.code) {
+        let code = match value.get(&self.rule.code).filter(|_| !echoes.are_in(&self.out)) {
             Some(serde_json::Value::String(text)) => text.clone(),
             Some(scalar @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => {
                 scalar.to_string()
@@ -176,7 +192,10 @@ pub(crate) struct Flow {
     passage: Passage,
     intent: OpenIntent,
     watch: Watch,
+    echoes: Arc<Echoes>,
     out: Vec<u8>,
+    /// Bytes of `out` in which no echo begins.
+    clear: usize,
 }
 
 impl fmt::Debug for Flow {
@@ -191,8 +210,7 @@ impl Flow {
         compiled: Arc<Projected>,
         urls: crate::rewrite::UrlRewriter,
         inside: Option<ErrorInside>,
-        intent: OpenIntent,
-        watch: Watch,
+        escort: Escort,
     ) -> Self {
         let projector = Projector::new(compiled.spec.clone(), Limits::default(), Mode::Drop)
             .with_rewriter(Box::new(urls));
@@ -201,12 +219,17 @@ impl Flow {
             compiled,
             inside: inside.map(Inside::new),
         };
-        Self { upstream, passage, intent, watch, out: Vec::new() }
+        Self::new(upstream, passage, escort)
     }
 
     /// Content that passes as it is, by the action `download`.
-    pub(crate) fn unfiltered(upstream: UpstreamBody, intent: OpenIntent, watch: Watch) -> Self {
-        Self { upstream, passage: Passage::Unfiltered, intent, watch, out: Vec::new() }
+    pub(crate) fn unfiltered(upstream: UpstreamBody, escort: Escort) -> Self {
+        Self::new(upstream, Passage::Unfiltered, escort)
+    }
+
+    fn new(upstream: UpstreamBody, passage: Passage, escort: Escort) -> Self {
+        let Escort { intent, watch, echoes } = escort;
+        Self { upstream, passage, intent, watch, echoes, out: Vec::new(), clear: 0 }
     }
 
     /// Reads one chunk; false at the provider's end.
@@ -223,13 +246,23 @@ impl Flow {
             }
             Passage::Unfiltered => self.out.extend_from_slice(&chunk),
         }
+        self.look_for_echoes()?;
         Ok(true)
+    }
+
+    /// Looks through what is new in `out`; an echo may have begun in what was looked through before.
+    fn look_for_echoes(&mut self) -> Result<(), CallError> {
+        if self.echoes.are_in(self.out.get(self.clear..).unwrap_or_default()) {
+            return Err(CallError::CredentialEchoed);
+        }
+        self.clear = self.out.len().saturating_sub(self.echoes.overlap()).max(self.clear);
+        Ok(())
     }
 
     /// The provider has ended: checks that the whole was acceptable. Only now is the last bracket
     /// in `out`.
     fn complete(self) -> (OpenIntent, Result<Vec<u8>, CallError>) {
-        let Self { passage, mut intent, mut out, .. } = self;
+        let Self { passage, mut intent, mut out, echoes, clear, .. } = self;
         let result = match passage {
             Passage::Unfiltered => Ok(()),
             Passage::Project { projector, compiled, inside } => projector
@@ -247,8 +280,12 @@ impl Flow {
                     let left_out = summary.withheld.len() - intent.facts.withheld.len();
                     intent.facts.withheld_more = left_out as u64;
                 })
-                .and_then(|()| inside.map_or(Ok(()), Inside::finish)),
+                .and_then(|()| inside.map_or(Ok(()), |inside| inside.finish(&echoes))),
         };
+        let result = result.and_then(|()| {
+            let is_echo = echoes.are_in(out.get(clear..).unwrap_or_default());
+            if is_echo { Err(CallError::CredentialEchoed) } else { Ok(()) }
+        });
         intent.facts.bytes_out += out.len() as u64;
         (intent, result.map(|()| out))
     }
@@ -265,6 +302,9 @@ impl Flow {
             }
         };
         if let Err(error) = self.intent.durable().await {
+            return Err((Some(self.intent), error));
+        }
+        if let Err(error) = self.watch.check() {
             return Err((Some(self.intent), error));
         }
         if is_ended {
@@ -290,8 +330,10 @@ impl Flow {
 
     async fn next_part(mut self) -> Either<(Bytes, Option<Self>), Aborted> {
         loop {
-            if !self.out.is_empty() {
-                let part = Bytes::from(std::mem::take(&mut self.out));
+            if self.clear > 0 {
+                let rest = self.out.split_off(self.clear);
+                let part = Bytes::from(std::mem::replace(&mut self.out, rest));
+                self.clear = 0;
                 self.intent.facts.bytes_out += part.len() as u64;
                 return Either::Left((part, Some(self)));
             }
@@ -332,7 +374,7 @@ mod tests {
         let rule = ErrorInside { member: "ok".into(), equals: equals.into(), code: "error".into() };
         let mut inside = Inside::new(rule);
         inside.feed(body.as_bytes())?;
-        inside.finish()
+        inside.finish(&Echoes::none())
     }
 
     #[test]

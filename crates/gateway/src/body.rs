@@ -12,8 +12,9 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use projection::{Limits, Mode, Projector, RefusalKind, Spec};
 use serde_json::{Map, Value};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+const FORM: &str = "application/x-www-form-urlencoded";
 /// The most members of a form.
 const MAX_FORM_PAIRS: usize = 1_000;
 /// The deepest `a[b][c]` of a form.
@@ -71,12 +72,14 @@ pub(crate) fn minimise(
                 Ok(None)
             }
         }
-        RequestRule::Checked { spec, json, form, .. } => match media(headers) {
-            Media::Json if *json => {
-                let kind = essence(headers).unwrap_or_else(|| "application/json".into());
+        RequestRule::Checked { spec, media: declared, .. } => match media(headers) {
+            Media::Json => {
+                let kind = essence(headers)
+                    .filter(|kind| is_declared(declared, kind))
+                    .ok_or(CallError::BodyMediaUnsupported)?;
                 Ok(Some((check(spec, body)?, kind)))
             }
-            Media::Form if *form => {
+            Media::Form if declared.contains(FORM) => {
                 let pairs = form_pairs(body)?;
                 let object = form_object(&pairs)?;
                 check(spec, object.to_string().as_bytes())?;
@@ -84,10 +87,7 @@ pub(crate) fn minimise(
                 for (name, value) in &pairs {
                     out.append_pair(name, value);
                 }
-                Ok(Some((
-                    Bytes::from(out.finish()),
-                    "application/x-www-form-urlencoded".to_owned(),
-                )))
+                Ok(Some((Bytes::from(out.finish()), FORM.to_owned())))
             }
             _ => Err(CallError::BodyMediaUnsupported),
         },
@@ -98,13 +98,22 @@ pub(crate) fn minimise(
     }
 }
 
+/// What a type means for a write differs (a patch is no document), so only a declared one is sent;
+/// where any is declared, plain JSON.
+fn is_declared(declared: &BTreeSet<String>, kind: &str) -> bool {
+    let is_any = || declared.contains("*/*") || declared.contains("application/*");
+    declared.contains(kind) || (kind == "application/json" && is_any())
+}
+
 /// What is sent is what was understood: the projector's own output, never the caller's bytes.
 fn check(spec: &Spec, body: &[u8]) -> Result<Bytes, CallError> {
     let mut out = Vec::with_capacity(body.len());
     let mut projector = Projector::new(spec.clone(), Limits::default(), Mode::Refuse);
     projector.feed(body, &mut out).and_then(|()| projector.finish(&mut out)).map_err(
         |refusal| match refusal.kind {
-            RefusalKind::Undeclared { path } => CallError::FieldNotGranted { path },
+            RefusalKind::Undeclared { path } | RefusalKind::Emptied { path } => {
+                CallError::FieldNotGranted { path }
+            }
             _ => CallError::BodyMalformed { reason: refusal.reason(), offset: refusal.offset },
         },
     )?;
@@ -202,6 +211,17 @@ mod tests {
             let pairs = form_pairs(bad.as_bytes()).unwrap();
             assert!(form_object(&pairs).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn only_declared_media_types_are_sent() {
+        let declared = |kinds: &[&str]| kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        let plain: BTreeSet<String> = declared(&["application/json"]);
+        assert!(is_declared(&plain, "application/json"));
+        assert!(!is_declared(&plain, "application/merge-patch+json"));
+        let any: BTreeSet<String> = declared(&["*/*"]);
+        assert!(is_declared(&any, "application/json"));
+        assert!(!is_declared(&any, "application/json-patch+json"));
     }
 
     #[test]

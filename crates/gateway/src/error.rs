@@ -3,6 +3,7 @@
 //! Nothing here holds a body, a header value or a URL with its query: what a variant carries may be
 //! shown to the caller and written to a log.
 
+use crate::limits::{Held, Limit};
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -59,6 +60,8 @@ pub enum CallError {
     BodyTimeout { seconds: u64 },
     #[error("the If-Match tag is not one that this operation gave out")]
     PreconditionFailed,
+    #[error("too many calls: the limit of the {} is reached", .0.limit.as_str())]
+    Held(Held),
     #[error("too many calls are under way")]
     Overloaded,
     #[error("the audit log cannot be written")]
@@ -77,6 +80,8 @@ pub enum CallError {
     ProviderErrorInside { code: String },
     #[error("the provider's answer is refused: {reason} at byte {offset}")]
     AnswerRefused { reason: &'static str, offset: u64 },
+    #[error("the provider's answer repeats the connection's credential")]
+    CredentialEchoed,
     #[error("the provider's answer has a media type that may not pass")]
     AnswerMedia,
     #[error("the provider's description declares no shape for this answer")]
@@ -118,6 +123,7 @@ impl CallError {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout { .. } | Self::CallerGone => StatusCode::REQUEST_TIMEOUT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::Held(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
@@ -130,6 +136,7 @@ impl CallError {
             | Self::ProviderCredentialRefused { .. }
             | Self::ProviderErrorInside { .. }
             | Self::AnswerRefused { .. }
+            | Self::CredentialEchoed
             | Self::AnswerMedia
             | Self::AnswerUndescribed => StatusCode::BAD_GATEWAY,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
@@ -155,7 +162,7 @@ impl CallError {
             Self::PathUnknown | Self::MethodUnknown => {
                 "Use a path and method that `weirgate provider show` lists."
             }
-            Self::MethodUnsupported { .. } => "Use GET.",
+            Self::MethodUnsupported { .. } => "Use GET, HEAD, POST, PUT, PATCH or DELETE.",
             Self::PathRefused { .. } => {
                 "Send each path segment percent-encoded once, without slashes or dots in it."
             }
@@ -180,7 +187,7 @@ impl CallError {
             Self::BodyTooLarge { .. } => "Send less, or raise `max_write_bytes`.",
             Self::BodyTimeout { .. } | Self::CallerGone => "Send the request again.",
             Self::PreconditionFailed => "Read the object again and use the ETag of that answer.",
-            Self::Overloaded => "Wait for the time that Retry-After gives.",
+            Self::Held(_) | Self::Overloaded => "Wait for the time that Retry-After gives.",
             Self::AuditUnavailable => "The operator must look at the disk of the data folder.",
             Self::SnapshotStale { .. } => "The operator must look at the database.",
             Self::CredentialUnavailable => {
@@ -196,6 +203,9 @@ impl CallError {
             Self::ProviderErrorInside { .. } => "See the provider's documentation for this code.",
             Self::AnswerRefused { .. } | Self::AnswerMedia => {
                 "The provider broke its own description; nothing of the answer was passed on."
+            }
+            Self::CredentialEchoed => {
+                "Grant no field that holds the credential itself; if none is granted, the provider repeats what it is sent: tell it, and replace the credential."
             }
             Self::AnswerUndescribed => "Declare the answer's shape in the provider's overlay.",
             Self::AccessWithdrawn => "Ask for the grant again.",
@@ -230,6 +240,9 @@ impl CallError {
                 problem.insert("reason".into(), json!(reason));
                 problem.insert("offset".into(), json!(offset));
             }
+            Self::Held(held) => {
+                problem.insert("limit".into(), json!(held.limit.as_str()));
+            }
             Self::FieldNotGranted { path } => {
                 problem.insert("field".into(), json!(path));
             }
@@ -248,6 +261,7 @@ impl CallError {
             StatusCode::FORBIDDEN => "Not granted",
             StatusCode::NOT_FOUND => "Not found",
             StatusCode::METHOD_NOT_ALLOWED => "The method is not served",
+            StatusCode::TOO_MANY_REQUESTS => "Too many calls",
             StatusCode::PAYLOAD_TOO_LARGE => "The body is too large",
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "The media type is not accepted",
             StatusCode::BAD_GATEWAY => "The provider failed",
@@ -266,8 +280,10 @@ impl Fault for CallError {
             | Self::ProviderCredentialRefused { .. }
             | Self::ProviderErrorInside { .. }
             | Self::AnswerRefused { .. }
+            | Self::CredentialEchoed
             | Self::AnswerMedia
-            | Self::AnswerUndescribed => Origin::Provider,
+            | Self::AnswerUndescribed
+            | Self::Held(Held { limit: Limit::ToldByProvider, .. }) => Origin::Provider,
             Self::Overloaded
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
@@ -281,7 +297,8 @@ impl Fault for CallError {
         match self {
             Self::Outbound(error) => error.is_retryable(),
             Self::ProviderError { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
-            Self::Overloaded
+            Self::Held(_)
+            | Self::Overloaded
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
             | Self::BodyTimeout { .. }
@@ -316,6 +333,10 @@ impl Fault for CallError {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTimeout { .. } => "body_timeout",
             Self::PreconditionFailed => "precondition_failed",
+            Self::Held(held) => match held.limit {
+                Limit::ConnectionCalls | Limit::ProviderCalls => "too_many_calls",
+                _ => "rate_limited",
+            },
             Self::Overloaded => "overloaded",
             Self::AuditUnavailable => "audit_unavailable",
             Self::SnapshotStale { .. } => "snapshot_stale",
@@ -325,6 +346,7 @@ impl Fault for CallError {
             Self::ProviderCredentialRefused { .. } => "provider_credential_refused",
             Self::ProviderErrorInside { .. } => "provider_error_inside",
             Self::AnswerRefused { .. } => "answer_refused",
+            Self::CredentialEchoed => "credential_echoed",
             Self::AnswerMedia => "answer_media",
             Self::AnswerUndescribed => "answer_undescribed",
             Self::AccessWithdrawn => "access_withdrawn",

@@ -25,6 +25,7 @@ const PAGES: &[(&str, &str)] = pages![
     "both_key_headers",
     "caller_gone",
     "connection_unknown",
+    "credential_echoed",
     "credential_unavailable",
     "field_not_granted",
     "grant_expired",
@@ -60,8 +61,10 @@ const PAGES: &[(&str, &str)] = pages![
     "provider_total_timeout",
     "provider_unreachable",
     "provider_unresolvable",
+    "rate_limited",
     "request_malformed",
     "snapshot_stale",
+    "too_many_calls",
 ];
 
 /// The page that a path names.

@@ -1,12 +1,7 @@
 //! What the gateway tells the rest of the product about each call.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use metrics::Counter;
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use types::{Client, Connection, Id, Origin, Request};
 
@@ -34,10 +29,16 @@ pub struct Failure {
 
 /// Sends events without ever waiting: when the receiver lags, they are counted and dropped, because
 /// the audit log already holds the call.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EventSink {
     sender: mpsc::Sender<Event>,
-    lost: Arc<AtomicU64>,
+    lost: Counter,
+}
+
+impl fmt::Debug for EventSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSink").field("room", &self.sender.capacity()).finish_non_exhaustive()
+    }
 }
 
 /// Events that may wait for the receiver.
@@ -46,17 +47,16 @@ const CAPACITY: usize = 8_192;
 impl EventSink {
     pub fn channel() -> (Self, mpsc::Receiver<Event>) {
         let (sender, receiver) = mpsc::channel(CAPACITY);
-        (Self { sender, lost: Arc::default() }, receiver)
+        metrics::describe_counter!(
+            "weirgate_events_lost_total",
+            "Calls that only the audit log knows of: their events came faster than they were taken."
+        );
+        (Self { sender, lost: metrics::counter!("weirgate_events_lost_total") }, receiver)
     }
 
     pub fn emit(&self, event: Event) {
         if self.sender.try_send(event).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.lost.increment(1);
         }
-    }
-
-    /// Events that were dropped since the start.
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
     }
 }

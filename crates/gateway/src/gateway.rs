@@ -12,7 +12,7 @@ use outbound::{Deadlines, Pool};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -25,6 +25,8 @@ pub struct Settings {
     pub max_write_bytes: usize,
     /// How long a request body may take to arrive.
     pub body_patience: Duration,
+    /// How long a caller may take nothing of what it is sent.
+    pub write_patience: Duration,
     /// How long the store may stay silent before calls are refused.
     pub max_snapshot_age: Duration,
     /// Calls under way at once, over all cores.
@@ -45,6 +47,7 @@ pub struct Gateway {
     pub public_url: Arc<str>,
     pub metrics: Metrics,
     under_way: Arc<AtomicUsize>,
+    is_draining: AtomicBool,
 }
 
 /// A core's own part: nothing in it is shared.
@@ -54,7 +57,7 @@ pub struct Core {
     pub pool: Pool,
 }
 
-/// A place among the calls under way, given back on drop.
+/// A place among all calls under way, given back on drop.
 #[derive(Debug)]
 pub struct Slot(Arc<AtomicUsize>);
 
@@ -84,6 +87,7 @@ impl Gateway {
             public_url,
             metrics: Metrics::new(),
             under_way: Arc::default(),
+            is_draining: AtomicBool::new(false),
         }
     }
 
@@ -96,9 +100,26 @@ impl Gateway {
         Ok(self.shared.load())
     }
 
+    /// From now on it is not ready, though calls under way go on: who balances load stops sending.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
     /// Whether calls would be served.
     pub fn is_ready(&self) -> bool {
-        self.recorder.is_healthy() && self.snapshot().is_ok()
+        !self.is_draining.load(Ordering::Relaxed)
+            && self.recorder.is_healthy()
+            && self.snapshot().is_ok()
+    }
+
+    /// What both ports say of the server's health, if that is what is asked for.
+    pub fn health(&self, path: &str) -> Option<(StatusCode, &'static str)> {
+        match path {
+            "/healthz" => Some((StatusCode::OK, "ok\n")),
+            "/readyz" if self.is_ready() => Some((StatusCode::OK, "ready\n")),
+            "/readyz" => Some((StatusCode::SERVICE_UNAVAILABLE, "not ready\n")),
+            _ => None,
+        }
     }
 
     pub fn enter(&self) -> Option<Slot> {

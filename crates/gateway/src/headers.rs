@@ -16,11 +16,13 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("weirgate-requ
 /// Declared minus granted, from the compiled decision.
 pub(crate) const FIELDS_WITHHELD: HeaderName = HeaderName::from_static("weirgate-fields-withheld");
 
-/// Passes to the provider as given. Neither If-None-Match nor Range: a 304 or a part of a body
-/// cannot be projected.
+/// Passes to the provider as given. Never Range: a part of a body cannot be projected. Never
+/// If-Modified-Since: a date is not bound to what was granted.
 const REQUEST_ALLOWED: [HeaderName; 2] =
     [header::ACCEPT_LANGUAGE, HeaderName::from_static("idempotency-key")];
 
+/// The most entity tags of an If-None-Match.
+const MAX_TAGS: usize = 16;
 /// The longest value of a passed header, in bytes.
 const MAX_VALUE_BYTES: usize = 2_048;
 
@@ -112,6 +114,7 @@ pub(crate) fn to_provider(
     decision: &Decision,
     connection: &ConnectionEntry,
     tags: &TagKey,
+    is_safe: bool,
 ) -> Result<HeaderMap, CallError> {
     let mut out = HeaderMap::with_capacity(8);
     for name in &REQUEST_ALLOWED {
@@ -123,7 +126,10 @@ pub(crate) fn to_provider(
     }
     for name in &decision.headers {
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
-        if is_reserved(&name) || is_credential_name(name.as_str()) {
+        if is_reserved(&name)
+            || is_credential_name(name.as_str())
+            || connection.credential_headers.contains(name.as_str())
+        {
             continue;
         }
         if let Some(value) = given.get(&name)
@@ -141,6 +147,9 @@ pub(crate) fn to_provider(
             .ok_or(CallError::PreconditionFailed)?;
         out.insert(header::IF_MATCH, opened);
     }
+    if is_safe && let Some(tags) = none_match(given, decision, connection, tags) {
+        out.insert(header::IF_NONE_MATCH, tags);
+    }
     // After the caller's, so that a fixed value always wins.
     for (name, value) in &connection.fixed_headers {
         if !is_reserved(name) {
@@ -151,6 +160,27 @@ pub(crate) fn to_provider(
     out.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     out.insert(header::USER_AGENT, HeaderValue::from_static("weirgate"));
     Ok(out)
+}
+
+/// Those tags of an If-None-Match that were given out for this connection and decision, as the
+/// provider knows them: a 304 then confirms exactly what this caller may see. Others, and `*`, are
+/// dropped, which costs a whole answer and nothing else.
+fn none_match(
+    given: &HeaderMap,
+    decision: &Decision,
+    connection: &ConnectionEntry,
+    tags: &TagKey,
+) -> Option<HeaderValue> {
+    let values = given.get_all(header::IF_NONE_MATCH).iter();
+    let opened: Vec<String> = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .take(MAX_TAGS)
+        // Caches may weaken a tag (RFC 9110 §8.8.1).
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .filter_map(|tag| tags.open(connection.id, &decision.fingerprint, tag))
+        .collect();
+    HeaderValue::from_str(&opened.join(", ")).ok().filter(|_| !opened.is_empty())
 }
 
 /// The headers of an answer that come from the provider.
@@ -283,6 +313,25 @@ pub(crate) fn media(headers: &HeaderMap) -> Media {
     }
 }
 
+/// The Content-Type of content that passes unfiltered: the type, and of its parameters a well-known
+/// charset.
+pub(crate) fn passing_type(headers: &HeaderMap) -> Option<HeaderValue> {
+    const CHARSETS: [&str; 5] = ["utf-8", "us-ascii", "iso-8859-1", "windows-1252", "utf-16"];
+    let mut value = essence(headers)?;
+    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let charset = text.split(';').skip(1).find_map(|param| {
+        let (name, charset) = param.split_once('=')?;
+        let charset = charset.trim().trim_matches('"').to_ascii_lowercase();
+        let is_known = CHARSETS.contains(&charset.as_str());
+        (name.trim().eq_ignore_ascii_case("charset") && is_known).then_some(charset)
+    });
+    if let Some(charset) = charset {
+        value.push_str("; charset=");
+        value.push_str(&charset);
+    }
+    HeaderValue::from_str(&value).ok()
+}
+
 /// A Content-Type without its parameters, lower case.
 pub(crate) fn essence(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
@@ -348,6 +397,16 @@ mod tests {
         assert_eq!(of("text/html"), Media::Other);
         assert_eq!(of("application/x-ndjson"), Media::Other);
         assert_eq!(media(&HeaderMap::new()), Media::Missing);
+    }
+
+    #[test]
+    fn a_passing_type_carries_nothing_else() {
+        let mut headers = HeaderMap::new();
+        let given = "Text/CSV; name=jane-doe; charset=\"UTF-8\"; x=1";
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(given));
+        assert_eq!(passing_type(&headers).unwrap(), "text/csv; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=jane"));
+        assert_eq!(passing_type(&headers).unwrap(), "text/csv");
     }
 
     #[test]

@@ -9,27 +9,35 @@ mod pipeline;
 
 mod snapshot;
 
+mod accept;
 mod answer;
 mod body;
 mod error;
 mod error_pages;
 mod etag;
 mod event;
+mod framing;
 mod gateway;
 mod headers;
+mod ingress;
+mod limits;
+mod patient;
 mod provider_error;
 mod query;
 mod recorder;
 mod rewrite;
 mod server;
 
+pub use accept::{Place, Places, accept};
 pub use error::CallError;
 pub use etag::TagKey;
 pub use event::{Event, EventSink, Failure};
 pub use gateway::{Core, Gateway, Metrics, Settings};
 pub use headers::is_credential_name;
+pub use limits::{Held, Limit, LimitSettings, Meter};
+pub use patient::Patient;
 pub use recorder::Recorder;
-pub use server::{Listeners, MakePool, Running, StartError, start};
+pub use server::{Bounds, Listeners, MakePool, Running, StartError, start};
 pub use snapshot::{
     AnswerRule, ConnectionEntry, Decision, KeyEntry, Projected, ProviderEntry, RequestRule, Rights,
     SharedSnapshot, Snapshot, SnapshotSecrets, withheld_header,

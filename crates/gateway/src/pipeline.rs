@@ -4,12 +4,14 @@
 //! [`Routed`], without a [`Permit`] no intent, without a durable intent nothing is sent.
 
 use crate::{
-    answer::{AnswerBody, Flow, Watch, full},
+    answer::{AnswerBody, Escort, Flow, Watch, full},
     body,
     error::CallError,
     event::Event,
     gateway::{Core, Slot},
-    headers, provider_error, query,
+    headers,
+    limits::{self, Places},
+    provider_error, query,
     recorder::{OpenIntent, Refusal, failure_of},
     rewrite::UrlRewriter,
     snapshot::{AnswerRule, ConnectionEntry, Decision, KeyEntry, Snapshot},
@@ -22,15 +24,18 @@ use http::{
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
-use outbound::{Lease, UpstreamBody};
+use outbound::{Lease, Target, UpstreamBody};
 use provider::{Method, Operation, RouteOutcome, decode_path};
 use std::{rc::Rc, sync::Arc, time::Duration};
 use types::{Connection, Fault, Id, Request as RequestKind, Timestamp};
+use vault::Echoes;
 
 /// Where calls arrive: `/proxy/{connection}/{path}`.
 pub(crate) const PROXY_PREFIX: &str = "/proxy/";
 /// The longest path, in bytes.
 const MAX_PATH_BYTES: usize = 8_192;
+/// How long the body of a failure, or one that is dropped, is waited for.
+const ERROR_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is known of a call so far, for the record of a refusal.
 #[derive(Debug, Default)]
@@ -47,10 +52,16 @@ struct Authenticated {
 }
 
 /// An operation of a connection in the caller's environment.
-struct Routed {
-    connection: Arc<ConnectionEntry>,
-    /// Indices of the operations that fall together here; the first one decides.
+struct Routed<'s> {
+    connection: &'s Arc<ConnectionEntry>,
+    /// Indices of the operations that fall together here.
     operations: Vec<usize>,
+    /// The first of them, which decides.
+    index: usize,
+    operation: &'s Operation,
+    target: &'s Target,
+    /// HEAD on an operation that is a GET: asked as HEAD, judged as the GET.
+    is_head: bool,
     /// The path to send, re-encoded canonically.
     path: String,
 }
@@ -82,16 +93,7 @@ pub(crate) async fn serve(core: &Rc<Core>, request: Request<Incoming>) -> Respon
             refuse(core, id, started, &known, &error);
             problem(&error, id)
         }
-        Err(Failed::AfterIntent(intent, error)) => {
-            let answer = problem(&error, id);
-            if let Some(mut intent) = intent {
-                intent.facts.status = answer.status().as_u16();
-                // The answer is our own error; if the log fails too, that was logged.
-                let _ = intent.durable().await;
-                let _ = intent.close(Some(failure_of(&error))).await;
-            }
-            answer
-        }
+        Err(Failed::AfterIntent(failure)) => end_failed(*failure, id).await,
     };
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(headers::REQUEST_ID, value);
@@ -101,10 +103,24 @@ pub(crate) async fn serve(core: &Rc<Core>, request: Request<Incoming>) -> Respon
 }
 
 /// Where a call ended, which decides what the audit log says of it.
-#[expect(clippy::large_enum_variant, reason = "one of each per call, and moved once")]
 enum Failed {
     BeforeIntent(CallError),
-    AfterIntent(Option<OpenIntent>, CallError),
+    AfterIntent(Box<Failure>),
+}
+
+/// A call that failed after it had an intent.
+struct Failure {
+    /// `None`: its outcome could not be written.
+    intent: Option<OpenIntent>,
+    error: CallError,
+    /// Headers of the provider's that stay, such as those of its limits.
+    headers: HeaderMap,
+}
+
+impl Failed {
+    fn after(intent: Option<OpenIntent>, error: CallError) -> Self {
+        Self::AfterIntent(Box::new(Failure { intent, error, headers: HeaderMap::new() }))
+    }
 }
 
 impl From<CallError> for Failed {
@@ -128,8 +144,10 @@ async fn run(
     known.caller = Some(caller.key.clone());
     let routed = route(&snapshot, &caller, &parts, known)?;
     let permit = authorize(&snapshot, &caller, &routed, started)?;
-    let slot = limit(core)?;
+    let places = limit(core, &caller, &routed)?;
+    let mut watch = watch(core, &snapshot, &caller, &routed, &permit, places);
     let minimised = minimise_request(core, &snapshot, &routed, &permit, &parts, incoming).await?;
+    watch.check()?;
     let mut intent = record_intent(core, &snapshot, id, started, &caller, &routed, &permit)?;
 
     // From here on every failure must close the intent.
@@ -138,18 +156,39 @@ async fn run(
             intent.durable().await?;
         }
         let lease = guard_address(core, &routed).await?;
-        let asked = inject_credential(&snapshot, &routed, &permit, minimised)?;
-        send(lease, asked).await
+        let (asked, echoes) = inject_credential(&snapshot, &routed, &permit, minimised)?;
+        // All of the above may have waited: what was withdrawn meanwhile is not sent.
+        watch.check()?;
+        Ok((send(lease, asked).await?, echoes))
     }
     .await;
-    let answered = match result {
+    let (answered, echoes) = match result {
         Ok(answered) => answered,
-        Err(error) => return Err(Failed::AfterIntent(Some(intent), error)),
+        Err(error) => return Err(Failed::after(Some(intent), error)),
     };
     intent.facts.provider_status = Some(answered.status().as_u16());
-    let watch = watch(core, &snapshot, &caller, &routed, &permit, slot);
-    let class = classify(&routed, &permit, answered).await;
-    project(core, &snapshot, &routed, &permit, class, intent, watch).await
+    let now = core.gateway.clock.now();
+    routed.connection.meter.learn(answered.status(), answered.headers(), now);
+    let class = classify(&routed, &permit, answered, &echoes).await;
+    let escort = Escort { intent, watch, echoes: Arc::new(echoes) };
+    project(core, &snapshot, &routed, &permit, class, escort).await
+}
+
+/// Ends a call that failed after it had an intent. If the log fails too, the answer says that.
+async fn end_failed(failure: Failure, id: Id<RequestKind>) -> Response<AnswerBody> {
+    let Failure { intent, error, headers } = failure;
+    let mut answer = problem(&error, id);
+    answer.headers_mut().extend(headers);
+    let Some(mut intent) = intent else { return answer };
+    intent.facts.status = answer.status().as_u16();
+    let closed = async {
+        intent.durable().await?;
+        intent.close(Some(failure_of(&error))).await
+    };
+    match closed.await {
+        Ok(()) => answer,
+        Err(error) => problem(&error, id),
+    }
 }
 
 /// Who calls: the key's form and checksum, then its digest.
@@ -174,20 +213,12 @@ fn authenticate(
 }
 
 /// What is called: the connection, then the operation by method and path template.
-fn route(
-    snapshot: &Snapshot,
+fn route<'s>(
+    snapshot: &'s Snapshot,
     caller: &Authenticated,
     parts: &Parts,
     known: &mut Known,
-) -> Result<Routed, CallError> {
-    // Both framings at once is how requests are smuggled (RFC 9112 §6.1).
-    if parts.headers.contains_key(header::TRANSFER_ENCODING)
-        && parts.headers.contains_key(header::CONTENT_LENGTH)
-    {
-        return Err(CallError::RequestMalformed {
-            what: "Content-Length and Transfer-Encoding are both given",
-        });
-    }
+) -> Result<Routed<'s>, CallError> {
     let raw = parts.uri.path();
     if raw.len() > MAX_PATH_BYTES {
         return Err(CallError::PathRefused { what: "it is too long".into() });
@@ -206,19 +237,29 @@ fn route(
     if !snapshot.rights.contains_key(&(caller.key.client, connection_id)) {
         return Err(CallError::NotGranted);
     }
-    if parts.method == HttpMethod::HEAD {
-        return Err(CallError::MethodUnsupported { method: "HEAD" });
-    }
     let method = method_of(&parts.method).ok_or(CallError::MethodUnknown)?;
+    if matches!(method, Method::Options | Method::Trace) {
+        return Err(CallError::MethodUnsupported { method: method.as_str() });
+    }
     let segments = decode_path(&format!("/{path}"))
         .map_err(|refusal| CallError::PathRefused { what: refusal.to_string() })?;
-    match connection.provider.router.route(method, &segments) {
+    let router = &connection.provider.router;
+    let mut outcome = router.route(method, &segments);
+    // What may be read may be asked about (RFC 9110 §9.3.2).
+    let is_head = method == Method::Head && !matches!(outcome, RouteOutcome::Found { .. });
+    if is_head {
+        outcome = router.route(Method::Get, &segments);
+    }
+    match outcome {
         RouteOutcome::Found { operations, path } => {
-            known.operation = operations
-                .first()
-                .and_then(|index| connection.provider.model.operations.get(*index))
-                .map(|operation| Arc::from(operation.id.as_str()));
-            Ok(Routed { connection: Arc::clone(connection), operations: operations.clone(), path })
+            let missing = CallError::Internal { what: "a routed operation is missing" };
+            let index = operations.first().copied().unwrap_or(usize::MAX);
+            let operation = connection.provider.model.operations.get(index).ok_or(missing)?;
+            known.operation = Some(Arc::from(operation.id.as_str()));
+            let target = connection
+                .server(index)
+                .ok_or(CallError::Internal { what: "the connection has no server" })?;
+            Ok(Routed { connection, operations, index, operation, target, is_head, path })
         }
         RouteOutcome::MethodNotDeclared { .. } => Err(CallError::MethodUnknown),
         RouteOutcome::NotFound => Err(CallError::PathUnknown),
@@ -229,7 +270,7 @@ fn route(
 fn authorize(
     snapshot: &Snapshot,
     caller: &Authenticated,
-    routed: &Routed,
+    routed: &Routed<'_>,
     now: Timestamp,
 ) -> Result<Permit, CallError> {
     let rights = snapshot
@@ -238,8 +279,8 @@ fn authorize(
         .ok_or(CallError::NotGranted)?;
     let mut decisions = routed.operations.iter().map(|index| rights.operations.get(index));
     let decision = decisions.next().flatten().ok_or(CallError::NotGranted)?;
-    // Where operations fall together all must be allowed, and be one in object and shape: what was
-    // granted for one must not let the other's answer through.
+    // Where operations fall together all must be allowed, and be one in object, shape and what of it
+    // was granted: a right to one must not let the other's answer through.
     let mut valid_until = decision.valid_until;
     for other in decisions {
         let other = other
@@ -253,16 +294,24 @@ fn authorize(
     Ok(Permit { decision: Arc::clone(decision) })
 }
 
-/// A place among the calls under way.
-fn limit(core: &Core) -> Result<Slot, CallError> {
-    core.gateway.enter().ok_or(CallError::Overloaded)
+/// A place among the calls under way, and in every window of time.
+fn limit(
+    core: &Core,
+    caller: &Authenticated,
+    routed: &Routed<'_>,
+) -> Result<(Slot, Places), CallError> {
+    let slot = core.gateway.enter().ok_or(CallError::Overloaded)?;
+    let Routed { connection, .. } = routed;
+    let places = limits::admit(&caller.key.meter, &connection.meter, &connection.provider.meter)
+        .map_err(CallError::Held)?;
+    Ok((slot, places))
 }
 
 /// What of the request may reach the provider.
 async fn minimise_request(
     core: &Core,
     snapshot: &Snapshot,
-    routed: &Routed,
+    routed: &Routed<'_>,
     permit: &Permit,
     parts: &Parts,
     incoming: Incoming,
@@ -271,12 +320,13 @@ async fn minimise_request(
     let model = &routed.connection.provider.model;
     let operations: Vec<&Operation> =
         routed.operations.iter().filter_map(|index| model.operations.get(*index)).collect();
-    let query = query::minimise(parts.uri.query(), &operations, decision)?;
+    let query = query::minimise(parts.uri.query(), &operations, decision, routed.connection)?;
     let mut headers = headers::to_provider(
         &parts.headers,
         decision,
-        &routed.connection,
+        routed.connection,
         &snapshot.secrets.tag_key,
+        routed.is_head || routed.operation.method.is_safe(),
     )?;
     let settings = &core.gateway.settings;
     let raw = body::read(incoming, settings.max_write_bytes, settings.body_patience).await?;
@@ -305,15 +355,10 @@ fn record_intent(
     id: Id<RequestKind>,
     started: Timestamp,
     caller: &Authenticated,
-    routed: &Routed,
+    routed: &Routed<'_>,
     permit: &Permit,
 ) -> Result<OpenIntent, CallError> {
-    let connection = &routed.connection;
-    let operation = routed
-        .operations
-        .first()
-        .and_then(|index| connection.provider.model.operations.get(*index))
-        .ok_or(CallError::Internal { what: "a routed operation is missing" })?;
+    let Routed { connection, operation, .. } = routed;
     let intent = Intent {
         request: id,
         at: started,
@@ -342,33 +387,27 @@ fn record_intent(
 }
 
 /// A connection to a provider's server whose address was resolved once, judged and pinned.
-async fn guard_address<'c>(core: &'c Core, routed: &Routed) -> Result<Lease<'c>, CallError> {
-    let target = server(routed)?;
+async fn guard_address<'c>(core: &'c Core, routed: &Routed<'_>) -> Result<Lease<'c>, CallError> {
     let deadlines = &core.gateway.settings.deadlines;
-    Ok(core.pool.checkout(target, &routed.connection.guard, deadlines).await?)
+    Ok(core.pool.checkout(routed.target, &routed.connection.guard, deadlines).await?)
 }
 
-fn server(routed: &Routed) -> Result<&outbound::Target, CallError> {
-    let operation = routed.operations.first().copied().unwrap_or(0);
-    routed
-        .connection
-        .server(operation)
-        .ok_or(CallError::Internal { what: "the connection has no server" })
-}
-
-/// Opens the credential for this use and writes it into the request; what was opened is wiped.
+/// Opens the credential for this use and writes it into the request; what was opened is wiped. What
+/// it would look like in an answer is kept as long as the call lasts.
 fn inject_credential(
     snapshot: &Snapshot,
-    routed: &Routed,
+    routed: &Routed<'_>,
     permit: &Permit,
     minimised: Minimised,
-) -> Result<Request<Full<Bytes>>, CallError> {
+) -> Result<(Request<Full<Bytes>>, Echoes), CallError> {
     let Minimised { method, mut path_and_query, mut headers, body } = minimised;
+    let mut echoes = Echoes::none();
     if let Some(sealed) = routed.connection.credential.as_ref().filter(|_| !permit.decision.is_open)
     {
         let opened = sealed
             .open(&snapshot.secrets.memory_key)
             .map_err(|_| CallError::CredentialUnavailable)?;
+        echoes = Echoes::of(&opened);
         for part in opened.iter() {
             match part {
                 vault::OpenPart::Header { name, value } => {
@@ -388,14 +427,14 @@ fn inject_credential(
             }
         }
     }
-    let base = server(routed)?.base_path().trim_end_matches('/');
+    let base = routed.target.base_path().trim_end_matches('/');
     let mut request = Request::builder()
         .method(method)
         .uri(format!("{base}{path_and_query}"))
         .body(Full::new(body))
         .map_err(|_| CallError::Internal { what: "the request cannot be built" })?;
     *request.headers_mut() = headers;
-    Ok(request)
+    Ok((request, echoes))
 }
 
 /// Sends, with a time-out per phase. Redirects are not followed.
@@ -415,31 +454,58 @@ enum Class {
     Status {
         status: StatusCode,
         headers: HeaderMap,
+        /// Beside what passes of the provider's.
+        own: HeaderMap,
         is_drift: bool,
     },
     Failed(CallError, HeaderMap),
 }
 
-async fn classify(routed: &Routed, permit: &Permit, answered: Response<UpstreamBody>) -> Class {
+async fn classify(
+    routed: &Routed<'_>,
+    permit: &Permit,
+    answered: Response<UpstreamBody>,
+    echoes: &Echoes,
+) -> Class {
     let status = answered.status();
     let code = status.as_u16();
     if status.is_client_error() || status.is_server_error() {
-        return classify_error(routed, answered).await;
+        return classify_error(routed, answered, echoes).await;
     }
     let rule = if status.is_success() { permit.decision.answer(code).cloned() } else { None };
     match rule {
-        None => Class::Status { status, headers: answered.headers().clone(), is_drift: false },
+        None => Class::Status {
+            status,
+            headers: answered.headers().clone(),
+            own: HeaderMap::new(),
+            is_drift: false,
+        },
         Some(AnswerRule::NoContent) => {
             let headers = answered.headers().clone();
-            let has_body = !matches!(answered.into_body().next_chunk().await, Ok(None));
-            Class::Status { status, headers, is_drift: has_body && code != 204 }
+            let mut body = answered.into_body();
+            let first = tokio::time::timeout(ERROR_PATIENCE, body.next_chunk()).await;
+            let has_body = !matches!(first, Ok(Ok(None)));
+            Class::Status {
+                status,
+                headers,
+                own: HeaderMap::new(),
+                is_drift: has_body && code != 204,
+            }
         }
         // 204 and 205 have no content, whatever is declared (RFC 9110 §15.3).
-        Some(_) if matches!(code, 204 | 205) => {
-            Class::Status { status, headers: answered.headers().clone(), is_drift: false }
-        }
+        Some(_) if matches!(code, 204 | 205) => Class::Status {
+            status,
+            headers: answered.headers().clone(),
+            own: HeaderMap::new(),
+            is_drift: false,
+        },
         Some(AnswerRule::Undescribed) => {
             Class::Failed(CallError::AnswerUndescribed, answered.headers().clone())
+        }
+        // The head that a GET's answer has.
+        Some(rule) if routed.is_head => {
+            let own = content_headers(&rule, answered.headers());
+            Class::Status { status, headers: answered.headers().clone(), own, is_drift: false }
         }
         Some(rule) => {
             let fits = match &rule {
@@ -458,154 +524,167 @@ async fn classify(routed: &Routed, permit: &Permit, answered: Response<UpstreamB
 }
 
 /// An error status: our credential's, the caller's, or the provider's own.
-async fn classify_error(routed: &Routed, answered: Response<UpstreamBody>) -> Class {
+async fn classify_error(
+    routed: &Routed<'_>,
+    answered: Response<UpstreamBody>,
+    echoes: &Echoes,
+) -> Class {
     let status = answered.status().as_u16();
     let headers = answered.headers().clone();
     if matches!(status, 401 | 407) {
         return Class::Failed(CallError::ProviderCredentialRefused { status }, headers);
     }
-    let model = &routed.connection.provider.model;
-    let operation = routed.operations.first().and_then(|index| model.operations.get(*index));
-    let declared = operation.filter(|operation| provider_error::is_declared(operation, status));
-    let Some(operation) = declared else {
+    let operation = routed.operation;
+    if !provider_error::is_declared(operation, status) {
         return if status < 500 {
-            Class::Status { status: answered.status(), headers, is_drift: false }
+            Class::Status {
+                status: answered.status(),
+                headers,
+                own: HeaderMap::new(),
+                is_drift: false,
+            }
         } else {
             Class::Failed(
                 CallError::ProviderError { status, fields: serde_json::Map::new() },
                 headers,
             )
         };
-    };
+    }
     let mut fields = serde_json::Map::new();
     if headers::media(&headers) == headers::Media::Json {
-        let mut body = answered.into_body();
-        let mut bytes = Vec::new();
-        // An error body that is too long or breaks off says nothing.
-        let is_whole = loop {
-            match body.next_chunk().await {
-                Ok(Some(chunk)) if bytes.len() + chunk.len() <= provider_error::MAX_ERROR_BYTES => {
-                    bytes.extend_from_slice(&chunk);
-                }
-                Ok(None) => break true,
-                Ok(Some(_)) | Err(_) => break false,
-            }
-        };
-        if is_whole {
+        // One that is too long, breaks off, comes late or repeats the credential says nothing.
+        let body = read_error(answered.into_body());
+        if let Ok(Some(bytes)) = tokio::time::timeout(ERROR_PATIENCE, body).await
+            && !echoes.are_in(&bytes)
+        {
+            let model = &routed.connection.provider.model;
             fields = provider_error::visible_fields(model, operation, status, &bytes);
         }
     }
     Class::Failed(CallError::ProviderError { status, fields }, headers)
 }
 
+/// A whole error body of bounded size.
+async fn read_error(mut body: UpstreamBody) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.next_chunk().await.ok()? {
+        if bytes.len() + chunk.len() > provider_error::MAX_ERROR_BYTES {
+            return None;
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Some(bytes)
+}
+
 /// Lets the granted part of the answer through, and records the outcome before it ends.
 async fn project(
     core: &Core,
     snapshot: &Snapshot,
-    routed: &Routed,
+    routed: &Routed<'_>,
     permit: &Permit,
     class: Class,
-    mut intent: OpenIntent,
-    watch: Watch,
+    mut escort: Escort,
 ) -> Result<Response<AnswerBody>, Failed> {
-    let Some(urls) = url_rewriter(core, routed) else {
+    let Some(urls) = url_rewriter(core, routed, Arc::clone(&escort.echoes)) else {
         let error = CallError::Internal { what: "the connection's server is no URL" };
-        return Err(Failed::AfterIntent(Some(intent), error));
+        return Err(Failed::after(Some(escort.intent), error));
     };
     let pass_headers = |from: &HeaderMap, to: &mut HeaderMap| {
         let tags = &snapshot.secrets.tag_key;
-        headers::to_caller(from, to, &permit.decision, &routed.connection, tags, &urls);
+        headers::to_caller(from, to, &permit.decision, routed.connection, tags, &urls);
     };
+    if let Err(error) = escort.watch.check() {
+        return Err(Failed::after(Some(escort.intent), error));
+    }
     match class {
         Class::Failed(error, answered) => {
-            let mut response = problem(&error, intent.request());
-            pass_headers(&answered, response.headers_mut());
-            response.headers_mut().remove(header::ETAG);
-            intent.facts.status = response.status().as_u16();
-            close_failed(intent, &error, response).await
+            let mut headers = HeaderMap::new();
+            pass_headers(&answered, &mut headers);
+            headers.remove(header::ETAG);
+            let intent = Some(escort.intent);
+            Err(Failed::AfterIntent(Box::new(Failure { intent, error, headers })))
         }
-        Class::Status { status, headers, is_drift } => {
+        Class::Status { status, headers, own, is_drift } => {
             let mut response = Response::new(full(Bytes::new()));
             *response.status_mut() = status;
             pass_headers(&headers, response.headers_mut());
+            response.headers_mut().extend(own);
+            let mut intent = escort.intent;
             intent.facts.status = status.as_u16();
             intent.facts.mismatched += u64::from(is_drift);
             if let Err(error) = intent.durable().await {
-                return Err(Failed::AfterIntent(Some(intent), error));
+                return Err(Failed::after(Some(intent), error));
             }
-            intent.close(None).await.map_err(|error| Failed::AfterIntent(None, error))?;
+            intent.close(None).await.map_err(|error| Failed::after(None, error))?;
             Ok(response)
         }
         Class::Content(answered, rule) => {
             let (parts, upstream) = answered.into_parts();
-            intent.facts.status = parts.status.as_u16();
+            escort.intent.facts.status = parts.status.as_u16();
             let mut response = Response::new(());
             *response.status_mut() = parts.status;
-            let out = response.headers_mut();
-            pass_headers(&parts.headers, out);
-            out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            pass_headers(&parts.headers, response.headers_mut());
+            response.headers_mut().extend(content_headers(&rule, &parts.headers));
             let flow = if let AnswerRule::Project(compiled) = rule {
-                let json = HeaderValue::from_static("application/json");
-                out.insert(header::CONTENT_TYPE, json);
-                if let Some(value) = &compiled.withheld_header {
-                    out.insert(headers::FIELDS_WITHHELD, value.clone());
-                }
                 let inside = permit.decision.error_inside.clone();
-                Flow::projected(upstream, compiled, urls, inside, intent, watch)
+                Flow::projected(upstream, compiled, urls, inside, escort)
             } else {
-                if let Some(kind) = parts.headers.get(header::CONTENT_TYPE) {
-                    out.insert(header::CONTENT_TYPE, kind.clone());
-                }
-                Flow::unfiltered(upstream, intent, watch)
+                Flow::unfiltered(upstream, escort)
             };
             match flow.into_body().await {
                 Ok(body) => Ok(response.map(|()| body)),
-                Err((intent, error)) => Err(Failed::AfterIntent(intent, error)),
+                Err((intent, error)) => Err(Failed::after(intent, error)),
             }
         }
     }
 }
 
-/// A failure that the provider told: the answer is ours, but keeps its rate-limit headers.
-async fn close_failed(
-    mut intent: OpenIntent,
-    error: &CallError,
-    response: Response<AnswerBody>,
-) -> Result<Response<AnswerBody>, Failed> {
-    if let Err(error) = intent.durable().await {
-        return Err(Failed::AfterIntent(Some(intent), error));
+/// The headers that describe content.
+fn content_headers(rule: &AnswerRule, answered: &HeaderMap) -> HeaderMap {
+    let mut out = HeaderMap::new();
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match rule {
+        AnswerRule::Project(compiled) => {
+            let json = HeaderValue::from_static("application/json");
+            out.insert(header::CONTENT_TYPE, json);
+            if let Some(value) = &compiled.withheld_header {
+                out.insert(headers::FIELDS_WITHHELD, value.clone());
+            }
+        }
+        AnswerRule::Download { .. } => {
+            if let Some(kind) = headers::passing_type(answered) {
+                out.insert(header::CONTENT_TYPE, kind);
+            }
+        }
+        AnswerRule::NoContent | AnswerRule::Undescribed => {}
     }
-    intent
-        .close(Some(failure_of(error)))
-        .await
-        .map_err(|error| Failed::AfterIntent(None, error))?;
-    Ok(response)
+    out
 }
 
-fn url_rewriter(core: &Core, routed: &Routed) -> Option<UrlRewriter> {
-    let target = server(routed).ok()?;
-    let base = target.base_url();
+fn url_rewriter(core: &Core, routed: &Routed<'_>, echoes: Arc<Echoes>) -> Option<UrlRewriter> {
+    let base = routed.target.base_url();
     let asked = format!("{}{}", base.trim_end_matches('/'), routed.path);
     let public = Arc::clone(&core.gateway.public_url);
-    UrlRewriter::new(Arc::clone(&routed.connection), base, &asked, public)
+    UrlRewriter::new(Arc::clone(routed.connection), base, &asked, public, echoes)
 }
 
 fn watch(
     core: &Core,
     snapshot: &Snapshot,
     caller: &Authenticated,
-    routed: &Routed,
+    routed: &Routed<'_>,
     permit: &Permit,
-    slot: Slot,
+    places: (Slot, Places),
 ) -> Watch {
     Watch {
-        _slot: slot,
+        _places: places,
         shared: Arc::clone(&core.gateway.shared),
         clock: Arc::clone(&core.gateway.clock),
+        max_age: core.gateway.settings.max_snapshot_age,
         key_digest: caller.digest,
         client: caller.key.client,
         connection: routed.connection.id,
-        operation: routed.operations.first().copied().unwrap_or(0),
+        operation: routed.index,
         fingerprint: permit.decision.fingerprint,
         generation: snapshot.generation,
         valid_until: permit.decision.valid_until.min(caller.key.expires_at),
@@ -651,8 +730,15 @@ pub(crate) fn problem(error: &CallError, request: Id<RequestKind>) -> Response<A
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match error {
         CallError::MethodUnsupported { .. } => {
-            headers
-                .insert(header::ALLOW, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"));
+            headers.insert(
+                header::ALLOW,
+                HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"),
+            );
+        }
+        CallError::Held(held) => {
+            let seconds = held.retry_after.as_millis().div_ceil(1_000).max(1);
+            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         CallError::Overloaded | CallError::AuditUnavailable | CallError::SnapshotStale { .. } => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

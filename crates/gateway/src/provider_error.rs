@@ -128,7 +128,7 @@ fn collect(
         if out.len() >= MAX_MEMBERS {
             return;
         }
-        if !tells_errors(name) || is_own_member(model, operation, name) {
+        if !tells_errors(name) || member.is_data || is_own_member(model, operation, name) {
             continue;
         }
         let is_sensitive = member
@@ -189,7 +189,8 @@ mod tests {
             "components": {"schemas": {
                 "TimeOff": {"type": "object", "properties": {"id": text, "reason": text}},
                 "Employee": {"type": "object", "properties":
-                    {"id": text, "firstName": text, "title": text, "code": {"type": "integer"}}},
+                    {"id": text, "firstName": text, "title": text, "code": {"type": "integer"},
+                     "job": {"type": "object", "properties": {"status": text}}}},
                 "Error": {"type": "object", "properties": {
                     "code": {"type": "integer"}, "message": text, "firstName": text,
                     "error": {"$ref": "#/components/schemas/Employee"}}}}}});
@@ -209,6 +210,14 @@ mod tests {
         assert_eq!(seen(&named("Error"), &body), json!({"code": 7, "message": "no"}));
         assert_eq!(seen(&named("Employee"), &body), json!({}));
         assert_eq!(seen(&named("TimeOff"), &body), json!({}));
+        // A member of another operation's object stays one wherever it is merged or referred to.
+        let others = json!({"allOf": [named("Employee"), named("Error")]});
+        assert_eq!(seen(&others, &body), json!({"message": "no"}));
+        let inner = json!({"type": "object", "properties": {
+            "title": {"$ref": "#/components/schemas/Employee/properties/title"},
+            "detail": {"$ref": "#/components/schemas/Employee/properties/job"}}});
+        let job = json!({"title": "Boss", "detail": {"status": "fired"}});
+        assert_eq!(seen(&inner, &job), json!({}));
         let merged = json!({"allOf": [named("TimeOff"), {"type": "object", "properties":
             {"message": {"type": "string"}, "note": {"type": "string"}}}]});
         assert_eq!(seen(&merged, &body), json!({"message": "no"}));

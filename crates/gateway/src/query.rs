@@ -1,7 +1,11 @@
 //! The query: recognised paging passes; anything else must be declared and named in the grant,
 //! because a filter or sort on a withheld field is an oracle.
 
-use crate::{error::CallError, headers::is_credential_name, snapshot::Decision};
+use crate::{
+    error::CallError,
+    headers::is_credential_name,
+    snapshot::{ConnectionEntry, Decision},
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use provider::{Operation, ParamPlace};
 
@@ -17,6 +21,7 @@ pub(crate) fn minimise(
     raw: Option<&str>,
     operations: &[&Operation],
     decision: &Decision,
+    connection: &ConnectionEntry,
 ) -> Result<String, CallError> {
     let raw = raw.unwrap_or("");
     if raw.len() > MAX_QUERY_BYTES {
@@ -30,7 +35,7 @@ pub(crate) fn minimise(
         if name.contains('\u{FFFD}') || value.contains('\u{FFFD}') {
             return Err(CallError::RequestMalformed { what: "the query is not UTF-8" });
         }
-        check(&name, operations, decision)?;
+        check(&name, operations, decision, connection)?;
         out.push(if out.is_empty() { '?' } else { '&' });
         out.extend(utf8_percent_encode(&name, KEEP));
         out.push('=');
@@ -39,7 +44,12 @@ pub(crate) fn minimise(
     Ok(out)
 }
 
-fn check(name: &str, operations: &[&Operation], decision: &Decision) -> Result<(), CallError> {
+fn check(
+    name: &str,
+    operations: &[&Operation],
+    decision: &Decision,
+    connection: &ConnectionEntry,
+) -> Result<(), CallError> {
     let shown = || name.chars().take(100).collect::<String>();
     let declared = operations.iter().flat_map(|operation| &operation.params).find(|param| {
         param.place == ParamPlace::Query
@@ -48,7 +58,10 @@ fn check(name: &str, operations: &[&Operation], decision: &Decision) -> Result<(
     let Some(param) = declared else {
         return Err(CallError::ParameterUndeclared { name: shown() });
     };
-    if is_credential_name(name) && !param.is_paging {
+    let is_own = |own: &String| own.eq_ignore_ascii_case(name);
+    if (is_credential_name(name) && !param.is_paging)
+        || connection.credential_params.iter().any(is_own)
+    {
         return Err(CallError::ParameterNotGranted { name: shown() });
     }
     if param.is_paging || decision.params.contains(&param.name) {

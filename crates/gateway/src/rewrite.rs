@@ -5,6 +5,7 @@ use crate::{headers::is_credential_name, snapshot::ConnectionEntry};
 use std::sync::Arc;
 use types::{Connection, Id};
 use url::Url;
+use vault::Echoes;
 
 /// Rewrites what one answer refers to.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct UrlRewriter {
     base: Url,
     /// Where callers reach the gateway: scheme and authority.
     public: Arc<str>,
+    /// What no reference may repeat.
+    echoes: Arc<Echoes>,
 }
 
 impl UrlRewriter {
@@ -24,6 +27,7 @@ impl UrlRewriter {
         base: &str,
         asked: &str,
         public: Arc<str>,
+        echoes: Arc<Echoes>,
     ) -> Option<Self> {
         let mut base = Url::parse(base).ok()?;
         if !base.path().ends_with('/') {
@@ -31,7 +35,7 @@ impl UrlRewriter {
             base.set_path(&path);
         }
         let asked = Url::parse(asked).ok()?;
-        Some(Self { connection, asked, base, public })
+        Some(Self { connection, asked, base, public, echoes })
     }
 
     /// The gateway's URL for one under the connection's base; `None` for any other.
@@ -59,7 +63,10 @@ impl UrlRewriter {
             rewritten.push_str(pair);
             separator = '&';
         }
-        Some(rewritten)
+        // Wherever the credential stands in it, spelled once or twice.
+        let once: Vec<u8> = percent_encoding::percent_decode_str(&rewritten).collect();
+        let is_echo = self.echoes.are_in(rewritten.as_bytes()) || self.echoes.are_in(&once);
+        (!is_echo).then_some(rewritten)
     }
 
     /// Whether a pair of a query is, or hides in its value, a parameter that carries a credential.
@@ -76,7 +83,7 @@ impl UrlRewriter {
             })
     }
 
-    /// The links of a Link header (RFC 8288) that stay, with only their `rel`.
+    /// The links of a Link header (RFC 8288) that stay, with only their `rel`, and of that what pages.
     pub(crate) fn rewrite_links(&self, value: &str) -> Vec<String> {
         let mut links = Vec::new();
         let mut rest = value;
@@ -88,10 +95,9 @@ impl UrlRewriter {
             let rel = own.split(';').find_map(|param| {
                 let (name, value) = param.split_once('=')?;
                 let value = value.trim().trim_end_matches(',').trim().trim_matches('"');
-                let is_plain =
-                    value.bytes().all(|b| b.is_ascii_alphanumeric() || b" -_".contains(&b));
-                (name.trim().eq_ignore_ascii_case("rel") && is_plain).then(|| value.to_owned())
+                name.trim().eq_ignore_ascii_case("rel").then(|| paging_relations(value))
             });
+            let rel = rel.filter(|rel| !rel.is_empty());
             if let (Some(url), Some(rel)) = (self.rewrite_url(target), rel) {
                 links.push(format!("<{url}>; rel=\"{rel}\""));
             }
@@ -105,11 +111,22 @@ impl projection::Rewriter for UrlRewriter {
     /// dropped.
     fn rewrite(&mut self, value: &str) -> Option<String> {
         match () {
+            () if self.echoes.are_in(value.as_bytes()) => None,
             () if is_cursor(value) => Some(value.to_owned()),
-            () if is_url(value) => self.rewrite_url(value),
-            () => None,
+            () => self.link(value),
         }
     }
+
+    fn link(&mut self, value: &str) -> Option<String> {
+        if is_url(value) { self.rewrite_url(value) } else { None }
+    }
+}
+
+/// Of relation types (IANA's registry) those that lead through pages.
+fn paging_relations(rel: &str) -> String {
+    const KNOWN: [&str; 6] = ["first", "prev", "previous", "self", "next", "last"];
+    let named = rel.split_ascii_whitespace().map(str::to_ascii_lowercase);
+    named.filter(|word| KNOWN.contains(&word.as_str())).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a client would follow it: absolute, or relative to the server or the query. Clients read
@@ -139,6 +156,13 @@ fn is_cursor(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn relations_are_those_of_pages() {
+        assert_eq!(paging_relations("Next last"), "next last");
+        assert_eq!(paging_relations("next jane-doe"), "next");
+        assert_eq!(paging_relations("stylesheet"), "");
+    }
 
     #[test]
     fn cursors_are_told_from_urls() {

@@ -2,10 +2,18 @@
 //! connection stays on its core.
 
 use crate::{
+    accept::{Places, accept},
     answer::{AnswerBody, full},
+    error::CallError,
     error_pages,
+    event::Event,
+    framing::{MAX_HEAD_BYTES, MAX_HEADERS},
     gateway::{Core, Gateway},
+    headers,
+    ingress::{Ingress, STAND_IN_TARGET, Why},
+    patient::Patient,
     pipeline,
+    recorder::failure_of,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -22,22 +30,13 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use tokio::{
-    net::TcpStream,
-    sync::{Semaphore, watch},
-    task::LocalSet,
-};
+use tokio::{net::TcpStream, sync::watch, task::LocalSet};
+use types::Id;
 
 /// Connections that the kernel holds for us.
 const BACKLOG: i32 = 4_096;
 /// How long a connection may take to send a request's head; also how long it may idle.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
-/// The most memory that a connection's read buffer takes.
-const MAX_BUFFER_BYTES: usize = 64 * 1_024;
-/// The most headers of a request.
-const MAX_HEADERS: usize = 64;
-/// Connections a core holds at once; more wait in the kernel's queue.
-const MAX_CONNECTIONS_PER_CORE: usize = 16_384;
 
 /// Why the data plane did not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +53,15 @@ pub enum StartError {
 
 /// Makes each core's pool on that core's thread.
 pub type MakePool = Arc<dyn Fn() -> Pool + Send + Sync>;
+
+/// What a core may hold of each.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections of callers at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// How long calls under way may take after [`Running::stop`].
+    pub drain: Duration,
+}
 
 /// Bound listeners, one per core, all on one address.
 #[derive(Debug)]
@@ -105,13 +113,12 @@ impl fmt::Debug for Running {
     }
 }
 
-/// Starts a thread per listener. `drain` is how long calls under way may take after
-/// [`Running::stop`].
+/// Starts a thread per listener.
 pub fn start(
     gateway: &Arc<Gateway>,
     listeners: Listeners,
     make_pool: &MakePool,
-    drain: Duration,
+    bounds: Bounds,
 ) -> Result<Running, StartError> {
     let (stop, stopped) = watch::channel(false);
     let mut threads = Vec::new();
@@ -122,7 +129,7 @@ pub fn start(
         let thread = std::thread::Builder::new()
             .name(format!("gateway-{index}"))
             .spawn(move || {
-                if let Err(error) = run_core(gateway, listener, &make_pool, stopped, drain) {
+                if let Err(error) = run_core(gateway, listener, &make_pool, stopped, bounds) {
                     tracing::error!(%error, core = index, "a core of the gateway has stopped");
                 }
             })
@@ -151,68 +158,47 @@ fn run_core(
     listener: TcpListener,
     make_pool: &MakePool,
     mut stopped: watch::Receiver<bool>,
-    drain: Duration,
+    bounds: Bounds,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let core = Rc::new(Core { gateway, pool: make_pool() });
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_CORE));
-        loop {
-            // Both are cancel-safe: a place not taken and a connection not accepted stay there.
-            let accepted = tokio::select! {
-                biased;
-                _ = stopped.changed() => break,
-                accepted = accept(&listener, &places) => accepted,
-            };
-            let (stream, place) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, most likely: waiting is the only remedy.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
+        let places = Places::new(bounds.connections);
+        let stopping = stopped.clone();
+        accept(listener, &places, &mut stopped, "gateway", |stream, place| {
             let core = Rc::clone(&core);
-            let stopped = stopped.clone();
+            let stopping = stopping.clone();
             tokio::task::spawn_local(async move {
-                serve_connection(core, stream, stopped).await;
+                serve_connection(core, stream, stopping).await;
                 drop(place);
             });
-        }
-        drop(listener);
-        let everything = u32::try_from(MAX_CONNECTIONS_PER_CORE).unwrap_or(u32::MAX);
-        if tokio::time::timeout(drain, places.acquire_many(everything)).await.is_err() {
+        })
+        .await;
+        if tokio::time::timeout(bounds.drain, places.all_free()).await.is_err() {
             tracing::warn!("calls were cut off at the end of the drain time");
         }
         Ok(())
     })
 }
 
-async fn accept(
-    listener: &tokio::net::TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(|_| io::Error::other("closed"))?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
-}
-
 async fn serve_connection(core: Rc<Core>, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
     // Without it small answers wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     core.gateway.metrics.connections.increment(1);
+    let stream = Patient::new(stream, core.gateway.settings.write_patience);
+    let (stream, why) = Ingress::new(stream);
     let service_core = Rc::clone(&core);
     let service = service_fn(move |request| {
         let core = Rc::clone(&service_core);
-        async move { Ok::<_, Infallible>(respond(&core, request).await) }
+        let why = why.clone();
+        async move { Ok::<_, Infallible>(respond(&core, request, &why).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
-        .max_buf_size(MAX_BUFFER_BYTES)
+        .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
@@ -237,25 +223,50 @@ fn log_end(result: Result<(), hyper::Error>) {
     }
 }
 
-async fn respond(core: &Rc<Core>, request: Request<Incoming>) -> Response<AnswerBody> {
+async fn respond(core: &Rc<Core>, request: Request<Incoming>, why: &Why) -> Response<AnswerBody> {
     let is_get = request.method() == Method::GET;
-    match request.uri().path() {
-        "/healthz" if is_get => plain(StatusCode::OK, "ok\n"),
-        "/readyz" if is_get => readiness(&core.gateway),
-        path if is_get && path.starts_with(error_pages::PREFIX) => match error_pages::page(path) {
+    let path = request.uri().path();
+    if path == STAND_IN_TARGET {
+        return refuse_framing(core, why.get());
+    }
+    if let Some((status, text)) = core.gateway.health(path).filter(|_| is_get) {
+        return plain(status, text);
+    }
+    if is_get && path.starts_with(error_pages::PREFIX) {
+        return match error_pages::page(path) {
             Some(page) => plain(StatusCode::OK, page),
             None => plain(StatusCode::NOT_FOUND, "no such error code\n"),
-        },
-        _ => pipeline::serve(core, request).await,
+        };
     }
+    pipeline::serve(core, request).await
 }
 
-fn readiness(gateway: &Gateway) -> Response<AnswerBody> {
-    if gateway.is_ready() {
-        plain(StatusCode::OK, "ready\n")
-    } else {
-        plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+/// A request that cannot be told from what surrounds it, so that its key counts for nothing.
+fn refuse_framing(core: &Core, what: &'static str) -> Response<AnswerBody> {
+    let gateway = &core.gateway;
+    let started = gateway.clock.now();
+    let error = CallError::RequestMalformed { what };
+    let failure = failure_of(&error);
+    let Ok(id) = Id::generate(started, gateway.random.as_ref()) else {
+        return pipeline::problem(&CallError::Internal { what: "no randomness" }, Id::from_u128(0));
+    };
+    gateway.recorder.count_unauthenticated(failure.code);
+    let mut response = pipeline::problem(&error, id);
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(headers::REQUEST_ID, value);
     }
+    let duration = gateway.clock.now().since(started);
+    gateway.metrics.answered(response.status(), duration);
+    gateway.events.emit(Event {
+        request: id,
+        client: None,
+        connection: None,
+        operation: None,
+        status: response.status().as_u16(),
+        failure: Some(failure),
+        duration,
+    });
+    response
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<AnswerBody> {

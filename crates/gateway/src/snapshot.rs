@@ -3,7 +3,7 @@
 //! `app` compiles it from the store; the gateway only reads it. A call takes one `Arc` of it and
 //! decides everything from that.
 
-use crate::etag::TagKey;
+use crate::{etag::TagKey, limits::Meter};
 use arc_swap::ArcSwap;
 use audit::Commitment;
 use http::{HeaderName, HeaderValue};
@@ -58,6 +58,7 @@ pub struct KeyEntry {
     pub environment: Environment,
     pub expires_at: Timestamp,
     pub is_revoked: bool,
+    pub meter: Arc<Meter>,
 }
 
 /// One customer's link to one provider, ready for use.
@@ -76,8 +77,12 @@ pub struct ConnectionEntry {
     pub guard: Arc<GuardPolicy>,
     /// `None`: the provider takes no credential.
     pub credential: Option<SealedInjection>,
-    /// Query parameters that carry the credential: they never reach a caller in a URL.
+    /// Query parameters that carry the credential: they never come from a caller, and never reach one
+    /// in a URL.
     pub credential_params: BTreeSet<String>,
+    /// Headers that carry the credential, in lower case: they never come from a caller.
+    pub credential_headers: BTreeSet<String>,
+    pub meter: Arc<Meter>,
     /// Headers that the connection fixes.
     pub fixed_headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -89,6 +94,7 @@ pub struct ProviderEntry {
     pub slug: String,
     pub model: provider::Provider,
     pub router: PathRouter,
+    pub meter: Arc<Meter>,
 }
 
 /// What one client may do on one connection, by the operation's index.
@@ -106,7 +112,8 @@ pub struct Decision {
     pub valid_until: Timestamp,
     pub action: Action,
     pub object: Option<String>,
-    /// Distinguishes bodies of other shapes: operations that fall together must agree in it.
+    /// Distinguishes bodies of other shapes, and what of them was granted: operations that fall together
+    /// must agree in it.
     pub shape: [u8; 16],
     /// Query parameters that the grant names, beside recognised paging.
     pub params: BTreeSet<String>,
@@ -125,8 +132,8 @@ pub struct Decision {
 pub enum RequestRule {
     /// No body is declared.
     None,
-    /// A JSON or form body, member by member.
-    Checked { spec: projection::Spec, json: bool, form: bool, is_required: bool },
+    /// A JSON or form body of one of these media types, member by member.
+    Checked { spec: projection::Spec, media: BTreeSet<String>, is_required: bool },
     /// A body that passes unfiltered by the action `upload`.
     Upload { media: BTreeSet<String> },
 }

@@ -23,7 +23,7 @@ pub(crate) struct Bounds {
     /// From `begun` to the end.
     pub(crate) total: Duration,
     pub(crate) begun: Instant,
-    /// Decoded.
+    /// As it comes, and decoded.
     pub(crate) bytes: u64,
 }
 
@@ -126,6 +126,10 @@ impl UpstreamBody {
                 Some(data) if data.is_empty() => {}
                 Some(data) => {
                     self.bytes_in += data.len() as u64;
+                    // Members that decode to nothing are no shorter for it.
+                    if self.bytes_in > self.bounds.bytes {
+                        return Err(OutboundError::TooLarge { limit: self.bounds.bytes });
+                    }
                     match &mut self.gunzip {
                         Some(gunzip) => gunzip.feed(data),
                         None => self.waiting = data,

@@ -111,6 +111,7 @@ impl Codec for Http1 {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Http1Body>, ExchangeError> {
         let read_before = self.traffic.bytes_read();
+        self.traffic.expect_head();
         let response = match self.sender.try_send_request(request).await {
             Ok(response) => response,
             Err(mut failed) => {
@@ -125,6 +126,7 @@ impl Codec for Http1 {
                 });
             }
         };
+        self.traffic.head_has_come();
         let framing = check_framing(response.status(), response.headers());
         framing.map_err(|what| ExchangeError::Failed(OutboundError::Malformed { what }))?;
         Ok(response.map(Http1Body))
@@ -175,6 +177,10 @@ fn check_framing(status: StatusCode, headers: &HeaderMap) -> Result<(), &'static
     }
     if status.is_informational() {
         return Err("it switches protocols");
+    }
+    // RFC 9110 §15: others are no statuses.
+    if status.as_u16() >= 600 {
+        return Err("its status is none");
     }
     Ok(())
 }

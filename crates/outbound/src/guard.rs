@@ -63,6 +63,13 @@ impl GuardPolicy {
         Ok(Self { allowed: Arc::new(all), owner: [0; 16] })
     }
 
+    /// A public address among those allowed. That needs no permission, and none lets plain http go
+    /// there, so that whoever gave it meant something else.
+    pub fn public_address(&self) -> Option<IpAddr> {
+        let mut literals = self.allowed.values().flatten().copied();
+        literals.find(|address| classify(*address) == AddressClass::Public)
+    }
+
     /// The same policy for one owner, whose connections no other one uses.
     #[must_use]
     pub fn owned_by(self, owner: [u8; 16]) -> Self {

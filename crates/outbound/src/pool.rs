@@ -9,9 +9,9 @@ use crate::{
     deadlines::Deadlines,
     guard::GuardPolicy,
     request::prepare,
-    resolve::{HickoryResolver, Resolve, ResolverSetupError},
+    resolve::Resolve,
     target::Target,
-    tls::{TlsConfig, TlsConfigError},
+    tls::TlsConfig,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -25,6 +25,9 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, timeout};
+
+/// How long an error's body may take: it only explains, and the caller waits for it.
+const ERROR_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a pool is made with.
 #[derive(Clone, Debug)]
@@ -40,17 +43,8 @@ pub struct PoolConfig {
     /// How long a connection may be used again, so that a change of the provider's addresses or
     /// certificate is followed; 10 min.
     pub max_age: Duration,
-    /// The longest answer, decoded, in bytes; 1 GiB.
+    /// The longest answer, in bytes, as it comes and decoded; 1 GiB.
     pub max_answer_bytes: u64,
-}
-
-/// The system's resolver or its TLS cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SystemDefaultsError {
-    #[error(transparent)]
-    Resolver(#[from] ResolverSetupError),
-    #[error(transparent)]
-    Tls(#[from] TlsConfigError),
 }
 
 impl PoolConfig {
@@ -64,12 +58,6 @@ impl PoolConfig {
             max_age: Duration::from_mins(10),
             max_answer_bytes: 1 << 30,
         }
-    }
-
-    /// The system's resolver and the public roots.
-    pub fn with_system_defaults() -> Result<Self, SystemDefaultsError> {
-        let resolver = Arc::new(HickoryResolver::from_system()?);
-        Ok(Self::new(resolver, Arc::new(TlsConfig::new(None)?)))
     }
 }
 
@@ -257,9 +245,11 @@ impl Lease<'_> {
         };
         let (parts, wire) = response.into_parts();
         let back = Return { pool: Rc::downgrade(pool), key, connection };
+        let is_error = parts.status.is_client_error() || parts.status.is_server_error();
+        let patience = if is_error { begun.elapsed() + ERROR_PATIENCE } else { deadlines.total };
         let bounds = Bounds {
             idle: deadlines.idle,
-            total: deadlines.total,
+            total: deadlines.total.min(patience),
             begun,
             bytes: pool.config.max_answer_bytes,
         };

@@ -1,5 +1,6 @@
 //! Counts what a connection has read: whether any byte of an answer has come decides whether a
-//! request may be sent again.
+//! request may be sent again, and an answer's head must come within a bound. Interim answers are
+//! skipped by the codec as fast as they come, so that without it a flood of them holds the core.
 
 use std::{
     io,
@@ -12,12 +13,30 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-#[derive(Debug, Default)]
-pub(crate) struct Traffic(AtomicU64);
+/// The most bytes between a request and its answer's content: the head, interim ones before it, and
+/// what the codec reads ahead of those who read it.
+const MAX_UNTIL_HEAD_BYTES: u64 = 512 * 1_024;
+
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    read: AtomicU64,
+    /// At so many bytes reading fails.
+    limit: AtomicU64,
+}
 
 impl Traffic {
     pub(crate) fn bytes_read(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// A request goes out: its answer's head is what comes next.
+    pub(crate) fn expect_head(&self) {
+        self.limit.store(self.bytes_read() + MAX_UNTIL_HEAD_BYTES, Ordering::Relaxed);
+    }
+
+    /// The head is there: what follows is bounded by who reads it.
+    pub(crate) fn head_has_come(&self) {
+        self.limit.store(u64::MAX, Ordering::Relaxed);
     }
 }
 
@@ -30,7 +49,8 @@ pub(crate) struct Counted<S> {
 
 impl<S> Counted<S> {
     pub(crate) fn new(stream: S) -> (Self, Arc<Traffic>) {
-        let traffic = Arc::<Traffic>::default();
+        let limit = AtomicU64::new(u64::MAX);
+        let traffic = Arc::new(Traffic { read: AtomicU64::new(0), limit });
         (Self { stream, traffic: Arc::clone(&traffic) }, traffic)
     }
 }
@@ -41,10 +61,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.traffic.bytes_read() >= self.traffic.limit.load(Ordering::Relaxed) {
+            let flood = io::Error::new(io::ErrorKind::InvalidData, "no end of interim answers");
+            return Poll::Ready(Err(flood));
+        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let read = buffer.filled().len() - before;
-        self.traffic.0.fetch_add(read as u64, Ordering::Relaxed);
+        self.traffic.read.fetch_add(read as u64, Ordering::Relaxed);
         polled
     }
 }

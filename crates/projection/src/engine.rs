@@ -37,10 +37,13 @@ pub enum Mode {
     Refuse,
 }
 
-/// Changes the strings that [`crate::Edge::Rewrite`] leads to.
+/// Changes the strings that [`crate::Edge::Rewrite`] and [`crate::Edge::Link`] lead to.
 pub trait Rewriter {
     /// The text to put in the place of `text`; `None` drops the member.
     fn rewrite(&mut self, text: &str) -> Option<String>;
+
+    /// The same where only a reference may stand: `None` for everything else.
+    fn link(&mut self, text: &str) -> Option<String>;
 }
 
 /// What was seen.
@@ -113,6 +116,7 @@ enum Role {
     /// Copied or dropped as the frame says.
     Plain,
     Rewrite,
+    Link,
 }
 
 /// Where in a number the next byte stands (RFC 8259 §6).
@@ -266,18 +270,18 @@ impl Projector {
             match &mut self.state {
                 State::InString(reader, role) => {
                     let role = *role;
-                    let decoded = (role == Role::Rewrite).then_some(&mut self.text);
+                    let decoded = (role != Role::Plain).then_some(&mut self.text);
                     let read = reader.read(chunk, at, self.offset, decoded).map_err(refusal)?;
                     match read {
                         Progress::More => return Ok(()),
                         Progress::Ended(end) => {
                             let is_lone = reader.is_lone;
                             at = end;
-                            if role == Role::Rewrite {
-                                self.rewrite(is_lone, place, out)?;
-                                self.after_value();
-                            } else {
+                            if role == Role::Plain {
                                 self.end_scalar(chunk, at, out);
+                            } else {
+                                self.rewrite(role, is_lone, place, out)?;
+                                self.after_value();
                             }
                         }
                     }
@@ -332,7 +336,10 @@ impl Projector {
                     _ => return Err(malformed(0)),
                 },
                 _ if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') => {}
-                State::ValueOrEnd if byte == b']' => self.close(byte, chunk, at, place, out)?,
+                State::ValueOrEnd if byte == b']' => {
+                    self.judge_empty_list(place)?;
+                    self.close(byte, chunk, at, place, out)?;
+                }
                 State::Value | State::ValueOrEnd => self.begin_value(byte, at, place, out)?,
                 State::NameOrEnd if byte == b'}' => self.close(byte, chunk, at, place, out)?,
                 State::Name | State::NameOrEnd if byte == b'"' => self.begin_name(place),
@@ -491,26 +498,62 @@ impl Projector {
                 self.prefix(out);
                 Ok(Inside::Kept { node, has_members: false, bits })
             }
-            Action::Scalar | Action::Rewrite if is_container => self.mismatch(place),
+            Action::Scalar | Action::Rewrite | Action::Link if is_container => self.mismatch(place),
+            Action::Into(node)
+                if kind == Kind::Null
+                    && self.mode == Mode::Refuse
+                    && !self.spec.node(node).is_some_and(|node| node.may_be_emptied) =>
+            {
+                let offset = if self.next.has_name { self.name.start } else { place };
+                Err(Refusal { offset, kind: RefusalKind::Emptied { path: self.path() } })
+            }
             // Null stands for any value that is absent.
             _ if kind == Kind::Null => Ok(self.copy(at, out)),
             Action::Scalar => Ok(self.copy(at, out)),
-            Action::Rewrite => self.rewritable(kind, place),
+            Action::Rewrite => self.rewritable(kind, Role::Rewrite, at, place, out),
+            Action::Link => self.rewritable(kind, Role::Link, at, place, out),
             Action::Into(node) => match self.spec.node(node).map(|node| node.scalar) {
                 Some(ScalarRule::Pass) => Ok(self.copy(at, out)),
-                Some(ScalarRule::Rewrite) => self.rewritable(kind, place),
+                Some(ScalarRule::Rewrite) => self.rewritable(kind, Role::Rewrite, at, place, out),
+                Some(ScalarRule::Link) => self.rewritable(kind, Role::Link, at, place, out),
                 _ => self.mismatch(place),
             },
         }
     }
 
-    fn rewritable(&mut self, kind: Kind, place: u64) -> Result<Inside, Refusal> {
-        if kind != Kind::String || self.rewriter.is_none() {
+    /// Only strings can lead anywhere.
+    fn rewritable(
+        &mut self,
+        kind: Kind,
+        role: Role,
+        at: usize,
+        place: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Inside, Refusal> {
+        if kind != Kind::String {
+            return Ok(self.copy(at, out));
+        }
+        if self.rewriter.is_none() {
             return self.mismatch(place);
         }
         self.text.restart(self.limits.max_rewrite_bytes);
-        self.state = State::InString(StringReader::new(), Role::Rewrite);
+        self.state = State::InString(StringReader::new(), role);
         Ok(Inside::Dropped)
+    }
+
+    /// An empty list in the place of one of which only a part is allowed would erase the rest.
+    fn judge_empty_list(&self, place: u64) -> Step {
+        let erases = self.mode == Mode::Refuse
+            && matches!(self.frames.last(), Some(Frame { inside: Inside::Kept { node, .. }, .. })
+                if !self.spec.node(*node).is_some_and(|node| node.may_be_emptied));
+        if !erases {
+            return Ok(());
+        }
+        let path = match self.path_to(None) {
+            path if path.is_empty() => "[]".to_owned(),
+            path => path,
+        };
+        Err(Refusal { offset: place, kind: RefusalKind::Emptied { path } })
     }
 
     fn mismatch(&mut self, place: u64) -> Result<Inside, Refusal> {
@@ -534,8 +577,12 @@ impl Projector {
 
     /// The path of the value that comes next, in the spelling of grants.
     fn path(&self) -> String {
+        self.path_to(self.segment())
+    }
+
+    /// The same for a value that lies in the innermost open container, or for that container.
+    fn path_to(&self, own: Option<Segment>) -> String {
         const MAX_CHARS: usize = 200;
-        let own = self.segment();
         let mut path = String::new();
         for segment in
             self.frames.iter().filter_map(|frame| frame.segment.as_ref()).chain(own.as_ref())
@@ -632,11 +679,13 @@ impl Projector {
     }
 
     /// A string to be rewritten is complete.
-    fn rewrite(&mut self, is_lone: bool, place: u64, out: &mut Vec<u8>) -> Step {
+    fn rewrite(&mut self, role: Role, is_lone: bool, place: u64, out: &mut Vec<u8>) -> Step {
         let text = std::str::from_utf8(&self.text.bytes).ok();
         let text = text.filter(|_| !is_lone && !self.text.is_too_long);
-        let rewritten =
-            self.rewriter.as_mut().zip(text).and_then(|(rewriter, text)| rewriter.rewrite(text));
+        let rewritten = self.rewriter.as_mut().zip(text).and_then(|(rewriter, text)| match role {
+            Role::Link => rewriter.link(text),
+            Role::Plain | Role::Rewrite => rewriter.rewrite(text),
+        });
         if let Some(text) = rewritten {
             self.prefix(out);
             write_string(&text, out);

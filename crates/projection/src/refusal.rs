@@ -42,6 +42,10 @@ pub enum RefusalKind {
     /// Only with [`crate::Mode::Refuse`].
     #[error("`{path}` is not allowed")]
     Undeclared { path: String },
+    /// Only with [`crate::Mode::Refuse`]: null or an empty list in the place of a container of which
+    /// only a part is allowed.
+    #[error("`{path}` would be emptied, and only a part of it is allowed")]
+    Emptied { path: String },
 }
 
 impl Refusal {
@@ -60,6 +64,7 @@ impl Refusal {
             RefusalKind::WrongKind => "wrong_kind",
             RefusalKind::NameTooLong { .. } => "name_too_long",
             RefusalKind::Undeclared { .. } => "undeclared",
+            RefusalKind::Emptied { .. } => "emptied",
         }
     }
 }

@@ -11,15 +11,18 @@ use std::{
 pub struct NodeId(u32);
 
 /// What happens to a value. Given twice for one member, the wider wins: `Whole`, then `Into` (both
-/// together), then `Scalar`, then `Rewrite`, then `Withhold`.
+/// together), then `Scalar`, then `Rewrite`, then `Link`, then `Withhold`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edge {
     /// Passes as it is.
     Whole,
     /// Passes if it is a scalar.
     Scalar,
-    /// A string that passes as the [`crate::Rewriter`] changes it; null passes too.
+    /// A string that passes as [`crate::Rewriter::rewrite`] changes it; numbers, booleans and null
+    /// pass as they are.
     Rewrite,
+    /// As `Rewrite`, but by [`crate::Rewriter::link`]: a string that is no reference is dropped.
+    Link,
     /// Is dropped, and the mark noted: declared, but not allowed.
     Withhold(u32),
     /// A container that is kept and projected.
@@ -42,6 +45,7 @@ pub(crate) enum Action {
     Whole,
     Scalar,
     Rewrite,
+    Link,
     Withhold(u32),
     Into(u32),
 }
@@ -59,6 +63,8 @@ pub(crate) struct Node {
     pub(crate) longest_name: usize,
     /// Members whose repetition is refused.
     pub(crate) tracked: usize,
+    /// With [`crate::Mode::Refuse`]: null or an empty list may replace the whole container.
+    pub(crate) may_be_emptied: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +78,7 @@ pub(crate) struct Member {
 pub(crate) enum ScalarRule {
     #[default]
     Drop,
+    Link,
     Rewrite,
     Pass,
 }
@@ -169,6 +176,7 @@ pub struct SpecBuilder {
 #[derive(Debug, Default)]
 struct Draft {
     accepts_scalar: bool,
+    may_be_emptied: bool,
     members: BTreeMap<String, Vec<Edge>>,
     any: Vec<Edge>,
     elements: Vec<Edge>,
@@ -194,6 +202,14 @@ impl SpecBuilder {
     pub fn accept_scalar(&mut self, node: NodeId) {
         if let Some(draft) = self.draft(node) {
             draft.accepts_scalar = true;
+        }
+    }
+
+    /// Everything in the container is allowed, so that [`crate::Mode::Refuse`] lets null or an empty
+    /// list take its place. Of any other container a part would be erased that is not allowed.
+    pub fn may_be_emptied(&mut self, node: NodeId) {
+        if let Some(draft) = self.draft(node) {
+            draft.may_be_emptied = true;
         }
     }
 
@@ -256,6 +272,7 @@ impl Compiler {
                 }
                 Edge::Scalar => place.scalar = ScalarRule::Pass,
                 Edge::Rewrite => place.scalar = place.scalar.max(ScalarRule::Rewrite),
+                Edge::Link => place.scalar = place.scalar.max(ScalarRule::Link),
                 Edge::Withhold(given) => mark = mark.or(Some(*given)),
                 Edge::Whole => {}
             }
@@ -264,6 +281,7 @@ impl Compiler {
             return match place.scalar {
                 ScalarRule::Pass => Some(Action::Scalar),
                 ScalarRule::Rewrite => Some(Action::Rewrite),
+                ScalarRule::Link => Some(Action::Link),
                 ScalarRule::Drop => mark.map(Action::Withhold),
             };
         }
@@ -277,7 +295,7 @@ impl Compiler {
     }
 
     fn node(&mut self, place: &Place) -> Node {
-        let mut node = Node { scalar: place.scalar, ..Node::default() };
+        let mut node = Node { scalar: place.scalar, may_be_emptied: true, ..Node::default() };
         let mut names: BTreeSet<String> = BTreeSet::new();
         let (mut any, mut elements) = (Vec::new(), Vec::new());
         for id in &place.drafts {
@@ -285,6 +303,7 @@ impl Compiler {
             if draft.accepts_scalar {
                 node.scalar = ScalarRule::Pass;
             }
+            node.may_be_emptied &= draft.may_be_emptied;
             names.extend(draft.members.keys().cloned());
             any.extend_from_slice(&draft.any);
             elements.extend_from_slice(&draft.elements);

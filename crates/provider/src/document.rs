@@ -6,10 +6,12 @@
 use crate::model::Diagnostic;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The most diagnostics that are kept; one more says that there were others.
 pub(crate) const MAX_DIAGNOSTICS: usize = 1_000;
+/// What the keys of our own begin with.
+pub(crate) const EXTENSION: &str = "x-weirgate-";
 /// The most references that are followed one after another.
 const MAX_HOPS: usize = 64;
 
@@ -39,7 +41,20 @@ pub(crate) struct Document<'a> {
     places: Vec<(Place, Key<'a>)>,
     targets: HashMap<&'a str, Option<Node<'a>>>,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Addresses of the values of our own extensions that were read.
+    read: HashSet<usize>,
 }
+
+/// Our own keys, as docs/reference/overlay.md tells them.
+const EXTENSIONS: [&str; 7] = [
+    "x-weirgate-action",
+    "x-weirgate-error",
+    "x-weirgate-kept",
+    "x-weirgate-label",
+    "x-weirgate-limits",
+    "x-weirgate-object",
+    "x-weirgate-paging",
+];
 
 impl<'a> Document<'a> {
     pub(crate) fn new(root: &'a Value) -> Self {
@@ -48,6 +63,7 @@ impl<'a> Document<'a> {
             places: vec![(Place(0), Key::Root)],
             targets: HashMap::new(),
             diagnostics: Vec::new(),
+            read: HashSet::new(),
         }
     }
 
@@ -65,6 +81,28 @@ impl<'a> Document<'a> {
     pub(crate) fn member(&mut self, node: Node<'a>, name: &'a str) -> Option<Node<'a>> {
         let value = node.value.get(name).filter(|value| !value.is_null())?;
         Some(Node { value, place: self.place(node.place, Key::Name(name)) })
+    }
+
+    /// A member that is one of our own extensions.
+    pub(crate) fn extension(&mut self, node: Node<'a>, name: &'static str) -> Option<Node<'a>> {
+        let found = self.member(node, name)?;
+        self.read.insert(std::ptr::from_ref(found.value) as usize);
+        Some(found)
+    }
+
+    /// Tells of extensions that nobody read: misspelled, or where they mean nothing. Somebody
+    /// believes that they protect something.
+    pub(crate) fn report_unread_extensions(&mut self) {
+        let mut unread = Vec::new();
+        find_unread(self.root, &mut String::new(), &self.read, &mut unread);
+        for (pointer, name) in unread {
+            let message = match types::nearest(&name, EXTENSIONS) {
+                Some(known) if known == name => "it has no effect at this place".to_owned(),
+                Some(near) => format!("there is no such key; did you mean `{near}`?"),
+                None => "there is no such key".to_owned(),
+            };
+            self.report_at(pointer, "extension_without_effect", &message);
+        }
     }
 
     /// The members of an object in order; nothing for what is no object.
@@ -164,6 +202,42 @@ impl<'a> Document<'a> {
         }
         self.report(start, "ref_cycle", "the reference leads back to itself");
         None
+    }
+}
+
+/// Pointers and names of extensions that were not read. Documents are never deeper than the limit of
+/// reading them.
+fn find_unread(
+    value: &Value,
+    pointer: &mut String,
+    read: &HashSet<usize>,
+    unread: &mut Vec<(String, String)>,
+) {
+    let length = pointer.len();
+    match value {
+        Value::Object(members) => {
+            for (name, inner) in members {
+                pointer.push('/');
+                pointer.push_str(&escape(name));
+                let address = std::ptr::from_ref(inner) as usize;
+                if name.starts_with(EXTENSION)
+                    && !read.contains(&address)
+                    && unread.len() <= MAX_DIAGNOSTICS
+                {
+                    unread.push((pointer.clone(), name.clone()));
+                }
+                find_unread(inner, pointer, read, unread);
+                pointer.truncate(length);
+            }
+        }
+        Value::Array(elements) => {
+            for (index, inner) in elements.iter().enumerate() {
+                pointer.push_str(&format!("/{index}"));
+                find_unread(inner, pointer, read, unread);
+                pointer.truncate(length);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -4,7 +4,9 @@
 //! besides errors, warnings, meta, links and paging, and all its scalars are paging or status.
 
 use crate::{
-    model::{Additional, Envelope, KeptMember, ObjectShape, ScalarKind, Shape, ShapeId, Step},
+    model::{
+        Additional, Envelope, KeptMember, KeptRule, ObjectShape, ScalarKind, Shape, ShapeId, Step,
+    },
     operations::flat,
 };
 
@@ -162,65 +164,138 @@ pub(crate) fn is_error_schema(name: &str) -> bool {
 /// A scalar beside the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Aside {
-    /// Paging or status: kept.
-    Kept,
+    /// Paging or status: kept by this rule.
+    Kept(KeptRule),
     /// Speaks of the call, but what it holds could be anything: dropped unless the overlay keeps
     /// it.
     Dropped,
 }
 
+/// Numbers and flags by which answers tell of pages and success. A closed list: `totalSalary` is
+/// none, and a text in such a place is dropped.
+const COUNTS: [&str; 66] = [
+    "ok",
+    "status",
+    "statuscode",
+    "success",
+    "count",
+    "counts",
+    "page",
+    "pages",
+    "pagesize",
+    "pagenumber",
+    "pagecount",
+    "pagelimit",
+    "perpage",
+    "limit",
+    "offset",
+    "skip",
+    "take",
+    "startat",
+    "startindex",
+    "hasmore",
+    "hasnext",
+    "hasnextpage",
+    "hasprevious",
+    "hasprev",
+    "haspreviouspage",
+    "moreitems",
+    "islast",
+    "isfirst",
+    "islastpage",
+    "resultcount",
+    "itemsperpage",
+    "numresults",
+    "numpages",
+    "lastpage",
+    "firstpage",
+    "currentpage",
+    "numberofelements",
+    "currentoffset",
+    "resultsperpage",
+    "total",
+    "totals",
+    "totalcount",
+    "totalcounts",
+    "totalelements",
+    "totalentries",
+    "totalhits",
+    "totalitems",
+    "totalitemscount",
+    "totalmatches",
+    "totalnumber",
+    "totalnumberofitems",
+    "totalnumberofpages",
+    "totalnumberofresults",
+    "totalobjects",
+    "totalpage",
+    "totalpages",
+    "totalrecordcount",
+    "totalrecords",
+    "totalresultcount",
+    "totalresults",
+    "totalresultscount",
+    "totalrows",
+    "totalsize",
+    "nextoffset",
+    "nextstart",
+    "nextpagenumber",
+];
+
+/// Cursors: one word, or a URL.
+const CURSORS: [&str; 26] = [
+    "next",
+    "previous",
+    "prev",
+    "nextpage",
+    "previouspage",
+    "prevpage",
+    "cursor",
+    "cursors",
+    "nextcursor",
+    "previouscursor",
+    "prevcursor",
+    "startcursor",
+    "endcursor",
+    "aftercursor",
+    "beforecursor",
+    "pagecursor",
+    "nextpagecursor",
+    "pagetoken",
+    "nextpagetoken",
+    "previouspagetoken",
+    "prevpagetoken",
+    "nexttoken",
+    "continuationtoken",
+    "paginationtoken",
+    "synctoken",
+    "requestid",
+];
+
+/// URLs of other pages.
+const LINKS: [&str; 14] = [
+    "nexturl",
+    "nexturi",
+    "nextlink",
+    "nexthref",
+    "nextpageurl",
+    "nextpageuri",
+    "nextpagelink",
+    "prevurl",
+    "previousurl",
+    "previousuri",
+    "previouslink",
+    "previouspageurl",
+    "firstpageurl",
+    "lastpageurl",
+];
+
+/// What `meta` and `links` hold besides.
+const INNER_LINKS: [&str; 6] = ["first", "last", "self", "href", "url", "uri"];
+
 /// Scalars that speak of the answer and not of the object. `None`: the object's own.
 fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
-    const KEPT: [&str; 48] = [
-        "ok",
-        "status",
-        "statuscode",
-        "success",
-        "count",
-        "counts",
-        "next",
-        "previous",
-        "prev",
-        "page",
-        "pages",
-        "pagesize",
-        "pagenumber",
-        "pagecount",
-        "pagelimit",
-        "pagetoken",
-        "perpage",
-        "limit",
-        "offset",
-        "skip",
-        "take",
-        "startat",
-        "startindex",
-        "cursor",
-        "hasmore",
-        "hasnext",
-        "hasnextpage",
-        "hasprevious",
-        "hasprev",
-        "haspreviouspage",
-        "moreitems",
-        "islast",
-        "isfirst",
-        "islastpage",
-        "requestid",
-        "resultcount",
-        "itemsperpage",
-        "numresults",
-        "numpages",
-        "lastpage",
-        "firstpage",
-        "currentpage",
-        "numberofelements",
-        "synctoken",
-        "pagecursor",
-        "nextpagetoken",
-        "currentoffset",
-        "resultsperpage",
-    ];
+    // So named, a scalar speaks of the answer; whether it is kept, the lists above say.
     const BEGINNINGS: [&str; 5] = ["total", "nextpage", "previouspage", "firstpage", "lastpage"];
     const ENDINGS: [&str; 9] = [
         "cursor",
@@ -251,18 +326,28 @@ fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
         "self",
     ];
     let flat = flat(name);
+    let flat = flat.as_str();
     if is_error_member(name) {
         return Some(Aside::Dropped);
     }
-    if KEPT.contains(&flat.as_str())
-        || BEGINNINGS.iter().any(|word| flat.starts_with(word))
+    if flat == "status" && is_choice(shapes, id) {
+        // One of the words that are declared, and no free text.
+        return Some(Aside::Kept(KeptRule::Word));
+    }
+    if COUNTS.contains(&flat) || LINKS.contains(&flat) {
+        return Some(Aside::Kept(KeptRule::Link));
+    }
+    if CURSORS.contains(&flat) {
+        return Some(Aside::Kept(KeptRule::Word));
+    }
+    if BEGINNINGS.iter().any(|word| flat.starts_with(word))
         || ENDINGS.iter().any(|word| flat.ends_with(word))
     {
-        return Some(Aside::Kept);
+        return Some(Aside::Dropped);
     }
-    if NUMBERS.contains(&flat.as_str()) {
+    if NUMBERS.contains(&flat) {
         return if !may_be_text(shapes, id) {
-            Some(Aside::Kept)
+            Some(Aside::Kept(KeptRule::Link))
         } else if matches!(shape(shapes, id), Shape::Scalar { kind: ScalarKind::Date, .. }) {
             // The range that a report was asked for.
             Some(Aside::Dropped)
@@ -270,7 +355,11 @@ fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
             None
         };
     }
-    DROPPED.contains(&flat.as_str()).then_some(Aside::Dropped)
+    DROPPED.contains(&flat).then_some(Aside::Dropped)
+}
+
+fn is_choice(shapes: &[Shape], id: ShapeId) -> bool {
+    matches!(shape(shapes, id), Shape::Scalar { kind: ScalarKind::Enum, .. })
 }
 
 /// Recognised paging and status members beside the payload, also within `meta` and `links`.
@@ -284,19 +373,19 @@ fn keep(
     for (name, member) in &object.members {
         let mut path = prefix.to_vec();
         path.push(Step::Member(name.clone()));
+        let flat = flat(name);
         if is_scalar(shapes, member.shape) {
-            let is_link = depth > 0 && is_link_name(name);
-            if is_link || aside(shapes, name, member.shape) == Some(Aside::Kept) {
-                // Whatever its name: what looks like a cursor with one provider is a URL with
-                // another, and carries the credential.
-                let is_url = may_be_text(shapes, member.shape);
-                kept.push(KeptMember { path, is_url });
-            }
+            let is_inner_link = depth > 0 && INNER_LINKS.contains(&flat.as_str());
+            let rule = match aside(shapes, name, member.shape) {
+                Some(Aside::Kept(rule)) => rule,
+                _ if is_inner_link => KeptRule::Link,
+                _ => continue,
+            };
+            kept.push(KeptMember { path, rule });
         } else if depth < MAX_KEPT_DEPTH
-            && (depth == 0 && is_side_member(name)
-                || depth > 0 && is_link_name(name)
-                || depth > 0 && is_side_member(name))
+            && (is_side_member(name) || depth > 0 && is_link_name(name))
             && !is_error_member(name)
+            && flat != "raw"
             && let Shape::Object(inner) = shape(shapes, member.shape)
         {
             keep(shapes, inner, &path, depth + 1, kept);

@@ -11,10 +11,25 @@ const MAX_FIELD_DEPTH: usize = 16;
 const MAX_FIELDS: usize = 5_000;
 
 /// The fields of an object, by its place in [`Provider::objects`].
-pub(crate) fn list_fields(provider: &Provider, orders: &Orders, index: usize) -> Vec<Field> {
-    let lister =
-        Lister { provider, orders, fields: Vec::new(), places: HashMap::new(), is_write: false };
-    lister.list(index)
+pub(crate) fn list_fields(provider: &Provider, orders: &Orders, index: usize) -> Listed {
+    let mut lister = Lister {
+        provider,
+        orders,
+        fields: Vec::new(),
+        places: HashMap::new(),
+        is_write: false,
+        is_cut: false,
+    };
+    lister.list(index);
+    Listed { fields: lister.fields, is_cut: lister.is_cut }
+}
+
+/// See [`list_fields`].
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) fields: Vec<Field>,
+    /// There are more than the bounds allow.
+    pub(crate) is_cut: bool,
 }
 
 /// By shape: the names of its members as declared.
@@ -26,6 +41,7 @@ struct Lister<'p> {
     fields: Vec<Field>,
     places: HashMap<String, usize>,
     is_write: bool,
+    is_cut: bool,
 }
 
 /// What a value can be, over all alternatives.
@@ -41,15 +57,14 @@ struct Kinds {
 }
 
 impl Lister<'_> {
-    fn list(mut self, index: usize) -> Vec<Field> {
-        let Some(object) = self.provider.objects.get(index) else { return Vec::new() };
+    fn list(&mut self, index: usize) {
+        let Some(object) = self.provider.objects.get(index) else { return };
         for (is_write, shapes) in [(false, &object.read_shapes), (true, &object.write_shapes)] {
             self.is_write = is_write;
             for shape in shapes {
                 self.walk(*shape, &[], None, 0, &mut Vec::new());
             }
         }
-        self.fields
     }
 
     /// Lists the members of a shape that stands at `prefix`.
@@ -61,7 +76,11 @@ impl Lister<'_> {
         depth: usize,
         trail: &mut Vec<ShapeId>,
     ) {
-        if depth > MAX_FIELD_DEPTH || trail.contains(&id) {
+        if depth > MAX_FIELD_DEPTH {
+            self.is_cut = true;
+            return;
+        }
+        if trail.contains(&id) {
             return;
         }
         trail.push(id);
@@ -151,7 +170,11 @@ impl Lister<'_> {
                     is_read_only,
                 });
             }
-            None => {}
+            None => {
+                // What lies within is not looked at either.
+                self.is_cut = true;
+                return;
+            }
         }
         if is_inline {
             let label = label.cloned();
@@ -193,8 +216,10 @@ impl Lister<'_> {
                     }
                 }
                 None if object.members.is_empty() => match object.additional {
-                    Additional::Map(_) => kinds.inline.push((id, steps.clone())),
-                    _ => kinds.is_free_form = true,
+                    Additional::FreeForm => kinds.is_free_form = true,
+                    Additional::Map(_) | Additional::Closed => {
+                        kinds.inline.push((id, steps.clone()));
+                    }
                 },
                 None => kinds.inline.push((id, steps.clone())),
             },

@@ -20,22 +20,37 @@ pub(crate) fn label_members(provider: &mut Provider) {
         let Shape::Object(object) = shape else { continue };
         let own = around.get(&ShapeId(index)).map(String::as_str);
         for (name, member) in &mut object.members {
-            if member.label.is_some() {
-                continue;
-            }
             let class = classes.get(member.shape.0 as usize);
             let hint = FieldHint {
                 format: class.and_then(|class| class.format.as_deref()),
                 description: &member.description,
                 class: class.map_or(FieldClass::Container, |class| class.class),
             };
-            member.label = label_field(name, own.as_slice(), &hint).map(|label| Label {
+            let judged = label_field(name, own.as_slice(), &hint).map(|label| Label {
                 category: label.category.to_owned(),
                 is_sensitive: label.is_sensitive,
+                lowered_from: None,
+                is_told: false,
             });
+            match &mut member.label {
+                Some(given) => keep_sensitive(given, judged),
+                None => member.label = judged,
+            }
         }
     }
     hand_down(provider);
+}
+
+/// What is judged sensitive stays so unless the overlay says expressly that it is not. What could
+/// not be classified was not judged: a category is all that it lacks.
+fn keep_sensitive(given: &mut Label, judged: Option<Label>) {
+    let judged = judged.filter(|label| label.is_sensitive && label.category != "unclassified");
+    let Some(judged) = judged.filter(|_| !given.is_sensitive) else { return };
+    if given.is_told {
+        given.lowered_from = Some(judged.category);
+    } else {
+        given.is_sensitive = true;
+    }
 }
 
 /// By shape: the name of the object that it is, or of the member that it stands in.

@@ -25,11 +25,12 @@ pub mod select;
 
 pub use load::{Format, LoadError, LoadLimits, load, load_value, parse_document};
 pub use model::{
-    Additional, Answer, Diagnostic, Envelope, ErrorInside, Field, FieldKind, KeptMember, Label,
-    Member, Method, Object, ObjectId, ObjectShape, Operation, Param, ParamPlace, Provider,
+    Additional, Answer, Diagnostic, Envelope, ErrorInside, Field, FieldKind, KeptMember, KeptRule,
+    Label, Member, Method, Object, ObjectId, ObjectShape, Operation, Param, ParamPlace, Provider,
     RequestBody, ScalarKind, SecurityRequirement, SecurityScheme, Server, ServerVariable, Shape,
     ShapeId, StatusRange, Step,
 };
+pub use operations::is_json;
 pub use overlay::OverlayError;
 pub use path_template::PathTemplate;
 pub use route::{PathRefusal, PathRouter, RouteOutcome, decode_path, encode_path};

@@ -105,7 +105,8 @@ pub fn parse_document(bytes: &[u8], limits: &LoadLimits) -> Result<Value, LoadEr
     parse::parse(bytes, limits)
 }
 
-/// Applies the overlays in order, then models the description.
+/// Applies the overlays in order, then models the description. `x-weirgate-...` counts in overlays
+/// only: who describes an API does not decide what is a read or sensitive here.
 ///
 /// # Errors
 /// No description at all, an unknown version, or an overlay that cannot be applied. Everything
@@ -117,6 +118,7 @@ pub fn load_value(
 ) -> Result<Provider, LoadError> {
     let room = Room { max_nodes: limits.max_nodes, max_depth: limits.max_depth };
     let mut remarks = Vec::new();
+    overlay::ignore_extensions(&mut document, &mut remarks);
     for overlay in overlays {
         overlay::apply(&mut document, overlay, room, &mut remarks)?;
     }
@@ -133,12 +135,33 @@ pub fn load_value(
         title: info(&document, "title"),
         version: info(&document, "version"),
         servers,
+        limits: limits_of(shapes.document),
         security_schemes,
         ..Provider::default()
     };
     objects::assemble(&mut provider, shapes, drafts);
-    provider.diagnostics = view.diagnostics;
+    if !overlays.is_empty() {
+        view.report_unread_extensions();
+    }
+    provider.diagnostics.splice(0..0, view.diagnostics);
     Ok(provider)
+}
+
+/// `x-weirgate-limits: ["10/s", "100000/d"]` at the document's top.
+fn limits_of(document: &mut Document<'_>) -> Vec<types::Rate> {
+    let Some(given) = document.extension(document.top(), "x-weirgate-limits") else {
+        return Vec::new();
+    };
+    let rates: Option<Vec<types::Rate>> = given
+        .value
+        .as_array()
+        .map(|list| list.iter().map(|rate| rate.as_str()?.parse().ok()).collect())
+        .unwrap_or_default();
+    rates.unwrap_or_else(|| {
+        let message = "x-weirgate-limits is no list of rates such as \"10/s\"";
+        document.report(given, "bad_extension", message);
+        Vec::new()
+    })
 }
 
 /// Reads a description and, if there is one, its overlay, and models it.

@@ -27,6 +27,8 @@ pub struct Provider {
     pub security_schemes: BTreeMap<String, SecurityScheme>,
     /// The document's own servers; operations may override them.
     pub servers: Vec<Server>,
+    /// `x-weirgate-limits`: what the provider takes, beside what is configured.
+    pub limits: Vec<types::Rate>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -102,6 +104,16 @@ impl Method {
         }
     }
 
+    /// What it does where nobody says otherwise.
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Get | Self::Head | Self::Options | Self::Trace => Action::Read,
+            Self::Post => Action::Create,
+            Self::Put | Self::Patch => Action::Update,
+            Self::Delete => Action::Delete,
+        }
+    }
+
     /// GET and HEAD change nothing (RFC 9110 §9.2.1).
     pub const fn is_safe(self) -> bool {
         matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
@@ -134,8 +146,7 @@ pub enum StatusRange {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     pub steps: Vec<Step>,
-    /// Recognised paging and status members kept beside the steps: each a path from the root, and
-    /// whether the string there is a URL to rewrite.
+    /// Recognised paging and status members kept beside the steps.
     pub kept: Vec<KeptMember>,
 }
 
@@ -150,8 +161,20 @@ pub enum Step {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptMember {
+    /// From the root.
     pub path: Vec<Step>,
-    pub is_url: bool,
+    pub rule: KeptRule,
+}
+
+/// What of a kept member passes. An object or array in its place never does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptRule {
+    /// Any scalar: the overlay says so.
+    Any,
+    /// Numbers and booleans; of texts a cursor, or a URL that leads to the gateway.
+    Word,
+    /// Numbers and booleans; of texts only a URL that leads to the gateway.
+    Link,
 }
 
 /// A declared request body.
@@ -279,6 +302,11 @@ pub struct Label {
     pub category: String,
     /// Sensitive fields are not part of `fields = ["*"]`.
     pub is_sensitive: bool,
+    /// The sensitive category that the field is judged to be, where the overlay says expressly that
+    /// it is not sensitive.
+    pub lowered_from: Option<String>,
+    /// The overlay says expressly whether it is sensitive.
+    pub(crate) is_told: bool,
 }
 
 /// A schema, reduced to what projection, grants and mocks need.
@@ -315,6 +343,11 @@ pub struct Member {
     pub is_read_only: bool,
     pub is_write_only: bool,
     pub label: Option<Label>,
+    /// What an object holds that some operation is about, also where it is merged into something
+    /// else: it is never part of an error.
+    pub is_data: bool,
+    /// What other parts of a merged object say of a member of this name.
+    pub(crate) merges: Vec<ShapeId>,
 }
 
 /// Members that are not declared by name.

@@ -1,15 +1,16 @@
 //! Which object each operation is about.
 
 use crate::{
+    document::MAX_DIAGNOSTICS,
     envelope::{is_error_schema, is_status_only, is_thin, shape, unwrap},
     fields::list_fields,
     labels::label_members,
     model::{
-        Additional, Answer, Envelope, KeptMember, Object, ObjectId, Operation, Provider, Shape,
-        ShapeId, StatusRange, Step,
+        Additional, Answer, Diagnostic, Envelope, KeptMember, Label, Object, ObjectId, Operation,
+        ParamPlace, Provider, Shape, ShapeId, StatusRange, Step,
     },
     naming::{Names, place},
-    operations::{Draft, is_json},
+    operations::{Doubt, Draft, is_json},
     schema::Builder,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -44,20 +45,118 @@ pub(crate) fn assemble(provider: &mut Provider, builder: Builder<'_, '_>, drafts
             *object = Some(finder.of_write(draft));
         }
     }
+    for draft in &drafts {
+        finder.further(&draft.operation);
+    }
     finder.nested();
     let Finder { objects, names, .. } = finder;
+    let mut given = Vec::new();
     for (draft, object) in drafts.into_iter().zip(found) {
-        let Draft { mut operation, given_kept, .. } = draft;
+        let Draft { mut operation, given_kept, doubtful, .. } = draft;
         operation.object = object;
-        set_envelopes(&provider.shapes, &mut operation, &given_kept);
+        set_envelopes(&provider.shapes, &mut operation);
+        settle_paging(&mut operation, &doubtful);
+        given.push(given_kept);
         provider.operations.push(operation);
     }
     name_shapes(provider, objects, &names);
     label_members(provider);
+    keep_no_sensitive_member(provider, &given);
+    mark_data(provider);
     for index in 0..provider.objects.len() {
-        let fields = list_fields(provider, &orders, index);
-        if let Some(object) = provider.objects.get_mut(index) {
-            object.fields = fields;
+        let listed = list_fields(provider, &orders, index);
+        let Some(object) = provider.objects.get_mut(index) else { continue };
+        object.fields = listed.fields;
+        if listed.is_cut && provider.diagnostics.len() < MAX_DIAGNOSTICS {
+            let name: String = object.name.chars().take(100).collect();
+            let message = format!(
+                "`{name}` has more fields, or deeper ones, than are listed; none of those can be \
+                 granted"
+            );
+            let pointer = String::new();
+            provider.diagnostics.push(Diagnostic { pointer, code: "too_many_fields", message });
+        }
+    }
+}
+
+/// Parameters that page only where the answer tells of pages.
+fn settle_paging(operation: &mut Operation, doubtful: &[(String, Doubt)]) {
+    let kept: Vec<KeptMember> =
+        success(operation).map(|answer| answer.envelope.kept.clone()).unwrap_or_default();
+    for param in operation.params.iter_mut().filter(|param| param.place == ParamPlace::Query) {
+        let doubt = doubtful.iter().find(|(name, _)| *name == param.name).map(|(_, doubt)| doubt);
+        param.is_paging &= doubt.is_none_or(|doubt| doubt.is_settled(&kept));
+    }
+}
+
+/// A member that is judged sensitive is no paging, whatever it is called; what the overlay lists is
+/// kept all the same.
+fn keep_no_sensitive_member(provider: &mut Provider, given: &[Vec<KeptMember>]) {
+    let Provider { operations, shapes, .. } = provider;
+    for (operation, given) in operations.iter_mut().zip(given) {
+        for answer in &mut operation.answers {
+            let Some(root) = answer.shape else { continue };
+            answer.envelope.kept.retain(|kept| !is_sensitive(shapes, root, &kept.path));
+            if is_success(answer.status) {
+                answer.envelope.kept.extend(given.iter().cloned());
+            }
+        }
+    }
+}
+
+fn is_sensitive(shapes: &[Shape], root: ShapeId, path: &[Step]) -> bool {
+    let mut at = root;
+    for step in path {
+        at = match (shape(shapes, at), step) {
+            (Shape::Object(object), Step::Member(name)) => {
+                let Some(member) = object.members.get(name) else { return false };
+                let is_sensitive =
+                    |label: &Label| label.is_sensitive && label.category != "unclassified";
+                if member.label.as_ref().is_some_and(is_sensitive) {
+                    return true;
+                }
+                member.shape
+            }
+            (Shape::Array { items }, Step::Elements) => *items,
+            _ => return false,
+        };
+    }
+    false
+}
+
+/// Marks what lies in the objects that operations are about, in other objects that these hold, and
+/// wherever the same member is merged into something else. What describes failures is no data.
+fn mark_data(provider: &mut Provider) {
+    let mut data: HashSet<(String, ShapeId)> = HashSet::new();
+    let mut seen: HashSet<ShapeId> = HashSet::new();
+    let own: HashSet<ObjectId> = provider.operations.iter().filter_map(|one| one.object).collect();
+    let tells_failures = |id: ObjectId| {
+        let name = provider.object(id).map_or("", |object| object.name.as_str());
+        !own.contains(&id) && (is_error_schema(name) || name.to_ascii_lowercase().contains("error"))
+    };
+    let mut waiting: Vec<ShapeId> = own
+        .iter()
+        .filter_map(|id| provider.object(*id))
+        .flat_map(|object| object.read_shapes.iter().chain(&object.write_shapes))
+        .copied()
+        .collect();
+    while let Some(id) = waiting.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        if let Shape::Object(object) = provider.shape(id) {
+            if object.object.is_some_and(tells_failures) {
+                continue;
+            }
+            data.extend(object.members.iter().map(|(name, member)| (name.clone(), member.shape)));
+        }
+        waiting.extend(children(&provider.shapes, id));
+    }
+    for shape in &mut provider.shapes {
+        let Shape::Object(object) = shape else { continue };
+        for (name, member) in &mut object.members {
+            let mut shapes = member.merges.iter().chain([&member.shape]);
+            member.is_data = shapes.any(|shape| data.contains(&(name.clone(), *shape)));
         }
     }
 }
@@ -130,6 +229,7 @@ impl Finder<'_> {
         };
         let Some((inner, is_list)) = inner else { return Some(id) };
         self.add(id, inner, false);
+        self.add_further(id, inner, operation);
         if self.objects.get(id.0 as usize).is_some_and(|found| found.is_named) {
             let ends_in_parameter =
                 operation.path.pattern().rsplit('/').next().is_some_and(|last| last.contains("{}"));
@@ -182,11 +282,41 @@ impl Finder<'_> {
         };
         if let Some(inner) = answer {
             self.add(id, inner, false);
+            self.add_further(id, inner, operation);
         }
         if let Some(inner) = request {
             self.add(id, inner, true);
         }
         id
+    }
+
+    /// Where the lowest success has no name of its own, further ones without a name are the same
+    /// object: 200 and 201 often repeat a schema. What has another name is another object.
+    fn add_further(&mut self, id: ObjectId, first: ShapeId, operation: &Operation) {
+        if self.own_name(first).is_some() {
+            return;
+        }
+        for root in successes(operation).into_iter().skip(1).filter_map(|answer| answer.shape) {
+            let inner = unwrap(self.shapes, root).shape;
+            if self.is_object(inner) && self.own_name(inner).is_none() && !self.is_no_object(inner)
+            {
+                self.add(id, inner, false);
+            }
+        }
+    }
+
+    /// What else the successes of an operation declare by name is an object that a grant can name.
+    fn further(&mut self, operation: &Operation) {
+        for root in successes(operation).into_iter().skip(1).filter_map(|answer| answer.shape) {
+            let inner = unwrap(self.shapes, root).shape;
+            if let Some(name) = self.own_name(inner).map(str::to_owned)
+                && self.is_object(inner)
+                && !self.is_no_object(inner)
+            {
+                let object = self.object(&name, true);
+                self.add(object, inner, false);
+            }
+        }
     }
 
     /// An answer that tells how the call went.
@@ -268,38 +398,33 @@ fn children(shapes: &[Shape], id: ShapeId) -> Vec<ShapeId> {
     }
 }
 
-/// The lowest declared success with JSON. `default` counts where no success is declared at all.
-pub(crate) fn success(operation: &Operation) -> Option<&Answer> {
-    let has_json = |answer: &&Answer| {
-        answer.shape.is_some() && answer.media.iter().any(|media| is_json(media))
-    };
-    let is_success = |answer: &&Answer| {
-        matches!(answer.status, StatusRange::Exact(200..=299) | StatusRange::Class(2))
-    };
-    // Exact statuses sort before classes.
-    let declared = operation.answers.iter().filter(is_success).filter(has_json);
-    if let Some(lowest) = declared.min_by_key(|answer| answer.status) {
-        return Some(lowest);
-    }
-    let declares_success = operation.answers.iter().any(|answer| is_success(&answer));
-    operation
+/// The declared successes with JSON, the lowest first. `default` is none: it mostly stands for
+/// failures.
+fn successes(operation: &Operation) -> Vec<&Answer> {
+    let mut found: Vec<&Answer> = operation
         .answers
         .iter()
-        .filter(has_json)
-        .find(|answer| !declares_success && answer.status == StatusRange::Default)
+        .filter(|answer| is_success(answer.status) && answer.status != StatusRange::Default)
+        .filter(|answer| answer.shape.is_some() && answer.media.iter().any(|kind| is_json(kind)))
+        .collect();
+    // Exact statuses sort before classes.
+    found.sort_by_key(|answer| answer.status);
+    found
 }
 
-fn set_envelopes(shapes: &[Shape], operation: &mut Operation, given: &[KeptMember]) {
-    for answer in &mut operation.answers {
-        let is_success = matches!(
-            answer.status,
-            StatusRange::Exact(200..=299) | StatusRange::Class(2) | StatusRange::Default
-        );
-        if let Some(root) = answer.shape.filter(|_| is_success) {
+fn success(operation: &Operation) -> Option<&Answer> {
+    successes(operation).into_iter().next()
+}
+
+/// Whether it can be a success: `default` stands for all that are not declared.
+fn is_success(status: StatusRange) -> bool {
+    matches!(status, StatusRange::Exact(200..=299) | StatusRange::Class(2) | StatusRange::Default)
+}
+
+fn set_envelopes(shapes: &[Shape], operation: &mut Operation) {
+    for answer in operation.answers.iter_mut().filter(|answer| is_success(answer.status)) {
+        if let Some(root) = answer.shape {
             answer.envelope = unwrap(shapes, root).envelope;
-            for path in given {
-                answer.envelope.kept.push(path.clone());
-            }
         }
     }
     if let Some(request) = &mut operation.request

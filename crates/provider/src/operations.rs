@@ -5,8 +5,8 @@ use crate::{
     envelope::is_link_name,
     load::Dialect,
     model::{
-        Answer, Envelope, ErrorInside, KeptMember, Member, Method, ObjectShape, Operation, Param,
-        ParamPlace, RequestBody, Shape, ShapeId, StatusRange, Step,
+        Answer, Envelope, ErrorInside, KeptMember, KeptRule, Member, Method, ObjectShape,
+        Operation, Param, ParamPlace, RequestBody, Shape, ShapeId, StatusRange, Step,
     },
     path_template::PathTemplate,
     schema::Builder,
@@ -29,6 +29,45 @@ pub(crate) struct Draft {
     pub(crate) given_object: Option<String>,
     /// `x-weirgate-kept`: paths of members of the envelope to keep.
     pub(crate) given_kept: Vec<KeptMember>,
+    /// Query parameters that page only where the answer has pages of that kind.
+    pub(crate) doubtful: Vec<(String, Doubt)>,
+}
+
+/// A parameter's name that pages with one provider and filters with another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// `after`: the answer has to tell of a next or previous page.
+    Cursor,
+    /// `start`: the answer has to tell of pages at all.
+    Pages,
+}
+
+fn doubt(name: &str) -> Option<Doubt> {
+    match flat(name).as_str() {
+        "after" | "before" | "marker" => Some(Doubt::Cursor),
+        "start" | "count" => Some(Doubt::Pages),
+        _ => None,
+    }
+}
+
+impl Doubt {
+    /// Whether an answer that keeps these members has pages of the kind.
+    pub(crate) fn is_settled(self, kept: &[KeptMember]) -> bool {
+        const CURSORS: [&str; 8] =
+            ["next", "prev", "cursor", "token", "marker", "after", "before", "more"];
+        const PAGES: [&str; 9] =
+            ["start", "offset", "total", "count", "page", "skip", "limit", "number", "size"];
+        let tells = |words: &[&str]| {
+            kept.iter().flat_map(|one| &one.path).any(|step| match step {
+                Step::Member(name) => {
+                    let name = flat(name);
+                    words.iter().any(|word| name.contains(word))
+                }
+                Step::AnyMember | Step::Elements => false,
+            })
+        };
+        tells(&CURSORS) || self == Self::Pages && tells(&PAGES)
+    }
 }
 
 /// Reads all operations, in the order of the document.
@@ -137,30 +176,44 @@ impl<'a> Reader<'_, '_, 'a> {
             object: None,
             answers,
             request,
-            params: Self::params(&params),
+            params: self.params(&params),
             security: security::requirements(self.builder.document, self.node),
             servers,
             error_inside: self.error_inside(),
             deprecated: self.node.value.get("deprecated").and_then(Value::as_bool).unwrap_or(false),
         };
+        let doubtful = params
+            .iter()
+            .filter(|param| text(**param, "in") == Some("query"))
+            .filter(|param| param.value.get("x-weirgate-paging").and_then(Value::as_bool).is_none())
+            .filter_map(|param| text(*param, "name"))
+            .filter_map(|name| Some((name.to_owned(), doubt(name)?)))
+            .collect();
         Some(Draft {
+            doubtful,
             operation,
             pointer: self.builder.document.pointer(self.node.place),
-            given_object: text(self.node, "x-weirgate-object").map(str::to_owned),
+            given_object: self
+                .builder
+                .document
+                .extension(self.node, "x-weirgate-object")
+                .and_then(|given| given.value.as_str())
+                .map(str::to_owned),
             given_kept: self.given_kept(),
         })
     }
 
     /// `x-weirgate-kept`: paths from the answer's root, such as `summary.total`.
     fn given_kept(&mut self) -> Vec<KeptMember> {
-        let Some(list) = self.builder.document.member(self.node, "x-weirgate-kept") else {
+        let Some(list) = self.builder.document.extension(self.node, "x-weirgate-kept") else {
             return Vec::new();
         };
         let mut kept = Vec::new();
         for node in self.builder.document.elements(list) {
             if let Some(path) = node.value.as_str().and_then(parse_steps) {
-                let is_url = matches!(path.last(), Some(Step::Member(name)) if is_link_name(name));
-                kept.push(KeptMember { path, is_url });
+                let is_link = matches!(path.last(), Some(Step::Member(name)) if is_link_name(name));
+                let rule = if is_link { KeptRule::Word } else { KeptRule::Any };
+                kept.push(KeptMember { path, rule });
             } else {
                 let message = "x-weirgate-kept holds something that is no path";
                 self.builder.document.report(node, "unreadable_kept", message);
@@ -197,23 +250,25 @@ impl<'a> Reader<'_, '_, 'a> {
 
     /// By the method, unless the overlay knows better: a POST that searches is a read.
     fn action(&mut self) -> Action {
-        if let Some(given) = text(self.node, "x-weirgate-action") {
-            if let Ok(action) = given.parse() {
-                return action;
+        if let Some(given) = self.builder.document.extension(self.node, "x-weirgate-action") {
+            match given.value.as_str().unwrap_or_default().parse() {
+                // Of the methods that change something only POST is used to ask as well.
+                Ok(Action::Read) if !self.method.is_safe() && self.method != Method::Post => {
+                    let message = "x-weirgate-action makes no read of PUT, PATCH or DELETE";
+                    self.builder.document.report(self.node, "unsafe_read", message);
+                }
+                Ok(action) => return action,
+                Err(_) => {
+                    let message = "x-weirgate-action is no action";
+                    self.builder.document.report(self.node, "unknown_action", message);
+                }
             }
-            let message = "x-weirgate-action is no action";
-            self.builder.document.report(self.node, "unknown_action", message);
         }
-        match self.method {
-            Method::Get | Method::Head | Method::Options | Method::Trace => Action::Read,
-            Method::Post => Action::Create,
-            Method::Put | Method::Patch => Action::Update,
-            Method::Delete => Action::Delete,
-        }
+        self.method.action()
     }
 
     fn error_inside(&mut self) -> Option<ErrorInside> {
-        let given = self.node.value.get("x-weirgate-error")?;
+        let given = self.builder.document.extension(self.node, "x-weirgate-error")?.value;
         let read = || {
             let (member, equals) = given.get("when")?.as_str()?.split_once('=')?;
             let code = given.get("code").and_then(Value::as_str).unwrap_or("error");
@@ -231,26 +286,23 @@ impl<'a> Reader<'_, '_, 'a> {
         error
     }
 
-    fn params(params: &[Node<'a>]) -> Vec<Param> {
-        params
-            .iter()
-            .filter_map(|param| {
-                let place = match text(*param, "in")? {
-                    "query" => ParamPlace::Query,
-                    "header" => ParamPlace::Header,
-                    "cookie" => ParamPlace::Cookie,
-                    _ => return None,
-                };
-                let name = text(*param, "name")?.to_owned();
-                let is_paging = place == ParamPlace::Query
-                    && param
-                        .value
-                        .get("x-weirgate-paging")
-                        .and_then(Value::as_bool)
-                        .unwrap_or_else(|| is_paging_param(&name) && !is_date(param.value));
-                Some(Param { name, place, is_paging })
-            })
-            .collect()
+    fn params(&mut self, params: &[Node<'a>]) -> Vec<Param> {
+        let mut found = Vec::new();
+        for param in params {
+            let told = self.builder.document.extension(*param, "x-weirgate-paging");
+            let told = told.and_then(|told| told.value.as_bool());
+            let place = match text(*param, "in") {
+                Some("query") => ParamPlace::Query,
+                Some("header") => ParamPlace::Header,
+                Some("cookie") => ParamPlace::Cookie,
+                _ => continue,
+            };
+            let Some(name) = text(*param, "name").map(str::to_owned) else { continue };
+            let is_paging = place == ParamPlace::Query
+                && told.unwrap_or_else(|| is_paging_param(&name) && !is_date(param.value));
+            found.push(Param { name, place, is_paging });
+        }
+        found
     }
 
     fn request(&mut self, params: &[Node<'a>]) -> Option<RequestBody> {
@@ -315,6 +367,8 @@ impl<'a> Reader<'_, '_, 'a> {
                     is_read_only: false,
                     is_write_only: false,
                     label: None,
+                    is_data: false,
+                    merges: Vec::new(),
                 },
             );
         }
@@ -427,8 +481,9 @@ fn essence(media: &str) -> String {
     media.split(';').next().unwrap_or(media).trim().to_ascii_lowercase()
 }
 
-/// RFC 6839 §3.1; the wildcard stands for JSON here.
-pub(crate) fn is_json(media: &str) -> bool {
+/// Whether a declared media type, lower case and without parameters, is JSON (RFC 6839 §3.1); the
+/// wildcard stands for it.
+pub fn is_json(media: &str) -> bool {
     media == JSON
         || media == "*/*"
         || media == "application/*"

@@ -1,6 +1,9 @@
 //! OpenAPI Overlay 1.0 and 1.1: what an operator adds to a description without touching it.
 
-use crate::model::Diagnostic;
+use crate::{
+    document::{EXTENSION, MAX_DIAGNOSTICS, escape},
+    model::Diagnostic,
+};
 use serde_json::{Map, Value};
 use serde_json_path::JsonPath;
 
@@ -64,6 +67,46 @@ pub(crate) fn apply(
         }
     }
     Ok(())
+}
+
+/// Takes our own extensions out of a description as its vendor gives it: what they say is the
+/// operator's to say.
+pub(crate) fn ignore_extensions(document: &mut Value, remarks: &mut Vec<Diagnostic>) {
+    strip(document, &mut String::new(), remarks);
+}
+
+/// Documents are never deeper than the limit of reading them.
+fn strip(value: &mut Value, pointer: &mut String, remarks: &mut Vec<Diagnostic>) {
+    let length = pointer.len();
+    match value {
+        Value::Object(members) => {
+            members.retain(|name, _| {
+                let is_ours = name.starts_with(EXTENSION);
+                if is_ours && remarks.len() < MAX_DIAGNOSTICS {
+                    remarks.push(Diagnostic {
+                        pointer: format!("{pointer}/{}", escape(name)),
+                        code: "extension_ignored",
+                        message: "x-weirgate-... counts in an overlay only".to_owned(),
+                    });
+                }
+                !is_ours
+            });
+            for (name, inner) in members {
+                pointer.push('/');
+                pointer.push_str(&escape(name));
+                strip(inner, pointer, remarks);
+                pointer.truncate(length);
+            }
+        }
+        Value::Array(elements) => {
+            for (index, inner) in elements.iter_mut().enumerate() {
+                pointer.push_str(&format!("/{index}"));
+                strip(inner, pointer, remarks);
+                pointer.truncate(length);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// What the actions so far have left of the room.

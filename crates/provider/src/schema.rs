@@ -45,6 +45,9 @@ pub(crate) struct Builder<'d, 'a> {
     merged_members: usize,
 }
 
+/// The category of a field whose overlay cannot be understood.
+const UNKNOWN_CATEGORY: &str = "unknown";
+
 /// Shape 0, what leads nowhere.
 const UNTYPED: ShapeId = ShapeId(0);
 
@@ -245,7 +248,9 @@ impl<'d, 'a> Builder<'d, 'a> {
                     is_required: parts.required.contains(property.name),
                     is_read_only: self.flag(&property.nodes, "readOnly"),
                     is_write_only: self.flag(&property.nodes, "writeOnly"),
-                    label: self.given_label(&property.nodes),
+                    label: self.given_label(property),
+                    is_data: false,
+                    merges: property.outweighed.iter().map(|node| self.intern(*node)).collect(),
                 },
             );
         }
@@ -280,18 +285,58 @@ impl<'d, 'a> Builder<'d, 'a> {
         text.unwrap_or_default().chars().take(MAX_DESCRIPTION_CHARS).collect()
     }
 
-    /// `x-weirgate-label` on a property: a category, or `{category, sensitive}`.
-    fn given_label(&mut self, nodes: &[Node<'a>]) -> Option<Label> {
-        let node = nodes.iter().find_map(|node| self.document.member(*node, "x-weirgate-label"))?;
-        let category = node.value.as_str().or_else(|| node.value.get("category")?.as_str());
-        let Some(category) = category.filter(|category| !category.is_empty()) else {
-            let message = "x-weirgate-label is neither a category nor {category, sensitive}";
-            self.document.report(node, "unreadable_label", message);
-            return None;
+    /// `x-weirgate-label` on a property, or on the schema that it refers to. Of several parts of a
+    /// merged object one that says "sensitive" counts.
+    fn given_label(&mut self, property: &Property<'a>) -> Option<Label> {
+        const KEY: &str = "x-weirgate-label";
+        let mut found: Option<Label> = None;
+        for node in property.nodes.iter().chain(&property.outweighed) {
+            let own = self.document.extension(*node, KEY);
+            let given = own.or_else(|| {
+                reference(node.value)?;
+                let target = self.document.resolve(*node)?;
+                self.document.extension(target, KEY)
+            });
+            let Some(given) = given else { continue };
+            let label = self.label(given);
+            if found.as_ref().is_none_or(|known| label.is_sensitive && !known.is_sensitive) {
+                found = Some(label);
+            }
+        }
+        found
+    }
+
+    /// A category, or `{category, sensitive}`. One that cannot be read makes the field sensitive:
+    /// somebody meant to say something.
+    fn label(&mut self, node: Node<'a>) -> Label {
+        let label = |category: &str, is_sensitive, is_told| Label {
+            category: category.to_owned(),
+            is_sensitive,
+            is_told,
+            lowered_from: None,
         };
-        let told = node.value.get("sensitive").and_then(Value::as_bool);
+        let category = node.value.as_str().or_else(|| node.value.get("category")?.as_str());
+        let told = match node.value.get("sensitive") {
+            None => Some(None),
+            Some(told) => told.as_bool().map(Some),
+        };
+        let (Some(category), Some(told)) = (category, told) else {
+            let message = "x-weirgate-label is neither a category nor {category, sensitive}; the \
+                           field counts as sensitive";
+            self.document.report(node, "unreadable_label", message);
+            return label(UNKNOWN_CATEGORY, true, false);
+        };
+        if !detect::is_category(category) {
+            let nearest = types::nearest(category, detect::categories());
+            let hint = nearest.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            let shown: String = category.chars().take(100).collect();
+            let message =
+                format!("`{shown}` is no data category, and the field counts as sensitive{hint}");
+            self.document.report(node, "unknown_label", &message);
+            return label(UNKNOWN_CATEGORY, true, false);
+        }
         let is_sensitive = told.unwrap_or_else(|| detect::is_sensitive_category(category));
-        Some(Label { category: category.to_owned(), is_sensitive })
+        label(category, is_sensitive, told.is_some())
     }
 
     /// A flag beside a reference, or where the reference leads.
@@ -427,6 +472,8 @@ struct Property<'a> {
     name: &'a str,
     /// Several where the parts of a merged schema disagree.
     nodes: Vec<Node<'a>>,
+    /// What other parts said, and these outweigh.
+    outweighed: Vec<Node<'a>>,
 }
 
 #[derive(Default)]
@@ -472,7 +519,8 @@ impl<'a> Parts<'a> {
         let place = match self.places.entry(name) {
             Entry::Vacant(entry) => {
                 entry.insert(self.properties.len());
-                self.properties.push(Property { name, nodes: vec![node] });
+                let property = Property { name, nodes: vec![node], outweighed: Vec::new() };
+                self.properties.push(property);
                 return;
             }
             Entry::Occupied(entry) => *entry.get(),
@@ -482,15 +530,19 @@ impl<'a> Parts<'a> {
             let kind = value.get("type").and_then(Value::as_str);
             kind.is_some_and(|kind| kind != "object" && kind != "array")
         };
-        if !is_telling(node.value, &[]) && node.value.get("type").is_none() {
+        let says_kind =
+            |node: &Node<'a>| is_telling(node.value, &[]) || node.value.get("type").is_some();
+        if !says_kind(&node) {
+            property.outweighed.push(node);
             return;
         }
         if role == Role::All && is_simple(node.value) {
-            property.nodes = vec![node];
+            property.outweighed.append(&mut property.nodes);
+            property.nodes.push(node);
         } else if !property.nodes.iter().any(|known| std::ptr::eq(known.value, node.value)) {
-            property
-                .nodes
-                .retain(|known| is_telling(known.value, &[]) || known.value.get("type").is_some());
+            let (kept, rest) = property.nodes.drain(..).partition(says_kind);
+            property.nodes = kept;
+            property.outweighed.extend::<Vec<_>>(rest);
             property.nodes.push(node);
         }
     }

@@ -17,7 +17,8 @@ pub use error::StoreError;
 pub use location::{Location, Place, ServerUrl, UrlError};
 pub use rows::{
     ClientRow, ConnectionRow, CustomerRow, Everything, GrantChanges, GrantRow, GrantTarget, KeyRow,
-    OutboxRow, ProviderRow, SealedHead, SealedRow, VaultGenerationRow,
+    OutboxRow, ProviderFacts, ProviderRow, RowSeal, SealedHead, SealedRow, StateHead,
+    VaultGenerationRow,
 };
 pub use store::Store;
 pub use tx::Tx;

@@ -20,6 +20,38 @@ pub struct ProviderRow {
     pub imported_at: Timestamp,
 }
 
+/// A provider without its description: what a change reads of those that it does not touch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderFacts {
+    pub id: Id<Provider>,
+    pub slug: Slug,
+    pub server: Option<String>,
+    pub allow_private: Vec<String>,
+    pub imported_at: Timestamp,
+}
+
+/// Authenticates a row of any table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowSeal {
+    /// The row's table, or the part of it that has a seal of its own.
+    pub kind: String,
+    pub id: String,
+    pub seal: [u8; 32],
+}
+
+/// The state of all rows after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateHead {
+    /// Of the change's last event in the outbox.
+    pub sequence: u64,
+    /// That event.
+    pub event: [u8; 16],
+    pub count: u64,
+    pub root: [u8; 32],
+    /// Authenticates all of the above.
+    pub seal: [u8; 32],
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CustomerRow {
     pub id: Id<Customer>,
@@ -132,21 +164,26 @@ pub struct OutboxRow {
     pub event: [u8; 16],
     /// An encoded audit record.
     pub record: Vec<u8>,
+    /// Authenticates the row; `None` for one that an earlier layout held.
+    pub seal: Option<Vec<u8>>,
 }
 
 /// All rows, read in one transaction; each list in the order of ids.
 #[derive(Clone, Debug)]
-pub struct Everything {
+pub struct Everything<P = ProviderRow> {
     pub generation: u64,
     pub instance: Id<Instance>,
     pub vault_generations: Vec<VaultGenerationRow>,
     pub customers: Vec<CustomerRow>,
     pub sealed: Vec<SealedRow>,
-    pub providers: Vec<ProviderRow>,
+    pub providers: Vec<P>,
     pub connections: Vec<ConnectionRow>,
     pub clients: Vec<ClientRow>,
     pub keys: Vec<KeyRow>,
     pub grants: Vec<GrantRow>,
+    pub seals: Vec<RowSeal>,
+    /// The newest; `None` until the rows are sealed.
+    pub head: Option<StateHead>,
 }
 
 /// Reads the columns of one row; what does not fit is named by table, column and row.
@@ -251,6 +288,44 @@ impl FromRow for ProviderRow {
             server: row.optional_text("server")?,
             allow_private: row.json("allow_private")?,
             imported_at: row.time("imported_at")?,
+        })
+    }
+}
+
+impl FromRow for ProviderFacts {
+    const TABLE: &'static str = "provider";
+    const ALL: &'static str =
+        "SELECT id, slug, server, allow_private, imported_at FROM provider ORDER BY id";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.parsed("id")?,
+            slug: row.parsed("slug")?,
+            server: row.optional_text("server")?,
+            allow_private: row.json("allow_private")?,
+            imported_at: row.time("imported_at")?,
+        })
+    }
+}
+
+impl FromRow for RowSeal {
+    const TABLE: &'static str = "row_seal";
+    const ALL: &'static str = "SELECT kind, id, seal FROM row_seal";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self { kind: row.text("kind")?, id: row.text("id")?, seal: row.array("seal")? })
+    }
+}
+
+impl FromRow for StateHead {
+    const TABLE: &'static str = "state_head";
+    const ALL: &'static str =
+        "SELECT sequence, event, row_count, root, seal FROM state_head ORDER BY sequence";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            sequence: row.number("sequence")?,
+            event: row.array("event")?,
+            count: row.number("row_count")?,
+            root: row.array("root")?,
+            seal: row.array("seal")?,
         })
     }
 }
@@ -382,12 +457,13 @@ impl FromRow for GrantRow {
 
 impl FromRow for OutboxRow {
     const TABLE: &'static str = "outbox";
-    const ALL: &'static str = "SELECT sequence, event, record FROM outbox ORDER BY sequence";
+    const ALL: &'static str = "SELECT sequence, event, record, seal FROM outbox ORDER BY sequence";
     fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             sequence: row.number("sequence")?,
             event: row.array("event")?,
             record: row.bytes("record")?,
+            seal: row.optional_bytes("seal")?,
         })
     }
 }

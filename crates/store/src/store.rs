@@ -5,7 +5,7 @@ use crate::{
     dialect::{self, Pool, Statement, Transaction, Use, sql},
     rows::{
         ClientRow, ConnectionRow, CustomerRow, Everything, FromRow, GrantRow, KeyRow, OutboxRow,
-        ProviderRow, Reader, SealedHead, SealedRow, VaultGenerationRow,
+        ProviderRow, Reader, RowSeal, SealedHead, SealedRow, StateHead, VaultGenerationRow,
     },
     tx::Tx,
 };
@@ -90,27 +90,7 @@ impl Store {
     pub async fn load_all(&self) -> Result<Everything, StoreError> {
         self.check_place()?;
         let mut tx = self.readers.begin_read().await?;
-        let row = tx.one(sql(GENERATION)).await?;
-        let generation = Reader { table: "generation", row: &row }.number("number")?;
-        let row = tx.optional(sql("SELECT id FROM instance")).await?;
-        let row = row.ok_or_else(|| StoreError::Inconsistent {
-            table: "instance",
-            column: "id",
-            row: "the only one".to_owned(),
-        })?;
-        let instance: Id<Instance> = Reader { table: "instance", row: &row }.parsed("id")?;
-        let everything = Everything {
-            generation,
-            instance,
-            vault_generations: all(&mut tx, VaultGenerationRow::ALL).await?,
-            customers: all(&mut tx, CustomerRow::ALL).await?,
-            sealed: all(&mut tx, SealedRow::ALL).await?,
-            providers: all(&mut tx, ProviderRow::ALL).await?,
-            connections: all(&mut tx, ConnectionRow::ALL).await?,
-            clients: all(&mut tx, ClientRow::ALL).await?,
-            keys: all(&mut tx, KeyRow::ALL).await?,
-            grants: all(&mut tx, GrantRow::ALL).await?,
-        };
+        let everything = everything(&mut tx).await?;
         tx.rollback().await?;
         self.check_place()?;
         Ok(everything)
@@ -154,15 +134,20 @@ impl Store {
         rows.iter().map(T::from_row).collect()
     }
 
-    /// What the vault's head is computed from, and how many changes wait for the audit log, as of
-    /// one moment.
-    pub async fn vault_state(&self) -> Result<(Vec<SealedHead>, u64), StoreError> {
-        let mut tx = self.readers.begin_read().await?;
-        let heads = heads(&mut tx).await?;
-        let row = tx.one(sql(OUTBOX_LEN)).await?;
-        let waiting = Reader { table: "outbox", row: &row }.number("waiting")?;
-        tx.rollback().await?;
-        Ok((heads, waiting))
+    /// The state after the change of this sequence, if there was one.
+    pub async fn head_at(&self, sequence: u64) -> Result<Option<StateHead>, StoreError> {
+        let query = sql(HEAD_AT).bind(i64::try_from(sequence).unwrap_or(i64::MAX));
+        let row = self.readers.optional(query).await?;
+        row.as_ref().map(StateHead::from_row).transpose()
+    }
+
+    /// What authenticates a row, if anything does.
+    pub async fn seal(&self, kind: &str, id: &str) -> Result<Option<RowSeal>, StoreError> {
+        let query = sql("SELECT kind, id, seal FROM row_seal WHERE kind = $1 AND id = $2")
+            .bind(kind)
+            .bind(id);
+        let row = self.readers.optional(query).await?;
+        row.as_ref().map(RowSeal::from_row).transpose()
     }
 
     /// A sealed value, if there is one.
@@ -179,8 +164,9 @@ impl Store {
 
     /// The oldest rows that wait for the audit log, in order of commits.
     pub async fn outbox_batch(&self, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        let query = sql("SELECT sequence, event, record FROM outbox ORDER BY sequence LIMIT $1")
-            .bind(i64::from(limit));
+        let query =
+            sql("SELECT sequence, event, record, seal FROM outbox ORDER BY sequence LIMIT $1")
+                .bind(i64::from(limit));
         let rows = self.readers.all(query).await?;
         rows.iter().map(OutboxRow::from_row).collect()
     }
@@ -267,6 +253,41 @@ pub(crate) const SEALED: &str =
     "SELECT table_name, record, column_name, customer, version, vault_generation, sealed
     FROM sealed WHERE record = $1 AND table_name = $2 AND column_name = $3";
 const OUTBOX_LEN: &str = "SELECT COUNT(*) AS waiting FROM outbox";
+
+pub(crate) const HEAD_AT: &str =
+    "SELECT sequence, event, row_count, root, seal FROM state_head WHERE sequence = $1";
+const NEWEST_HEAD: &str = "SELECT sequence, event, row_count, root, seal FROM state_head
+    ORDER BY sequence DESC LIMIT 1";
+
+/// Everything, as of one moment; of providers what `P` holds.
+pub(crate) async fn everything<P: FromRow>(
+    tx: &mut Transaction,
+) -> Result<Everything<P>, StoreError> {
+    let row = tx.one(sql(GENERATION)).await?;
+    let generation = Reader { table: "generation", row: &row }.number("number")?;
+    let row = tx.optional(sql("SELECT id FROM instance")).await?;
+    let row = row.ok_or_else(|| StoreError::Inconsistent {
+        table: "instance",
+        column: "id",
+        row: "the only one".to_owned(),
+    })?;
+    let instance: Id<Instance> = Reader { table: "instance", row: &row }.parsed("id")?;
+    let head = tx.optional(sql(NEWEST_HEAD)).await?;
+    Ok(Everything {
+        generation,
+        instance,
+        vault_generations: all(tx, VaultGenerationRow::ALL).await?,
+        customers: all(tx, CustomerRow::ALL).await?,
+        sealed: all(tx, SealedRow::ALL).await?,
+        providers: all(tx, P::ALL).await?,
+        connections: all(tx, ConnectionRow::ALL).await?,
+        clients: all(tx, ClientRow::ALL).await?,
+        keys: all(tx, KeyRow::ALL).await?,
+        grants: all(tx, GrantRow::ALL).await?,
+        seals: all(tx, RowSeal::ALL).await?,
+        head: head.as_ref().map(StateHead::from_row).transpose()?,
+    })
+}
 
 pub(crate) async fn all<T: FromRow>(
     tx: &mut Transaction,

@@ -4,10 +4,11 @@ use crate::{
     StoreError,
     dialect::{Statement, Transaction, sql},
     rows::{
-        ClientRow, ConnectionRow, CustomerRow, FromRow, GrantChanges, GrantRow, GrantTarget,
-        KeyRow, ProviderRow, Reader, SealedHead, SealedRow,
+        ClientRow, ConnectionRow, CustomerRow, Everything, FromRow, GrantChanges, GrantRow,
+        GrantTarget, KeyRow, OutboxRow, ProviderFacts, ProviderRow, Reader, RowSeal, SealedHead,
+        SealedRow, StateHead,
     },
-    store::{GENERATION, KEYS_OF, PROVIDER_BY_SLUG, SEALED, all, heads, keep_audit_checkpoint},
+    store::{GENERATION, HEAD_AT, KEYS_OF, PROVIDER_BY_SLUG, SEALED, all, everything, heads},
 };
 use std::{collections::HashMap, fmt};
 use types::{Client, Connection, Grant, Id, Instance, Key, Slug, Timestamp};
@@ -79,17 +80,72 @@ impl Tx {
         event: [u8; 16],
         record: &[u8],
     ) -> Result<(), StoreError> {
+        let sequence = self.next_sequence().await?;
+        self.put_outbox(OutboxRow { sequence, event, record: record.to_vec(), seal: None }).await
+    }
+
+    /// The sequence of the change's next event: for a record that names it.
+    pub async fn next_sequence(&mut self) -> Result<u64, StoreError> {
         let query =
             sql("UPDATE generation SET outbox = outbox + 1 WHERE only_row = 1 RETURNING outbox");
         let row = self.inner.one(query).await?;
-        let sequence: i64 = Reader { table: "generation", row: &row }.number("outbox")?;
-        let query = sql("INSERT INTO outbox (sequence, event, record) VALUES ($1, $2, $3)")
-            .bind(sequence)
-            .bind(event.to_vec())
-            .bind(record.to_vec());
+        Reader { table: "generation", row: &row }.number("outbox")
+    }
+
+    /// As [`Tx::append_outbox`], with a sequence that [`Tx::next_sequence`] gave in this change.
+    pub async fn put_outbox(&mut self, row: OutboxRow) -> Result<(), StoreError> {
+        let query =
+            sql("INSERT INTO outbox (sequence, event, record, seal) VALUES ($1, $2, $3, $4)")
+                .bind(number(row.sequence))
+                .bind(row.event.to_vec())
+                .bind(row.record)
+                .bind(row.seal);
         self.inner.change("outbox", query).await?;
         self.is_audited = true;
         Ok(())
+    }
+
+    /// All rows as this change sees them.
+    pub async fn everything(&mut self) -> Result<Everything<ProviderFacts>, StoreError> {
+        everything(&mut self.inner).await
+    }
+
+    /// All providers with their descriptions.
+    pub async fn providers(&mut self) -> Result<Vec<ProviderRow>, StoreError> {
+        all(&mut self.inner, ProviderRow::ALL).await
+    }
+
+    /// Puts a row's seal in place.
+    pub async fn put_seal(&mut self, seal: &RowSeal) -> Result<(), StoreError> {
+        let query = sql("INSERT INTO row_seal (kind, id, seal) VALUES ($1, $2, $3)
+             ON CONFLICT (kind, id) DO UPDATE SET seal = $3")
+        .bind(seal.kind.clone())
+        .bind(seal.id.clone())
+        .bind(seal.seal.to_vec());
+        self.change("row_seal", query).await.map(drop)
+    }
+
+    /// Forgets the seal of a row that is no more.
+    pub async fn delete_seal(&mut self, kind: &str, id: &str) -> Result<(), StoreError> {
+        let query = sql("DELETE FROM row_seal WHERE kind = $1 AND id = $2").bind(kind).bind(id);
+        self.change("row_seal", query).await.map(drop)
+    }
+
+    /// The state of all rows with this change.
+    pub async fn insert_head(&mut self, head: &StateHead) -> Result<(), StoreError> {
+        let query = sql("INSERT INTO state_head (sequence, event, row_count, root, seal)
+             VALUES ($1, $2, $3, $4, $5)")
+        .bind(number(head.sequence))
+        .bind(head.event.to_vec())
+        .bind(number(head.count))
+        .bind(head.root.to_vec())
+        .bind(head.seal.to_vec());
+        self.change("state_head", query).await.map(drop)
+    }
+
+    /// The state after the change of this sequence, if there was one.
+    pub async fn head_at(&mut self, sequence: u64) -> Result<Option<StateHead>, StoreError> {
+        self.one(sql(HEAD_AT).bind(number(sequence))).await
     }
 
     pub async fn insert_instance(
@@ -101,16 +157,6 @@ impl Tx {
             .bind(id.to_string())
             .bind(now.as_micros());
         self.change("instance", query).await.map(drop)
-    }
-
-    /// A log that begins with this change is known from then on.
-    pub async fn keep_audit_checkpoint(
-        &mut self,
-        origin: &str,
-        size: u64,
-        checkpoint: &str,
-    ) -> Result<(), StoreError> {
-        self.inner.execute(keep_audit_checkpoint(origin, size, checkpoint)).await.map(drop)
     }
 
     pub async fn insert_vault_generation(
@@ -376,6 +422,11 @@ impl Tx {
         }
         Ok(changes)
     }
+}
+
+/// No count of ours reaches the other half.
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn json(value: &impl serde::Serialize) -> String {

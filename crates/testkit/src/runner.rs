@@ -1,7 +1,7 @@
 //! Runs the built binary in a clean environment: a fresh home, no variables of the tester's.
 
 use crate::{client, lock, wait::poll};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -29,6 +29,8 @@ pub struct Weirgate {
     home: TempDir,
     /// Over those of [`Weirgate::command`]; `None` takes one away.
     variables: BTreeMap<String, Option<String>>,
+    /// Of every run: soft and hard.
+    max_files: Option<u32>,
 }
 
 /// How a run ended.
@@ -68,7 +70,12 @@ impl Weirgate {
     /// # Errors
     /// Where no temporary folder can be made.
     pub fn binary(path: impl Into<PathBuf>) -> io::Result<Self> {
-        Ok(Self { binary: path.into(), home: tempfile::tempdir()?, variables: BTreeMap::new() })
+        Ok(Self {
+            binary: path.into(),
+            home: tempfile::tempdir()?,
+            variables: BTreeMap::new(),
+            max_files: None,
+        })
     }
 
     /// The working folder of every run; `HOME`, `XDG_CONFIG_HOME` and `TMPDIR` lie in it.
@@ -102,6 +109,11 @@ impl Weirgate {
     /// Takes a variable away for runs from now on, for instance `WEIRGATE_DATA_DIR`.
     pub fn unset(&mut self, name: &str) {
         self.variables.insert(name.to_owned(), None);
+    }
+
+    /// Limits the open files of runs from now on, soft and hard.
+    pub fn limit_files(&mut self, max: u32) {
+        self.max_files = Some(max);
     }
 
     /// Runs a verb to its end.
@@ -145,7 +157,15 @@ impl Weirgate {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.max_files {
+            None => Command::new(&self.binary),
+            Some(max) => {
+                let mut shell = Command::new("/bin/sh");
+                let script = format!("ulimit -n {max} && exec \"$0\" \"$@\"");
+                shell.args(["-c", &script]).arg(&self.binary);
+                shell
+            }
+        };
         command
             .args(args)
             .current_dir(self.home())
@@ -262,6 +282,19 @@ impl Server {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let id = id.ok_or_else(|| io::Error::other("no process id"))?;
         Ok(kill_process(id, signal)?)
+    }
+
+    /// Sets the soft limit of open files of the running process. One below what it has open keeps
+    /// what is open, and lets it open nothing more.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn set_max_files(&self, max: u64) -> io::Result<()> {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // It has inherited ours.
+        let hard = getrlimit(Resource::Nofile).maximum;
+        prlimit(id, Resource::Nofile, Rlimit { current: Some(max), maximum: hard })?;
+        Ok(())
     }
 
     /// SIGKILL, and everything it printed.

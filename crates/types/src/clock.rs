@@ -16,6 +16,18 @@ impl Timestamp {
     /// The last moment that can be printed (9999-12-30T22:00:00Z).
     pub const MAX: Self = Self(253_402_207_200_000_000);
 
+    pub const EPOCH: Self = Self(0);
+
+    /// A moment as RFC 3339 (`2026-11-25T21:00:00Z`) or HTTP (`Wed, 25 Nov 2026 21:00:00 GMT`,
+    /// RFC 9110 §5.6.7) writes it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = match text.parse::<jiff::Timestamp>() {
+            Ok(time) => time,
+            Err(_) => jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?,
+        };
+        Some(Self(time.as_microsecond()))
+    }
+
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }

@@ -12,6 +12,7 @@ mod fault;
 mod id;
 mod nearest;
 mod random;
+mod rate;
 mod secret;
 mod slug;
 
@@ -26,5 +27,6 @@ pub use id::{
 };
 pub use nearest::nearest;
 pub use random::{Random, RandomError, SeededRandom, SystemRandom};
+pub use rate::{ParseRateError, Rate};
 pub use secret::{SecretBytes, SecretText};
 pub use slug::{Slug, SlugError};

@@ -1,4 +1,5 @@
-//! One digest over everything in the vault, to be bound into the audit log's checkpoints.
+//! One digest over everything in the vault, and one over the seals of all rows of the store, to be
+//! bound into the audit log's checkpoints.
 
 use aws_lc_rs::digest;
 
@@ -40,6 +41,25 @@ pub fn head(rows: impl IntoIterator<Item = HeadRow>) -> VaultHead {
     VaultHead { count, root: bytes(context.finish()) }
 }
 
+/// The head over the seals of all rows: kind, id and [`crate::KeyPepper::row_seal`] of each, in
+/// ascending order. A row that was added, removed or put back together with its seal changes `root`.
+pub fn seals_head<'a>(
+    seals: impl IntoIterator<Item = (&'a str, &'a str, &'a [u8; 32])>,
+) -> VaultHead {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"weirgate state head 1");
+    let mut count: u64 = 0;
+    for (kind, id, seal) in seals {
+        for text in [kind, id] {
+            context.update(&(text.len() as u64).to_be_bytes());
+            context.update(text.as_bytes());
+        }
+        context.update(seal);
+        count += 1;
+    }
+    VaultHead { count, root: bytes(context.finish()) }
+}
+
 fn bytes(digest: digest::Digest) -> [u8; 32] {
     let mut bytes = [0; 32];
     for (to, from) in bytes.iter_mut().zip(digest.as_ref()) {
@@ -51,6 +71,28 @@ fn bytes(digest: digest::Digest) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seals_head_changes_with_every_seal_and_every_name() {
+        let seals = [("client", "a", [1; 32]), ("client", "b", [2; 32]), ("key", "a", [3; 32])];
+        let of = |seals: &[(&str, &str, [u8; 32])]| {
+            seals_head(seals.iter().map(|(kind, id, seal)| (*kind, *id, seal)))
+        };
+        let whole = of(&seals);
+        assert_eq!(whole.count, 3);
+        for place in 0..seals.len() {
+            let mut other = seals;
+            other[place].2[0] ^= 1;
+            assert_ne!(of(&other).root, whole.root);
+            let mut other = seals;
+            other[place].1 = "c";
+            assert_ne!(of(&other).root, whole.root);
+            let mut fewer = seals.to_vec();
+            fewer.remove(place);
+            assert_ne!(of(&fewer).root, whole.root);
+        }
+        assert_ne!(of(&[("clienta", "", [1; 32])]).root, of(&[("client", "a", [1; 32])]).root);
+    }
 
     #[test]
     fn head_changes_with_every_row_and_not_with_their_order() {

@@ -32,6 +32,7 @@ pub(crate) enum Purpose {
     KeyDigest,
     Fingerprint,
     Lookup,
+    Row,
     Injection,
 }
 
@@ -45,6 +46,7 @@ impl Purpose {
             Self::KeyDigest => b"weirgate vault 1 api key digest",
             Self::Fingerprint => b"weirgate vault 1 credential fingerprint",
             Self::Lookup => b"weirgate vault 1 lookup",
+            Self::Row => b"weirgate vault 1 row of the store",
             Self::Injection => b"weirgate vault 1 injection in memory",
         }
     }

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod credential;
+mod echo;
 mod error;
 mod head;
 mod injection;
@@ -24,8 +25,9 @@ mod root_key;
 mod secret_json;
 
 pub use credential::{Credential, CredentialError, CredentialKind, MAX_SECRET_FILE_BYTES};
+pub use echo::Echoes;
 pub use error::VaultError;
-pub use head::{HeadRow, VaultHead, head};
+pub use head::{HeadRow, VaultHead, head, seals_head};
 pub use injection::{Injection, MemoryKey, OpenInjection, OpenPart, Placement, SealedInjection};
 pub use key::MAX_RECORD_BYTES;
 pub use keyring::{CustomerKey, Keyring, WrappedCustomerKey, WrappedGeneration};

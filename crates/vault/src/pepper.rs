@@ -18,6 +18,7 @@ pub struct KeyPepper {
     key_digest: hmac::Key,
     fingerprint: hmac::Key,
     lookup: hmac::Key,
+    row: hmac::Key,
 }
 
 impl fmt::Debug for KeyPepper {
@@ -50,7 +51,8 @@ impl KeyPepper {
         };
         let (key_digest, fingerprint, lookup) =
             (derive(Purpose::KeyDigest)?, derive(Purpose::Fingerprint)?, derive(Purpose::Lookup)?);
-        Ok(Self { secret, key_digest, fingerprint, lookup })
+        let row = derive(Purpose::Row)?;
+        Ok(Self { secret, key_digest, fingerprint, lookup, row })
     }
 
     /// The only form in which an API key is stored: HMAC-SHA-256.
@@ -75,6 +77,15 @@ impl KeyPepper {
     pub fn lookup_digest(&self, kind: &str, text: &str) -> [u8; 32] {
         let length = (kind.len() as u64).to_be_bytes();
         digest(&self.lookup, &[&length, kind.as_bytes(), text.as_bytes()])
+    }
+
+    /// Authenticates a row of the store: its kind, its id, and all of its values. `content` must
+    /// have one spelling for one meaning.
+    pub fn row_seal(&self, kind: &str, id: &str, content: &[u8]) -> [u8; 32] {
+        let (kind_length, id_length) =
+            ((kind.len() as u64).to_be_bytes(), (id.len() as u64).to_be_bytes());
+        let parts = [&kind_length, kind.as_bytes(), &id_length, id.as_bytes(), content];
+        digest(&self.row, &parts)
     }
 }
 

@@ -60,6 +60,12 @@ pub(crate) enum Verb {
     /// Show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Look at everything that can be wrong with an installation.
+    Doctor,
+    /// Print the completions of a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Write the manual's pages into a folder.
+    Man { dir: PathBuf },
 }
 
 #[derive(Debug, Args)]

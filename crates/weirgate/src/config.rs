@@ -3,6 +3,7 @@
 //! Two stages: texts with their origin, then checked types. All problems are reported together, each
 //! with its place and remedy.
 
+use gateway::LimitSettings;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -11,6 +12,7 @@ use std::{
     str::FromStr,
     time::Duration,
 };
+use types::Rate;
 
 /// A key of the configuration, as documented in `docs/reference/configuration.md`.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +43,27 @@ pub(crate) const KEYS: &[Key] = &[
         "public_url",
         "",
         "URL",
-        "Scheme and authority by which callers reach the gateway; for rewritten URLs.",
+        "Scheme and authority by which callers reach the gateway, for rewritten URLs; needed where gateway_addr is other than loopback.",
     ),
     key("cores", "0", "count", "Threads of the data plane; 0 means one per core."),
     key("max_write_bytes", "1048576", "bytes", "The largest request body."),
-    key("max_answer_bytes", "1073741824", "bytes", "The largest answer, decoded."),
+    key("max_answer_bytes", "1073741824", "bytes", "The largest answer, as it comes and decoded."),
     key("max_calls", "10000", "count", "Calls under way at once; more get 503."),
+    key(
+        "max_calls_per_provider",
+        "0",
+        "count",
+        "Calls under way to one provider; more get 429. 0 means half of `max_calls`.",
+    ),
+    key(
+        "max_calls_per_connection",
+        "0",
+        "count",
+        "Calls under way on one connection; more get 429. 0 means a quarter of `max_calls`.",
+    ),
+    key("limit_per_key", "", "rates", "Calls of one API key: windows such as `100/s, 3000/min`."),
+    key("limit_per_connection", "", "rates", "Calls on one connection, by all its clients."),
+    key("limit_per_provider", "", "rates", "Calls to one provider, over all its connections."),
     key(
         "max_snapshot_age_ms",
         "60000",
@@ -69,6 +86,12 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("total_timeout_ms", "300000", "milliseconds", "A provider's whole answer."),
     key("body_timeout_ms", "30000", "milliseconds", "The arrival of a caller's request body."),
+    key(
+        "write_timeout_ms",
+        "30000",
+        "milliseconds",
+        "How long a caller may read nothing of its answer.",
+    ),
     key("drain_timeout_ms", "20000", "milliseconds", "Calls under way at shutdown."),
     key(
         "extra_roots_file",
@@ -186,6 +209,7 @@ pub(crate) struct Config {
     pub max_write_bytes: usize,
     pub max_answer_bytes: u64,
     pub max_calls: usize,
+    pub limits: LimitSettings,
     pub max_snapshot_age: Duration,
     pub connect_timeout: Duration,
     pub tls_timeout: Duration,
@@ -193,6 +217,7 @@ pub(crate) struct Config {
     pub between_bytes_timeout: Duration,
     pub total_timeout: Duration,
     pub body_timeout: Duration,
+    pub write_timeout: Duration,
     pub drain_timeout: Duration,
     pub extra_roots_file: Option<PathBuf>,
     pub log_level: String,
@@ -333,6 +358,31 @@ impl Reader<'_> {
         value
     }
 
+    fn rates(&mut self, name: &str) -> Vec<Rate> {
+        match Rate::parse_list(&self.text(name).value) {
+            Ok(rates) => rates,
+            Err(error) => {
+                let remedy = "Separate several by commas; leave it empty for no limit.";
+                self.fail(name, &format!("is malformed: {error}"), remedy.into());
+                Vec::new()
+            }
+        }
+    }
+
+    fn limits(&mut self, max_calls: usize) -> LimitSettings {
+        let share = |given: usize, part: usize| match given {
+            0 => (max_calls / part).max(1),
+            given => given,
+        };
+        LimitSettings {
+            per_key: self.rates("limit_per_key"),
+            per_connection: self.rates("limit_per_connection"),
+            per_provider: self.rates("limit_per_provider"),
+            connection_calls: share(self.parse("max_calls_per_connection", 0), 4),
+            provider_calls: share(self.parse("max_calls_per_provider", 0), 2),
+        }
+    }
+
     fn millis(&mut self, name: &str) -> Duration {
         Duration::from_millis(self.positive(name))
     }
@@ -371,6 +421,16 @@ pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
             );
         }
     }
+    let max_calls = usize::try_from(reader.positive("max_calls")).unwrap_or(usize::MAX);
+    let limits = reader.limits(max_calls);
+    if public_url.is_none() && !gateway_addr.ip().is_loopback() {
+        reader.fail(
+            "public_url",
+            "is missing, and callers do not reach the gateway by the address that it is bound to",
+            "Give the scheme and authority that callers use, like https://gate.example.com: paging URLs are rewritten to it."
+                .into(),
+        );
+    }
     let log_level = reader.text("log_level").value.clone();
     if !["error", "warn", "info", "debug", "trace"].contains(&log_level.as_str()) {
         reader.fail("log_level", "is unknown", "Give error, warn, info, debug or trace.".into());
@@ -391,7 +451,8 @@ pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
         cores: cores.min(256),
         max_write_bytes: usize::try_from(reader.positive("max_write_bytes")).unwrap_or(usize::MAX),
         max_answer_bytes: reader.positive("max_answer_bytes"),
-        max_calls: usize::try_from(reader.positive("max_calls")).unwrap_or(usize::MAX),
+        max_calls,
+        limits,
         max_snapshot_age: reader.millis("max_snapshot_age_ms"),
         connect_timeout: reader.millis("connect_timeout_ms"),
         tls_timeout: reader.millis("tls_timeout_ms"),
@@ -399,6 +460,7 @@ pub(crate) fn check(settings: &[Setting]) -> Result<Config, Problems> {
         between_bytes_timeout: reader.millis("between_bytes_timeout_ms"),
         total_timeout: reader.millis("total_timeout_ms"),
         body_timeout: reader.millis("body_timeout_ms"),
+        write_timeout: reader.millis("write_timeout_ms"),
         drain_timeout: reader.millis("drain_timeout_ms"),
         extra_roots_file: (!roots.is_empty()).then(|| PathBuf::from(roots)),
         log_level,
@@ -442,8 +504,21 @@ mod tests {
             .unwrap(),
         )
         .unwrap_err();
-        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert_eq!(problems.len(), 5, "{problems:?}");
         assert!(problems.iter().any(|p| p.what.contains("without TLS")));
+    }
+
+    #[test]
+    fn a_gateway_for_others_must_know_its_own_url() {
+        let open = "behind_proxy = true\ngateway_addr = \"0.0.0.0:8400\"\n";
+        let Problems(problems) = check(&settings(open).unwrap()).unwrap_err();
+        assert!(problems[0].what.contains("`public_url` is missing"), "{problems:?}");
+        assert_eq!(problems.len(), 1);
+        let named = format!("{open}public_url = \"https://gate.example.com\"");
+        check(&settings(&named).unwrap()).unwrap();
+        // The console rewrites nothing.
+        let console = "behind_proxy = true\nconsole_addr = \"0.0.0.0:8401\"\n";
+        check(&settings(console).unwrap()).unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     logging,
     output::{FAILED, Failure, Output, chain, plain},
-    serve::{self, Server},
+    serve::{Hangup, Server, Signals},
     verbs::Session,
 };
 use app::{
@@ -63,6 +63,7 @@ pub(crate) async fn run(
     .await?;
     sequence::settle(&instance).await?;
     let server = Server::start(instance, &config).await?;
+    let signals = Signals::listen(Hangup::Stops)?;
     let gateway = format!("http://{}", server.gateway_addr);
 
     let result = if session.output.is_json {
@@ -75,9 +76,7 @@ pub(crate) async fn run(
         return Err(failure);
     }
     if !args.once {
-        serve::until_told().await.map_err(|error| {
-            Failure::new(FAILED, format!("cannot wait for signals: {error}"), "")
-        })?;
+        signals.until_told().await;
     }
     server.stop().await?;
     sandbox.shutdown().await;

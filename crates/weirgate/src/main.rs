@@ -4,19 +4,22 @@
 mod cli;
 mod config;
 mod demo;
+mod events;
+mod files;
 mod logging;
 mod ops;
 mod output;
 mod project;
 mod serve;
+mod shell;
 mod verbs;
 
 use clap::Parser as _;
 use cli::{Cli, ConfigVerb, Global, Listen, Verb};
 use config::{Config, Problems, Setting};
-use output::{FAILED, Failure, Output, USAGE};
+use output::{Failure, Output, USAGE};
 use serde_json::json;
-use serve::Server;
+use serve::{Hangup, Server, Signals};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -39,8 +42,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<(), Failure> {
-    if let Verb::Project(args) = &cli.verb {
-        return project::run(args);
+    match &cli.verb {
+        Verb::Project(args) => return project::run(args),
+        Verb::Completions { shell } => return shell::completions(*shell),
+        Verb::Man { dir } => return shell::manual(dir, Output { is_json: cli.global.json }),
+        _ => {}
     }
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -57,6 +63,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             let settings = settings(None)?;
             config::check(&settings)?;
             show_config(session.output, &settings, *origin)
+        }
+        Verb::Doctor => {
+            logging::start("error", false);
+            runtime.block_on(verbs::doctor(&session, settings(None)))
         }
         Verb::Serve(args) => {
             let config = config::check(&settings(Some(&args.listen))?)?;
@@ -78,7 +88,13 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     Verb::Client(verb) => verbs::client(&session, verb).await,
                     Verb::Apply(args) => verbs::apply(&session, args).await,
                     Verb::Audit(verb) => verbs::audit(&session, verb).await,
-                    Verb::Demo(_) | Verb::Serve(_) | Verb::Project(_) | Verb::Config(_) => Ok(()),
+                    Verb::Demo(_)
+                    | Verb::Serve(_)
+                    | Verb::Project(_)
+                    | Verb::Config(_)
+                    | Verb::Doctor
+                    | Verb::Completions { .. }
+                    | Verb::Man { .. } => Ok(()),
                 }
             })
         }
@@ -150,6 +166,7 @@ fn show_config(output: Output, settings: &[Setting], origin: bool) -> Result<(),
 
 async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
     let server = Server::start(session.instance().await?, config).await?;
+    let signals = Signals::listen(Hangup::IsIgnored)?;
     let json = json!({
         "gateway": format!("http://{}", server.gateway_addr),
         "console": format!("http://{}", server.console_addr),
@@ -159,8 +176,6 @@ async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
         server.gateway_addr, server.console_addr
     );
     session.output.result(&json, &text)?;
-    serve::until_told()
-        .await
-        .map_err(|error| Failure::new(FAILED, format!("cannot wait for signals: {error}"), ""))?;
+    signals.until_told().await;
     server.stop().await
 }

@@ -1,7 +1,7 @@
 //! Health, readiness and metrics on the console's port, until there is a console.
 
 use bytes::Bytes;
-use gateway::Gateway;
+use gateway::{Gateway, Patient, Places, accept};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -10,21 +10,19 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
 };
 
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-/// Connections at once; more wait in the listener's queue.
-const MAX_CONNECTIONS: usize = 256;
-/// Pause after a failed accept, so that the loop does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the port answers from.
 #[derive(Debug, Clone)]
 pub(crate) struct Ops {
     pub gateway: Arc<Gateway>,
     pub metrics: PrometheusHandle,
+    /// Connections at once; more wait in the listener's queue.
+    pub max_connections: usize,
 }
 
 /// A bound port that is not served yet.
@@ -47,44 +45,22 @@ impl OpsListener {
 
     /// Serves until told to stop; calls under way are cut then, they are all short.
     pub(crate) async fn serve(self, ops: Ops, mut stopped: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Places::new(ops.max_connections);
         let mut tasks = JoinSet::new();
-        loop {
+        accept(self.listener, &places, &mut stopped, "console", |stream, place| {
             while tasks.try_join_next().is_some() {}
-            // Both are cancel-safe: nothing is lost when the other branch wins.
-            let accepted = tokio::select! {
-                biased;
-                _ = stopped.changed() => break,
-                accepted = self.accept(&places) => accepted,
-            };
-            match accepted {
-                Ok((stream, place)) => {
-                    let ops = ops.clone();
-                    tasks.spawn(async move {
-                        serve_connection(ops, stream).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection on the console port");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    async fn accept(
-        &self,
-        places: &Arc<Semaphore>,
-    ) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-        let place =
-            Arc::clone(places).acquire_owned().await.map_err(|_| io::Error::other("closed"))?;
-        let (stream, _) = self.listener.accept().await?;
-        Ok((stream, place))
+            let ops = ops.clone();
+            tasks.spawn(async move {
+                serve_connection(ops, stream).await;
+                drop(place);
+            });
+        })
+        .await;
     }
 }
 
 async fn serve_connection(ops: Ops, stream: TcpStream) {
+    let stream = Patient::new(stream, ops.gateway.settings.write_patience);
     let service = service_fn(move |request: Request<Incoming>| {
         let response = answer(&ops, &request);
         async move { Ok::<_, Infallible>(response) }
@@ -104,10 +80,11 @@ fn answer(ops: &Ops, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
         return response;
     }
-    match request.uri().path() {
-        "/healthz" => plain(StatusCode::OK, "ok\n"),
-        "/readyz" if ops.gateway.is_ready() => plain(StatusCode::OK, "ready\n"),
-        "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    let path = request.uri().path();
+    if let Some((status, text)) = ops.gateway.health(path) {
+        return plain(status, text);
+    }
+    match path {
         "/metrics" => {
             let mut response = plain(StatusCode::OK, ops.metrics.render());
             response.headers_mut().insert(

@@ -3,17 +3,18 @@
 
 use crate::{
     config::Config,
+    events, files,
     ops::{Ops, OpsListener},
     output::{FAILED, Failure, chain},
 };
 use app::{Instance, follow, sequence::OpenLog};
-use gateway::{Event, EventSink, Gateway, Listeners, MakePool, Recorder, Running, Settings};
+use gateway::{Bounds, EventSink, Gateway, Listeners, MakePool, Recorder, Running, Settings};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, Resolve, TlsConfig};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
     task::JoinHandle,
 };
 
@@ -26,6 +27,7 @@ pub(crate) struct Server {
     pub gateway_addr: SocketAddr,
     pub console_addr: SocketAddr,
     instance: Arc<Instance>,
+    gateway: Arc<Gateway>,
     data_plane: Running,
     recorder: Arc<Recorder>,
     stop: watch::Sender<bool>,
@@ -39,6 +41,7 @@ impl Server {
     /// Starts everything; when it returns, calls are served.
     pub(crate) async fn start(instance: Instance, config: &Config) -> Result<Self, Failure> {
         let lock = instance.folder.lock()?;
+        let files = files::raise(config.cores)?;
         // Before anything is written: an address in use must not leave entries behind.
         let listeners = Listeners::bind(config.gateway_addr, config.cores)
             .map_err(|error| listen_failure(&error, "gateway_addr"))?;
@@ -55,7 +58,8 @@ impl Server {
 
         let log = OpenLog::open(&instance, lock).await?;
         let instance = Arc::new(instance);
-        let (follower, shared) = follow::first(Arc::clone(&instance)).await?;
+        let (follower, shared) =
+            follow::first(Arc::clone(&instance), config.limits.clone()).await?;
         let shared = Arc::new(shared);
         let recorder = Arc::new(Recorder::new(log.handle.clone(), Arc::clone(&instance.clock)));
         let metrics = install_metrics();
@@ -77,28 +81,35 @@ impl Server {
             Arc::new(move || {
                 Pool::new(PoolConfig {
                     max_answer_bytes,
+                    max_idle_total: files.idle_per_core,
                     ..PoolConfig::new(Arc::clone(&resolver), Arc::clone(&tls))
                 })
             })
         };
-        let data_plane = gateway::start(&gateway, listeners, &make_pool, config.drain_timeout)
+        let bounds = Bounds { connections: files.callers_per_core, drain: config.drain_timeout };
+        let data_plane = gateway::start(&gateway, listeners, &make_pool, bounds)
             .map_err(|error| Failure::new(FAILED, chain(&error), ""))?;
 
         let (stop, stopped) = watch::channel(false);
         let console_addr = ops_listener.addr();
-        let ops = Ops { gateway: Arc::clone(&gateway), metrics: metrics.clone() };
+        let ops = Ops {
+            gateway: Arc::clone(&gateway),
+            metrics: metrics.clone(),
+            max_connections: files.console,
+        };
         let ops = spawn("ops", ops_listener.serve(ops, stopped.clone()));
         let follower = spawn(
             "follower",
             follower.run(Arc::clone(&shared), Arc::clone(&recorder), log, stopped.clone()),
         );
-        let events = spawn("events", drain_events(received));
+        let events = spawn("events", events::drain(received, stopped.clone()));
         let upkeep = spawn("metrics", keep_metrics(metrics, stopped));
         tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
         Ok(Self {
             gateway_addr,
             console_addr,
             instance,
+            gateway,
             data_plane,
             recorder,
             stop,
@@ -115,6 +126,7 @@ impl Server {
 
     /// Stops accepting, lets calls under way end, then closes the log and the store.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
+        self.gateway.drain();
         let data_plane = self.data_plane;
         // Joins threads: not for an async thread.
         if tokio::task::spawn_blocking(move || data_plane.stop()).await.is_err() {
@@ -122,11 +134,10 @@ impl Server {
         }
         // Nobody listens only if all tasks ended already.
         let _ = self.stop.send(true);
-        for task in [self.ops, self.upkeep] {
+        for task in [self.ops, self.upkeep, self.events] {
             report_panic(task.await);
         }
         self.recorder.flush();
-        self.events.abort();
         match self.follower.await {
             Ok(log) => log.close().await?,
             Err(error) => {
@@ -173,6 +184,7 @@ fn settings(config: &Config) -> Settings {
     Settings {
         max_write_bytes: config.max_write_bytes,
         body_patience: config.body_timeout,
+        write_patience: config.write_timeout,
         max_snapshot_age: config.max_snapshot_age,
         max_calls: config.max_calls,
         deadlines: Deadlines {
@@ -212,24 +224,6 @@ async fn keep_metrics(handle: PrometheusHandle, mut stopped: watch::Receiver<boo
     }
 }
 
-/// Until failures become issues, a failed call is one log line.
-async fn drain_events(mut received: mpsc::Receiver<Event>) {
-    while let Some(event) = received.recv().await {
-        let Some(failure) = event.failure else { continue };
-        tracing::info!(
-            request.id = %event.request,
-            connection.id = event.connection.map(tracing::field::display),
-            operation = event.operation.as_deref(),
-            status = event.status,
-            code = failure.code,
-            origin = failure.origin.as_str(),
-            retryable = failure.is_retryable,
-            duration_ms = event.duration.as_millis(),
-            "call failed"
-        );
-    }
-}
-
 /// Named in the trace; the server owns every handle.
 #[expect(clippy::disallowed_methods, reason = "the one place of the binary that starts tasks")]
 fn spawn<T: Send + 'static>(
@@ -246,25 +240,65 @@ fn report_panic(result: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// Waits for the first SIGINT or SIGTERM; a second one ends the process at once.
-pub(crate) async fn until_told() -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    // Both are cancel-safe.
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// What the end of the terminal, or whoever else sends SIGHUP, means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hangup {
+    /// As SIGTERM.
+    Stops,
+    /// Nothing: a log line says what does.
+    IsIgnored,
+}
+
+/// Who is told to end. Made once everything serves: until then a signal ends the process as a crash
+/// does, and nothing has been promised yet.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hung_up: Signal,
+    hangup: Hangup,
+}
+
+impl Signals {
+    pub(crate) fn listen(hangup: Hangup) -> Result<Self, Failure> {
+        let on = |kind| {
+            signal(kind).map_err(|error| {
+                Failure::new(FAILED, format!("cannot wait for signals: {error}"), "")
+            })
+        };
+        Ok(Self {
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
+            hung_up: on(SignalKind::hangup())?,
+            hangup,
+        })
     }
-    tracing::info!("stopping; a second signal cuts calls under way");
-    let hard = async move {
-        // Both are cancel-safe.
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+
+    /// Waits for the first SIGINT or SIGTERM; a second one ends the process at once.
+    pub(crate) async fn until_told(mut self) {
+        loop {
+            // All three are cancel-safe.
+            tokio::select! {
+                _ = self.interrupt.recv() => break,
+                _ = self.terminate.recv() => break,
+                _ = self.hung_up.recv() => match self.hangup {
+                    Hangup::Stops => break,
+                    Hangup::IsIgnored => tracing::info!(
+                        "SIGHUP is ignored: changes are followed without it, and SIGTERM stops"
+                    ),
+                },
+            }
         }
-        tracing::warn!("cut by a second signal");
-        std::process::exit(i32::from(crate::output::INTERRUPTED));
-    };
-    drop(spawn("second signal", hard));
-    Ok(())
+        tracing::info!("stopping; a second signal cuts calls under way");
+        let hard = async move {
+            // Both are cancel-safe.
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+            }
+            tracing::warn!("cut by a second signal");
+            std::process::exit(i32::from(crate::output::INTERRUPTED));
+        };
+        drop(spawn("second signal", hard));
+    }
 }

@@ -1,6 +1,6 @@
 //! What applying would change, in words.
 
-use super::{ResolvedGrant, resolve::Catalogue};
+use super::{ResolvedGrant, changed_fields, resolve::Catalogue};
 use provider::Provider;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -65,6 +65,7 @@ pub fn diff(
             }
             Some(old) if old != grant => {
                 let mut words = compare(&facts(old), &facts(grant), model);
+                words.extend(changed_fields(old, grant));
                 if old.expires != grant.expires {
                     words.push(format!(
                         "expires after {} instead of {}",

@@ -1,20 +1,27 @@
 //! Grants: files, what they resolve to, what changes, and what they permit.
 
+mod changed;
 mod diff;
 mod file;
 mod permit;
 mod resolve;
 
+pub use changed::{changed_fields, stale_fields};
 pub use diff::{Change, Words, diff};
 pub use file::{Entry, Problem, parse};
-pub use permit::{Permission, permission};
+pub use permit::{Permission, Prepared, permission, prepare};
 pub use resolve::{Catalogue, resolve};
 
+use provider::{
+    Operation,
+    select::{Kinds, scalar},
+};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use types::{Client, Connection, Id, Provider};
 
-/// A grant as it is stored: ids, and names of what the description declares, so that a description
-/// that is imported anew never widens it.
+/// A grant as it is stored: ids, and names of what the description declares with what they led to, so
+/// that a description that is imported anew never widens it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResolvedGrant {
@@ -36,11 +43,39 @@ pub struct Allow {
     pub actions: Vec<String>,
     /// As spelled, `*` expanded.
     pub fields: Vec<String>,
+    /// By field: what it led to when it was granted, unless that was a scalar.
+    #[serde(default)]
+    pub kinds: BTreeMap<String, Kinds>,
     pub params: Vec<String>,
     /// Lower case.
     pub headers: Vec<String>,
     /// Operation ids.
     pub operations: Vec<String>,
+    /// By operation id: what it was when it was granted, like `GET /things/{id}`.
+    #[serde(default)]
+    pub places: BTreeMap<String, String>,
+}
+
+/// An operation like `GET /things/{id}`.
+pub(crate) fn place_of(operation: &Operation) -> String {
+    format!("{} {}", operation.method.as_str(), operation.path.text())
+}
+
+impl Allow {
+    /// Whether its fields are those of requests.
+    pub fn is_write(&self) -> bool {
+        self.actions.iter().any(|one| matches!(one.as_str(), "create" | "update" | "delete"))
+    }
+
+    /// Whether an operation is one of those that it names, and the same as when it was granted.
+    pub fn names(&self, operation: &Operation) -> bool {
+        self.places.get(&operation.id).is_some_and(|place| *place == place_of(operation))
+    }
+
+    /// What a field led to when it was granted; where nobody noted it, a scalar.
+    pub fn kinds_of(&self, field: &str) -> Kinds {
+        self.kinds.get(field).cloned().unwrap_or_else(scalar)
+    }
 }
 
 impl ResolvedGrant {

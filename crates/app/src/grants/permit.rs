@@ -3,9 +3,9 @@
 use super::{Allow, ResolvedGrant};
 use provider::{
     ObjectId, Operation, Provider,
-    select::{FieldSteps, Granted, parse_steps},
+    select::{FieldSteps, Granted, as_granted, parse_steps},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use types::{Action, Date, Timestamp};
 
 /// The grants' answer for one operation.
@@ -22,20 +22,57 @@ pub struct Permission {
     pub valid_until: Timestamp,
 }
 
-/// Whether any of these grants, which all reach the connection, names the operation's object and
-/// action. Expired grants permit nothing.
-pub fn permission(
-    grants: &[&ResolvedGrant],
+/// An element of a grant in force, its fields found in the description.
+#[derive(Debug)]
+pub struct Prepared<'g> {
+    allow: &'g Allow,
+    /// The end of the grant's last day.
+    end: Timestamp,
+    object: Option<ObjectId>,
+    /// What the fields lead to, and did when they were granted.
+    paths: BTreeSet<FieldSteps>,
+}
+
+/// Leaves out what has expired, and fields that lead to more than they did.
+pub fn prepare<'g>(
+    grants: &[&'g ResolvedGrant],
     provider: &Provider,
-    operation: usize,
     now: Timestamp,
-) -> Option<Permission> {
-    let operation = provider.operations.get(operation)?;
-    let in_force: Vec<(&&ResolvedGrant, Timestamp)> = grants
+) -> Vec<Prepared<'g>> {
+    grants
         .iter()
         .filter_map(|grant| Some((grant, grant.expires.parse::<Date>().ok()?.end_utc())))
         .filter(|(_, end)| now < *end)
-        .collect();
+        .flat_map(|(grant, end)| grant.allow.iter().map(move |allow| (allow, end)))
+        .map(|(allow, end)| {
+            let object = allow.object.as_deref().and_then(|name| provider.object_by_name(name));
+            let object = object.map(|(id, _)| id);
+            let paths = object.map_or_else(BTreeSet::new, |id| paths(provider, allow, id));
+            Prepared { allow, end, object, paths }
+        })
+        .collect()
+}
+
+/// A field that the description no longer declares leads nowhere, and grants nothing.
+fn paths(provider: &Provider, allow: &Allow, object: ObjectId) -> BTreeSet<FieldSteps> {
+    allow
+        .fields
+        .iter()
+        .filter_map(|field| Some((field, parse_steps(field)?)))
+        .flat_map(|(field, path)| {
+            as_granted(provider, object, allow.is_write(), &path, &allow.kinds_of(field))
+        })
+        .collect()
+}
+
+/// Whether any of these elements, which all reach the connection, names the operation's object and
+/// action.
+pub fn permission(
+    prepared: &[Prepared<'_>],
+    provider: &Provider,
+    operation: usize,
+) -> Option<Permission> {
+    let operation = provider.operations.get(operation)?;
     let object = operation.object.and_then(|id| provider.object(id)).map(|one| one.name.as_str());
     let mut permission = Permission {
         granted: Granted::default(),
@@ -43,15 +80,16 @@ pub fn permission(
         headers: BTreeSet::new(),
         download: false,
         upload: false,
-        valid_until: in_force.iter().map(|(_, end)| *end).min().unwrap_or(Timestamp::MAX),
+        valid_until: prepared.iter().map(|one| one.end).min().unwrap_or(Timestamp::MAX),
     };
     let mut is_permitted = false;
-    for allow in in_force.iter().flat_map(|(grant, _)| &grant.allow) {
+    for one in prepared {
+        let allow = one.allow;
         if !concerns(allow, operation) {
             continue;
         }
         let names_object = allow.object.is_some() && allow.object.as_deref() == object;
-        let is_named = allow.operations.contains(&operation.id);
+        let is_named = allow.names(operation);
         let fits_object = allow.object.is_none() || names_object;
         let permits = names_object && has(allow, operation.action);
         // Unfiltered content passes only where the operation itself is named.
@@ -64,11 +102,12 @@ pub fn permission(
             permission.params.extend(allow.params.iter().cloned());
             permission.headers.extend(allow.headers.iter().cloned());
         }
+        let Some(id) = one.object else { continue };
         if has(allow, Action::Read) {
-            add(provider, allow, &mut permission.granted.read);
+            permission.granted.read.entry(id).or_default().extend(one.paths.iter().cloned());
         }
         if operation.action != Action::Read && has(allow, operation.action) {
-            add(provider, allow, &mut permission.granted.write);
+            permission.granted.write.entry(id).or_default().extend(one.paths.iter().cloned());
         }
     }
     is_permitted.then_some(permission)
@@ -76,19 +115,9 @@ pub fn permission(
 
 /// An element that names operations is about these alone.
 fn concerns(allow: &Allow, operation: &Operation) -> bool {
-    allow.operations.is_empty() || allow.operations.contains(&operation.id)
+    allow.operations.is_empty() || allow.names(operation)
 }
 
 fn has(allow: &Allow, action: Action) -> bool {
     allow.actions.iter().any(|one| one == action.as_str())
-}
-
-/// A field that the description no longer declares leads nowhere, and grants nothing.
-fn add(provider: &Provider, allow: &Allow, granted: &mut BTreeMap<ObjectId, BTreeSet<FieldSteps>>) {
-    let Some((id, _)) = allow.object.as_deref().and_then(|name| provider.object_by_name(name))
-    else {
-        return;
-    };
-    let paths = allow.fields.iter().filter_map(|text| parse_steps(text));
-    granted.entry(id).or_default().extend(paths);
 }

@@ -3,8 +3,12 @@
 use super::{
     Allow, IdText, ResolvedGrant,
     file::{AllowEntry, Entry, Placed, Problem},
+    place_of,
 };
-use provider::{ObjectId, Operation, ParamPlace, Provider, select::check_fields};
+use provider::{
+    ObjectId, Operation, ParamPlace, Provider,
+    select::{FieldSteps, Kinds, check_fields, kinds, parse_steps, scalar, spell},
+};
 use std::{collections::BTreeMap, sync::Arc};
 use types::{Action, Client, Connection, Date, Id, Provider as ProviderKind, Timestamp};
 
@@ -224,7 +228,15 @@ impl Resolver<'_> {
                 "Name each operation, by its id or like \"GET /files/{id}\".",
             );
         }
-        let object = self.object(file, entry, model, actions.iter().all(unfiltered));
+        let is_unfiltered = !actions.is_empty() && actions.iter().all(unfiltered);
+        let object = self.object(file, entry, model, is_unfiltered);
+        if let Some((id, name)) = object {
+            self.notice_overlay(file, entry, model, id, name, &actions);
+            if actions.is_empty() {
+                // No action counts, but the fields' problems are said at once all the same.
+                self.fields(file, &entry.fields, model, id, false);
+            }
+        }
         let operations = self.operations(file, &entry.operations, model);
         let params = self.params(file, &entry.params, model, ParamPlace::Query);
         let headers = self.params(file, &entry.headers, model, ParamPlace::Header);
@@ -243,15 +255,17 @@ impl Resolver<'_> {
             }
             let fields = match object {
                 Some((id, _)) => self.fields(file, &entry.fields, model, id, is_write),
-                None => Vec::new(),
+                None => BTreeMap::new(),
             };
             allow.push(Allow {
                 object: object.map(|(_, name)| name.to_owned()),
                 actions: of_kind,
-                fields,
+                fields: fields.keys().cloned().collect(),
+                kinds: fields.into_iter().filter(|(_, kinds)| *kinds != scalar()).collect(),
                 params: params.clone(),
                 headers: headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
-                operations: operations.clone(),
+                operations: operations.keys().cloned().collect(),
+                places: operations.clone(),
             });
         }
         allow
@@ -296,8 +310,8 @@ impl Resolver<'_> {
         model: &Provider,
         object: ObjectId,
         is_write: bool,
-    ) -> Vec<String> {
-        let mut fields = Vec::new();
+    ) -> BTreeMap<String, Kinds> {
+        let mut fields = BTreeMap::new();
         for one in given {
             match check_fields(model, object, is_write, std::slice::from_ref(&one.text)) {
                 Ok(checked) => {
@@ -307,7 +321,9 @@ impl Resolver<'_> {
                             .into_iter()
                             .map(|notice| format!("{file}:{}: {notice}", one.line)),
                     );
-                    fields.extend(checked.paths.iter().map(|steps| provider::select::spell(steps)));
+                    let told =
+                        |steps: &FieldSteps| (spell(steps), kinds(model, object, is_write, steps));
+                    fields.extend(checked.paths.iter().map(told));
                 }
                 // Said once for reading and writing together.
                 Err(problems) if !is_write || !self.is_said(file, one.line, &problems) => {
@@ -322,9 +338,56 @@ impl Resolver<'_> {
                 Err(_) => {}
             }
         }
-        fields.sort();
-        fields.dedup();
         fields
+    }
+
+    /// Says where the overlay opens what would be closed without it: a sensitive field that it says
+    /// is none, and a method that counts as another action than it does by itself.
+    fn notice_overlay(
+        &mut self,
+        file: &str,
+        entry: &AllowEntry,
+        model: &Provider,
+        object: ObjectId,
+        name: &str,
+        actions: &[Action],
+    ) {
+        let place = format!("{file}:{}", entry.line);
+        let given: Vec<&str> = entry.fields.iter().map(|one| one.text.as_str()).collect();
+        let paths: Vec<FieldSteps> = given.iter().filter_map(|text| parse_steps(text)).collect();
+        let fields = model.object(object).into_iter().flat_map(|found| &found.fields);
+        for field in fields {
+            let Some(category) =
+                field.label.as_ref().and_then(|label| label.lowered_from.as_deref())
+            else {
+                continue;
+            };
+            let is_granted = given.contains(&"*")
+                || paths
+                    .iter()
+                    .any(|path| field.steps.starts_with(path) || path.starts_with(&field.steps));
+            if is_granted {
+                self.resolved.notices.push(format!(
+                    "{place}: `{name}.{}` is judged {category}; the overlay says that it is not \
+                     sensitive",
+                    field.path
+                ));
+            }
+        }
+        let is_corrected = |operation: &&Operation| {
+            operation.object == Some(object)
+                && actions.contains(&operation.action)
+                && operation.action != operation.method.action()
+                && (entry.operations.is_empty()
+                    || entry.operations.iter().any(|one| names(operation, &one.text)))
+        };
+        for operation in model.operations.iter().filter(is_corrected) {
+            self.resolved.notices.push(format!(
+                "{place}: `{}` counts as {}, because the overlay says so",
+                place_of(operation),
+                operation.action
+            ));
+        }
     }
 
     fn is_said(
@@ -340,13 +403,19 @@ impl Resolver<'_> {
         })
     }
 
-    fn operations(&mut self, file: &str, given: &[Placed], model: &Provider) -> Vec<String> {
-        let mut found = Vec::new();
+    /// By id: what the operation is.
+    fn operations(
+        &mut self,
+        file: &str,
+        given: &[Placed],
+        model: &Provider,
+    ) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
         for one in given {
             if let Some(operation) =
                 model.operations.iter().find(|operation| names(operation, &one.text))
             {
-                found.push(operation.id.clone());
+                found.insert(operation.id.clone(), place_of(operation));
             } else {
                 let names = model.operations.iter().map(|operation| operation.id.as_str());
                 self.unknown(
@@ -405,8 +474,5 @@ impl Resolver<'_> {
 
 /// An operation by its id, or like `GET /things/{id}`.
 fn names(operation: &Operation, given: &str) -> bool {
-    operation.id == given
-        || given.split_once(' ').is_some_and(|(method, path)| {
-            method == operation.method.as_str() && path == operation.path.text()
-        })
+    operation.id == given || place_of(operation) == given
 }

@@ -9,7 +9,9 @@
 )]
 
 mod crash;
+mod exports;
 mod mutations;
+mod proofs;
 mod tampering;
 mod world;
 mod writing;

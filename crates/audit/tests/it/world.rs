@@ -146,6 +146,7 @@ pub fn changed(sequence: u64) -> Record {
         what: "connection conn_x".into(),
         details: Vec::new(),
         customer: None,
-        vault_head: Some(VaultHead { count: sequence, root: [sequence as u8; 32] }),
+        vault_head: Some(VaultHead { count: sequence, root: [sequence as u8; 32], sequence }),
+        previous_head: None,
     })
 }

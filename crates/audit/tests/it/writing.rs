@@ -14,7 +14,7 @@ fn a_log_over_several_tiles_verifies_and_reopens() {
     assert!(!world.dir().join("tile/entries/005").exists());
     let opened = world.open();
     assert_eq!(opened.recent_events, [1_u128.to_be_bytes()]);
-    assert_eq!(opened.vault_head, Some(VaultHead { count: 1, root: [1; 32] }));
+    assert_eq!(opened.vault_head, Some(VaultHead { count: 1, root: [1; 32], sequence: 1 }));
     fill(&opened.log.handle(), 1_000..1_100);
     opened.log.close().unwrap();
     assert_eq!(world.verify().unwrap().entries, 1_403 + 202);

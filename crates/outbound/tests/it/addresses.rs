@@ -312,6 +312,17 @@ fn only_what_was_named_is_allowed() {
     }
 }
 
+#[test]
+fn a_public_address_that_was_allowed_is_found() {
+    for public in ["93.184.216.34:80", "[2606:4700::1111]:443", "[::ffff:8.8.8.8]:80"] {
+        let policy = GuardPolicy::new(&["127.0.0.1:80", public]).unwrap();
+        assert!(policy.public_address().is_some(), "{public}");
+    }
+    for private in ["10.0.0.1:80", "hr.internal:80", "[fd12::1]:80", "169.254.1.1:80"] {
+        assert_eq!(GuardPolicy::new(&[private]).unwrap().public_address(), None, "{private}");
+    }
+}
+
 /// What a name was allowed for are the networks of machines; and the port is part of it.
 #[tokio::test]
 async fn an_allowed_name_may_not_point_anywhere() {

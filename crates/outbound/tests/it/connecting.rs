@@ -265,5 +265,4 @@ fn roots_that_cannot_be_read_are_refused() {
 async fn the_systems_resolver_knows_this_machine() {
     let found = HickoryResolver::from_system().unwrap().resolve("localhost").await.unwrap();
     assert!(!found.is_empty() && found.iter().all(IpAddr::is_loopback), "{found:?}");
-    assert!(PoolConfig::with_system_defaults().is_ok());
 }

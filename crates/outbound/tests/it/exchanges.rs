@@ -118,6 +118,23 @@ async fn the_whole_answer_has_a_deadline() {
     assert!(bytes < 4 << 20);
 }
 
+/// It only explains what the status has said already.
+#[tokio::test]
+async fn an_errors_body_is_awaited_for_seconds() {
+    let mut world = plain();
+    world.deadlines.idle = Duration::from_secs(15);
+    for status in [404, 500] {
+        let drip = Answer::json(status, &testkit::thing("1"))
+            .in_pieces_of(1)
+            .pause_before_parts(Duration::from_millis(300));
+        world.provider.on("/drip", drip);
+        let begun = Instant::now();
+        assert_eq!(world.code("/drip").await, "provider_total_timeout");
+        let took = begun.elapsed();
+        assert!(took > Duration::from_secs(2) && took < Duration::from_secs(5), "{took:?}");
+    }
+}
+
 #[tokio::test]
 async fn lengths_are_believed_in_one_way_only() {
     let world = plain();
@@ -148,6 +165,22 @@ async fn decoding_is_bounded_by_size_too() {
                 other => assert!(!wanted && other.is_err_and(|e| e.to_string().contains("100000"))),
             }
         }
+    }
+}
+
+/// What decodes to nothing can go on for ever too.
+#[tokio::test]
+async fn what_comes_is_bounded_whatever_it_decodes_to() {
+    let mut config = config(None);
+    config.max_answer_bytes = 100_000;
+    let world = world_with(FaultyProvider::start().unwrap(), config);
+    let empty = gzip(b"");
+    for (members, is_fine) in [(1_000, true), (100_000 / empty.len() + 1, false)] {
+        let many = Answer::json_text(200, empty.repeat(members));
+        world.provider.on("/empty", many.header("Content-Encoding", "gzip"));
+        let got = world.get("/empty").await;
+        assert_eq!(got.is_ok(), is_fine, "{got:?}");
+        assert!(is_fine || got.is_err_and(|e| e.code() == "provider_answer_too_large"));
     }
 }
 

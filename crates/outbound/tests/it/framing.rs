@@ -3,6 +3,7 @@
 use crate::world::{plain, trusted};
 use std::time::Duration;
 use testkit::{Answer, End, Framing};
+use types::Fault as _;
 
 async fn refused(heads: &[&str]) {
     let world = plain();
@@ -68,6 +69,10 @@ async fn heads_that_cannot_be_read_are_refused() {
         "HTTP/1.1\r\n\r\n",
         "HTTP/1.1 20 OK\r\n\r\n",
         "HTTP/1.1 2000 OK\r\n\r\n",
+        "HTTP/1.1 600 No\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 999 No\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 099 No\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 000 No\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 abc OK\r\n\r\n",
         "HTTP/2.0 200 OK\r\n\r\n",
         "HTTP/0.9 200 OK\r\n\r\n",
@@ -142,6 +147,29 @@ async fn interim_answers_are_skipped() {
                 HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
     world.provider.on("/interim", Answer::verbatim(text).end(End::Close));
     assert_eq!(world.get("/interim").await, Ok((200, b"{}".to_vec())));
+}
+
+/// Otherwise a provider that never comes to the point holds a core for as long as it likes.
+#[tokio::test]
+async fn a_flood_of_interim_answers_is_refused() {
+    let mut world = plain();
+    world.deadlines.head = Duration::from_secs(20);
+    let hint = "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n";
+    let end = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    for (hints, is_fine) in [(1_000, true), (50_000, false)] {
+        let text = format!("{}{end}", hint.repeat(hints));
+        world.provider.on("/flood", Answer::verbatim(text).end(End::Close));
+        let got = world.get("/flood").await;
+        assert_eq!(got.is_ok(), is_fine, "{got:?}");
+        assert!(is_fine || got.is_err_and(|error| error.code() == "provider_malformed"));
+    }
+    // Each answer of a connection has a bound of its own, and its content none of this one.
+    let large = Answer::json_text(200, vec![b' '; 3 << 20]);
+    world.provider.on("/large", large);
+    for _ in 0..3 {
+        assert_eq!(world.get("/large").await.unwrap().1.len(), 3 << 20);
+    }
+    assert_eq!(world.provider.connections(), 3);
 }
 
 #[tokio::test]

@@ -19,6 +19,10 @@ impl Rewriter for Shout {
     fn rewrite(&mut self, text: &str) -> Option<String> {
         (!text.contains("no")).then(|| format!("{}\"\u{1}", text.to_uppercase()))
     }
+
+    fn link(&mut self, text: &str) -> Option<String> {
+        text.starts_with('/').then(|| format!("gate{text}"))
+    }
 }
 
 /// {id, ssn: withheld, manager: itself, tags: [scalars], next: rewritten}
@@ -68,7 +72,7 @@ fn rewritten_strings_are_whole_or_absent() {
     let rewrite = |input: &str| run(&person(), Mode::Drop, input).unwrap().0;
     assert_eq!(rewrite(r#"{"id":1,"next":"a\u0062c"}"#), r#"{"id":1,"next":"ABC\"\u0001"}"#);
     assert_eq!(rewrite(r#"{"next":"none","id":1}"#), r#"{"id":1}"#);
-    assert_eq!(rewrite(r#"{"next":17,"id":1}"#), r#"{"id":1}"#);
+    assert_eq!(rewrite(r#"{"next":17,"id":1}"#), r#"{"next":17,"id":1}"#);
     assert_eq!(rewrite(r#"{"next":{"a":"b"},"id":1}"#), r#"{"id":1}"#);
     assert_eq!(rewrite(r#"{"next":"\ud800","id":1}"#), r#"{"id":1}"#);
     let long = "x".repeat(9_000);
@@ -156,4 +160,56 @@ fn refusing_names_the_first_that_is_not_allowed() {
     }
     let (out, _) = run(&person(), Mode::Refuse, r#" {"id" : 1, "tags": [ "a" ]}"#).unwrap();
     assert_eq!(out, r#"{"id":1,"tags":["a"]}"#);
+}
+
+#[test]
+fn numbers_lead_nowhere_and_links_are_references() {
+    let mut builder = SpecBuilder::new();
+    let root = builder.node();
+    builder.member(root, "next", Edge::Rewrite);
+    builder.member(root, "first", Edge::Link);
+    let spec = builder.build(Edge::Into(root));
+    for (input, wanted) in [
+        (r#"{"next":2,"first":1}"#, r#"{"next":2,"first":1}"#),
+        (r#"{"next":true,"first":null}"#, r#"{"next":true,"first":null}"#),
+        (r#"{"first":"/a"}"#, r#"{"first":"gate/a"}"#),
+        (r#"{"first":"Smith","next":{"a":1}}"#, "{}"),
+    ] {
+        assert_eq!(run(&spec, Mode::Drop, input).unwrap().0, wanted);
+    }
+}
+
+#[test]
+fn a_container_is_emptied_only_where_all_of_it_is_allowed() {
+    let mut builder = SpecBuilder::new();
+    let root = builder.node();
+    for (name, is_whole) in [("part", false), ("whole", true)] {
+        let list = builder.node();
+        let item = builder.node();
+        builder.member(item, "a", Edge::Scalar);
+        builder.elements(list, Edge::Into(item));
+        if is_whole {
+            builder.may_be_emptied(list);
+            builder.may_be_emptied(item);
+        }
+        builder.member(root, name, Edge::Into(list));
+    }
+    builder.member(root, "id", Edge::Scalar);
+    let spec = builder.build(Edge::Into(root));
+    for (input, path, offset) in [
+        (r#"{"id":null,"part":null}"#, "part", 11),
+        (r#"{"part":[ ]}"#, "part", 10),
+        (r#"{"part":[{"a":1},null]}"#, "part[]", 17),
+    ] {
+        let refusal = run(&spec, Mode::Refuse, input).unwrap_err();
+        assert_eq!((refusal.reason(), refusal.offset), ("emptied", offset), "{input}");
+        assert!(refusal.to_string().starts_with(&format!("`{path}` would be emptied")));
+    }
+    for input in [r#"{"whole":null}"#, r#"{"whole":[]}"#, r#"{"whole":[null]}"#, r#"{"part":[{}]}"#]
+    {
+        assert_eq!(run(&spec, Mode::Refuse, input).unwrap().0, input);
+    }
+    // Answers are no writes.
+    let answer = r#"{"part":[]}"#;
+    assert_eq!(run(&spec, Mode::Drop, answer).unwrap().0, answer);
 }

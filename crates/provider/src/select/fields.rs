@@ -1,6 +1,6 @@
 //! The fields that a grant names, checked against what the description declares.
 
-use super::{FieldSteps, normal};
+use super::{FieldSteps, kinds::follow, normal, spell};
 use crate::model::{Additional, Field, FieldKind, ObjectId, ObjectShape, Provider, Shape, Step};
 use projection::{Path, Segment};
 
@@ -80,7 +80,12 @@ fn check(
     if steps.last() == Some(&Step::AnyMember) && !is_declared(provider, object, &steps) {
         return Err(wrong("a path never ends in `*`; name what is below it".to_owned(), None));
     }
-    let steps = normal(&steps);
+    let given = steps;
+    let steps = normal(&given);
+    if given != steps && !leads_on(provider, object, &given) {
+        let why = format!("`{}` is no list or map", spell(&steps));
+        return Err(wrong(why, Some(spell(&steps))));
+    }
     let mut at = object;
     let mut rest = steps.as_slice();
     // A path may lead on through named objects.
@@ -127,7 +132,7 @@ fn check(
         }
     }
     // Members of a free-form object are named, and cannot be checked.
-    if matches!(steps.first(), Some(Step::Member(_))) && is_free_form(provider, object) {
+    if matches!(rest.first(), Some(Step::Member(_))) && is_free_form(provider, at) {
         notices.push(format!("`{text}` lies in a free-form object and cannot be checked"));
         return Ok(steps);
     }
@@ -147,6 +152,14 @@ fn is_free_form(provider: &Provider, object: ObjectId) -> bool {
                 Shape::Object(ObjectShape { additional: Additional::FreeForm, .. })
             )
         })
+    })
+}
+
+/// Whether something can stand at the end of this path, `[]` and `*` at its end included.
+fn leads_on(provider: &Provider, object: ObjectId, steps: &[Step]) -> bool {
+    provider.object(object).is_some_and(|found| {
+        let shapes = [found.read_shapes.as_slice(), &found.write_shapes].concat();
+        !follow(provider, &shapes, steps).is_empty()
     })
 }
 

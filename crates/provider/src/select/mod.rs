@@ -6,15 +6,18 @@
 //! grant it.
 
 mod fields;
+mod kinds;
 
 pub use fields::{CheckedFields, FieldProblem, check_fields, expand_star};
+use kinds::alternatives;
+pub use kinds::{Kinds, as_granted, kinds, scalar, wider};
 
 use crate::model::{
-    Additional, Answer, Envelope, FieldKind, ObjectId, ObjectShape, Operation, Provider, Shape,
-    ShapeId, Step,
+    Additional, Answer, Envelope, FieldKind, KeptRule, ObjectId, ObjectShape, Operation, Provider,
+    Shape, ShapeId, Step,
 };
 use projection::{Edge, NodeId, Spec, SpecBuilder};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// A path relative to an object, without `[]` at its end.
 pub type FieldSteps = Vec<Step>;
@@ -47,10 +50,12 @@ pub fn select_response(
 ) -> Option<Selection> {
     let root = answer.shape?;
     let mut compiler = Compiler::new(provider, &granted.read);
-    let spec = compiler.root(root, &answer.envelope, operation.object);
-    let withheld = operation.object.map_or_else(Vec::new, |id| {
-        withheld(provider, id, granted.read.get(&id).unwrap_or(&BTreeSet::new()))
-    });
+    let spec = compiler.root(root, &answer.envelope, operation.object, Access::Read);
+    let none = BTreeSet::new();
+    let withheld = answered_objects(provider, operation, answer)
+        .into_iter()
+        .flat_map(|id| withheld(provider, id, granted.read.get(&id).unwrap_or(&none)))
+        .collect();
     Some(Selection { spec, withheld, names: compiler.names })
 }
 
@@ -63,7 +68,35 @@ pub fn select_request(
 ) -> Option<Spec> {
     let request = operation.request.as_ref()?;
     let mut compiler = Compiler::new(provider, &granted.write);
-    Some(compiler.root(request.shape?, &request.envelope, operation.object))
+    Some(compiler.root(request.shape?, &request.envelope, operation.object, Access::Write))
+}
+
+/// The objects that an answer is about: the operation's, or what a further success declares instead.
+fn answered_objects(
+    provider: &Provider,
+    operation: &Operation,
+    answer: &Answer,
+) -> BTreeSet<ObjectId> {
+    let granted = BTreeMap::new();
+    let compiler = Compiler::new(provider, &granted);
+    let Some(root) = answer.shape else { return BTreeSet::new() };
+    let inner = compiler.inner(root, &answer.envelope);
+    let mut alternatives = Vec::new();
+    compiler.flatten(inner, &Rest::new(), &mut alternatives);
+    let mut shapes: Vec<ShapeId> = alternatives.into_iter().map(|(shape, _)| shape).collect();
+    shapes.push(inner);
+    let own = |id: &ObjectId| {
+        let reads = provider.object(*id).map(|object| &object.read_shapes);
+        reads.is_some_and(|reads| reads.iter().any(|shape| shapes.contains(shape)))
+    };
+    if let Some(id) = operation.object.filter(own) {
+        return BTreeSet::from([id]);
+    }
+    let named = |shape: &ShapeId| match provider.shape(*shape) {
+        Shape::Object(object) => object.object,
+        _ => None,
+    };
+    shapes.iter().filter_map(named).collect()
 }
 
 /// The declared leaves that these paths do not grant.
@@ -123,6 +156,14 @@ type Alternative = (ShapeId, Rest);
 
 /// How deep inline objects are compiled.
 const MAX_DEPTH: usize = 32;
+/// The most places that are compiled for one body; nothing passes at the others.
+const MAX_PLACES: usize = 100_000;
+
+#[derive(Clone, Copy)]
+enum Access {
+    Read,
+    Write,
+}
 
 struct Compiler<'p> {
     provider: &'p Provider,
@@ -131,6 +172,10 @@ struct Compiler<'p> {
     known: HashMap<(String, Vec<Alternative>), NodeId>,
     names: Vec<String>,
     marks: HashMap<String, u32>,
+    /// How many were compiled.
+    places: usize,
+    /// Nodes that let all through that is declared in them.
+    whole: HashSet<NodeId>,
 }
 
 impl<'p> Compiler<'p> {
@@ -142,6 +187,8 @@ impl<'p> Compiler<'p> {
             known: HashMap::new(),
             names: Vec::new(),
             marks: HashMap::new(),
+            places: 0,
+            whole: HashSet::new(),
         }
     }
 
@@ -158,20 +205,36 @@ impl<'p> Compiler<'p> {
         Edge::Withhold(mark)
     }
 
+    /// What stands at the end of an envelope.
+    fn inner(&self, root: ShapeId, envelope: &Envelope) -> ShapeId {
+        envelope.steps.iter().fold(root, |at, step| self.step(at, step))
+    }
+
+    /// Whether a shape is this object, and not another that an answer or request declares: only
+    /// then the fields that are granted of the object are meant.
+    fn is_of(&self, shape: ShapeId, object: ObjectId, access: Access) -> bool {
+        self.provider.object(object).is_some_and(|one| match access {
+            Access::Read => one.read_shapes.contains(&shape),
+            Access::Write => one.write_shapes.contains(&shape),
+        })
+    }
+
     /// The whole body: the envelope around what passes of the object.
-    fn root(&mut self, root: ShapeId, envelope: &Envelope, object: Option<ObjectId>) -> Spec {
-        let rest = object.map(|id| self.own(id)).unwrap_or_default();
-        let mut inner = root;
-        for step in &envelope.steps {
-            inner = self.step(inner, step);
-        }
+    fn root(
+        &mut self,
+        root: ShapeId,
+        envelope: &Envelope,
+        object: Option<ObjectId>,
+        access: Access,
+    ) -> Spec {
+        let inner = self.inner(root, envelope);
+        let rest = object.filter(|id| self.is_of(inner, *id, access)).map(|id| self.own(id));
         let mut alternatives = Vec::new();
-        self.flatten(inner, &rest, &mut alternatives, 0);
+        self.flatten(inner, &rest.unwrap_or_default(), &mut alternatives);
         for (shape, rest) in &mut alternatives {
             // An alternative that is a named object of its own passes what is granted for it.
             if let Shape::Object(ObjectShape { object: Some(named), .. }) =
                 self.provider.shape(*shape)
-                && Some(*named) != object
             {
                 rest.extend(self.own(*named));
             }
@@ -181,19 +244,23 @@ impl<'p> Compiler<'p> {
             // Nothing is granted: the container stays, empty.
             _ => Edge::Into(self.builder.node()),
         };
+        let is_whole = self.is_whole(edge);
         let mut nodes: HashMap<Vec<Step>, NodeId> = HashMap::new();
         for (depth, step) in envelope.steps.iter().enumerate().rev() {
             let node = self.builder.node();
-            match step {
-                Step::Member(name) => self.builder.member(node, name, edge),
-                Step::AnyMember => self.builder.any_member(node, edge),
-                Step::Elements => self.builder.elements(node, edge),
+            if is_whole {
+                self.builder.may_be_emptied(node);
             }
+            self.edge(node, step, edge);
             nodes.insert(envelope.steps.get(..depth).unwrap_or_default().to_vec(), node);
             edge = Edge::Into(node);
         }
         for kept in &envelope.kept {
-            let leaf = if kept.is_url { Edge::Rewrite } else { Edge::Scalar };
+            let leaf = match kept.rule {
+                KeptRule::Any => Edge::Scalar,
+                KeptRule::Word => Edge::Rewrite,
+                KeptRule::Link => Edge::Link,
+            };
             self.keep(&kept.path, leaf, &mut nodes);
         }
         std::mem::take(&mut self.builder).build(edge)
@@ -235,10 +302,6 @@ impl<'p> Compiler<'p> {
             node = next;
         }
         self.edge(node, last, leaf);
-        if leaf == Edge::Rewrite {
-            // Numbers and booleans in its place are paging too.
-            self.edge(node, last, Edge::Rewrite);
-        }
     }
 
     fn edge(&mut self, node: NodeId, step: &Step, edge: Edge) {
@@ -250,18 +313,11 @@ impl<'p> Compiler<'p> {
     }
 
     /// Unions are alternatives of one place, however they nest.
-    fn flatten(&self, shape: ShapeId, rest: &Rest, out: &mut Vec<Alternative>, depth: usize) {
-        match self.provider.shape(shape) {
-            Shape::Union(all) if depth < MAX_DEPTH => {
-                for one in all {
-                    self.flatten(*one, rest, out, depth + 1);
-                }
-            }
-            _ => {
-                let alternative = (shape, rest.clone());
-                if !out.contains(&alternative) {
-                    out.push(alternative);
-                }
+    fn flatten(&self, shape: ShapeId, rest: &Rest, out: &mut Vec<Alternative>) {
+        for shape in alternatives(self.provider, &[shape]) {
+            let alternative = (shape, rest.clone());
+            if !out.contains(&alternative) {
+                out.push(alternative);
             }
         }
     }
@@ -274,11 +330,15 @@ impl<'p> Compiler<'p> {
         owner: &str,
         depth: usize,
     ) -> Option<Edge> {
-        if depth > MAX_DEPTH {
+        self.places += 1;
+        if depth > MAX_DEPTH || self.places > MAX_PLACES {
             return None;
         }
         let mut accepts_scalar = true;
         let mut has_scalar = false;
+        let mut has_untyped = false;
+        // Every alternative that can be an object was named, and nothing is declared of any.
+        let mut is_free_object = true;
         let mut objects = Vec::new();
         let mut arrays = Vec::new();
         for (shape, rest) in alternatives {
@@ -288,22 +348,40 @@ impl<'p> Compiler<'p> {
                     has_scalar = true;
                     accepts_scalar &= is_named;
                 }
-                // Any value, because it was named: nothing is known that could be kept back.
-                Shape::Untyped if is_named => return Some(Edge::Whole),
-                Shape::Untyped => objects.push((shape, rest)),
+                Shape::Untyped => {
+                    has_scalar |= is_named;
+                    has_untyped |= is_named;
+                    is_free_object &= is_named;
+                    objects.push((shape, rest));
+                }
                 Shape::Array { .. } => arrays.push((shape, rest)),
                 Shape::Object(object) => {
-                    if is_free(object) && is_named {
-                        return Some(Edge::Whole);
-                    }
+                    is_free_object &= is_named && is_free(object);
                     objects.push((shape, rest));
                 }
                 Shape::Union(_) => {}
             }
         }
         accepts_scalar &= has_scalar;
+        is_free_object &= !objects.is_empty();
         if objects.is_empty() && arrays.is_empty() {
             return accepts_scalar.then_some(Edge::Scalar);
+        }
+        if is_free_object && has_untyped && accepts_scalar && arrays.is_empty() {
+            // Any value, because it was named: nothing is known that could be kept back.
+            return Some(Edge::Whole);
+        }
+        if is_free_object {
+            // Any object, but no scalar or array in its place. Beside a typed alternative nothing
+            // is known of the value, and only what the typed one declares passes.
+            let node = self.builder.node();
+            self.builder.any_member(node, Edge::Whole);
+            if accepts_scalar {
+                self.builder.accept_scalar(node);
+            }
+            let is_whole = self.elements(node, &arrays, prefix, owner, depth);
+            self.finish(node, is_whole);
+            return Some(Edge::Into(node));
         }
         // A named object begins with what is granted for itself.
         let mut scope = (prefix.to_vec(), owner.to_owned());
@@ -337,11 +415,31 @@ impl<'p> Compiler<'p> {
         if accepts_scalar {
             self.builder.accept_scalar(node);
         }
-        self.members(node, &objects, &scope.0, &scope.1, depth);
-        self.elements(node, &arrays, prefix, owner, depth);
+        let has_all_members = self.members(node, &objects, &scope.0, &scope.1, depth);
+        let has_all_elements = self.elements(node, &arrays, prefix, owner, depth);
+        self.finish(node, has_all_members && has_all_elements);
         Some(Edge::Into(node))
     }
 
+    /// Remembers whether all that is declared in a node passes.
+    fn finish(&mut self, node: NodeId, is_whole: bool) {
+        if is_whole {
+            self.builder.may_be_emptied(node);
+            self.whole.insert(node);
+        }
+    }
+
+    /// Whether nothing of what stands at this edge is held back. A node that leads back to itself
+    /// counts as one that holds back.
+    fn is_whole(&self, edge: Edge) -> bool {
+        match edge {
+            Edge::Whole | Edge::Scalar => true,
+            Edge::Into(node) => self.whole.contains(&node),
+            Edge::Rewrite | Edge::Link | Edge::Withhold(_) => false,
+        }
+    }
+
+    /// Whether all that is declared passes.
     fn members(
         &mut self,
         node: NodeId,
@@ -349,7 +447,8 @@ impl<'p> Compiler<'p> {
         prefix: &[Step],
         owner: &str,
         depth: usize,
-    ) {
+    ) -> bool {
+        let mut is_whole = true;
         let mut names: BTreeSet<String> = BTreeSet::new();
         for (shape, rest) in objects {
             if let Shape::Object(object) = self.provider.shape(*shape) {
@@ -364,30 +463,38 @@ impl<'p> Compiler<'p> {
         for name in names {
             let step = Step::Member(name.clone());
             let mut inner = Vec::new();
+            let mut unknown = Vec::new();
             let mut is_granted = true;
             let mut is_declared = false;
+            // What callers cannot write, they cannot erase.
+            let mut is_written = false;
             for (shape, rest) in objects {
                 let below = below(rest, &step);
                 match self.provider.shape(*shape) {
                     Shape::Object(object) => match object.members.get(&name) {
                         Some(member) => {
                             is_declared = true;
+                            is_written |= !member.is_read_only;
                             let rest =
                                 self.implied(below, rest, member.shape, member.label.as_ref());
                             is_granted &= !rest.is_empty();
-                            self.flatten(member.shape, &rest, &mut inner, 0);
+                            self.flatten(member.shape, &rest, &mut inner);
                         }
                         None => match object.additional {
                             Additional::FreeForm if !below.is_empty() => {
-                                inner.push((ShapeId(0), below));
+                                unknown.push((ShapeId(0), below));
                             }
                             // Names of a map are data: `*` grants them, not a name.
                             _ => {}
                         },
                     },
-                    Shape::Untyped if !below.is_empty() => inner.push((ShapeId(0), below)),
+                    Shape::Untyped if !below.is_empty() => unknown.push((ShapeId(0), below)),
                     _ => {}
                 }
+            }
+            // What one alternative declares is never widened by another that declares nothing.
+            if !is_declared {
+                inner = unknown;
             }
             let mut path = prefix.to_vec();
             path.push(step);
@@ -397,17 +504,22 @@ impl<'p> Compiler<'p> {
                 None
             };
             match edge {
-                Some(edge) => self.builder.member(node, &name, edge),
+                Some(edge) => {
+                    is_whole &= self.is_whole(edge);
+                    self.builder.member(node, &name, edge);
+                }
                 None if is_declared => {
+                    is_whole &= !is_written;
                     let edge = self.withhold(named(owner, &path));
                     self.builder.member(node, &name, edge);
                 }
                 None => {}
             }
         }
-        self.any_member(node, objects, prefix, owner, depth);
+        self.any_member(node, objects, prefix, owner, depth) && is_whole
     }
 
+    /// Whether all members that are not declared by name pass, or there are none.
     fn any_member(
         &mut self,
         node: NodeId,
@@ -415,11 +527,16 @@ impl<'p> Compiler<'p> {
         prefix: &[Step],
         owner: &str,
         depth: usize,
-    ) {
+    ) -> bool {
         let mut inner = Vec::new();
         let mut is_granted = true;
         let mut is_declared = false;
+        let mut is_whole = true;
         for (shape, rest) in objects {
+            is_whole &= match self.provider.shape(*shape) {
+                Shape::Object(object) => object.additional != Additional::FreeForm,
+                _ => false,
+            };
             if let Shape::Object(ObjectShape { additional: Additional::Map(values), .. }) =
                 self.provider.shape(*shape)
             {
@@ -427,11 +544,11 @@ impl<'p> Compiler<'p> {
                 let below = below(rest, &Step::AnyMember);
                 let rest = self.implied(below, rest, *values, None);
                 is_granted &= !rest.is_empty();
-                self.flatten(*values, &rest, &mut inner, 0);
+                self.flatten(*values, &rest, &mut inner);
             }
         }
         if !is_declared {
-            return;
+            return is_whole;
         }
         let mut path = prefix.to_vec();
         path.push(Step::AnyMember);
@@ -440,9 +557,12 @@ impl<'p> Compiler<'p> {
             Some(edge) => edge,
             None => self.withhold(named(owner, &path)),
         };
+        is_whole &= self.is_whole(edge);
         self.builder.any_member(node, edge);
+        is_whole
     }
 
+    /// Whether all elements pass, or there can be none.
     fn elements(
         &mut self,
         node: NodeId,
@@ -450,7 +570,7 @@ impl<'p> Compiler<'p> {
         prefix: &[Step],
         owner: &str,
         depth: usize,
-    ) {
+    ) -> bool {
         let mut inner = Vec::new();
         let mut is_granted = true;
         for (shape, rest) in arrays {
@@ -460,21 +580,22 @@ impl<'p> Compiler<'p> {
                     rest_of_items.insert(Vec::new());
                 }
                 is_granted &= !rest_of_items.is_empty();
-                self.flatten(*items, &rest_of_items, &mut inner, 0);
+                self.flatten(*items, &rest_of_items, &mut inner);
             }
         }
         if inner.is_empty() {
-            return;
+            return true;
         }
         let mut path = prefix.to_vec();
         path.push(Step::Elements);
         let edge = if is_granted { self.place(inner, &path, owner, depth + 1) } else { None };
-        if let Some(edge) = edge {
-            self.builder.elements(node, edge);
-        } else {
-            let edge = self.withhold(named(owner, prefix));
-            self.builder.elements(node, edge);
-        }
+        let edge = match edge {
+            Some(edge) => edge,
+            None => self.withhold(named(owner, prefix)),
+        };
+        let is_whole = self.is_whole(edge);
+        self.builder.elements(node, edge);
+        is_whole
     }
 
     /// Naming an inline object names its leaves and inline objects without a sensitive label.
@@ -486,30 +607,39 @@ impl<'p> Compiler<'p> {
         label: Option<&crate::model::Label>,
     ) -> Rest {
         let is_sensitive = label.is_some_and(|label| label.is_sensitive);
-        if rest.contains(&Vec::new()) && !is_sensitive && self.is_plain(shape, 0) {
+        if rest.contains(&Vec::new()) && !is_sensitive && is_plain(self.provider, shape) {
             below.insert(Vec::new());
         }
         below
     }
-
-    /// Scalars and inline objects, also in arrays and maps: no named object, nothing unknown.
-    fn is_plain(&self, shape: ShapeId, depth: usize) -> bool {
-        if depth > MAX_DEPTH {
-            return false;
-        }
-        match self.provider.shape(shape) {
-            Shape::Scalar { .. } => true,
-            Shape::Untyped => false,
-            Shape::Array { items } => self.is_plain(*items, depth + 1),
-            Shape::Object(object) => object.object.is_none() && !is_free(object),
-            Shape::Union(all) => all.iter().all(|one| self.is_plain(*one, depth + 1)),
-        }
-    }
 }
 
-/// An object of which nothing is declared.
+/// Scalars and inline objects, also in arrays and maps: no named object, nothing unknown.
+fn is_plain(provider: &Provider, shape: ShapeId) -> bool {
+    let mut seen = HashSet::new();
+    let mut waiting = vec![shape];
+    while let Some(id) = waiting.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        match provider.shape(id) {
+            Shape::Scalar { .. } => {}
+            Shape::Untyped => return false,
+            Shape::Array { items } => waiting.push(*items),
+            Shape::Object(object) if object.object.is_some() || is_free(object) => return false,
+            Shape::Object(_) => {}
+            Shape::Union(all) => waiting.extend(all),
+        }
+    }
+    true
+}
+
+/// An object of which nothing is declared, not even a name: one with a name passes by what is granted
+/// for itself.
 fn is_free(object: &ObjectShape) -> bool {
-    object.members.is_empty() && !matches!(object.additional, Additional::Map(_))
+    object.object.is_none()
+        && object.members.is_empty()
+        && object.additional == Additional::FreeForm
 }
 
 /// What is left of the paths that begin with this step.

@@ -1,8 +1,8 @@
 //! Odd and hostile descriptions, and what the overlay's keys do.
 
-use crate::rules::{answers, fields, object_of, openapi, read};
+use crate::rules::{answers, fields, object_of, openapi, overlaid, read};
 use provider::{
-    Answer, Envelope, Field, FieldKind, LoadError, LoadLimits, Provider, ScalarKind,
+    Answer, Envelope, Field, FieldKind, KeptRule, LoadError, LoadLimits, Provider, ScalarKind,
     SecurityScheme, Step, load,
 };
 use serde_json::{Value, json};
@@ -31,10 +31,10 @@ fn envelope(schema: Value) -> Envelope {
     provider.operations[0].answers[0].envelope.clone()
 }
 
-fn kept(envelope: &Envelope) -> Vec<(String, bool)> {
-    let mut kept: Vec<(String, bool)> =
-        envelope.kept.iter().map(|one| (provider::select::spell(&one.path), one.is_url)).collect();
-    kept.sort();
+fn kept(envelope: &Envelope) -> Vec<(String, KeptRule)> {
+    let mut kept: Vec<(String, KeptRule)> =
+        envelope.kept.iter().map(|one| (provider::select::spell(&one.path), one.rule)).collect();
+    kept.sort_by(|a, b| a.0.cmp(&b.0));
     kept
 }
 
@@ -195,18 +195,18 @@ fn only_paging_and_status_are_kept_beside_the_payload() {
     }}));
     assert_eq!(found.steps, [Step::Member("data".into()), Step::Elements]);
     let wanted = [
-        ("from", false),
-        ("links.first", true),
-        ("links.last", true),
-        ("meta.cursors.next", true),
-        ("meta.page", false),
-        ("next", true),
-        ("next_cursor", true),
-        ("status", true),
-        ("to", false),
-        ("total", false),
+        ("from", KeptRule::Link),
+        ("links.first", KeptRule::Link),
+        ("links.last", KeptRule::Link),
+        ("meta.cursors.next", KeptRule::Word),
+        ("meta.page", KeptRule::Link),
+        ("next", KeptRule::Word),
+        ("next_cursor", KeptRule::Word),
+        ("status", KeptRule::Link),
+        ("to", KeptRule::Link),
+        ("total", KeptRule::Link),
     ];
-    assert_eq!(kept(&found), wanted.map(|(path, is_url)| (path.to_owned(), is_url)));
+    assert_eq!(kept(&found), wanted.map(|(path, rule)| (path.to_owned(), rule)));
     // As text, `from` is a person or a date: the whole answer is the object.
     let mail = json!({"type": "object", "properties": {"from": text, "to": text, "body": item}});
     assert_eq!(envelope(mail).steps, []);
@@ -268,7 +268,7 @@ fn the_lowest_json_success_counts() {
         }),
         json!({"A": object, "B": object, "C": object}),
     ));
-    for (operation, name) in [("GET /a", "A"), ("GET /b", "B"), ("GET /c", "C"), ("GET /d", "-")] {
+    for (operation, name) in [("GET /a", "A"), ("GET /b", "B"), ("GET /c", "-"), ("GET /d", "-")] {
         assert_eq!(object_of(&provider, operation), name, "{operation}");
     }
     let csv = |answer: &&Answer| answer.media.contains("text/csv");
@@ -334,7 +334,7 @@ fn paging_is_recognised_and_filters_are_not() {
     let param = |name: &str, format: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "format": format}});
     let mut forced = param("_token", "");
     forced["x-weirgate-paging"] = json!(true);
-    let provider = read(&openapi(
+    let provider = overlaid(&openapi(
         json!({"/a": {
             "parameters": [param("page[size]", ""), param("after", "")],
             "get": {"responses": {}, "parameters": [
@@ -364,7 +364,7 @@ fn paging_is_recognised_and_filters_are_not() {
 
 #[test]
 fn labels_come_from_names_kinds_and_overlays() {
-    let provider = read(&openapi(
+    let provider = overlaid(&openapi(
         json!({"/people": {"get": answers(json!({"$ref": "#/components/schemas/Person"}))}}),
         json!({"Person": {"type": "object", "properties": {
             "title": {"type": "string"},
@@ -375,7 +375,12 @@ fn labels_come_from_names_kinds_and_overlays() {
             "name": {"type": "string", "x-weirgate-label": "user.health_and_medical"},
             "note": {"type": ["integer", "string"]},
             "odd": {"type": "boolean", "x-weirgate-label": 7},
-        }}}),
+            "typo": {"type": "object", "properties": {"city": {"type": "string"}}, "x-weirgate-label": "user.finansial"},
+            "email": {"type": "string", "x-weirgate-label": {"category": "user.helth", "sensitive": false}},
+            "ssn": {"type": "string", "x-weirgate-label": "user.contact"},
+            "iban": {"type": "string", "x-weirgate-label": {"category": "user.contact", "sensitive": false}},
+            "shared": {"$ref": "#/components/schemas/Shared"},
+        }}, "Shared": {"type": "string", "enum": ["a"], "x-weirgate-label": "user.financial"}}),
     ));
     let is_sensitive = |path: &str| {
         field(&provider, "Person", path).label.as_ref().is_some_and(|label| label.is_sensitive)
@@ -390,14 +395,31 @@ fn labels_come_from_names_kinds_and_overlays() {
         ("xr", false),
         ("name", true),
         ("note", true),
-        ("odd", false),
+        // Nobody knows what was meant.
+        ("odd", true),
+        ("typo", true),
+        ("typo.city", true),
+        ("email", true),
+        // What is judged sensitive stays so, unless it is said expressly.
+        ("ssn", true),
+        ("iban", false),
+        ("shared", true),
     ] {
         assert_eq!(is_sensitive(path), wanted, "{path}");
     }
-    assert_eq!(
-        codes(&provider),
-        [("unreadable_label", "/components/schemas/Person/properties/odd/x-weirgate-label")]
-    );
+    let place =
+        |name: &str| format!("/components/schemas/Person/properties/{name}/x-weirgate-label");
+    let wanted = [
+        ("unreadable_label", place("odd")),
+        ("unknown_label", place("typo")),
+        ("unknown_label", place("email")),
+    ];
+    assert_eq!(codes(&provider), wanted.each_ref().map(|(code, place)| (*code, place.as_str())));
+    let typo = provider.diagnostics.iter().find(|one| one.code == "unknown_label").unwrap();
+    assert!(typo.message.ends_with("did you mean `user.financial`?"), "{}", typo.message);
+    let lowered = |path: &str| field(&provider, "Person", path).label.clone().unwrap().lowered_from;
+    assert_eq!(lowered("iban").as_deref(), Some("user.financial.bank_account"));
+    assert_eq!(lowered("xr"), None);
 }
 
 #[test]
@@ -409,9 +431,12 @@ fn the_overlay_keeps_members_and_odd_keys_are_reported() {
     get["x-weirgate-kept"] = json!(["meta.query", "a..b"]);
     get["x-weirgate-action"] = json!("fly");
     get["x-weirgate-error"] = json!({"when": "never"});
-    let provider = read(&openapi(json!({"/things": {"get": get}}), json!({})));
+    let provider = overlaid(&openapi(json!({"/things": {"get": get}}), json!({})));
     let found = kept(&provider.operations[0].answers[0].envelope);
-    assert_eq!(found, [("meta.next_url".to_owned(), true), ("meta.query".to_owned(), false)]);
+    assert_eq!(
+        found,
+        [("meta.next_url".to_owned(), KeptRule::Link), ("meta.query".to_owned(), KeptRule::Any)]
+    );
     let found: Vec<&str> = provider.diagnostics.iter().map(|one| one.code).collect();
     assert_eq!(found, ["unknown_action", "unreadable_error_rule", "unreadable_kept"]);
 }
@@ -515,7 +540,7 @@ fn wrong_kinds_everywhere_never_refuse_a_description() {
         for value in &odd {
             let mut document = base.clone();
             *document.pointer_mut(&place).unwrap() = value.clone();
-            read(&document);
+            overlaid(&document);
         }
     }
 }

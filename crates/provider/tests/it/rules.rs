@@ -8,6 +8,13 @@ pub fn read(document: &Value) -> Provider {
     load(document.to_string().as_bytes(), None, &LoadLimits::default()).unwrap()
 }
 
+/// The same where all of it stands in an overlay, in which our extensions count.
+pub fn overlaid(document: &Value) -> Provider {
+    let overlay = json!({"overlay": "1.1.0", "actions": [{"target": "$", "update": document}]});
+    load(br#"{"openapi": "3.0.3"}"#, Some(overlay.to_string().as_bytes()), &LoadLimits::default())
+        .unwrap()
+}
+
 /// A description with these paths and schemas.
 pub fn openapi(paths: Value, schemas: Value) -> Value {
     json!({
@@ -272,4 +279,153 @@ fn our_own_descriptions_have_no_diagnostics() {
         let provider = load(&std::fs::read(path).unwrap(), None, &LoadLimits::default()).unwrap();
         assert_eq!(provider.diagnostics, [], "{file}");
     }
+}
+
+#[test]
+fn our_extensions_count_in_overlays_only() {
+    let operation = |action: &str| {
+        let mut operation = answers(json!({"type": "object", "properties": {
+            "ssn": {"type": "string", "x-weirgate-label": {"category": "system.operations", "sensitive": false}}}}));
+        operation["x-weirgate-action"] = json!(action);
+        operation["x-weirgate-object"] = json!("Mine");
+        operation["parameters"] =
+            json!([{"name": "q", "in": "query", "schema": {}, "x-weirgate-paging": true}]);
+        operation
+    };
+    let document = openapi(
+        json!({"/a": {"delete": operation("read"), "put": operation("read"), "post": operation("read")}}),
+        json!({}),
+    );
+    let provider = read(&document);
+    let actions =
+        |provider: &Provider| provider.operations.iter().map(|one| one.action).collect::<Vec<_>>();
+    assert_eq!(actions(&provider), [Action::Update, Action::Create, Action::Delete]);
+    assert!(provider.object_by_name("Mine").is_none());
+    assert!(provider.operations.iter().all(|one| !one.params[0].is_paging));
+    let ssn = &provider.objects[0].fields[0];
+    assert!(ssn.path == "ssn" && ssn.label.as_ref().unwrap().is_sensitive);
+    let codes: Vec<&str> = provider.diagnostics.iter().map(|one| one.code).collect();
+    assert_eq!(codes, ["extension_ignored"; 12]);
+    assert_eq!(provider.diagnostics[0].pointer, "/paths/~1a/delete/x-weirgate-action");
+    // The operator's overlay may call a POST a read, and nothing else that changes something.
+    let provider = overlaid(&document);
+    assert_eq!(actions(&provider), [Action::Update, Action::Read, Action::Delete]);
+    let codes: Vec<&str> = provider.diagnostics.iter().map(|one| one.code).collect();
+    assert_eq!(codes, ["unsafe_read"; 2]);
+}
+
+#[test]
+fn extensions_that_nobody_reads_are_told_of() {
+    let mut get = answers(json!({"$ref": "#/components/schemas/Person"}));
+    get["x-weirgate-acton"] = json!("read");
+    let document = openapi(
+        json!({"/people": {"get": get, "x-weirgate-object": "Person"}}),
+        json!({"Person": {"type": "object", "x-weirgate-label": "user.name", "properties": {
+            "id": {"type": "string", "x-weirgate-lable": "user.financial"},
+            "tags": {"type": "array", "items": {"type": "string", "x-weirgate-label": "user.financial"}},
+            "name": {"type": "string", "x-weirgate-label": "user.name"},
+        }}}),
+    );
+    let provider = overlaid(&document);
+    let mut told: Vec<(&str, &str)> = provider
+        .diagnostics
+        .iter()
+        .map(|one| {
+            assert_eq!(one.code, "extension_without_effect");
+            (one.pointer.as_str(), one.message.as_str())
+        })
+        .collect();
+    told.sort_unstable();
+    let misspelled = |right: &str| format!("there is no such key; did you mean `{right}`?");
+    let person = "/components/schemas/Person";
+    let wanted = [
+        (format!("{person}/properties/id/x-weirgate-lable"), misspelled("x-weirgate-label")),
+        (format!("{person}/properties/tags/items/x-weirgate-label"), IN_VAIN.to_owned()),
+        (format!("{person}/x-weirgate-label"), IN_VAIN.to_owned()),
+        ("/paths/~1people/get/x-weirgate-acton".to_owned(), misspelled("x-weirgate-action")),
+        ("/paths/~1people/x-weirgate-object".to_owned(), IN_VAIN.to_owned()),
+    ];
+    assert_eq!(told, wanted.each_ref().map(|(place, words)| (place.as_str(), words.as_str())));
+}
+
+const IN_VAIN: &str = "it has no effect at this place";
+
+#[test]
+fn one_judgement_says_what_json_is() {
+    for media in ["application/json", "text/json", "*/*", "application/*", "application/hal+json"] {
+        assert!(provider::is_json(media), "{media}");
+    }
+    for media in ["application/xml", "text/plain", "application/jsonl", "json", ""] {
+        assert!(!provider::is_json(media), "{media}");
+    }
+}
+
+#[test]
+fn doubtful_parameters_page_only_where_the_answer_has_pages() {
+    let item = json!({"type": "object", "properties": {"id": {"type": "string"}}});
+    let list = json!({"type": "array", "items": item});
+    let around = |paging: Value| {
+        let mut properties = json!({"data": list});
+        for (name, schema) in paging.as_object().unwrap() {
+            properties[name] = schema.clone();
+        }
+        json!({"type": "object", "properties": properties})
+    };
+    for (schema, wanted) in [
+        (list.clone(), vec!["limit"]),
+        (around(json!({"ok": {"type": "boolean"}})), vec!["limit"]),
+        (around(json!({"total": {"type": "integer"}})), vec!["start", "count", "limit"]),
+        (
+            around(json!({"next_cursor": {"type": "string"}})),
+            vec!["after", "before", "start", "marker", "count", "limit"],
+        ),
+    ] {
+        let mut get = answers(schema.clone());
+        let names = ["after", "before", "start", "marker", "count", "limit", "filter"];
+        get["parameters"] = names
+            .map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}}))
+            .to_vec()
+            .into();
+        let provider = read(&openapi(json!({"/a": {"get": get}}), json!({})));
+        let params = &provider.operations[0].params;
+        let paging: Vec<&str> =
+            params.iter().filter(|one| one.is_paging).map(|one| one.name.as_str()).collect();
+        assert_eq!(paging, wanted, "{schema}");
+    }
+}
+
+#[test]
+fn only_known_and_harmless_members_are_kept() {
+    let text = json!({"type": "string"});
+    let number = json!({"type": "number"});
+    let schema = json!({"type": "object", "properties": {
+        "data": {"type": "array", "items": {"type": "object", "properties": {"id": text}}},
+        "total": number, "totalSalary": number, "total_amount_due": number, "myCursor": text,
+        "status": {"enum": ["ok", "failed"]},
+        "count": {"type": "integer", "description": "The employee's social security number"},
+        "raw": {"type": "object", "properties": {"url": text, "next": text}},
+        "meta": {"type": "object", "properties": {
+            "avatarUrl": text, "totalPay": number, "next": text, "first": text}},
+    }});
+    let provider = read(&openapi(json!({"/a": {"get": answers(schema)}}), json!({})));
+    let envelope = &provider.operations[0].answers[0].envelope;
+    assert_eq!(envelope.steps.len(), 2);
+    let mut kept: Vec<String> =
+        envelope.kept.iter().map(|one| provider::select::spell(&one.path)).collect();
+    kept.sort();
+    assert_eq!(kept, ["meta.first", "meta.next", "status", "total"]);
+}
+
+#[test]
+fn fields_that_are_not_listed_are_told_of() {
+    let text = json!({"type": "string"});
+    let many: serde_json::Map<String, Value> =
+        (0..5_001).map(|number| (format!("f{number}"), text.clone())).collect();
+    let provider = read(&openapi(
+        json!({"/many": {"get": answers(json!({"type": "object", "properties": many}))}}),
+        json!({}),
+    ));
+    assert_eq!(provider.objects[0].fields.len(), 5_000);
+    let told = provider.diagnostics.iter().find(|one| one.code == "too_many_fields").unwrap();
+    assert!(told.message.starts_with("`Many` has more fields"), "{}", told.message);
 }

@@ -1,10 +1,13 @@
 //! What grants let through.
 
-use crate::rules::{answers, openapi, read};
+use crate::rules::{answers, openapi, overlaid};
 use projection::{Limits, Mode, Projector, Spec, project_slice};
 use provider::{
     Provider,
-    select::{Granted, check_fields, expand_star, select_request, select_response},
+    select::{
+        Granted, Kinds, as_granted, check_fields, expand_star, kinds, parse_steps, select_request,
+        select_response, wider,
+    },
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -28,7 +31,7 @@ fn provider() -> Provider {
     list["properties"].as_object_mut().unwrap().remove("debug");
     let mut put = answers(person.clone());
     put["requestBody"] = json!({"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Input"}}}});
-    read(&openapi(
+    overlaid(&openapi(
         json!({
             "/people": {"get": answers(list)},
             "/people/{id}": {"get": answers(person), "put": put},
@@ -312,5 +315,257 @@ fn is_part(narrow: &Value, wide: &Value) -> bool {
             narrow.len() <= wide.len() && narrow.iter().zip(wide).all(|(a, b)| is_part(a, b))
         }
         (narrow, wide) => narrow == wide,
+    }
+}
+
+/// A description whose `GET /things` answers a `Thing` with these members.
+fn thing_and(members: &Value, mut schemas: Value) -> Provider {
+    let named = json!({"$ref": "#/components/schemas/Thing"});
+    let mut put = answers(named.clone());
+    put["requestBody"] = json!({"content": {"application/json": {"schema": named}}});
+    let mut members = members.clone();
+    // One member alone could be an envelope's payload.
+    members["own"] = plain("string");
+    schemas["Thing"] = json!({"type": "object", "properties": members});
+    overlaid(&openapi(json!({"/things": {"get": answers(named), "put": put}}), schemas))
+}
+
+fn project_thing(provider: &Provider, objects: &[(&str, &[&str])], input: &Value) -> Value {
+    let (spec, _) = spec_of(provider, "GET /things", &granted(provider, objects));
+    let out = project_slice(input.to_string().as_bytes(), &spec, &Limits::default()).unwrap();
+    serde_json::from_slice(&out).unwrap()
+}
+
+#[test]
+fn what_is_free_form_never_opens_what_is_typed() {
+    let person = json!({"$ref": "#/components/schemas/Person"});
+    let free = json!({"type": "object"});
+    let inline =
+        json!({"type": "object", "properties": {"id": plain("string"), "ssn": {"type": "string"}}});
+    let list = json!({"type": "array", "items": person});
+    let provider = thing_and(
+        &json!({
+            "either": {"anyOf": [person, free]},
+            "inline": {"oneOf": [free, inline]},
+            "any": {"anyOf": [inline, {"enum": [null, "x"]}, {"type": ["object", "string"]}]},
+            "lists": {"anyOf": [list, free]},
+            "free": free,
+            "frees": {"type": "array", "items": free},
+            "closed": {"type": "object", "additionalProperties": false},
+            "named": {"$ref": "#/components/schemas/Custom"},
+            "open": {"anyOf": [
+                {"type": "object", "properties": {"a": plain("string")}, "additionalProperties": true},
+                {"type": "object", "properties": {"b": plain("string")}, "additionalProperties": true},
+            ]},
+        }),
+        json!({
+            "Person": {"type": "object", "properties": {"id": plain("string"), "ssn": {"type": "string"}}},
+            "Custom": {"type": "object"},
+        }),
+    );
+    let object = json!({"id": "1", "ssn": "S", "more": {"ssn": "S"}});
+    let check = |field: &str, input: Value, wanted: Value| {
+        let given = json!({field: input});
+        let found = project_thing(&provider, &[("Thing", &[field]), ("Person", &["id"])], &given);
+        assert_eq!(found, wanted, "{field} of {given}");
+    };
+    check("either", object.clone(), json!({"either": {"id": "1"}}));
+    check("either", json!([object]), json!({}));
+    check("either", json!("S"), json!({}));
+    check("inline", object.clone(), json!({"inline": {"id": "1"}}));
+    check("any", object.clone(), json!({"any": {"id": "1"}}));
+    check("lists", json!([object]), json!({"lists": [{"id": "1"}]}));
+    check("lists", object.clone(), json!({"lists": object}));
+    check("free", object.clone(), json!({"free": object}));
+    check("free", json!(["S"]), json!({}));
+    check("free", json!("S"), json!({}));
+    check("frees", json!([object, "S", ["S"]]), json!({"frees": [object]}));
+    check("frees", object.clone(), json!({}));
+    check("closed", object.clone(), json!({"closed": {}}));
+    // An object with a name passes by what is granted for itself, free-form or not.
+    check("named", object.clone(), json!({"named": {}}));
+    let given = json!({"named": object});
+    for grants in [
+        [("Thing", &["named"][..]), ("Custom", &["id"])],
+        [("Thing", &["named.id"]), ("Custom", &[])],
+    ] {
+        assert_eq!(project_thing(&provider, &grants, &given), json!({"named": {"id": "1"}}));
+    }
+    // What one alternative declares is a scalar, whatever else the other may hold.
+    let nested = json!({"open": {"a": {"ssn": "S"}, "b": "x"}});
+    let found = project_thing(&provider, &[("Thing", &["open.a", "open.b"])], &nested);
+    assert_eq!(found, json!({"open": {"b": "x"}}));
+}
+
+#[test]
+fn a_container_is_emptied_only_where_all_of_it_is_granted() {
+    let provider = thing_and(
+        &json!({
+            "address": {"type": "object", "properties": {
+                "city": plain("string"), "zip": plain("string"),
+                "since": {"type": "string", "format": "date", "readOnly": true}}},
+            "jobs": {"type": "array", "items": {"type": "object", "properties": {
+                "title": {"type": "string"}, "salary": {"type": "number"}}}},
+            "tags": {"type": "array", "items": plain("string")},
+            "custom": {"type": "object"},
+            "open": {"type": "object", "properties": {"a": plain("string")}, "additionalProperties": true},
+            "boss": {"$ref": "#/components/schemas/Boss"},
+            "note": plain("string"),
+        }),
+        json!({"Boss": {"type": "object", "properties": {"id": plain("string"), "pay": plain("string")}}}),
+    );
+    let put = provider.operations.iter().find(|one| one.id == "PUT /things").unwrap();
+    let run = |thing: &[&str], boss: &[&str], body: &Value| {
+        let granted = granted(&provider, &[("Thing", thing), ("Boss", boss)]);
+        let spec = select_request(&provider, put, &granted).unwrap();
+        let mut projector = Projector::new(spec, Limits::default(), Mode::Refuse);
+        let mut out = Vec::new();
+        projector.feed(body.to_string().as_bytes(), &mut out)?;
+        projector.finish(&mut out)
+    };
+    let part = ["address.city", "jobs[].title", "open", "boss", "note", "custom.a"];
+    for (body, name) in [
+        (json!({"address": null}), "address"),
+        (json!({"jobs": null}), "jobs"),
+        (json!({"jobs": []}), "jobs"),
+        (json!({"jobs": [null]}), "jobs[]"),
+        (json!({"open": null}), "open"),
+        (json!({"boss": null}), "boss"),
+        (json!({"custom": null}), "custom"),
+    ] {
+        let refusal = run(&part, &["id"], &body).unwrap_err();
+        assert_eq!(refusal.reason(), "emptied", "{body}");
+        assert!(refusal.to_string().starts_with(&format!("`{name}` ")), "{refusal}");
+    }
+    let whole =
+        ["address.city", "address.zip", "jobs[].title", "jobs[].salary", "tags", "custom", "boss"];
+    for body in [
+        json!({"address": null, "jobs": [], "tags": [], "custom": null, "boss": null}),
+        json!({"jobs": null, "tags": null, "custom": {}}),
+    ] {
+        run(&whole, &["id", "pay"], &body).unwrap();
+    }
+    run(&part, &["id"], &json!({"note": null, "jobs": [{}], "address": {}})).unwrap();
+}
+
+#[test]
+fn a_description_that_says_more_widens_no_grant() {
+    let text = plain("string");
+    let open = json!({"type": "object", "properties": {"city": text, "zip": text}});
+    let before = thing_and(
+        &json!({
+            "id": text, "any": {}, "tags": {"type": "array", "items": text},
+            "address": open, "labels": {"type": "object", "additionalProperties": text},
+            "boss": {"$ref": "#/components/schemas/Boss"}, "free": {"type": "object"},
+        }),
+        json!({"Boss": {"type": "object", "properties": {"id": text}}}),
+    );
+    let recorded = |path: &str| -> Kinds {
+        let (id, _) = before.object_by_name("Thing").unwrap();
+        kinds(&before, id, false, &parse_steps(path).unwrap())
+    };
+    let check = |path: &str, now: Value, wanted: &[&str]| {
+        let member = path.split(['.', '[']).next().unwrap();
+        let after = thing_and(
+            &json!({member: now}),
+            json!({"Boss": {"type": "object"}, "Other": {"type": "object", "properties": {"id": text}}}),
+        );
+        let (id, _) = after.object_by_name("Thing").unwrap();
+        let steps = parse_steps(path).unwrap();
+        let found = as_granted(&after, id, false, &steps, &recorded(path));
+        let found: Vec<String> = found.iter().map(|path| provider::select::spell(path)).collect();
+        assert_eq!(found, wanted, "{path}: {now}");
+    };
+    let more = json!({"type": "object", "properties": {"city": text, "phone": text, "zip": open}});
+    let list = json!({"type": "array", "items": text});
+    check("id", text.clone(), &["id"]);
+    check("id", json!({"type": "integer"}), &["id"]);
+    for now in
+        [&open, &list, &json!({}), &json!({"type": "object"}), &json!({"anyOf": [text, open]})]
+    {
+        check("id", now.clone(), &[]);
+    }
+    check("tags", list.clone(), &["tags"]);
+    check("tags", json!({"type": "array", "items": open}), &[]);
+    check("address", open.clone(), &["address"]);
+    // What it held already passes on; what is new does not.
+    check("address", more.clone(), &["address.city"]);
+    check("address", json!({"type": "object", "properties": {"city": text}}), &["address"]);
+    check("address", json!({"type": "object"}), &[]);
+    check("address.city", more, &["address.city"]);
+    check("labels", json!({"type": "object", "additionalProperties": text}), &["labels"]);
+    check("labels", json!({"type": "object", "additionalProperties": open}), &[]);
+    // What passes in an object with a name is granted for itself, and remembered there.
+    check("boss", json!({"$ref": "#/components/schemas/Boss"}), &["boss"]);
+    check("boss.id", json!({"$ref": "#/components/schemas/Boss"}), &[]);
+    check("boss.id", json!({"$ref": "#/components/schemas/Other"}), &["boss.id"]);
+    check("boss", json!({"$ref": "#/components/schemas/Other"}), &[]);
+    check("any", open.clone(), &["any"]);
+    check("free", open, &["free"]);
+    check("free", json!({}), &[]);
+    check("free.a.b", text.clone(), &["free.a.b"]);
+    assert_eq!(wider(&recorded("id"), &recorded("address")).len(), 3);
+    assert!(recorded("nothing").is_empty());
+}
+
+#[test]
+fn another_success_is_another_object() {
+    let named = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+    let mut get = answers(named("Person"));
+    let inline = json!({"type": "object", "properties": {"id": {"type": "string"}, "ssn": {"type": "string"}}});
+    let content = |schema: &Value| json!({"description": "", "content": {"application/json": {"schema": schema}}});
+    get["responses"]["202"] = content(&named("Job"));
+    get["responses"]["203"] = content(&inline);
+    let mut put = answers(inline.clone());
+    put["responses"]["201"] = content(&inline);
+    let person = json!({"type": "object", "properties": {"id": {"type": "string"}, "ssn": {"type": "string"}}});
+    let provider = overlaid(&openapi(
+        json!({"/people": {"get": get}, "/boxes": {"get": put}}),
+        json!({"Person": person, "Job": {"type": "object", "properties": {"id": {"type": "string"}, "state": {"type": "string"}}}}),
+    ));
+    let run = |operation: &str, at: usize, objects: &[(&str, &[&str])]| {
+        let operation = provider.operations.iter().find(|one| one.id == operation).unwrap();
+        let granted = granted(&provider, objects);
+        let selection =
+            select_response(&provider, operation, &operation.answers[at], &granted).unwrap();
+        let input = json!({"id": "1", "ssn": "S", "state": "s"}).to_string();
+        let out = project_slice(input.as_bytes(), &selection.spec, &Limits::default()).unwrap();
+        (serde_json::from_slice::<Value>(&out).unwrap(), selection.withheld)
+    };
+    let people: &[(&str, &[&str])] = &[("Person", &["id", "ssn"])];
+    assert_eq!(run("GET /people", 0, people).0, json!({"id": "1", "ssn": "S"}));
+    assert_eq!(
+        run("GET /people", 1, people),
+        (json!({}), vec!["id".to_owned(), "state".to_owned()])
+    );
+    assert_eq!(run("GET /people", 2, people), (json!({}), vec![]));
+    assert_eq!(run("GET /people", 1, &[("Job", &["state"])]).0, json!({"state": "s"}));
+    // 200 and 201 that repeat an anonymous schema are one object.
+    for at in [0, 1] {
+        let found = run("GET /boxes", at, &[("Box", &["id"])]);
+        assert_eq!(found, (json!({"id": "1"}), vec!["ssn".to_owned()]));
+    }
+}
+
+#[test]
+fn brackets_belong_to_lists_and_members_to_free_forms() {
+    let provider = thing_and(
+        &json!({
+            "address": {"type": "object", "properties": {"city": {"type": "string"}}},
+            "jobs": {"type": "array", "items": {"type": "object", "properties": {"title": {"type": "string"}}}},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "custom": {"$ref": "#/components/schemas/Custom"},
+        }),
+        json!({"Custom": {"type": "object"}}),
+    );
+    let (id, _) = provider.object_by_name("Thing").unwrap();
+    let check = |field: &str| check_fields(&provider, id, false, &[field.to_owned()]);
+    for field in ["jobs[]", "labels.*", "custom.x"] {
+        check(field).unwrap();
+    }
+    for field in ["address[]", "labels[]", "jobs[].title[]"] {
+        let problems = check(field).unwrap_err();
+        let bare = field.trim_end_matches("[]");
+        assert_eq!(problems[0].nearest.as_deref(), Some(bare), "{field}");
     }
 }

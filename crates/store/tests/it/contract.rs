@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 use store::{
-    ClientRow, ConnectionRow, CustomerRow, GrantChanges, GrantRow, GrantTarget, KeyRow,
-    ProviderRow, SealedRow, Store, StoreError,
+    ClientRow, ConnectionRow, CustomerRow, GrantChanges, GrantRow, GrantTarget, KeyRow, OutboxRow,
+    ProviderRow, RowSeal, SealedRow, StateHead, Store, StoreError,
 };
 use types::{Actor, Clock, Environment, Id, OpContext, SystemClock, SystemRandom, Timestamp};
 
@@ -109,6 +109,7 @@ pub async fn all(store: &Store) {
     outbox(store).await;
     audit_checkpoints(store).await;
     names_are_unique(store).await;
+    seals_and_heads(store).await;
 }
 
 async fn reads_what_was_written(store: &Store, customer: &CustomerRow, connection: &ConnectionRow) {
@@ -223,12 +224,52 @@ async fn sealed_versions_count_up(
     assert!(matches!(taken, Err(StoreError::Conflict { table: "sealed" })));
     tx.append_outbox(event(), b"e").await.unwrap();
     tx.commit().await.unwrap();
-    let (again, waiting) = store.vault_state().await.unwrap();
-    assert_eq!(again.len(), heads.len() + 1);
-    assert!(waiting > 0);
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    assert_eq!(tx.sealed_heads().await.unwrap().len(), heads.len() + 1);
+    drop(tx);
     let row = store.sealed("connection", &record, "credential").await.unwrap().unwrap();
     assert_eq!(row.version, 2);
     assert!(store.sealed("connection", &record, "none").await.unwrap().is_none());
+}
+
+async fn seals_and_heads(store: &Store) {
+    let before = store.load_all().await.unwrap();
+    assert!(before.seals.is_empty() && before.head.is_none());
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    let one = RowSeal { kind: "client".into(), id: "a".into(), seal: [1; 32] };
+    let two = RowSeal { kind: "client".into(), id: "b".into(), seal: [2; 32] };
+    tx.put_seal(&one).await.unwrap();
+    tx.put_seal(&two).await.unwrap();
+    tx.put_seal(&RowSeal { seal: [3; 32], ..one.clone() }).await.unwrap();
+    tx.delete_seal("client", "b").await.unwrap();
+    let sequence = tx.next_sequence().await.unwrap();
+    let head = StateHead { sequence, event: event(), count: 1, root: [4; 32], seal: [5; 32] };
+    tx.insert_head(&head).await.unwrap();
+    assert!(matches!(
+        tx.insert_head(&head).await,
+        Err(StoreError::Conflict { table: "state_head" })
+    ));
+    let waiting =
+        OutboxRow { sequence, event: head.event, record: b"e".to_vec(), seal: Some(vec![6; 32]) };
+    tx.put_outbox(waiting.clone()).await.unwrap();
+    assert_eq!(tx.head_at(sequence).await.unwrap(), Some(head));
+    let seen = tx.everything().await.unwrap();
+    assert_eq!(
+        (seen.seals.as_slice(), seen.head),
+        (&[RowSeal { seal: [3; 32], ..one }][..], Some(head))
+    );
+    // A change sees providers without what is long in them.
+    assert_eq!(seen.providers.len(), before.providers.len());
+    assert_eq!(seen.providers[0].slug, before.providers[0].slug);
+    assert_eq!(tx.providers().await.unwrap(), before.providers);
+    tx.commit().await.unwrap();
+    let after = store.load_all().await.unwrap();
+    assert_eq!((after.seals, after.head), (seen.seals, Some(head)));
+    assert_eq!(store.head_at(sequence).await.unwrap(), Some(head));
+    assert_eq!(store.head_at(sequence + 1).await.unwrap(), None);
+    assert_eq!(store.outbox_batch(1_000).await.unwrap().last(), Some(&waiting));
+    assert_eq!(store.seal("client", "a").await.unwrap().unwrap().seal, [3; 32]);
+    assert_eq!(store.seal("client", "b").await.unwrap(), None);
 }
 
 async fn connections_end_once(store: &Store, connection: &ConnectionRow) {
@@ -309,10 +350,6 @@ async fn audit_checkpoints(store: &Store) {
     assert_eq!(store.audit_checkpoint("a").await.unwrap().as_deref(), Some("a3"));
     // A checkpoint of as many entries may bind a newer state of the vault.
     assert_eq!(store.audit_checkpoint("b").await.unwrap().as_deref(), Some("b9v"));
-    let mut tx = store.begin(&ctx()).await.unwrap();
-    tx.keep_audit_checkpoint("c", 0, "c0").await.unwrap();
-    drop(tx);
-    assert_eq!(store.audit_checkpoint("c").await.unwrap(), None);
     assert_eq!(store.generation().await.unwrap(), before);
 }
 

@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod client;
 mod connection;
+mod doctor;
 mod init;
 mod input;
 mod provider;
@@ -12,6 +13,7 @@ pub(crate) use apply::apply;
 pub(crate) use audit::audit;
 pub(crate) use client::client;
 pub(crate) use connection::connection;
+pub(crate) use doctor::doctor;
 pub(crate) use init::init;
 pub(crate) use provider::provider;
 

@@ -27,22 +27,27 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
             };
             let imported = providers::import(&instance, &session.context()?, import).await?;
             session.settle(instance).await?;
-            let text = format!(
-                "Imported {} ({}): {} operations, {} objects, {} diagnostics.\n\
-                 Next: weirgate provider show {}",
+            let mut text = format!(
+                "{} {} ({}): {} operations, {} objects, {} diagnostics.\n",
+                if imported.is_replaced { "Replaced" } else { "Imported" },
                 imported.slug,
                 imported.id,
                 imported.operations,
                 imported.objects,
                 imported.diagnostics,
-                imported.slug
             );
+            for notice in &imported.notices {
+                text.push_str(&format!("note: {notice}\n"));
+            }
+            text.push_str(&format!("Next: weirgate provider show {}", imported.slug));
             let json = json!({
                 "id": imported.id.to_string(),
                 "slug": imported.slug.as_str(),
                 "operations": imported.operations,
                 "objects": imported.objects,
                 "diagnostics": imported.diagnostics,
+                "replaced": imported.is_replaced,
+                "notices": imported.notices,
             });
             Ok(session.output.result(&json, &text)?)
         }

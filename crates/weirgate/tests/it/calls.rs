@@ -65,6 +65,115 @@ fn paging_urls_lead_elsewhere_or_carry_the_credential_never() {
 }
 
 #[test]
+fn a_key_in_the_query_is_neither_shown_nor_taken_from_callers() {
+    let mut world = World::prepared();
+    world.connection = crate::echo::connect(&world, "query", r#"{"api_key":"k-123456789"}"#);
+    world.serve();
+    let base = world.provider.url().to_owned();
+    for pair in ["api_key=k-123456789", "API_KEY=k-123456789", "u=api_key%3Dk-123456789"] {
+        let url = format!("{base}/things?cursor=2&{pair}");
+        let body = json!({"results": [], "next": url, "total": 0});
+        world.provider.on("GET /things", testkit::Answer::json(200, &body));
+        let answer = world.get("/things");
+        let next = answer.json().unwrap()["next"].as_str().unwrap_or_default().to_owned();
+        assert!(!answer.text().contains("k-1234"), "{pair}: {}", answer.text());
+        assert!(next.is_empty() || next.ends_with("/things?cursor=2"), "{pair}: {next}");
+    }
+    for given in ["api_key=mine", "API_KEY=mine", "api%5Fkey=mine"] {
+        world.provider.forget();
+        let answer = world.get(&format!("/things?{given}"));
+        assert_eq!(answer.status, 403, "{given}: {}", answer.text());
+        assert!(world.provider.requests().is_empty(), "{given}");
+    }
+}
+
+/// Not even one whose name promises nothing, though it is declared and granted.
+#[test]
+fn a_place_of_the_connections_credential_never_comes_from_a_caller() {
+    let mut world = World::prepared();
+    let description = testkit::THING_DESCRIPTION
+        .replace("name: X-Api-Key", "name: X-Tenant")
+        .replace("name: api_key", "name: name");
+    let file = world.weirgate.file("others.yaml", &description).unwrap();
+    let (url, host) = (world.provider.url().to_owned(), world.provider.host_port().to_owned());
+    let import = ["provider", "import", &file, "--name", "others", "--server", &url];
+    let private = ["--allow-private-network", &host, "--json"];
+    ok(&world.weirgate, &[&import[..], &private[..]].concat());
+    let more = GRANTS
+        .replace("provider = \"things\"", "provider = \"others\"")
+        .replace("params = [\"name\"]", "params = [\"name\"], headers = [\"X-Tenant\"]");
+    world.apply(&format!("{GRANTS}{more}"));
+    let connect = |scheme: &str| {
+        let args = ["connection", "create", "--provider", "others", "--customer", "c"];
+        let rest = ["--scheme", scheme, "--secret-file", "-", "--json"];
+        let secret = br#"{"api_key":"own-123456"}"#;
+        crate::world::text(
+            &crate::world::ok_with(&world.weirgate, &[&args[..], &rest[..]].concat(), secret),
+            "id",
+        )
+    };
+    let (query, header) = (connect("query"), connect("header"));
+    world.serve();
+    world.connection = header;
+    let answer = world.send("GET", "/things?name=a", &[("X-Tenant", "mine")], b"");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(world.provider.last_request().unwrap().header("x-tenant"), Some("own-123456"));
+    world.connection = query;
+    world.provider.forget();
+    let answer = world.send("GET", "/things", &[("X-Tenant", "mine")], b"");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(world.provider.last_request().unwrap().header("x-tenant"), Some("mine"));
+    world.provider.forget();
+    let answer = world.get("/things?name=mine");
+    assert_eq!((answer.status, code(&answer).as_str()), (403, "parameter_not_granted"));
+    assert!(world.provider.requests().is_empty());
+}
+
+/// A key that is revoked while a write's body is on its way must not write.
+#[test]
+fn a_right_that_is_withdrawn_while_a_body_arrives_sends_nothing() {
+    let world = World::serving();
+    let listed = ok(&world.weirgate, &["client", "list", "--json"]);
+    let clients = listed["clients"].as_array().unwrap();
+    let reader = clients.iter().find(|one| one["name"] == "reader").unwrap();
+    let id = reader["keys"][0]["id"].as_str().unwrap().to_owned();
+    let body = json!({"name": "late"}).to_string();
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        world.path("/things"),
+        world.key,
+        body.len()
+    );
+    let mut connection = client::Connection::open(world.addr).unwrap();
+    connection.write(head.as_bytes()).unwrap();
+    connection.write(&body.as_bytes()[..4]).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    ok(&world.weirgate, &["client", "key", "revoke", &id, "--json"]);
+    wait_until(Duration::from_secs(2), || world.get("/things/1").status == 401);
+    world.provider.forget();
+    connection.write(&body.as_bytes()[4..]).unwrap();
+    let answer = connection.read_response(false).unwrap();
+    assert_eq!((answer.status, code(&answer).as_str()), (403, "access_withdrawn"));
+    assert!(world.provider.requests().is_empty());
+}
+
+#[test]
+fn undeclared_media_types_of_a_write_are_refused() {
+    let world = World::serving();
+    let body = json!({"name": "a"}).to_string();
+    for media in ["application/merge-patch+json", "application/json-patch+json", "text/json"] {
+        let answer = world.send("POST", "/things", &[("Content-Type", media)], body.as_bytes());
+        assert_eq!(
+            (answer.status, code(&answer).as_str()),
+            (415, "body_media_unsupported"),
+            "{media}"
+        );
+    }
+    assert!(world.provider.requests().is_empty());
+}
+
+#[test]
 fn keys_are_told_apart_by_what_is_wrong_with_them() {
     let world = World::serving();
     let path = world.path("/things/1");
@@ -131,9 +240,6 @@ fn unknown_places_are_not_found() {
             "{target}"
         );
     }
-    let head = world.send("HEAD", "/things", &[], b"");
-    assert_eq!(head.status, 405);
-    assert!(world.provider.requests().is_empty());
 }
 
 #[test]
@@ -237,21 +343,6 @@ fn bodies_are_checked_whole_before_anything_is_sent() {
     assert_eq!((answer.status, code(&answer).as_str()), (415, "body_media_unsupported"));
     let answer = world.send("DELETE", "/things/1", &json, b"{}");
     assert_eq!((answer.status, code(&answer).as_str()), (403, "body_not_declared"));
-    assert!(world.provider.requests().is_empty());
-}
-
-#[test]
-fn both_framings_are_refused() {
-    let world = World::serving();
-    let message = format!(
-        "POST {} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-         Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
-        world.path("/things"),
-        world.key
-    );
-    let answer = client::raw(world.addr, message.as_bytes(), Duration::from_secs(2)).unwrap();
-    let text = String::from_utf8_lossy(&answer);
-    assert!(text.starts_with("HTTP/1.1 400"), "{text}");
     assert!(world.provider.requests().is_empty());
 }
 
@@ -443,4 +534,98 @@ fn cursors_that_are_no_urls_pass_as_they_are() {
     let body = json!({"results": [], "next": "YWZ0ZXI6MA==", "total": 0});
     world.provider.on("GET /things", testkit::Answer::json(200, &body));
     assert_eq!(world.get("/things").json().unwrap(), body);
+}
+
+#[test]
+fn head_is_judged_as_the_get_and_has_its_head() {
+    let world = World::serving();
+    world.provider.on(
+        "HEAD /things/1",
+        testkit::Answer::verbatim(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nETag: \"v1\"\r\nX-Debug: 1\r\nContent-Length: 321\r\n\r\n",
+        ),
+    );
+    for _ in 0..3 {
+        let mut connection = client::Connection::open(world.addr).unwrap();
+        let bearer = format!("Bearer {}", world.key);
+        let headers = [("Authorization", bearer.as_str())];
+        let answer = connection.request("HEAD", &world.path("/things/1"), &headers, b"").unwrap();
+        assert_eq!((answer.status, answer.body.len()), (200, 0), "{answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("content-length"), None, "{answer:?}");
+        assert_eq!(
+            answer.header("weirgate-fields-withheld"),
+            Some("secret, nested.b, list[].code")
+        );
+        assert!(answer.header("etag").is_some_and(|tag| !tag.contains("v1")));
+        assert_eq!(answer.header("x-debug"), None);
+        // The connection is still in step.
+        let after = connection.request("GET", &world.path("/things/2"), &headers, b"").unwrap();
+        assert_eq!(after.status, 200, "{}", after.text());
+    }
+    assert!(world.provider.requests().iter().any(|one| one.method == "HEAD"));
+    world.provider.forget();
+    let bearer = format!("Bearer {}", world.stranger_key);
+    let headers = [("Authorization", bearer.as_str())];
+    let mut connection = client::Connection::open(world.addr).unwrap();
+    let answer = connection.request("HEAD", &world.path("/things/1"), &headers, b"").unwrap();
+    assert_eq!(answer.status, 403);
+    assert!(world.provider.requests().is_empty());
+}
+
+#[test]
+fn methods_for_peers_are_not_served() {
+    let world = World::serving();
+    for method in ["OPTIONS", "TRACE"] {
+        let answer = world.send(method, "/things/1", &[], b"");
+        assert_eq!(
+            (answer.status, code(&answer).as_str()),
+            (405, "method_unsupported"),
+            "{method}"
+        );
+        assert_eq!(answer.header("allow"), Some("GET, HEAD, POST, PUT, PATCH, DELETE"));
+    }
+    let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
+    let answer = world.send("GET", "/things/1", &upgrade, b"");
+    assert_eq!(answer.status, 200);
+    assert_eq!(world.provider.last_request().unwrap().header("upgrade"), None);
+    let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    world.provider.on("GET /things/1", testkit::Answer::verbatim(switching));
+    let answer = world.get("/things/1");
+    assert_eq!(answer.status, 502, "{}", answer.text());
+}
+
+/// A 304 confirms what this caller may see now, and nothing else.
+#[test]
+fn a_tag_saves_an_answer_until_the_grant_changes() {
+    let world = World::serving();
+    world.provider.on_each("GET /things/1", |received| {
+        if received.header("if-none-match") == Some("\"v1\"") {
+            testkit::Answer::status(304).header("ETag", "\"v1\"")
+        } else {
+            testkit::Answer::json(200, &testkit::thing("1")).header("ETag", "\"v1\"")
+        }
+    });
+    let tag = world.get("/things/1").header("etag").unwrap().to_owned();
+    assert_eq!(world.get("/things/1").header("etag"), Some(tag.as_str()));
+    let ask = |tag: &str| world.send("GET", "/things/1", &[("If-None-Match", tag)], b"");
+    for given in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}")] {
+        let answer = ask(&given);
+        assert_eq!((answer.status, answer.body.len()), (304, 0), "{given}");
+        assert_eq!(answer.header("etag"), Some(tag.as_str()));
+    }
+    for given in ["\"v1\"", "*", "\"other\"", "v1"] {
+        assert_eq!(ask(given).status, 200, "{given}");
+    }
+    let range = [("Range", "bytes=0-3"), ("If-Modified-Since", "Wed, 25 Nov 2026 21:00:00 GMT")];
+    assert_eq!(world.send("GET", "/things/1", &range, b"").status, 200);
+    let last = world.provider.last_request().unwrap();
+    assert_eq!((last.header("range"), last.header("if-modified-since")), (None, None));
+    // With another grant it is another document.
+    world.apply(&GRANTS.replace("\"nested.a\", \"list[].label\"", "\"nested.a\""));
+    let answer = wait_until(Duration::from_secs(2), || {
+        let answer = ask(&tag);
+        (answer.status == 200).then_some(answer)
+    });
+    assert!(answer.json().unwrap().get("list").is_none(), "{}", answer.text());
 }

@@ -66,3 +66,14 @@ fn guided_demo_shows_all_five_steps() {
     }
     assert!(!said.contains("sandbox-"), "the sandbox's credential was shown");
 }
+
+/// It lives as long as its terminal, unlike a server.
+#[test]
+fn a_demo_ends_well_with_its_terminal() {
+    let weirgate = binary();
+    let args = ["demo", "--json", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0"];
+    let (mut server, _) = weirgate.spawn_until_json(&args).unwrap();
+    server.signal(rustix::process::Signal::HUP).unwrap();
+    let output = server.wait(Duration::from_secs(20)).unwrap();
+    assert_eq!(output.status, Some(0), "{}", output.err());
+}

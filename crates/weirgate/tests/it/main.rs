@@ -12,10 +12,17 @@
 
 mod calls;
 mod crash;
+mod crowd;
 mod demo;
+mod doctor;
+mod echo;
 mod hostile;
 mod kinto;
+mod limits;
 mod record;
+mod reimport;
 mod secrets;
 mod setup;
+mod smuggling;
+mod tamper;
 mod world;

@@ -1,0 +1,222 @@
+//! Whether an installation is in good health: each thing that can be wrong is looked at by itself,
+//! so that one failure hides no other.
+
+use crate::{audit_log, folder::DataFolder, instance::Instance, providers};
+use std::{
+    fmt::Display,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use types::{Clock, Random};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Good,
+    /// It works, and should be looked at.
+    Warning,
+    Bad,
+}
+
+/// What was found of one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at, in one word.
+    pub check: &'static str,
+    pub level: Level,
+    pub what: String,
+    /// Empty where nothing is to be done.
+    pub remedy: String,
+}
+
+impl Finding {
+    pub fn good(check: &'static str, what: impl Display) -> Self {
+        Self { check, level: Level::Good, what: what.to_string(), remedy: String::new() }
+    }
+
+    pub fn warning(check: &'static str, what: impl Display, remedy: impl Display) -> Self {
+        let (what, remedy) = (what.to_string(), remedy.to_string());
+        Self { check, level: Level::Warning, what, remedy }
+    }
+
+    pub fn bad(check: &'static str, what: impl Display, remedy: impl Display) -> Self {
+        Self { level: Level::Bad, ..Self::warning(check, what, remedy) }
+    }
+}
+
+/// A data folder that has less left stops soon: the log refuses entries that it cannot write.
+const LEAST_FREE: u64 = 256 << 20;
+const LITTLE_FREE: u64 = 2 << 30;
+/// How far a clock may be behind what was logged already.
+const MAX_SKEW: Duration = Duration::from_secs(30);
+
+/// Looks at everything. Only what depends on something that failed is left out.
+pub async fn examine(
+    dir: &Path,
+    root_key_file: Option<&Path>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let folder = match DataFolder::open(dir) {
+        Ok(folder) => folder,
+        Err(error) => {
+            found.push(Finding::bad("folder", chain(&error), error.remedy().unwrap_or_default()));
+            return found;
+        }
+    };
+    found.push(private("folder", folder.dir(), "chmod 700"));
+    let recorded = root_key_file.map(Path::to_owned).map_or_else(|| folder.recorded_root_key(), Ok);
+    found.push(match recorded {
+        Ok(file) => private("root key", &file, "chmod 600"),
+        Err(error) => Finding::bad("root key", chain(&error), error.remedy().unwrap_or_default()),
+    });
+    found.push(space(folder.dir()));
+    found.push(clock_of(&folder, clock.as_ref()));
+    found.push(log_of(&folder).await);
+    match Instance::open(folder, root_key_file, clock, random).await {
+        Ok(instance) => {
+            found.push(Finding::good("database", "it opens, and the root key fits"));
+            found.extend(servers(&instance).await);
+            if let Err(error) = instance.close().await {
+                found.push(Finding::warning("database", chain(&error), "Look at the database."));
+            }
+        }
+        Err(error) => {
+            found.push(Finding::bad("database", chain(&error), error.remedy().unwrap_or_default()));
+        }
+    }
+    found
+}
+
+/// Whether only its owner, who runs this, may reach it.
+fn private(check: &'static str, path: &Path, mend: &str) -> Finding {
+    let shown = path.display();
+    let about = match std::fs::metadata(path) {
+        Ok(about) => about,
+        Err(error) => {
+            let remedy =
+                "Name its place with --root-key-file, or bring it back from where it is kept.";
+            return Finding::bad(check, format_args!("{shown}: {}", error.kind()), remedy);
+        }
+    };
+    let mode = about.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let what = format_args!("{shown} is open to others (mode {mode:o})").to_string();
+        return Finding::bad(check, what, format_args!("Run: {mend} {shown}"));
+    }
+    if about.uid() != rustix::process::geteuid().as_raw() {
+        let what = format_args!("{shown} belongs to another user ({})", about.uid()).to_string();
+        return Finding::warning(check, what, "Run Weirgate as the user that owns its folder.");
+    }
+    Finding::good(check, format_args!("{shown}, mode {mode:o}"))
+}
+
+fn space(dir: &Path) -> Finding {
+    const CHECK: &str = "disk";
+    let about = match rustix::fs::statvfs(dir) {
+        Ok(about) => about,
+        Err(error) => return Finding::warning(CHECK, error, "Look at the file system."),
+    };
+    let free = about.f_bavail.saturating_mul(about.f_frsize);
+    let remedy = "Make room, or move the data folder to a larger file system.";
+    let what = format!("{} MiB are free", free >> 20);
+    match free {
+        free if free < LEAST_FREE => Finding::bad(CHECK, what, remedy),
+        free if free < LITTLE_FREE => Finding::warning(CHECK, what, remedy),
+        _ if about.f_files > 0 && about.f_favail < 1_000 => {
+            Finding::bad(CHECK, format_args!("{} files are left to make", about.f_favail), remedy)
+        }
+        _ => Finding::good(CHECK, what),
+    }
+}
+
+/// A clock that was set back would let what has expired live on.
+fn clock_of(folder: &DataFolder, clock: &dyn Clock) -> Finding {
+    const CHECK: &str = "clock";
+    let now = clock.now();
+    match audit_log::list(folder, 1) {
+        Ok(newest) => match newest.first().map(|(_, record)| record.at()) {
+            Some(at) if at.since(now) > MAX_SKEW => Finding::bad(
+                CHECK,
+                format_args!("it says {now}, and the log's newest entry is of {at}"),
+                "Set the clock, and keep it by NTP.",
+            ),
+            _ => Finding::good(CHECK, format_args!("{now}, not before the log's newest entry")),
+        },
+        Err(_) => {
+            Finding::warning(CHECK, "the log does not tell the time", "See the check `audit`.")
+        }
+    }
+}
+
+async fn log_of(folder: &DataFolder) -> Finding {
+    const CHECK: &str = "audit";
+    match audit_log::verify_folder(folder.dir(), audit_log::Against::default()).await {
+        Ok(found) => Finding::good(
+            CHECK,
+            format_args!(
+                "the log is whole: {} entries, {} open intents, {} waiting in the outbox",
+                found.entries,
+                found.open_intents,
+                found.outbox_rows.unwrap_or_default()
+            ),
+        ),
+        Err(error) => Finding::bad(CHECK, chain(&error), error.remedy().unwrap_or_default()),
+    }
+}
+
+/// Names and addresses of the providers' servers, and whether they answer.
+async fn servers(instance: &Instance) -> Vec<Finding> {
+    const CHECK: &str = "providers";
+    let listed = match providers::list(instance).await {
+        Ok(listed) => listed,
+        Err(error) => {
+            let remedy = error.remedy().unwrap_or_default();
+            return vec![Finding::bad(CHECK, chain(&error), remedy)];
+        }
+    };
+    let mut found = Vec::new();
+    let mut reached = 0;
+    for provider in &listed {
+        let slug = &provider.slug;
+        let look = format!("Look closer with `weirgate provider check {slug}`.");
+        match providers::check(instance, slug).await {
+            Ok(checked) => {
+                for server in checked {
+                    match server.problem {
+                        None => reached += 1,
+                        Some(problem) => {
+                            let what = format!("{slug}: {} {problem}", server.url);
+                            found.push(Finding::warning(CHECK, what, &look));
+                        }
+                    }
+                }
+            }
+            Err(error) => {
+                found.push(Finding::warning(
+                    CHECK,
+                    format_args!("{slug}: {}", chain(&error)),
+                    &look,
+                ));
+            }
+        }
+    }
+    if found.is_empty() {
+        let what = format!("{} imported, {reached} servers reached", listed.len());
+        found.push(Finding::good(CHECK, what));
+    }
+    found
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(&format!(": {source}"));
+        next = source.source();
+    }
+    text
+}

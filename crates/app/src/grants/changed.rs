@@ -1,0 +1,111 @@
+//! What a description that was imported anew changes for the grants there are.
+
+use super::{ResolvedGrant, place_of};
+use provider::{
+    Provider,
+    select::{Kinds, kinds, parse_steps, wider},
+};
+use std::collections::BTreeMap;
+
+/// The most places that are told of one field.
+const MAX_TOLD: usize = 10;
+
+/// What of a grant passes no longer, or only in part, with this description; in words.
+pub fn stale_fields(grant: &ResolvedGrant, model: &Provider) -> Vec<String> {
+    let mut words = Vec::new();
+    for allow in &grant.allow {
+        let Some(object) = &allow.object else { continue };
+        let Some((id, _)) = model.object_by_name(object) else {
+            words.push(format!("the object {object} is gone, and nothing of it passes"));
+            continue;
+        };
+        for field in &allow.fields {
+            let Some(path) = parse_steps(field) else { continue };
+            let now = kinds(model, id, allow.is_write(), &path);
+            let granted = allow.kinds_of(field);
+            let more = wider(&granted, &now);
+            if now.is_empty() && !granted.is_empty() {
+                words.push(format!("{object}.{field} is gone"));
+            } else if !more.is_empty() {
+                words.push(format!(
+                    "{object}.{field} leads to more than was granted, which is withheld: {}; apply \
+                     again to accept it",
+                    in_words(field, &more)
+                ));
+            }
+        }
+        for operation in &allow.operations {
+            match model.operations.iter().find(|one| one.id == *operation) {
+                None => words.push(format!("the operation {operation} is gone")),
+                Some(found) if !allow.names(found) => words.push(format!(
+                    "the operation {operation} is another than was granted, and is not allowed: \
+                     {}; apply again to accept it",
+                    place_of(found)
+                )),
+                Some(_) => {}
+            }
+        }
+    }
+    words.sort();
+    words.dedup();
+    words
+}
+
+/// Fields and operations that two states of a grant have in common and that are something else now;
+/// in words.
+pub fn changed_fields(before_grant: &ResolvedGrant, after: &ResolvedGrant) -> Vec<String> {
+    let before = by_field(before_grant);
+    let mut words = Vec::new();
+    for (place @ (object, _, field), now) in by_field(after) {
+        let Some(granted) = before.get(&place).filter(|granted| **granted != now) else { continue };
+        let more = wider(granted, &now);
+        words.push(if more.is_empty() {
+            format!("notes that {object}.{field} leads to less than it did")
+        } else {
+            format!("accepts that {object}.{field} leads to more: {}", in_words(field, &more))
+        });
+    }
+    let places = |grant: &'_ ResolvedGrant| -> BTreeMap<String, String> {
+        grant.allow.iter().flat_map(|allow| allow.places.clone()).collect()
+    };
+    let known = places(before_grant);
+    for (operation, place) in places(after) {
+        if known.get(&operation).is_some_and(|before| *before != place) {
+            words.push(format!("accepts that the operation {operation} is {place} now"));
+        }
+    }
+    words.dedup();
+    words
+}
+
+/// By object, access and field: what it led to.
+fn by_field(grant: &ResolvedGrant) -> BTreeMap<(&str, bool, &str), Kinds> {
+    let mut all: BTreeMap<(&str, bool, &str), Kinds> = BTreeMap::new();
+    for allow in &grant.allow {
+        for field in &allow.fields {
+            let place = (allow.object.as_deref().unwrap_or_default(), allow.is_write(), &**field);
+            let known = all.entry(place).or_default();
+            for (at, kinds) in allow.kinds_of(field) {
+                known.entry(at).or_default().extend(kinds);
+            }
+        }
+    }
+    all
+}
+
+/// `address.phone (scalar), address.geo (object)`.
+fn in_words(field: &str, kinds: &Kinds) -> String {
+    let mut told: Vec<String> = kinds
+        .iter()
+        .take(MAX_TOLD)
+        .map(|(place, kinds)| {
+            let dot = if place.is_empty() || place.starts_with('[') { "" } else { "." };
+            let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+            format!("{field}{dot}{place} ({})", kinds.join(", "))
+        })
+        .collect();
+    if kinds.len() > MAX_TOLD {
+        told.push("...".to_owned());
+    }
+    told.join(", ")
+}

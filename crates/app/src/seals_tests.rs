@@ -1,0 +1,361 @@
+//! Seals through all of an installation's life: stores of earlier layouts, several nodes on one
+//! store, many rows.
+
+use crate::{
+    Error, Init, Instance, RootKeyPlace, SELF_CUSTOMER, change,
+    change::{Care, Change, Changing},
+    clients, customers,
+    folder::{DataFolder, make_private_dir},
+    instance::InstanceSecrets,
+    seals, sequence,
+};
+use audit::{Changed, Log, LogConfig, Record};
+use std::{fs, path::Path, sync::Arc};
+use store::{OutboxRow, Store};
+use tempfile::TempDir;
+use types::{Actor, Clock as _, Id, OpContext, SystemClock, SystemRandom};
+use vault::{Keyring, RootKey};
+
+pub(crate) fn ctx() -> OpContext {
+    let now = SystemClock.now();
+    OpContext { actor: Actor::System, request: Id::generate(now, &SystemRandom).unwrap(), now }
+}
+
+pub(crate) struct Home(TempDir);
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+    fn key(&self) -> std::path::PathBuf {
+        self.0.path().join("root.key")
+    }
+    fn dir(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+    pub(crate) async fn init(&self) -> Instance {
+        let key = self.key();
+        let (dir, actor) = (self.dir("data"), ctx());
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let root_key = RootKeyPlace::File(&key);
+        Instance::init(Init { dir: &dir, root_key, actor, clock, random }).await.unwrap().instance
+    }
+    async fn open(&self) -> Result<Instance, Error> {
+        let folder = DataFolder::open(&self.dir("data"))?;
+        let key = self.key();
+        Instance::open(folder, Some(&key), Arc::new(SystemClock), Arc::new(SystemRandom)).await
+    }
+}
+
+async fn add_client(instance: &Instance, name: &str) -> Result<(), Error> {
+    clients::create(instance, &ctx(), &name.parse().unwrap()).await.map(drop)
+}
+
+/// An installation as the first layout had it: no seals, no heads, and a log that knows of none.
+async fn first_layout(home: &Home) -> Instance {
+    let random = Arc::new(SystemRandom);
+    let root = RootKey::create_file(&home.key(), &SystemRandom).unwrap();
+    let dir = home.dir("data");
+    make_private_dir(&dir).unwrap();
+    let folder = DataFolder::at(dir);
+    let (keyring, generation) = Keyring::create(&root, &SystemRandom).unwrap();
+    let secrets = InstanceSecrets::generate(&SystemRandom).unwrap();
+    let store = Store::create(&folder.database().as_path().into()).await.unwrap();
+    let ctx = ctx();
+    let id = Id::generate(ctx.now, &SystemRandom).unwrap();
+    let instance = Instance::of(folder, id, store, (keyring, secrets), random);
+    let mut tx = instance.store.begin(&ctx).await.unwrap();
+    tx.insert_instance(id, ctx.now).await.unwrap();
+    tx.insert_vault_generation(generation.number, &generation.blob).await.unwrap();
+    let own = customers::find_or_create(&instance, &mut tx, &ctx, SELF_CUSTOMER).await.unwrap();
+    for (column, secret) in instance.secrets.columns() {
+        let row = instance.seal(&own.key, "instance", &id.to_bytes(), column, &secret).unwrap();
+        tx.put_sealed(&row).await.unwrap();
+    }
+    let client =
+        store::ClientRow { id: id_of(), name: "old".parse().unwrap(), created_at: ctx.now };
+    tx.insert_client(&client).await.unwrap();
+    let vault_head = Some(change::first_layout_head(&tx.sealed_heads().await.unwrap()));
+    let event = id_of::<types::Request>().to_bytes();
+    let record = Record::Changed(Changed {
+        event,
+        at: ctx.now,
+        request: ctx.request,
+        actor: "local:0".into(),
+        verb: "instance.init".into(),
+        what: format!("instance {id}"),
+        details: Vec::new(),
+        customer: None,
+        vault_head,
+        previous_head: None,
+    });
+    tx.append_outbox(event, &record.encode()).await.unwrap();
+    tx.commit().await.unwrap();
+    let key = instance.signing_key().unwrap();
+    Log::create(&instance.folder.audit(), &key, None).unwrap();
+    fs::write(instance.folder.audit_key(), key.verifier().to_string()).unwrap();
+    instance
+}
+
+pub(crate) fn id_of<K>() -> Id<K> {
+    Id::generate(SystemClock.now(), &SystemRandom).unwrap()
+}
+
+/// Moves what waits into the log, as the first layout's release did.
+async fn settle_unsealed(instance: &Instance) {
+    close(sequence_unsealed(instance).await).await;
+}
+
+async fn close(log: Log) {
+    tokio::task::spawn_blocking(move || log.close()).await.unwrap().unwrap();
+}
+
+async fn sequence_unsealed(instance: &Instance) -> Log {
+    let opened = Log::open(LogConfig {
+        lock: instance.folder.lock().unwrap(),
+        dir: instance.folder.audit(),
+        hint_file: instance.folder.audit_hint(),
+        origin: instance.origin.clone(),
+        key: instance.signing_key().unwrap(),
+        clock: instance.clock.clone(),
+        // No log was told of.
+        kept: None,
+    });
+    let log = opened.unwrap().log;
+    let waiting = instance.store.outbox_batch(10).await.unwrap();
+    for OutboxRow { sequence, record, .. } in waiting {
+        let record = Record::decode(&record).unwrap();
+        log.handle().append(&record, audit::Durability::Synced).unwrap().await.unwrap();
+        instance.store.delete_outbox(sequence).await.unwrap();
+    }
+    log
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_layout_is_sealed_once() {
+    let home = Home::new();
+    let old = first_layout(&home).await;
+    settle_unsealed(&old).await;
+    old.close().await.unwrap();
+    let instance = home.open().await.unwrap();
+    let rows = seals::load_whole(&instance).await.unwrap();
+    assert_eq!(rows.seals.len(), 8, "{:?}", rows.seals);
+    assert!(rows.clients.iter().any(|client| client.name.as_str() == "old"));
+    add_client(&instance, "new").await.unwrap();
+    sequence::settle(&instance).await.unwrap();
+    instance.close().await.unwrap();
+    let instance = home.open().await.unwrap();
+    assert_eq!(instance.remembered().unwrap()[0].sequence, 3);
+    let entries = audit::verify::list(&instance.folder.audit(), 100).unwrap();
+    let sealing = entries.iter().find_map(|(_, record)| match record {
+        Record::Changed(changed) if changed.verb == "instance.seal" => Some(changed),
+        _ => None,
+    });
+    let sealing = sealing.unwrap();
+    assert_eq!(sealing.previous_head.unwrap().sequence, 0);
+    assert_eq!(sealing.vault_head.unwrap().sequence, 2);
+}
+
+/// Where the log does not vouch for a store without seals, there never were none.
+#[tokio::test]
+async fn a_store_without_seals_is_not_sealed_behind_the_logs_back() {
+    // No log at all, or one that says nothing: the record still waits.
+    let home = Home::new();
+    let old = first_layout(&home).await;
+    let (audit, hidden) = (old.folder.audit(), home.dir("hidden"));
+    old.close().await.unwrap();
+    fs::rename(&audit, &hidden).unwrap();
+    assert!(matches!(home.open().await, Err(Error::AuditVerify(_))));
+    fs::rename(&hidden, &audit).unwrap();
+    assert!(matches!(home.open().await, Err(Error::SealsTampered)));
+
+    // A log that ends in what nobody signed.
+    let home = Home::new();
+    let old = first_layout(&home).await;
+    let log = sequence_unsealed(&old).await;
+    let files = ["tail", "checkpoint"].map(|name| old.folder.audit().join(name));
+    let [killed, closed] = {
+        let read = || files.each_ref().map(|file| fs::read(file).unwrap());
+        let killed = read();
+        close(log).await;
+        [killed, read()]
+    };
+    old.close().await.unwrap();
+    let put = |bytes: &[Vec<u8>; 2]| {
+        for (file, bytes) in files.iter().zip(bytes) {
+            fs::write(file, bytes).unwrap();
+        }
+    };
+    put(&killed);
+    assert!(matches!(home.open().await, Err(Error::FirstLayoutUnsigned)));
+    put(&closed);
+    home.open().await.unwrap().close().await.unwrap();
+
+    // The vault is not what the log says.
+    let home = Home::new();
+    let old = first_layout(&home).await;
+    settle_unsealed(&old).await;
+    let mut tx = old.store.begin(&ctx()).await.unwrap();
+    tx.insert_vault_generation(9, b"foreign").await.unwrap();
+    tx.append_outbox([1; 16], b"x").await.unwrap();
+    tx.commit().await.unwrap();
+    old.store.delete_outbox(100).await.unwrap();
+    old.close().await.unwrap();
+    let refused = home.open().await;
+    assert!(refused.is_err());
+
+    // The log knows of seals.
+    let home = Home::new();
+    let instance = home.init().await;
+    let lock = instance.folder.lock();
+    drop(lock);
+    assert!(matches!(sequence::seal_first_layout(&instance).await, Err(Error::SealsTampered)));
+}
+
+/// Two nodes sequence the changes of one store into logs of their own, in turns.
+#[tokio::test]
+async fn two_nodes_judge_one_store_rightly() {
+    let home = Home::new();
+    let one = home.init().await;
+    let mut two = home.open().await.unwrap();
+    let second = home.dir("second");
+    make_private_dir(&second).unwrap();
+    let name = format!("{}/2", one.origin);
+    (two.folder, two.origin) = (DataFolder::at(second), name.clone());
+    let head = seals::load(&two).await;
+    assert!(matches!(head, Err(Error::AuditOpen(_))), "a node without its log reads nothing");
+    two.begin_log(None).await.unwrap();
+    for round in 0..3 {
+        add_client(&one, &format!("a{round}")).await.unwrap();
+        sequence::settle(&one).await.unwrap();
+        add_client(&two, &format!("b{round}")).await.unwrap();
+        add_client(&one, &format!("c{round}")).await.unwrap();
+        sequence::settle(&two).await.unwrap();
+    }
+    // Neither log holds all links, and each is judged by the store's chain.
+    sequence::settle(&one).await.unwrap();
+    sequence::settle(&two).await.unwrap();
+
+    // The store is put back to before a change that the first node's log holds.
+    let database = one.folder.database();
+    let (folder, second) = (one.folder.clone(), two.folder.clone());
+    one.close().await.unwrap();
+    two.close().await.unwrap();
+    let before = fs::read(&database).unwrap();
+    let one = home.open().await.unwrap();
+    add_client(&one, "later").await.unwrap();
+    sequence::settle(&one).await.unwrap();
+    one.close().await.unwrap();
+    put_back(&database, &before);
+    let refused = add_client(&home.open().await.unwrap(), "no").await;
+    assert!(matches!(refused, Err(Error::VaultRolledBack)), "{refused:?}");
+
+    // The second cannot know it. It goes on, and the first finds the fork though the store is
+    // further on than its log by now.
+    let key = home.key();
+    let opened = |folder: DataFolder| {
+        Instance::open(folder, Some(&key), Arc::new(SystemClock), Arc::new(SystemRandom))
+    };
+    let mut again = opened(folder.clone()).await.unwrap();
+    (again.folder, again.origin) = (second, name);
+    for name in ["d", "e", "f"] {
+        add_client(&again, name).await.unwrap();
+    }
+    sequence::settle(&again).await.unwrap();
+    again.close().await.unwrap();
+    let one = opened(folder).await.unwrap();
+    let refused = add_client(&one, "no").await;
+    assert!(matches!(refused, Err(Error::VaultRolledBack)), "{refused:?}");
+    let refused = sequence::settle(&one).await;
+    assert!(matches!(refused, Err(Error::VaultRolledBack)), "{refused:?}");
+}
+
+fn put_back(database: &Path, bytes: &[u8]) {
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{suffix}", database.display()));
+    }
+    fs::write(database, bytes).unwrap();
+}
+
+/// A running process does not take an older state for a newer one.
+#[tokio::test]
+async fn a_process_remembers_the_newest_state_that_it_saw() {
+    let home = Home::new();
+    let instance = home.init().await;
+    let head = seals::load(&instance).await.unwrap().head.unwrap();
+    let later = audit::VaultHead { count: 1, root: [1; 32], sequence: head.sequence + 1 };
+    instance.remember(later);
+    let refused = seals::load(&instance).await;
+    assert!(matches!(refused, Err(Error::VaultRolledBack)), "{refused:?}");
+    let refused = add_client(&instance, "no").await;
+    assert!(matches!(refused, Err(Error::VaultRolledBack)), "{refused:?}");
+}
+
+/// An entry that no log takes is refused before the change, and names what is too long.
+#[tokio::test]
+async fn an_entry_that_is_too_long_is_refused_before_the_change() {
+    let home = Home::new();
+    let instance = home.init().await;
+    for (bytes, fits) in [(60_000, true), (66_000, false)] {
+        let ctx = ctx();
+        let mut changing = Changing::begin(&instance, &ctx, Care::Whole).await.unwrap();
+        let name = format!("c{bytes}").parse().unwrap();
+        let row = store::ClientRow { id: id_of(), name, created_at: ctx.now };
+        changing.tx.insert_client(&row).await.unwrap();
+        changing.record(Change {
+            verb: "client.create",
+            what: "client".into(),
+            details: vec![("name", "a".into()), ("words", "x".repeat(bytes))],
+            customer: None,
+        });
+        match changing.commit().await {
+            Ok(_) => assert!(fits),
+            Err(Error::RecordTooLong { part, verb, .. }) => {
+                assert!(!fits);
+                assert_eq!((verb.as_str(), part.as_str()), ("client.create", "words"));
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+        sequence::settle(&instance).await.unwrap();
+        assert_eq!(instance.store.outbox_len().await.unwrap(), 0);
+    }
+    let rows = seals::load_whole(&instance).await.unwrap();
+    assert_eq!(rows.clients.len(), 1);
+}
+
+/// One that an earlier release let through is cut, and blocks nothing.
+#[tokio::test]
+async fn an_entry_that_was_let_through_too_long_is_cut() {
+    let home = Home::new();
+    let instance = home.init().await;
+    let ctx = ctx();
+    let event = id_of::<types::Request>().to_bytes();
+    let record = Record::Changed(Changed {
+        event,
+        at: ctx.now,
+        request: ctx.request,
+        actor: "local:0".into(),
+        verb: "provider.import".into(),
+        what: "provider ".repeat(100),
+        details: vec![("allow_private".into(), "x".repeat(70_000))],
+        customer: None,
+        vault_head: None,
+        previous_head: None,
+    })
+    .encode();
+    let mut tx = instance.store.begin(&ctx).await.unwrap();
+    let sequence = tx.next_sequence().await.unwrap();
+    let seal = seals::of_event(&instance.secrets.pepper, sequence, &event, &record).to_vec();
+    tx.put_outbox(OutboxRow { sequence, event, record, seal: Some(seal) }).await.unwrap();
+    tx.commit().await.unwrap();
+    sequence::settle(&instance).await.unwrap();
+    assert_eq!(instance.store.outbox_len().await.unwrap(), 0);
+    let entries = audit::verify::list(&instance.folder.audit(), 100).unwrap();
+    let cut = entries.iter().find_map(|(_, record)| match record {
+        Record::Changed(changed) if changed.event == event => Some(changed),
+        _ => None,
+    });
+    let cut = cut.unwrap();
+    assert_eq!((cut.verb.as_str(), cut.details[0].0.as_str()), ("provider.import", "cut"));
+    assert!(cut.details[0].1.contains("SHA-256"));
+}

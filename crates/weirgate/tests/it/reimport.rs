@@ -1,0 +1,179 @@
+//! Descriptions that are imported anew, and overlays that open what would be closed without them.
+
+use crate::world::{World, code, ok};
+use serde_json::{Value, json};
+use testkit::{THING_DESCRIPTION, client};
+
+const NESTED: &str = "        nested:\n          type: object\n          required: [a, b]\n          \
+                      properties:\n            a: { type: string }\n            b: { type: string, \
+                      description: Must not reach a caller }\n";
+
+fn described(nested: &str) -> String {
+    assert!(THING_DESCRIPTION.contains(NESTED));
+    THING_DESCRIPTION.replace(NESTED, &format!("        nested: {nested}\n"))
+}
+
+fn import(world: &World, description: &str, overlay: Option<&Value>) -> Value {
+    let file = world.weirgate.file("new.yaml", description).unwrap();
+    let overlay = overlay.map(|one| world.weirgate.file("overlay.json", one.to_string()).unwrap());
+    let mut args = vec!["provider", "import", &file, "--name", "things", "--server"];
+    args.extend([world.provider.url(), "--allow-private-network", world.provider.host_port()]);
+    args.extend(overlay.iter().flat_map(|file| ["--overlay", file.as_str()]));
+    args.push("--json");
+    ok(&world.weirgate, &args)
+}
+
+fn dry_run(world: &World) -> Value {
+    let dir = world.weirgate.home().join("grants").display().to_string();
+    ok(&world.weirgate, &["apply", &dir, "--dry-run", "--json"])
+}
+
+fn grants(fields: &str) -> String {
+    format!(
+        "[[grant]]\nclient = \"reader\"\nprovider = \"things\"\npurpose = \"p\"\nexpires = \
+         \"2999-12-31\"\nallow = [{{ object = \"Thing\", actions = [\"read\"], fields = [{fields}] }}]\n"
+    )
+}
+
+/// The thing as the running server lets it through, once it has followed.
+fn seen(world: &World, wanted: &Value) {
+    testkit::wait_until(std::time::Duration::from_secs(5), || {
+        let answer: client::Response = world.get("/things/1");
+        answer.status == 200 && answer.json().unwrap() == *wanted
+    });
+}
+
+#[test]
+fn a_description_that_is_imported_anew_widens_no_grant() {
+    let mut world = World::prepared();
+    import(&world, &described("{ type: string }"), None);
+    let fields = grants("\"id\", \"name\", \"nested\"");
+    world.apply(&fields);
+    world.serve();
+    // The provider sends an object where a text was declared.
+    seen(&world, &json!({"id": "1", "name": world.get("/things/1").json().unwrap()["name"]}));
+    let name = world.get("/things/1").json().unwrap()["name"].clone();
+    let imported = import(&world, &described("{ type: object }"), None);
+    assert_eq!(imported["replaced"], true);
+    assert_eq!(
+        imported["notices"],
+        json!(["reader, to p: Thing.nested leads to more than was granted, which is withheld: \
+                nested (free-form object); apply again to accept it"])
+    );
+    // Once the new description is in force, its other change shows, and nothing else.
+    let renamed = described("{ type: object }").replace("        name: { type: string }\n", "");
+    let imported = import(&world, &renamed, None);
+    assert_eq!(imported["notices"].as_array().unwrap().len(), 2, "{imported}");
+    assert_eq!(imported["notices"][0], "reader, to p: Thing.name is gone");
+    seen(&world, &json!({"id": "1"}));
+    import(&world, &described("{ type: object }"), None);
+    seen(&world, &json!({"id": "1", "name": name}));
+    let plan = dry_run(&world);
+    assert_eq!(
+        plan["changes"][0]["words"],
+        json!(["accepts that Thing.nested leads to more: nested (free-form object)"])
+    );
+    world.apply(&fields);
+    testkit::wait_until(std::time::Duration::from_secs(5), || {
+        world.get("/things/1").json().unwrap()["nested"]["a"] == "open"
+    });
+    assert_eq!(dry_run(&world)["changes"], json!([]));
+}
+
+#[test]
+fn an_operation_that_takes_anothers_name_is_not_allowed() {
+    let mut world = World::prepared();
+    world.apply(&grants("\"id\"").replace("fields =", "operations = [\"get_thing\"], fields ="));
+    world.serve();
+    let statuses = |world: &World| (world.get("/things/1").status, world.get("/things").status);
+    assert_eq!(statuses(&world), (200, 403));
+    let swapped = THING_DESCRIPTION
+        .replace("operationId: get_thing", "operationId: x")
+        .replace("operationId: list_things", "operationId: get_thing");
+    let imported = import(&world, &swapped, None);
+    assert_eq!(
+        imported["notices"],
+        json!(["reader, to p: the operation get_thing is another than was granted, and is not \
+                allowed: GET /things; apply again to accept it"])
+    );
+    testkit::wait_until(std::time::Duration::from_secs(5), || statuses(&world) == (403, 403));
+    let plan = dry_run(&world);
+    assert_eq!(
+        plan["changes"][0]["words"],
+        json!(["accepts that the operation get_thing is GET /things now"])
+    );
+}
+
+#[test]
+fn what_an_overlay_opens_is_told() {
+    let world = World::prepared();
+    let label = |path: &str, label: Value| {
+        json!({"target": format!("$.components.schemas.Thing.properties.{path}"),
+               "update": {"x-weirgate-label": label}})
+    };
+    let overlay = json!({"overlay": "1.1.0", "info": {"title": "o", "version": "1"}, "actions": [
+        {"target": "$.paths['/things'].post", "update": {"x-weirgate-action": "read"}},
+        {"target": "$.paths['/things/{id}'].delete", "update": {"x-weirgate-action": "read"}},
+        label("secret", json!({"category": "user.contact", "sensitive": false})),
+        label("name", json!("user.finansial")),
+    ]});
+    import(&world, THING_DESCRIPTION, Some(&overlay));
+    let shown = ok(&world.weirgate, &["provider", "show", "things", "--json"]);
+    let codes: Vec<&str> = shown["diagnostics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, ["unsafe_read", "unknown_label"]);
+    let thing = shown["objects"].as_array().unwrap().iter().find(|one| one["name"] == "Thing");
+    let fields = thing.unwrap()["fields"].as_array().unwrap();
+    let secret = fields.iter().find(|one| one["path"] == "secret").unwrap();
+    assert_eq!(
+        (secret["label"].as_str(), secret["lowered_from"].as_str()),
+        (Some("user.contact"), Some("secret"))
+    );
+    world.weirgate.file("grants/grants.toml", grants("\"*\"")).unwrap();
+    let plan = dry_run(&world);
+    let notices: Vec<&str> =
+        plan["notices"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    assert_eq!(notices.len(), 2, "{notices:?}");
+    assert!(
+        notices[0].ends_with(
+            "`Thing.secret` is judged secret; the overlay says that it is not sensitive"
+        )
+    );
+    assert!(notices[1].ends_with("`POST /things` counts as read, because the overlay says so"));
+    let words = plan["changes"][0]["words"].to_string();
+    assert!(!words.contains("Thing.name"), "{words}");
+}
+
+#[test]
+fn a_vendor_cannot_make_reads_of_writes() {
+    let world = World::prepared();
+    let hostile = THING_DESCRIPTION.replace(
+        "operationId: delete_thing",
+        "operationId: delete_thing\n      x-weirgate-action: read",
+    );
+    import(&world, &hostile, None);
+    let mut world = world;
+    world.apply(&grants("\"id\""));
+    world.serve();
+    let answer = world.send("DELETE", "/things/1", &[], b"");
+    assert_eq!((answer.status, code(&answer).as_str()), (403, "not_granted"));
+    assert!(world.provider.requests().is_empty());
+}
+
+#[test]
+fn a_write_empties_no_container_of_which_a_part_is_granted() {
+    let world = World::serving();
+    for (body, name) in
+        [(json!({"nested": null}), "nested"), (json!({"name": "n", "nested": null}), "nested")]
+    {
+        let answer = world.post("/things", &body);
+        assert_eq!((answer.status, code(&answer).as_str()), (403, "field_not_granted"));
+        assert_eq!(answer.json().unwrap()["field"], name);
+    }
+    assert!(world.provider.requests().is_empty());
+    assert_eq!(world.post("/things", &json!({"name": "n", "nested": {"a": "x"}})).status, 201);
+}
