@@ -179,6 +179,7 @@ const MONOTONIC: &[(&str, &str)] = &[
     ("crates/outbound/src/pool.rs", "the age of idle connections"),
     ("crates/gateway/src/limits.rs", "windows of time must not follow the wall clock"),
     ("crates/gateway/src/snapshot.rs", "a Snapshot must not outlive a clock that is set back"),
+    ("crates/gateway/src/recorder.rs", "how long a call has waited for the log"),
     ("crates/app/src/follow.rs", "when the store was asked, for the age of the Snapshot"),
 ];
 

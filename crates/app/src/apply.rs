@@ -245,7 +245,7 @@ pub async fn commit(
             ..Change::default()
         });
     }
-    changing.commit().await
+    changing.commit().await.map(drop)
 }
 
 impl Plan {

@@ -1,44 +1,149 @@
-//! Reading and verifying the audit log. Neither needs the root key.
+//! Reading and verifying the audit log. Neither needs the root key, and neither changes the log.
 
 use crate::{error::Error, folder::DataFolder};
-use audit::{Record, VerifierKey, VerifyOptions, verify};
+use audit::{ExportError, FolderLock, Proof, Record, VerifierKey, VerifyOptions, verify};
+use std::{
+    io::{self, Write},
+    ops::Range,
+    path::Path,
+};
+use store::Store;
+
+/// What is held against a log.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Against<'a> {
+    /// Its public key, kept elsewhere. With it the database is not looked at: a copy of the folder
+    /// `audit` is enough, on a disk that cannot be written to.
+    pub key: Option<&'a Path>,
+    /// A checkpoint that was kept elsewhere.
+    pub checkpoint: Option<&'a str>,
+}
 
 /// What `audit verify` counts.
 #[derive(Debug)]
 pub struct Verified {
+    pub origin: String,
     pub entries: u64,
     pub open_intents: u64,
-    /// Entries of committed changes that wait to be moved into the log.
-    pub outbox_rows: u64,
+    /// Entries of committed changes that wait to be moved into the log; unknown without the database.
+    pub outbox_rows: Option<u64>,
     /// Entries that no checkpoint covers yet.
     pub after_checkpoint: u64,
+    /// Bytes at the end that no seal covers: the next start cuts them off.
+    pub torn_bytes: u64,
 }
 
 /// Recomputes every hash, checks the signature, and reads every entry.
-pub async fn verify_folder(folder: &DataFolder, kept: Option<&str>) -> Result<Verified, Error> {
-    let path = folder.audit_key();
-    let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
-        what: "read",
-        path: path.clone(),
-        source,
-    })?;
-    let key: VerifierKey = text.trim().parse().map_err(|_| Error::AuditKey { path })?;
-    // While somebody holds the lock, the end of the log moves.
-    let is_live = folder.try_lock()?.is_none();
-    let options = VerifyOptions { kept_checkpoint: kept.map(ToOwned::to_owned), is_live };
-    let report = verify::verify(&folder.audit(), &key, &options)?;
-    let store = store::Store::open(&folder.database().as_path().into()).await?;
-    let outbox_rows = store.outbox_len().await?;
-    store.close().await;
+pub async fn verify_folder(dir: &Path, against: Against<'_>) -> Result<Verified, Error> {
+    let folder = DataFolder::at(dir.to_owned());
+    if !folder.audit().is_dir() && !folder.database().is_file() {
+        return Err(Error::NoDataFolder { dir: dir.to_owned() });
+    }
+    let key = read_key(against.key.unwrap_or(&folder.audit_key()))?;
+    let mut kept: Vec<String> = against.checkpoint.map(ToOwned::to_owned).into_iter().collect();
+    let mut outbox_rows = None;
+    if against.key.is_none() {
+        // What the store was told comes before what the log says: it follows the log.
+        let known = known_of(&folder).await?;
+        if key.origin() != known.origin {
+            let given = key.origin().to_owned();
+            return Err(Error::AuditForeign { given, wanted: known.origin });
+        }
+        kept.push(known.checkpoint);
+        outbox_rows = Some(known.outbox_rows);
+    }
+    // While somebody holds the lock, the end of the log moves; and somebody may take it meanwhile.
+    let mut options = VerifyOptions { kept_checkpoints: kept, is_live: is_held(dir)? };
+    let mut report = verify::verify(&folder.audit(), &key, &options);
+    if report.is_err() && !options.is_live && is_held(dir)? {
+        options.is_live = true;
+        report = verify::verify(&folder.audit(), &key, &options);
+    }
+    let report = report?;
     Ok(Verified {
+        origin: key.origin().to_owned(),
         entries: report.entries,
         open_intents: report.open_intents,
         outbox_rows,
         after_checkpoint: report.after_checkpoint,
+        torn_bytes: report.torn_bytes,
     })
+}
+
+/// Whether a writer is at work.
+fn is_held(dir: &Path) -> Result<bool, Error> {
+    match FolderLock::take(dir) {
+        Ok(lock) => Ok(lock.is_none()),
+        Err(source) => Err(Error::Unreadable { path: dir.to_owned(), source }),
+    }
+}
+
+fn read_key(path: &Path) -> Result<VerifierKey, Error> {
+    let path = path.to_owned();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::AuditKeyMissing { path });
+        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(Error::AuditKey { path });
+        }
+        Err(source) => return Err(Error::Unreadable { path, source }),
+    };
+    text.trim().parse().map_err(|_| Error::AuditKey { path })
+}
+
+/// What the database says of the log.
+struct Known {
+    origin: String,
+    checkpoint: String,
+    outbox_rows: u64,
+}
+
+async fn known_of(folder: &DataFolder) -> Result<Known, Error> {
+    let read = async {
+        let store = Store::open(&folder.database().as_path().into()).await?;
+        let instance = store.load_all().await?.instance;
+        let origin = format!("weirgate/{instance}");
+        let checkpoint = store.audit_checkpoint(&origin).await?;
+        let outbox_rows = store.outbox_len().await?;
+        store.close().await;
+        Ok((origin, checkpoint, outbox_rows))
+    };
+    let (origin, checkpoint, outbox_rows) = read.await.map_err(Error::AuditStore)?;
+    match checkpoint {
+        Some(checkpoint) => Ok(Known { origin, checkpoint, outbox_rows }),
+        None => Err(Error::AuditUnknown { origin }),
+    }
 }
 
 /// The newest `limit` entries, newest first.
 pub fn list(folder: &DataFolder, limit: usize) -> Result<Vec<(u64, Record)>, Error> {
     Ok(verify::list(&folder.audit(), limit)?)
+}
+
+/// The proof of one entry, as a file of its own.
+pub fn proof(folder: &DataFolder, index: u64) -> Result<Proof, Error> {
+    Ok(Proof::of(&folder.audit(), &read_key(&folder.audit_key())?, index)?)
+}
+
+/// Writes a stretch of the log that proves itself; yields which entries it holds.
+pub fn export(
+    folder: &DataFolder,
+    range: Range<u64>,
+    out: &mut dyn Write,
+) -> Result<Range<u64>, Error> {
+    Ok(audit::export(&folder.audit(), &read_key(&folder.audit_key())?, range, out)?)
+}
+
+/// Hands out the entries of a stretch, in order.
+pub fn each_entry(
+    folder: &DataFolder,
+    range: Range<u64>,
+    mut each: impl FnMut(u64, &Record) -> io::Result<()>,
+) -> Result<(), Error> {
+    let key = read_key(&folder.audit_key())?;
+    audit::each_entry(&folder.audit(), &key, range, |index, record| {
+        each(index, record).map_err(|error| Error::from(ExportError::Io(error)))
+    })
 }

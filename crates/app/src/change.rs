@@ -110,16 +110,18 @@ impl<'i> Changing<'i> {
             .extend(seals.into_iter().filter(|(place, _)| place.0 == seals::DESCRIPTION));
     }
 
-    /// Seals what was changed and makes the change durable. Without any entry nothing was changed.
+    /// Seals what was changed and makes the change durable. Yields the state that it left; without
+    /// any entry nothing was changed.
     ///
     /// # Errors
     /// [`Error::RecordTooLong`] if an entry would not fit into the log: it could never be sequenced,
     /// and would block all after it.
-    pub(crate) async fn commit(mut self) -> Result<(), Error> {
+    pub(crate) async fn commit(mut self) -> Result<Option<VaultHead>, Error> {
         let Some(last) = self.entries.len().checked_sub(1) else {
             self.tx.commit().await?;
-            return Ok(());
+            return Ok(None);
         };
+        let mut left = None;
         self.seal_rows().await?;
         let pepper = &self.instance.secrets.pepper;
         for (index, entry) in std::mem::take(&mut self.entries).into_iter().enumerate() {
@@ -131,7 +133,8 @@ impl<'i> Changing<'i> {
             if index == last {
                 let head = seals::head_of(&self.stored, sequence);
                 self.tx.insert_head(&seals::stored_head(pepper, head, event)).await?;
-                record.vault_head = Some(head);
+                left = Some(head);
+                record.vault_head = left;
                 record.previous_head = self.previous;
             }
             let record = encode(record)?;
@@ -139,7 +142,7 @@ impl<'i> Changing<'i> {
             self.tx.put_outbox(OutboxRow { sequence, event, record, seal }).await?;
         }
         self.tx.commit().await?;
-        Ok(())
+        Ok(left)
     }
 
     /// Only what this change wrote is sealed anew: a row that did not fit its seal before does not

@@ -94,7 +94,7 @@ pub async fn revoke_key(instance: &Instance, ctx: &OpContext, id: Id<Key>) -> Re
     }
     changing.tx.revoke_key(id, ctx.now).await?;
     changing.record(Change { verb: "key.revoke", what: format!("key {id}"), ..Change::default() });
-    changing.commit().await
+    changing.commit().await.map(drop)
 }
 
 /// A client with its keys, oldest first.

@@ -182,7 +182,7 @@ pub async fn revoke(instance: &Instance, ctx: &OpContext, id: Id<Connection>) ->
         what: format!("connection {id}"),
         ..Change::default()
     });
-    changing.commit().await
+    changing.commit().await.map(drop)
 }
 
 /// A line of `connection list`.

@@ -154,12 +154,14 @@ fn clock_of(folder: &DataFolder, clock: &dyn Clock) -> Finding {
 
 async fn log_of(folder: &DataFolder) -> Finding {
     const CHECK: &str = "audit";
-    match audit_log::verify_folder(folder, None).await {
+    match audit_log::verify_folder(folder.dir(), audit_log::Against::default()).await {
         Ok(found) => Finding::good(
             CHECK,
             format_args!(
                 "the log is whole: {} entries, {} open intents, {} waiting in the outbox",
-                found.entries, found.open_intents, found.outbox_rows
+                found.entries,
+                found.open_intents,
+                found.outbox_rows.unwrap_or_default()
             ),
         ),
         Err(error) => Finding::bad(CHECK, chain(&error), error.remedy().unwrap_or_default()),

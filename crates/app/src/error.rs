@@ -1,7 +1,12 @@
 //! Why something on the control plane was not done: what, why, and the remedy.
 
-use crate::{backup::BackupError, grants::Problem, seals::Tampering, servers::ServerError};
-use audit::VerifyError;
+use crate::{
+    backup::BackupError,
+    grants::Problem,
+    seals::{OUTBOX, Tampering},
+    servers::ServerError,
+};
+use audit::{AppendError, ExportError, NoteError, OpenError, ProofError, VerifyError};
 use outbound::TargetError;
 use std::{io, path::PathBuf};
 
@@ -23,6 +28,12 @@ pub enum Error {
     #[error("cannot {what} {}", path.display())]
     Io {
         what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot read {}", path.display())]
+    Unreadable {
         path: PathBuf,
         #[source]
         source: io::Error,
@@ -53,18 +64,40 @@ pub enum Error {
     RecordTooLong { verb: String, part: String, bytes: usize, limit: usize },
     #[error("the description's {kind} `{start}...` has {bytes} bytes, of at most {limit}")]
     NameTooLong { kind: &'static str, start: String, bytes: usize, limit: usize },
+    #[error("there is no such proof")]
+    AuditProof(#[from] ProofError),
+    #[error("the log cannot be exported")]
+    AuditExport(#[from] ExportError),
     #[error(transparent)]
     Backup(#[from] BackupError),
     #[error(transparent)]
     Store(#[from] store::StoreError),
     #[error("the audit log cannot be opened")]
-    AuditOpen(#[from] audit::OpenError),
+    AuditOpen(#[from] OpenError),
     #[error("the audit log cannot be written")]
-    AuditAppend(#[from] audit::AppendError),
+    AuditAppend(#[from] AppendError),
+    #[error("the change was made, but its audit entry is not in the log yet")]
+    NotSequenced(#[source] Box<Error>),
+    #[error("the database knows of no audit log with the name `{origin}`")]
+    AuditUnknown { origin: String },
+    #[error(
+        "the data folder is an earlier release's, and its audit log ends in what no checkpoint signs"
+    )]
+    FirstLayoutUnsigned,
     #[error("the audit log does not verify")]
     AuditVerify(#[from] VerifyError),
-    #[error("the log's public key in {} is malformed", path.display())]
+    #[error("there is no public key of the audit log at {}", path.display())]
+    AuditKeyMissing { path: PathBuf },
+    #[error("the public key of the audit log in {} is malformed", path.display())]
     AuditKey { path: PathBuf },
+    #[error("{} is missing or holds another key than that of this audit log", path.display())]
+    AuditKeyWrong { path: PathBuf, key: String },
+    #[error("the public key is that of `{given}`, and the audit log here is `{wanted}`")]
+    AuditForeign { given: String, wanted: String },
+    #[error("the database, which knows what the audit log must hold, cannot be read")]
+    AuditStore(#[source] store::StoreError),
+    #[error("the database at {} is another installation's, or holds other secrets", path.display())]
+    OtherInstallation { path: PathBuf },
     #[error("no random bytes")]
     Random(#[from] types::RandomError),
     #[error("`{given}` cannot be a {kind}: {why}")]
@@ -122,7 +155,9 @@ pub enum Error {
 impl Error {
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::NoDataFolder { .. } | Self::NotFound { .. } => Kind::NotFound,
+            Self::NoDataFolder { .. } | Self::NotFound { .. } | Self::AuditKeyMissing { .. } => {
+                Kind::NotFound
+            }
             Self::Malformed { .. }
             | Self::Exists { .. }
             | Self::FolderTaken { .. }
@@ -134,6 +169,11 @@ impl Error {
             | Self::SchemeAmbiguous { .. }
             | Self::SchemeFitsNone { .. }
             | Self::HeaderRefused { .. }
+            | Self::AuditKey { .. }
+            | Self::AuditProof(ProofError::NotCovered { .. })
+            | Self::AuditVerify(VerifyError::KeptCheckpoint(
+                NoteError::Malformed | NoteError::OtherOrigin,
+            ))
             | Self::RecordTooLong { .. }
             | Self::NameTooLong { .. }
             | Self::Backup(BackupError::NotOne { .. } | BackupError::Exists { .. })
@@ -144,6 +184,10 @@ impl Error {
             | Self::SealsTampered
             | Self::NoGrants { .. } => Kind::Refused,
             Self::Store(error) if error.is_unreachable() => Kind::Unreachable,
+            // What could not be read says nothing of the log.
+            Self::AuditVerify(VerifyError::Io(_))
+            | Self::AuditStore(_)
+            | Self::Unreadable { .. } => Kind::Unreachable,
             _ => Kind::Failed,
         }
     }
@@ -152,6 +196,15 @@ impl Error {
     pub fn remedy(&self) -> Option<String> {
         Some(match self {
             Self::Backup(error) => error.remedy().into(),
+            Self::AuditProof(ProofError::NotCovered { .. }) => {
+                "Name the index of an entry as `weirgate audit list` shows it; one of the last second \
+                 is not signed yet: wait, or stop the server."
+                    .into()
+            }
+            Self::AuditExport(ExportError::Io(source)) => remedy_of_io(source).into(),
+            Self::AuditProof(_) | Self::AuditExport(_) => {
+                "Run `weirgate audit verify` to see what is wrong with the log.".into()
+            }
             Self::NoDataFolder { .. } => {
                 "Create one with `weirgate init`, or name it with --data-dir.".into()
             }
@@ -165,6 +218,11 @@ impl Error {
             Self::VaultRolledBack => {
                 "A row of the vault was changed or put back outside Weirgate. Restore the database \
                  that belongs to this audit log, or find out who changed it."
+                    .into()
+            }
+            Self::RowTampered { kind, .. } if kind == OUTBOX => {
+                "Find out who writes to the database, and restore it. Nothing that waits behind that \
+                 row is moved into the audit log before."
                     .into()
             }
             Self::RowTampered { .. } => {
@@ -182,16 +240,62 @@ impl Error {
                     .into()
             }
             Self::PlanStale => "Run it again; nothing was changed.".into(),
-            Self::AuditKey { .. } => "Restore the file `audit.pub` of this data folder.".into(),
-            Self::AuditAppend(_) | Self::AuditOpen(_) => {
+            Self::NotSequenced(cause) => format!(
+                "Do not repeat the change: its entry waits in the database, and the next server or \
+                 verb moves it. {}",
+                cause.remedy().unwrap_or_default()
+            ),
+            Self::AuditKeyMissing { .. } => {
+                "Name a copy of the log's `audit.pub` with --key FILE.".into()
+            }
+            Self::AuditKey { .. } => {
+                "Name a copy of the log's `audit.pub`, a line of the form NAME+ID+KEY, with --key \
+                 FILE."
+                    .into()
+            }
+            Self::AuditKeyWrong { key, .. } => {
+                format!("Find out who changed it, and write this line into it: {key}")
+            }
+            Self::AuditForeign { .. } => {
+                "Name the `audit.pub` that belongs to this log, or the data folder of the other \
+                 log; find out who put it there."
+                    .into()
+            }
+            Self::AuditStore(_) => {
+                "Correct that; or verify the log alone, with its key: --key FILE.".into()
+            }
+            Self::AuditUnknown { .. } => {
+                "Restore the database that belongs to this audit log.".into()
+            }
+            Self::FirstLayoutUnsigned => {
+                "Start its server once with the release that made it, stop it in order, and try again."
+                    .into()
+            }
+            Self::OtherInstallation { .. } => {
+                "Put this installation's own database back in its place.".into()
+            }
+            Self::AuditAppend(AppendError::Failed { kind: io::ErrorKind::NotFound }) => {
+                "Somebody changed the data folder meanwhile. Keep a copy of it, run `weirgate audit \
+                 verify`, and start again."
+                    .into()
+            }
+            Self::AuditAppend(_) => {
                 "Check the disk's space and health and the permissions of the audit folder.".into()
             }
+            Self::AuditOpen(error) => open_remedy(error).into(),
+            Self::AuditVerify(VerifyError::Io(source)) => remedy_of_io(source).into(),
             Self::AuditVerify(VerifyError::KeptCheckpoint(_)) => {
                 "Name a copy of this log's own `audit/checkpoint` with --checkpoint.".into()
             }
-            Self::AuditVerify(VerifyError::Io(source)) => remedy_of_io(source).into(),
+            Self::AuditVerify(VerifyError::NoCheckpoint) => {
+                "Put the folder `audit` back from a copy, and find out who removed it.".into()
+            }
+            Self::AuditVerify(VerifyError::Stranger { .. }) => {
+                "Find out who put it there, and move it out of the folder.".into()
+            }
             Self::AuditVerify(_) => {
-                "Keep the folder as it is: the entry named was changed after it was written.".into()
+                "Keep a copy of the folder as it is: what is named was changed after it was written."
+                    .into()
             }
             Self::NotFound { kind, .. } => match *kind {
                 "client" | "key" => "`weirgate client list` shows those there are.".into(),
@@ -299,5 +403,31 @@ fn remedy_of_root_key(error: &vault::RootKeyError) -> &'static str {
         RootKeyError::Owner { .. } => "Run as that user, or give the file to this one.",
         RootKeyError::Io { source, .. } => remedy_of_io(source),
         RootKeyError::Generate(_) => "Try again.",
+    }
+}
+fn open_remedy(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Io(_) | OpenError::Exists => {
+            "Check the disk's space and health and the permissions of the folder `audit`."
+        }
+        OpenError::Missing => {
+            "Put the folder `audit` back from a copy, and find out who removed it. A log that the \
+             database knows of is never begun anew."
+        }
+        OpenError::Older { .. } => {
+            "Put back the newest `audit` folder: an older copy is in its place. If there is none, \
+             entries are lost: keep both, and start over with a new data folder."
+        }
+        OpenError::Other { .. } => {
+            "Put back the `audit` folder that belongs to this database: the two come from different \
+             copies."
+        }
+        OpenError::Corrupt { .. } | OpenError::Checkpoint(_) => {
+            "Nothing was overwritten. Keep a copy of the folder `audit`, run `weirgate audit verify` \
+             to see which entry it is, and put the folder back from a copy."
+        }
+        OpenError::Kept(_) | OpenError::OtherKey => {
+            "Restore the database that belongs to this audit log."
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! The data folder: where each thing lies, and the lock that one server holds.
 
 use crate::error::Error;
+use audit::FolderLock;
 use std::{
-    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    fs::{DirBuilder, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -12,14 +13,6 @@ use std::{
 #[derive(Debug, Clone)]
 pub struct DataFolder {
     dir: PathBuf,
-}
-
-/// Proof that this process is the one that writes the audit log of a folder. The system gives the
-/// lock back when the process ends, however it ends.
-#[derive(Debug)]
-#[must_use]
-pub struct FolderLock {
-    _file: File,
 }
 
 impl DataFolder {
@@ -70,31 +63,18 @@ impl DataFolder {
         self.dir.join("root-key-path")
     }
 
-    fn lock_file(&self) -> PathBuf {
-        self.dir.join("lock")
-    }
-
     /// Takes the folder's lock, or says that another process holds it.
     pub fn lock(&self) -> Result<FolderLock, Error> {
         self.try_lock()?.ok_or_else(|| Error::FolderInUse { dir: self.dir.clone() })
     }
 
-    /// Takes the folder's lock if nobody holds it.
+    /// Takes the folder's lock if nobody holds it. Nothing is written for it.
     pub fn try_lock(&self) -> Result<Option<FolderLock>, Error> {
-        let path = self.lock_file();
-        let failed = |source| Error::Io { what: "open the lock", path: path.clone(), source };
-        let file = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(FolderLock { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(source)) => Err(failed(source)),
-        }
+        FolderLock::take(&self.dir).map_err(|source| Error::Io {
+            what: "lock",
+            path: self.dir.clone(),
+            source,
+        })
     }
 
     /// The root key's place as `init` recorded it.

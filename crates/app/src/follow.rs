@@ -10,9 +10,11 @@ use crate::{
 };
 use gateway::{LimitSettings, Recorder, SharedSnapshot};
 use std::{
+    error::Error as _,
     sync::Arc,
     time::{Duration, Instant},
 };
+use store::StoreError;
 use tokio::{sync::watch, time::MissedTickBehavior};
 use types::Timestamp;
 
@@ -63,7 +65,7 @@ impl Follower {
             // Both are cancel-safe: a tick that was not taken comes again.
             tokio::select! {
                 biased;
-                _ = stopped.changed() => return log,
+                _ = stopped.changed() => break,
                 _ = ticks.tick() => {}
             }
             count = count.wrapping_add(1);
@@ -72,11 +74,49 @@ impl Follower {
             }
             if let Err(error) = self.poll(&shared).await {
                 tracing::error!(error = %error, "the store cannot be followed");
+                // Until it is, the Snapshot is not confirmed, ages, and the gateway closes.
+                if matches!(error, Error::Store(StoreError::Replaced { .. }))
+                    && let Err(error) = self.reopen(&shared, &mut log).await
+                {
+                    let cause = error.source().map(tracing::field::display);
+                    tracing::error!(error = %error, cause, "the database in its place is not taken");
+                    continue;
+                }
             }
             if let Err(error) = log.drain(&self.instance).await {
                 tracing::error!(error = %error, "the outbox cannot be moved into the audit log");
             }
+            if let Err(error) = log.tell_checkpoint().await {
+                tracing::error!(error = %error, "the store cannot be told of the audit log");
+            }
         }
+        // What was committed since the last time. If it fails, the next start does it.
+        if let Err(error) = log.drain(&self.instance).await {
+            tracing::error!(error = %error, "the outbox cannot be moved into the audit log");
+        }
+        log
+    }
+
+    /// Takes over the database that lies in the old one's place.
+    async fn reopen(&mut self, shared: &SharedSnapshot, log: &mut OpenLog) -> Result<(), Error> {
+        let asked_at = Instant::now();
+        let instance = Arc::new(self.instance.reopen().await?);
+        let taken = async {
+            // Judged before anything is moved out of it, or told to it.
+            seals::load(&instance).await?;
+            log.follow(&instance).await
+        };
+        if let Err(error) = taken.await {
+            instance.close_store().await;
+            return Err(error);
+        }
+        let replaced = std::mem::replace(&mut self.instance, instance);
+        replaced.close_store().await;
+        // Whatever its generation is: the Snapshot is not confirmed before its rows are in force.
+        self.valid_until = Timestamp::EPOCH;
+        self.take_over(shared, asked_at).await?;
+        tracing::warn!("the database was replaced while the server ran: the new one is followed");
+        Ok(())
     }
 
     async fn poll(&mut self, shared: &SharedSnapshot) -> Result<(), Error> {
@@ -86,6 +126,12 @@ impl Follower {
             shared.confirm(asked_at);
             return Ok(());
         }
+        self.take_over(shared, asked_at).await?;
+        tracing::info!(generation, "took over a change");
+        Ok(())
+    }
+
+    async fn take_over(&mut self, shared: &SharedSnapshot, asked_at: Instant) -> Result<(), Error> {
         let Compiled { snapshot, missing, .. } = self.compile().await?;
         shared.replace(snapshot, asked_at);
         if !missing.is_empty() {
@@ -96,7 +142,6 @@ impl Follower {
             let whole = self.compile().await?;
             shared.replace(whole.snapshot, asked_at);
         }
-        tracing::info!(generation, "took over a change");
         Ok(())
     }
 

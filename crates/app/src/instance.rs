@@ -7,7 +7,7 @@ use crate::{
     folder::{DataFolder, make_private_dir, sync_dir, write_new},
     sequence,
 };
-use audit::{SigningKey, VaultHead};
+use audit::{Log, OpenError, SigningKey, VaultHead};
 use gateway::TagKey;
 use outbound::{HickoryResolver, Pool, PoolConfig, TlsConfig};
 use std::{
@@ -27,8 +27,10 @@ pub const SELF_CUSTOMER: &str = "self";
 pub struct Instance {
     pub folder: DataFolder,
     pub id: Id<InstanceKind>,
+    /// The audit log's name, for ever.
+    pub(crate) origin: String,
     pub store: Store,
-    pub(crate) keyring: Keyring,
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) secrets: InstanceSecrets,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
@@ -110,10 +112,11 @@ impl Instance {
         let (keyring, generation) = Keyring::create(&root, random.as_ref())?;
         let secrets = InstanceSecrets::generate(random.as_ref())?;
         let store = Store::create(&folder.database().as_path().into()).await?;
-        let seen = Mutex::default();
-        let instance = Self { folder, id, store, keyring, secrets, clock, random, seen };
+        let keyring = Arc::new(keyring);
+        let (origin, seen) = (origin_of(id), Mutex::default());
+        let instance = Self { folder, id, origin, store, keyring, secrets, clock, random, seen };
         instance.fill(&ctx, &generation, &key_file).await?;
-        instance.close_store().await?;
+        instance.close_store().await;
 
         drop(lock);
         // Renaming onto an empty folder is what makes it appear whole.
@@ -154,14 +157,24 @@ impl Instance {
             customer: Some(own.commitment),
             ..Change::default()
         });
-        changing.commit().await?;
-        let key = self.signing_key()?.verifier().to_string();
-        write_new(&self.folder.audit_key(), format!("{key}\n").as_bytes(), 0o644)?;
+        let head = changing.commit().await?;
+        // The log begins with the installation, and the store knows of it: later on a log that is
+        // not there was taken away. Both appear with the folder, or not at all.
+        self.begin_log(head).await?;
         let place = format!("{}\n", key_file.display());
         write_new(&self.folder.root_key_path(), place.as_bytes(), 0o600)?;
         write_new(&self.folder.config(), CONFIG_HEAD.as_bytes(), 0o600)?;
-        make_private_dir(&self.folder.audit())?;
         sync_dir(self.folder.dir())
+    }
+
+    /// Makes this node's log, which binds the store's state from its first checkpoint on, the file
+    /// with its public key, and what the store knows of it.
+    pub(crate) async fn begin_log(&self, head: Option<VaultHead>) -> Result<(), Error> {
+        let key = self.signing_key()?;
+        let first = Log::create(&self.folder.audit(), &key, head)?;
+        self.store.keep_audit_checkpoint(&self.origin, 0, &first).await?;
+        let key = format!("{}\n", key.verifier());
+        write_new(&self.folder.audit_key(), key.as_bytes(), 0o644)
     }
 
     /// Opens a folder: the root key, then every secret of the installation.
@@ -192,27 +205,54 @@ impl Instance {
         let keyring = Keyring::open(&root, &generations)?;
         let id = everything.instance;
         let secrets = InstanceSecrets::open(&keyring, &everything)?;
-        let seen = Mutex::default();
-        let instance = Self { folder, id, store, keyring, secrets, clock, random, seen };
+        let (keyring, origin, seen) = (Arc::new(keyring), origin_of(id), Mutex::default());
+        let instance = Self { folder, id, origin, store, keyring, secrets, clock, random, seen };
         if everything.head.is_none() {
             sequence::seal_first_layout(&instance).await?;
         }
         Ok(instance)
     }
 
-    /// Ends all connections to the store.
-    pub async fn close(self) -> Result<(), Error> {
-        self.close_store().await
+    /// The same installation, from the database that lies in its place now. What this process has
+    /// seen of the one before, the other must have.
+    ///
+    /// # Errors
+    /// [`Error::OtherInstallation`] if it is another one's, or holds other secrets.
+    pub(crate) async fn reopen(&self) -> Result<Self, Error> {
+        let store = Store::open(&self.folder.database().as_path().into()).await?;
+        let everything = store.load_all().await?;
+        let secrets = InstanceSecrets::open(&self.keyring, &everything);
+        let is_ours = everything.instance == self.id
+            && secrets.as_ref().is_ok_and(|secrets| *secrets == self.secrets);
+        if !is_ours {
+            return Err(Error::OtherInstallation { path: self.folder.database() });
+        }
+        Ok(Self {
+            folder: self.folder.clone(),
+            id: self.id,
+            origin: self.origin.clone(),
+            store,
+            keyring: Arc::clone(&self.keyring),
+            secrets: secrets?,
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            seen: Mutex::new(*self.seen.lock().unwrap_or_else(PoisonError::into_inner)),
+        })
     }
 
-    async fn close_store(&self) -> Result<(), Error> {
-        self.store.close().await;
+    /// Ends all connections to the store.
+    pub async fn close(self) -> Result<(), Error> {
+        self.close_store().await;
         Ok(())
+    }
+
+    pub(crate) async fn close_store(&self) {
+        self.store.close().await;
     }
 
     /// The key that signs the audit log's checkpoints.
     pub(crate) fn signing_key(&self) -> Result<SigningKey, Error> {
-        SigningKey::from_seed(self.secrets.audit_seed.expose(), &self.origin())
+        SigningKey::from_seed(self.secrets.audit_seed.expose(), &self.origin)
             .map_err(|_| Error::Internal { what: "the audit log's key is malformed" })
     }
 
@@ -223,10 +263,12 @@ impl Instance {
         let signed = match std::fs::read_to_string(&path) {
             Ok(note) => {
                 let opened = self.signing_key()?.verifier().open(&note);
-                opened.map_err(audit::OpenError::from)?.vault
+                opened.map_err(OpenError::from)?.vault
             }
-            // Nothing was signed yet.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // A log has a checkpoint from its creation on.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(OpenError::Missing.into());
+            }
             Err(source) => return Err(Error::Io { what: "read", path, source }),
         };
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -239,11 +281,6 @@ impl Instance {
         if seen.is_none_or(|seen| seen.sequence < head.sequence) {
             *seen = Some(head);
         }
-    }
-
-    /// The audit log's name, for ever.
-    pub fn origin(&self) -> String {
-        format!("weirgate/{}", self.id)
     }
 
     /// What entity tags are sealed with.
@@ -312,6 +349,16 @@ fn open_row(key: &CustomerKey, row: &SealedRow) -> Result<SecretBytes, Error> {
     Ok(vault::open(key, &context, &row.sealed)?)
 }
 
+impl PartialEq for InstanceSecrets {
+    /// Both come from sealed records that opened: nobody outside can try one after the other.
+    fn eq(&self, other: &Self) -> bool {
+        self.columns()
+            .iter()
+            .zip(&other.columns())
+            .all(|(one, other)| one.0 == other.0 && one.1.expose() == other.1.expose())
+    }
+}
+
 impl InstanceSecrets {
     pub(crate) fn generate(random: &dyn Random) -> Result<Self, Error> {
         let secret = || -> Result<SecretBytes, Error> {
@@ -365,8 +412,13 @@ impl Instance {
         random: Arc<dyn Random>,
     ) -> Self {
         let (clock, seen) = (Arc::new(types::SystemClock), Mutex::default());
-        Self { folder, id, store, keyring, secrets, clock, random, seen }
+        let (keyring, origin) = (Arc::new(keyring), origin_of(id));
+        Self { folder, id, origin, store, keyring, secrets, clock, random, seen }
     }
+}
+
+fn origin_of(id: Id<InstanceKind>) -> String {
+    format!("weirgate/{id}")
 }
 
 const CONFIG_HEAD: &str = "# Configuration of Weirgate. `weirgate config show` lists every key;\n\

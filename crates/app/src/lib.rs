@@ -32,8 +32,9 @@ mod seals;
 #[cfg(test)]
 mod seals_tests;
 
+pub use audit::FolderLock;
 pub use error::{Error, Kind};
-pub use folder::{DataFolder, FolderLock};
+pub use folder::DataFolder;
 pub use instance::{Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER};
 pub use seals::Tampering;
 

@@ -27,6 +27,9 @@ pub(crate) type Place = (String, String);
 /// Seals by the rows that they belong to.
 pub(crate) type Seals = BTreeMap<Place, [u8; 32]>;
 
+// The tables whose rows have seals. Not among them: `generation`, which only says that something
+// changed; and `audit_checkpoint`, which is written aside of changes: each of its rows is a note that
+// the audit log's key signed, and is judged as such.
 const INSTANCE: &str = "instance";
 const GENERATION: &str = "vault_generation";
 const CUSTOMER: &str = "customer";
@@ -39,7 +42,7 @@ const CONNECTION: &str = "connection";
 const CLIENT: &str = "client";
 const KEY: &str = "api_key";
 const GRANT: &str = "access_grant";
-const OUTBOX: &str = "outbox";
+pub(crate) const OUTBOX: &str = "outbox";
 /// No table: authenticates a head.
 const HEAD: &str = "head";
 

@@ -8,9 +8,8 @@ use crate::{
     folder::{DataFolder, make_private_dir},
     instance::InstanceSecrets,
     seals, sequence,
-    sequence::OpenLog,
 };
-use audit::{Changed, Record};
+use audit::{Changed, Log, LogConfig, Record};
 use std::{fs, path::Path, sync::Arc};
 use store::{OutboxRow, Store};
 use tempfile::TempDir;
@@ -59,7 +58,6 @@ async fn first_layout(home: &Home) -> Instance {
     let dir = home.dir("data");
     make_private_dir(&dir).unwrap();
     let folder = DataFolder::at(dir);
-    make_private_dir(&folder.audit()).unwrap();
     let (keyring, generation) = Keyring::create(&root, &SystemRandom).unwrap();
     let secrets = InstanceSecrets::generate(&SystemRandom).unwrap();
     let store = Store::create(&folder.database().as_path().into()).await.unwrap();
@@ -93,6 +91,9 @@ async fn first_layout(home: &Home) -> Instance {
     });
     tx.append_outbox(event, &record.encode()).await.unwrap();
     tx.commit().await.unwrap();
+    let key = instance.signing_key().unwrap();
+    Log::create(&instance.folder.audit(), &key, None).unwrap();
+    fs::write(instance.folder.audit_key(), key.verifier().to_string()).unwrap();
     instance
 }
 
@@ -102,16 +103,32 @@ pub(crate) fn id_of<K>() -> Id<K> {
 
 /// Moves what waits into the log, as the first layout's release did.
 async fn settle_unsealed(instance: &Instance) {
-    let lock = instance.folder.lock().unwrap();
-    let mut log = OpenLog::open_unjudged(instance, lock).unwrap();
+    close(sequence_unsealed(instance).await).await;
+}
+
+async fn close(log: Log) {
+    tokio::task::spawn_blocking(move || log.close()).await.unwrap().unwrap();
+}
+
+async fn sequence_unsealed(instance: &Instance) -> Log {
+    let opened = Log::open(LogConfig {
+        lock: instance.folder.lock().unwrap(),
+        dir: instance.folder.audit(),
+        hint_file: instance.folder.audit_hint(),
+        origin: instance.origin.clone(),
+        key: instance.signing_key().unwrap(),
+        clock: instance.clock.clone(),
+        // No log was told of.
+        kept: None,
+    });
+    let log = opened.unwrap().log;
     let waiting = instance.store.outbox_batch(10).await.unwrap();
     for OutboxRow { sequence, record, .. } in waiting {
         let record = Record::decode(&record).unwrap();
-        log.handle.append(&record, audit::Durability::Synced).unwrap().await.unwrap();
+        log.handle().append(&record, audit::Durability::Synced).unwrap().await.unwrap();
         instance.store.delete_outbox(sequence).await.unwrap();
     }
-    log.drain(instance).await.unwrap();
-    log.close().await.unwrap();
+    log
 }
 
 #[tokio::test]
@@ -142,10 +159,37 @@ async fn a_store_of_the_first_layout_is_sealed_once() {
 /// Where the log does not vouch for a store without seals, there never were none.
 #[tokio::test]
 async fn a_store_without_seals_is_not_sealed_behind_the_logs_back() {
-    // No log at all: the record still waits.
+    // No log at all, or one that says nothing: the record still waits.
     let home = Home::new();
-    first_layout(&home).await.close().await.unwrap();
+    let old = first_layout(&home).await;
+    let (audit, hidden) = (old.folder.audit(), home.dir("hidden"));
+    old.close().await.unwrap();
+    fs::rename(&audit, &hidden).unwrap();
+    assert!(matches!(home.open().await, Err(Error::AuditVerify(_))));
+    fs::rename(&hidden, &audit).unwrap();
     assert!(matches!(home.open().await, Err(Error::SealsTampered)));
+
+    // A log that ends in what nobody signed.
+    let home = Home::new();
+    let old = first_layout(&home).await;
+    let log = sequence_unsealed(&old).await;
+    let files = ["tail", "checkpoint"].map(|name| old.folder.audit().join(name));
+    let [killed, closed] = {
+        let read = || files.each_ref().map(|file| fs::read(file).unwrap());
+        let killed = read();
+        close(log).await;
+        [killed, read()]
+    };
+    old.close().await.unwrap();
+    let put = |bytes: &[Vec<u8>; 2]| {
+        for (file, bytes) in files.iter().zip(bytes) {
+            fs::write(file, bytes).unwrap();
+        }
+    };
+    put(&killed);
+    assert!(matches!(home.open().await, Err(Error::FirstLayoutUnsigned)));
+    put(&closed);
+    home.open().await.unwrap().close().await.unwrap();
 
     // The vault is not what the log says.
     let home = Home::new();
@@ -176,7 +220,11 @@ async fn two_nodes_judge_one_store_rightly() {
     let mut two = home.open().await.unwrap();
     let second = home.dir("second");
     make_private_dir(&second).unwrap();
-    two.folder = DataFolder::at(second);
+    let name = format!("{}/2", one.origin);
+    (two.folder, two.origin) = (DataFolder::at(second), name.clone());
+    let head = seals::load(&two).await;
+    assert!(matches!(head, Err(Error::AuditOpen(_))), "a node without its log reads nothing");
+    two.begin_log(None).await.unwrap();
     for round in 0..3 {
         add_client(&one, &format!("a{round}")).await.unwrap();
         sequence::settle(&one).await.unwrap();
@@ -209,7 +257,7 @@ async fn two_nodes_judge_one_store_rightly() {
         Instance::open(folder, Some(&key), Arc::new(SystemClock), Arc::new(SystemRandom))
     };
     let mut again = opened(folder.clone()).await.unwrap();
-    again.folder = second;
+    (again.folder, again.origin) = (second, name);
     for name in ["d", "e", "f"] {
         add_client(&again, name).await.unwrap();
     }
@@ -261,7 +309,7 @@ async fn an_entry_that_is_too_long_is_refused_before_the_change() {
             customer: None,
         });
         match changing.commit().await {
-            Ok(()) => assert!(fits),
+            Ok(_) => assert!(fits),
             Err(Error::RecordTooLong { part, verb, .. }) => {
                 assert!(!fits);
                 assert_eq!((verb.as_str(), part.as_str()), ("client.create", "words"));

@@ -11,60 +11,105 @@
 use crate::{
     change::{self, Change, Changing},
     error::Error,
-    folder::FolderLock,
     instance::Instance,
-    seals::{self, Tampering},
+    seals::{self, OUTBOX, Tampering},
 };
 use audit::{
-    Changed, Durability, Handle, Log, LogConfig, MAX_RECORD_BYTES, RECENT_EVENTS, Record, VaultHead,
+    Changed, Durability, FolderLock, Handle, Log, LogConfig, MAX_RECORD_BYTES, OpenError,
+    RECENT_EVENTS, Record, Signed, VaultHead, VerifyError, VerifyOptions, verify,
 };
-use std::collections::HashSet;
-use store::OutboxRow;
+use std::{collections::HashSet, fs, io};
+use store::{OutboxRow, Store};
 use types::{Actor, Id, OpContext};
 
 /// Never more than the log knows again after a crash.
 const BATCH: u32 = 256;
 const _: () = assert!(BATCH as usize <= RECENT_EVENTS, "a crash must not sequence twice");
 
-/// The log, open for writing, with the lock that makes this process its one writer.
+/// The log, open for writing.
 #[derive(Debug)]
 pub struct OpenLog {
     pub handle: Handle,
     log: Log,
+    origin: String,
+    /// Where the log's checkpoints are told.
+    store: Store,
+    /// The last checkpoint that was told there.
+    told: Option<Signed>,
     /// Events that lie in the log already: their rows are only deleted.
     known: HashSet<[u8; 16]>,
     /// The newest state that the log binds.
     last: Option<VaultHead>,
-    _lock: FolderLock,
+    /// Whether the log holds no change yet: that of its beginning still waits.
+    is_new: bool,
 }
 
 impl OpenLog {
     /// Opens the log, compares the store with what the log last said of it, and moves what waits in
-    /// the outbox.
+    /// the outbox. The lock makes this process its one writer.
     ///
     /// # Errors
     /// [`Error::VaultRolledBack`] if the store does not have the state that the log last bound.
     pub async fn open(instance: &Instance, lock: FolderLock) -> Result<Self, Error> {
-        let mut log = Self::open_unjudged(instance, lock)?;
-        log.drain(instance).await?;
+        let mut log = Self::open_unjudged(instance, lock).await?;
+        if let Err(error) = log.begin(instance).await {
+            // Ends the writer, which gives the lock back. What is wrong has been said.
+            let _ = log.close().await;
+            return Err(error);
+        }
         Ok(log)
     }
 
-    pub(crate) fn open_unjudged(instance: &Instance, lock: FolderLock) -> Result<Self, Error> {
-        let opened = Log::open(LogConfig {
-            dir: instance.folder.audit(),
-            hint_file: instance.folder.audit_hint(),
-            origin: instance.origin(),
-            key: instance.signing_key()?,
-            clock: instance.clock.clone(),
-        })?;
+    async fn open_unjudged(instance: &Instance, lock: FolderLock) -> Result<Self, Error> {
+        check_public_key(instance)?;
+        let opened = Log::open(config(instance, lock, told(instance).await?)?)?;
         Ok(Self {
             handle: opened.log.handle(),
             log: opened.log,
-            known: opened.recent_events.into_iter().collect(),
+            origin: instance.origin.clone(),
+            store: instance.store.clone(),
+            told: None,
             last: opened.vault_head,
-            _lock: lock,
+            is_new: opened.recent_events.is_empty(),
+            known: opened.recent_events.into_iter().collect(),
         })
+    }
+
+    async fn begin(&mut self, instance: &Instance) -> Result<(), Error> {
+        self.drain(instance).await?;
+        self.tell_checkpoint().await
+    }
+
+    /// Goes on with another database of the same installation, which took the place of the one that
+    /// the log was opened with: none that knows more of this log than there is, and none that has not
+    /// the state that the log last bound.
+    pub(crate) async fn follow(&mut self, instance: &Instance) -> Result<(), Error> {
+        let kept = told(instance).await?;
+        let key = instance.signing_key()?;
+        let kept = key.verifier().open(&kept).map_err(OpenError::Kept)?;
+        let signed = self.handle.checkpoint().map_or(0, |signed| signed.checkpoint.size);
+        if kept.size > signed {
+            return Err(OpenError::Older { signed, kept: kept.size }.into());
+        }
+        let replaced = std::mem::replace(&mut self.store, instance.store.clone());
+        self.told = None;
+        let begun = self.begin(instance).await;
+        if begun.is_err() {
+            self.store = replaced;
+        }
+        begun
+    }
+
+    /// Tells the store of a new checkpoint. The log is ahead of what the store knows of it, by a
+    /// crash too, and never behind: the checkpoint is on disk before it is told.
+    pub(crate) async fn tell_checkpoint(&mut self) -> Result<(), Error> {
+        let signed = self.handle.checkpoint();
+        if let Some(signed) = signed.filter(|signed| self.told.as_ref() != Some(signed)) {
+            let size = signed.checkpoint.size;
+            self.store.keep_audit_checkpoint(&self.origin, size, &signed.note).await?;
+            self.told = Some(signed);
+        }
+        Ok(())
     }
 
     /// Moves all waiting rows.
@@ -81,7 +126,7 @@ impl OpenLog {
             let Some(up_to) = rows.last().map(|row| row.sequence) else { return Ok(()) };
             let mut tickets = Vec::new();
             for row in &rows {
-                self.authenticate(instance, row)?;
+                authenticate(instance, row, self.is_first_layout())?;
                 let record = Record::decode(&row.record)
                     .map_err(|_| Error::Internal { what: "an outbox row is malformed" })?;
                 let Record::Changed(changed) = record else {
@@ -90,7 +135,7 @@ impl OpenLog {
                 if self.known.remove(&changed.event) {
                     continue;
                 }
-                self.follow(instance, &changed).await?;
+                self.link(instance, &changed).await?;
                 let record = Record::Changed(fitting(changed, &row.record));
                 tickets.push(self.handle.append(&record, Durability::Synced)?);
             }
@@ -101,24 +146,17 @@ impl OpenLog {
         }
     }
 
-    /// Nothing goes into the log that Weirgate did not write. Only a log of the first layout takes
-    /// rows without a seal: there were none.
-    fn authenticate(&self, instance: &Instance, row: &OutboxRow) -> Result<(), Error> {
-        let OutboxRow { sequence, event, record, seal } = row;
-        let wanted = seals::of_event(&instance.secrets.pepper, *sequence, event, record);
-        let how = match seal {
-            Some(seal) if vault::digests_match(seal, &wanted) => return Ok(()),
-            Some(_) => Tampering::Changed,
-            None if self.last.is_some_and(|last| last.sequence == 0) => return Ok(()),
-            None => Tampering::Added,
-        };
-        Err(Error::RowTampered { kind: "outbox".to_owned(), id: sequence.to_string(), how })
+    fn is_first_layout(&self) -> bool {
+        is_first_layout(self.last)
     }
 
-    /// Takes the next link of the chain: later than all before it, and one that the store has.
-    async fn follow(&mut self, instance: &Instance, changed: &Changed) -> Result<(), Error> {
+    /// Takes the next link of the chain: later than all before it, and one that the store has. The
+    /// first of a log may be the one that the log was made with.
+    async fn link(&mut self, instance: &Instance, changed: &Changed) -> Result<(), Error> {
+        let is_new = std::mem::replace(&mut self.is_new, false);
         let Some(head) = changed.vault_head else { return Ok(()) };
-        if self.last.is_some_and(|last| last.sequence > 0 && head.sequence <= last.sequence) {
+        let is_later = |last: VaultHead| last.sequence < head.sequence || (is_new && last == head);
+        if self.last.is_some_and(|last| last.sequence > 0 && !is_later(last)) {
             return Err(Error::VaultRolledBack);
         }
         remembers(instance, head).await?;
@@ -129,13 +167,74 @@ impl OpenLog {
         Ok(())
     }
 
-    /// Writes what is queued, signs the last checkpoint and ends the writer.
+    /// Writes what is queued, signs the last checkpoint, ends the writer, and tells the store.
     pub async fn close(self) -> Result<(), Error> {
+        let Self { handle, log, origin, store, told, .. } = self;
         // The writer's thread is joined: short, but not for an async thread.
-        let closed = tokio::task::spawn_blocking(move || self.log.close());
+        let closed = tokio::task::spawn_blocking(move || log.close());
         closed.await.map_err(|_| Error::Internal { what: "the log's writer has panicked" })??;
+        if let Some(signed) = handle.checkpoint().filter(|signed| told.as_ref() != Some(signed)) {
+            store.keep_audit_checkpoint(&origin, signed.checkpoint.size, &signed.note).await?;
+        }
         Ok(())
     }
+}
+
+/// The checkpoint that the store was told of this log: every log is told of when it is made.
+async fn told(instance: &Instance) -> Result<String, Error> {
+    let kept = instance.store.audit_checkpoint(&instance.origin).await?;
+    kept.ok_or_else(|| Error::AuditUnknown { origin: instance.origin.clone() })
+}
+
+fn config(instance: &Instance, lock: FolderLock, kept: String) -> Result<LogConfig, Error> {
+    Ok(LogConfig {
+        lock,
+        dir: instance.folder.audit(),
+        hint_file: instance.folder.audit_hint(),
+        origin: instance.origin.clone(),
+        key: instance.signing_key()?,
+        clock: instance.clock.clone(),
+        kept: Some(kept),
+    })
+}
+
+/// Who verifies the log takes the key from this file: it must be there, and be the right one.
+fn check_public_key(instance: &Instance) -> Result<(), Error> {
+    let path = instance.folder.audit_key();
+    let key = instance.signing_key()?.verifier().to_string();
+    match fs::read_to_string(&path) {
+        Ok(text) if text.trim() == key => Ok(()),
+        Ok(_) => Err(Error::AuditKeyWrong { path, key }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Error::AuditKeyWrong { path, key })
+        }
+        Err(source) => Err(Error::Io { what: "read", path, source }),
+    }
+}
+
+/// Nothing goes into the log that Weirgate did not write. Only a log of the first layout takes rows
+/// without a seal: there were none.
+fn authenticate(instance: &Instance, row: &OutboxRow, is_first_layout: bool) -> Result<(), Error> {
+    let OutboxRow { sequence, event, record, seal } = row;
+    let wanted = seals::of_event(&instance.secrets.pepper, *sequence, event, record);
+    let how = match seal {
+        Some(seal) if vault::digests_match(seal, &wanted) => return Ok(()),
+        Some(_) => Tampering::Changed,
+        None if is_first_layout => return Ok(()),
+        None => Tampering::Added,
+    };
+    Err(Error::RowTampered { kind: OUTBOX.to_owned(), id: sequence.to_string(), how })
+}
+
+/// Before a verb changes anything: whether its audit entry could be moved into the log afterwards.
+/// If a server holds the folder, it is the server's.
+pub async fn check(instance: &Instance) -> Result<(), Error> {
+    let Some(lock) = instance.folder.try_lock()? else { return Ok(()) };
+    check_public_key(instance)?;
+    for row in &instance.store.outbox_batch(BATCH).await? {
+        authenticate(instance, row, false)?;
+    }
+    Ok(Log::check(&config(instance, lock, told(instance).await?)?)?)
 }
 
 async fn remembers(instance: &Instance, known: VaultHead) -> Result<(), Error> {
@@ -166,12 +265,44 @@ pub async fn settle(instance: &Instance) -> Result<(), Error> {
 /// removing all seals.
 ///
 /// # Errors
-/// [`Error::SealsTampered`] if the log knows of seals, or of nothing; [`Error::VaultRolledBack`] if
-/// the vault is not in the state that the log last bound; [`Error::FolderInUse`] while a server runs.
+/// [`Error::SealsTampered`] if the log knows of seals, or of nothing; [`Error::AuditVerify`] and
+/// [`Error::FirstLayoutUnsigned`] if the log cannot be taken over; [`Error::VaultRolledBack`] if the
+/// vault is not in the state that the log last bound; [`Error::FolderInUse`] while a server runs.
 pub(crate) async fn seal_first_layout(instance: &Instance) -> Result<(), Error> {
-    let mut log = OpenLog::open_unjudged(instance, instance.folder.lock()?)?;
-    let is_first_layout = |head: Option<VaultHead>| head.is_some_and(|head| head.sequence == 0);
-    if !is_first_layout(log.last) {
+    let lock = instance.folder.lock()?;
+    take_over_log(instance).await?;
+    let mut log = OpenLog::open_unjudged(instance, lock).await?;
+    let sealed = seal_rows(instance, &mut log).await;
+    let closed = log.close().await;
+    sealed.and(closed)
+}
+
+/// Tells the store of a log whose release told it nothing: of one that its checkpoint signs whole,
+/// because entries behind it had no seals then.
+async fn take_over_log(instance: &Instance) -> Result<(), Error> {
+    if instance.store.audit_checkpoint(&instance.origin).await?.is_some() {
+        return Ok(());
+    }
+    let dir = instance.folder.audit();
+    let key = instance.signing_key()?;
+    let report = verify::verify(&dir, key.verifier(), &VerifyOptions::default())?;
+    if !is_first_layout(report.vault_head) {
+        return Err(Error::SealsTampered);
+    }
+    if report.after_checkpoint > 0 || report.torn_bytes > 0 {
+        return Err(Error::FirstLayoutUnsigned);
+    }
+    let note = fs::read_to_string(dir.join("checkpoint")).map_err(VerifyError::Io)?;
+    let size = report.checkpoint_size;
+    Ok(instance.store.keep_audit_checkpoint(&instance.origin, size, &note).await?)
+}
+
+fn is_first_layout(head: Option<VaultHead>) -> bool {
+    head.is_some_and(|head| head.sequence == 0)
+}
+
+async fn seal_rows(instance: &Instance, log: &mut OpenLog) -> Result<(), Error> {
+    if !log.is_first_layout() {
         return Err(Error::SealsTampered);
     }
     log.drain(instance).await?;
@@ -179,7 +310,7 @@ pub(crate) async fn seal_first_layout(instance: &Instance) -> Result<(), Error> 
     let request = Id::generate(now, instance.random.as_ref())?;
     let ctx = OpContext { actor: Actor::System, request, now };
     let mut changing = Changing::first(instance, &ctx, log.last).await?;
-    if changing.tx.everything().await?.head.is_some() || !is_first_layout(log.last) {
+    if changing.tx.everything().await?.head.is_some() || !log.is_first_layout() {
         return Err(Error::SealsTampered);
     }
     if Some(change::first_layout_head(&changing.tx.sealed_heads().await?)) != log.last {
@@ -194,6 +325,74 @@ pub(crate) async fn seal_first_layout(instance: &Instance) -> Result<(), Error> 
         ..Change::default()
     });
     changing.commit().await?;
-    log.drain(instance).await?;
-    log.close().await
+    log.drain(instance).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seals_tests::{Home, ctx, id_of};
+
+    fn forged(event: [u8; 16]) -> Vec<u8> {
+        let ctx = ctx();
+        let record = Record::Changed(Changed {
+            event,
+            at: ctx.now,
+            request: ctx.request,
+            actor: "local:0".into(),
+            verb: "grant.create".into(),
+            what: "never done".into(),
+            details: Vec::new(),
+            customer: None,
+            vault_head: None,
+            previous_head: None,
+        });
+        record.encode()
+    }
+
+    /// Who writes to the database has no key to seal with.
+    #[tokio::test]
+    async fn rows_that_somebody_else_put_into_the_outbox_are_not_adopted() {
+        let home = Home::new();
+        let instance = home.init().await;
+        let pepper = &instance.secrets.pepper;
+        let (event, other) = (id_of::<types::Request>().to_bytes(), [2; 16]);
+        let record = forged(event);
+        // Without a seal, with a guessed one, and with those of another event, place and record.
+        let wrong = |case: u8, at: u64| match case {
+            0 => None,
+            1 => Some([0x5A; 32]),
+            2 => Some(seals::of_event(pepper, at, &other, &record)),
+            3 => Some(seals::of_event(pepper, at + 1, &event, &record)),
+            _ => Some(seals::of_event(pepper, at, &event, b"another")),
+        };
+        let put = async |seal: &dyn Fn(u64) -> Option<[u8; 32]>| {
+            let mut tx = instance.store.begin(&ctx()).await.unwrap();
+            let sequence = tx.next_sequence().await.unwrap();
+            let seal = seal(sequence).map(|seal| seal.to_vec());
+            let record = record.clone();
+            tx.put_outbox(OutboxRow { sequence, event, record, seal }).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        for case in 0..5 {
+            put(&|at| wrong(case, at)).await;
+            for refused in [check(&instance).await, settle(&instance).await] {
+                assert!(
+                    matches!(&refused, Err(Error::RowTampered { kind, .. }) if kind == OUTBOX),
+                    "{refused:?}"
+                );
+            }
+            instance.store.delete_outbox(u64::MAX).await.unwrap();
+        }
+        put(&|at| Some(seals::of_event(pepper, at, &event, &record))).await;
+        check(&instance).await.unwrap();
+        settle(&instance).await.unwrap();
+        let listed = crate::audit_log::list(&instance.folder, 100).unwrap();
+        let of_event = |record: &Record| match record {
+            Record::Changed(changed) => changed.event == event,
+            _ => false,
+        };
+        assert_eq!(listed.iter().filter(|(_, record)| of_event(record)).count(), 1);
+        instance.close().await.unwrap();
+    }
 }

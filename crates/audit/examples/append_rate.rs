@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a tool for measuring")]
 
-use audit::{Commitment, Durability, Intent, Log, LogConfig, Outcome, Record, SigningKey};
+use audit::{
+    Commitment, Durability, FolderLock, Intent, Log, LogConfig, Outcome, Record, SigningKey,
+};
 use std::{
     sync::{
         Arc,
@@ -19,12 +21,19 @@ fn main() {
     let dir = std::path::PathBuf::from(args.next().unwrap_or_else(|| "audit-rate".into()));
     let waiters: u128 = args.next().map_or(64, |text| text.parse().unwrap());
     let seconds: u64 = args.next().map_or(3, |text| text.parse().unwrap());
+    std::fs::create_dir_all(&dir).unwrap();
+    let key = SigningKey::from_seed(&[1; 32], "example").unwrap();
+    if !dir.join("audit").exists() {
+        Log::create(&dir.join("audit"), &key, None).unwrap();
+    }
     let opened = Log::open(LogConfig {
+        lock: FolderLock::take(&dir).unwrap().unwrap(),
         dir: dir.join("audit"),
         hint_file: dir.join("hint"),
-        key: SigningKey::from_seed(&[1; 32], "example").unwrap(),
+        key,
         clock: Arc::new(SystemClock),
         origin: "example".into(),
+        kept: None,
     })
     .unwrap();
     let handle = opened.log.handle();
@@ -83,6 +92,7 @@ fn call(number: u128) -> (Record, Record) {
         dropped: 1,
         mismatched: 0,
         withheld: vec!["ssn".into()],
+        withheld_more: 0,
         duration_us: 900,
     };
     (Record::Intent(intent), Record::Outcome(outcome))

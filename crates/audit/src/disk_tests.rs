@@ -1,8 +1,8 @@
 //! The writer against a disk that stops, fails or is slow at a chosen step.
 
 use crate::{
-    AppendError, Durability, Handle, Log, LogConfig, OpenError, Opened, Record, SigningKey,
-    VerifyOptions,
+    AppendError, Durability, FolderLock, Handle, Log, LogConfig, OpenError, Opened, Record,
+    SigningKey, VerifyOptions,
     files::{Paths, Step, Watch},
     record::tests::{intent, outcome},
     verify,
@@ -35,12 +35,18 @@ fn open(home: &Path, watch: Option<Arc<dyn Watch>>) -> Result<Opened, OpenError>
         Some(watch) => Paths::watched(&dir, watch),
         None => Paths::new(&dir),
     };
+    let key = || SigningKey::from_seed(&[7; 32], ORIGIN).unwrap();
+    if !paths.checkpoint().exists() {
+        Log::create_at(&paths, &key(), None)?;
+    }
     let config = LogConfig {
+        lock: FolderLock::take(home).unwrap().unwrap(),
         dir,
         hint_file: home.join("hint"),
         origin: ORIGIN.into(),
-        key: SigningKey::from_seed(&[7; 32], ORIGIN).unwrap(),
+        key: key(),
         clock: Arc::new(SystemClock),
+        kept: None,
     };
     Log::open_at(paths, config)
 }
@@ -292,7 +298,7 @@ fn every_step_may_be_the_last_one() {
 /// calls, a torn end, missing hash tiles, a tile that its own entries fill.
 #[test]
 fn every_step_of_recovery_may_be_the_last_one() {
-    for (calls, is_stale) in [(127, false), (127, true), (125, false)] {
+    for (calls, is_just_full) in [(127, false), (127, true), (125, false)] {
         let home = folder();
         let acknowledged: Arc<Acknowledged> = Arc::default();
         let opened = open(home.path(), None).unwrap();
@@ -300,10 +306,7 @@ fn every_step_of_recovery_may_be_the_last_one() {
         for number in 0..calls {
             call(&handle, number, &acknowledged).unwrap();
         }
-        let tail = home.path().join("audit/tail");
-        let old = fs::read(&tail).unwrap();
-        // The tail is stale for the moment in which one entry has filled a tile.
-        for number in 900..if is_stale { 901 } else { 904 } {
+        for number in 900..if is_just_full { 901 } else { 904 } {
             handle.append(&intent(number), Durability::Synced).unwrap().wait().unwrap();
             acknowledged.synced.lock().unwrap().insert(number);
         }
@@ -314,8 +317,7 @@ fn every_step_of_recovery_may_be_the_last_one() {
         copy(&home.path().join("audit"), &left.path().join("audit"));
         let tail = left.path().join("audit/tail");
         let hashes = left.path().join("audit/tile/0/000");
-        if is_stale {
-            fs::write(&tail, old).unwrap();
+        if is_just_full {
             fs::remove_file(hashes).unwrap();
         } else {
             let mut torn = fs::read(&tail).unwrap();
@@ -346,7 +348,7 @@ fn every_step_of_recovery_may_be_the_last_one() {
             });
             // Whether before the crash or after it: that the end was torn is said once.
             let cut: Vec<u64> = cut.collect();
-            assert_eq!(cut, if is_stale { vec![] } else { vec![4] }, "{}", crash.what);
+            assert_eq!(cut, if is_just_full { vec![] } else { vec![4] }, "{}", crash.what);
             cuts += u32::from(was_torn);
             let begun: HashSet<u128> = records
                 .iter()
@@ -357,7 +359,7 @@ fn every_step_of_recovery_may_be_the_last_one() {
                 .collect();
             assert!(begun.is_superset(&crash.begun), "{}", crash.what);
         }
-        assert!(is_stale || cuts > 5, "{cuts}");
+        assert!(is_just_full || cuts > 5, "{cuts}");
     }
 }
 
@@ -585,4 +587,44 @@ fn a_tail_that_somebody_took_away_is_noticed() {
         assert!(!handle.is_healthy());
         assert!(opened.log.close().is_err());
     }
+}
+
+/// Behind a tail that was cut in its place, entries would be lost at the next start; behind one that
+/// was lengthened, too.
+#[test]
+fn a_tail_that_somebody_cut_or_lengthened_is_noticed() {
+    for change in [-1, 1, -40] {
+        let home = folder();
+        let opened = open(home.path(), None).unwrap();
+        let handle = opened.log.handle();
+        handle.append(&intent(0), Durability::Synced).unwrap().wait().unwrap();
+        let tail = fs::OpenOptions::new().write(true).open(home.path().join("audit/tail")).unwrap();
+        let length = tail.metadata().unwrap().len();
+        tail.set_len(length.checked_add_signed(change).unwrap()).unwrap();
+        // Nor is it acknowledged when nobody asks for the disk.
+        let ticket = handle.append(&outcome(0), Durability::NextGroup).unwrap();
+        let kind = io::ErrorKind::NotFound;
+        assert_eq!(ticket.wait(), Err(AppendError::Failed { kind }));
+        assert!(!handle.is_healthy());
+        assert!(opened.log.close().is_err());
+    }
+}
+
+/// Under the name of the folder lies another one, which a second process may have locked.
+#[test]
+fn a_folder_that_somebody_replaced_is_noticed() {
+    let above = folder();
+    let home = above.path().join("data");
+    fs::create_dir(&home).unwrap();
+    let opened = open(&home, None).unwrap();
+    let handle = opened.log.handle();
+    handle.append(&intent(0), Durability::Synced).unwrap().wait().unwrap();
+    // All of its files are the very same.
+    fs::rename(&home, above.path().join("moved")).unwrap();
+    fs::create_dir(&home).unwrap();
+    fs::rename(above.path().join("moved/audit"), home.join("audit")).unwrap();
+    let ticket = handle.append(&intent(1), Durability::Synced).unwrap();
+    let kind = io::ErrorKind::NotFound;
+    assert_eq!(ticket.wait(), Err(AppendError::Failed { kind }));
+    assert!(opened.log.close().is_err());
 }

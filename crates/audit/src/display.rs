@@ -120,6 +120,7 @@ impl Record {
                 .number("dropped", one.dropped)
                 .number("mismatched", one.mismatched)
                 .put("withheld", &one.withheld.join(", "))
+                .optional_number("withheld_more", Some(one.withheld_more).filter(|more| *more > 0))
                 .number("duration_us", one.duration_us),
             Self::Refused(one) => fields
                 .put("request", &one.request)

@@ -94,6 +94,26 @@ pub fn export(
     Ok(range)
 }
 
+/// Reads the entries of a range that the newest checkpoint covers, in order.
+pub fn each_entry<E: From<ExportError>>(
+    dir: &Path,
+    key: &VerifierKey,
+    range: Range<u64>,
+    mut each: impl FnMut(u64, &Record) -> Result<(), E>,
+) -> Result<(), E> {
+    let failed = |error: ProofError| E::from(ExportError::Log(error));
+    let paths = Paths::new(dir);
+    let note = read_if_there(&paths.checkpoint()).map_err(ProofError::Io).map_err(failed)?;
+    let note = note.ok_or(ProofError::NoCheckpoint).map_err(failed)?;
+    let checkpoint = key.open_own(&note).map_err(ExportError::Checkpoint)?;
+    let mut reader = Reader::new(paths).map_err(failed)?;
+    for index in range.start..range.end.min(checkpoint.size) {
+        let entry = reader.next_entry(index).map_err(failed)?;
+        each(index, &Record::decode(&entry).map_err(|_| ExportError::Entry { index })?)?;
+    }
+    Ok(())
+}
+
 /// The complete subtrees that the leaves from `begin` to `end` consist of, in order: height and
 /// number at that height.
 fn subtrees(begin: u64, end: u64) -> impl Iterator<Item = (u32, u64)> {

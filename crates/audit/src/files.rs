@@ -3,7 +3,7 @@
 use crate::tree::Hash;
 use std::{
     fmt,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -206,42 +206,181 @@ impl Paths {
     }
 }
 
+/// Which file or folder it is, whatever its name: device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity(u64, u64);
+
+impl Identity {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self(metadata.dev(), metadata.ino())
+    }
+
+    /// Of what lies at this path, with its length; `None` if nothing does.
+    pub(crate) fn at(path: &Path) -> io::Result<Option<(Self, u64)>> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Some((Self::of(&metadata), metadata.len()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Somebody else is at work in the folder. No later append may be taken.
+pub(crate) fn changed_behind_our_back(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, what)
+}
+
 /// The open file of the tile that is not full.
 #[derive(Debug)]
 pub(crate) struct Tail {
     paths: Paths,
     path: PathBuf,
     file: File,
-    /// Device and inode.
-    identity: (u64, u64),
+    identity: Identity,
+    /// What was written to it.
+    length: u64,
 }
 
 impl Tail {
-    pub(crate) fn open(paths: &Paths) -> io::Result<Self> {
+    /// Opens the tail that was just put in place with this length.
+    fn open(paths: &Paths, length: u64) -> io::Result<Self> {
         let path = paths.tail();
         let file = when_there_is_room(|| OpenOptions::new().append(true).open(&path))?;
-        let metadata = file.metadata()?;
-        let identity = (metadata.dev(), metadata.ino());
-        Ok(Self { paths: paths.clone(), path, file, identity })
+        let identity = Identity::of(&file.metadata()?);
+        Ok(Self { paths: paths.clone(), path, file, identity, length })
     }
 
+    /// Puts a tail in place, durably, and opens it.
+    pub(crate) fn put(paths: &Paths, bytes: &[u8]) -> io::Result<Self> {
+        paths.put(&paths.tail(), bytes)?;
+        Self::open(paths, bytes.len() as u64)
+    }
+
+    /// Appends to what was written, and to nothing else: behind a tail that somebody cut or
+    /// lengthened, entries would be lost at the next start.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Self { paths, path, file, .. } = self;
-        paths.step(Step::AppendTail, path, || file.write_all(bytes))
+        let Self { paths, path, file, length, .. } = self;
+        paths.step(Step::AppendTail, path, || {
+            if file.metadata()?.len() != *length {
+                return Err(changed_behind_our_back("the log's tail was cut or lengthened"));
+            }
+            file.write_all(bytes)
+        })?;
+        *length += bytes.len() as u64;
+        Ok(())
     }
 
     /// Makes durable what was appended, in the file that is still found under its name: a tail that
     /// somebody deleted or replaced would take entries that nobody ever reads.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.paths.step(Step::SyncTail, &self.path, || {
-            self.file.sync_data()?;
-            let there = fs::metadata(&self.path)?;
-            if (there.dev(), there.ino()) == self.identity {
-                Ok(())
-            } else {
-                Err(io::ErrorKind::NotFound.into())
+        self.paths.step(Step::SyncTail, &self.path, || self.file.sync_data())?;
+        self.check()
+    }
+
+    /// Whether the file is in its place and as long as it was written.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        match Identity::at(&self.path)? {
+            Some((identity, length)) if identity == self.identity => {
+                if length == self.length {
+                    Ok(())
+                } else {
+                    Err(changed_behind_our_back("the log's tail was cut or lengthened"))
+                }
             }
-        })
+            _ => Err(changed_behind_our_back("the log's tail was deleted or replaced")),
+        }
+    }
+}
+
+/// Bytes of a seal: HMAC-SHA-256.
+pub(crate) const SEAL: usize = 32;
+
+/// Puts a seal behind the entries of a group. Entries are never empty, so that a length of zero
+/// tells it from them.
+pub(crate) fn frame_seal(seal: &[u8; SEAL], out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0, 0]);
+    out.extend_from_slice(seal);
+}
+
+/// What a tail's bytes say. Which of its entries count is for the reader: those that a checkpoint
+/// signs, and those before a seal.
+#[derive(Debug, Default)]
+pub(crate) struct TailView<'a> {
+    /// The index of the first entry.
+    pub(crate) start: u64,
+    /// Entries, each with where it ends in the file.
+    pub(crate) entries: Vec<(&'a [u8], u64)>,
+    pub(crate) seals: Vec<Seal<'a>>,
+    pub(crate) length: u64,
+}
+
+/// Vouches for everything before it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seal<'a> {
+    /// How many of the tail's entries stand before it.
+    pub(crate) count: usize,
+    pub(crate) tag: &'a [u8; SEAL],
+    /// Where it ends in the file.
+    pub(crate) end: u64,
+}
+
+impl<'a> TailView<'a> {
+    /// Reads up to where a crash tore the file; `None` for what has not even a head.
+    pub(crate) fn of(bytes: &'a [u8]) -> Option<Self> {
+        let (head, mut rest) = bytes.split_first_chunk::<TAIL_HEAD>()?;
+        let mut view = Self {
+            start: u64::from_be_bytes(*head),
+            length: bytes.len() as u64,
+            ..Self::default()
+        };
+        while let Some((length, after)) = rest.split_first_chunk::<2>() {
+            match usize::from(u16::from_be_bytes(*length)) {
+                0 => {
+                    let Some((seal, after)) = after.split_first_chunk::<SEAL>() else { break };
+                    // A stretch that was given to the file and never written.
+                    if rest.iter().all(|byte| *byte == 0) {
+                        break;
+                    }
+                    let end = (bytes.len() - after.len()) as u64;
+                    view.seals.push(Seal { count: view.entries.len(), tag: seal, end });
+                    rest = after;
+                }
+                length => {
+                    let Some((entry, after)) = after.split_at_checked(length) else { break };
+                    view.entries.push((entry, (bytes.len() - after.len()) as u64));
+                    rest = after;
+                }
+            }
+        }
+        Some(view)
+    }
+
+    /// Where the first `count` entries end in the file.
+    pub(crate) fn end_of(&self, count: usize) -> u64 {
+        let last = count.checked_sub(1).and_then(|last| self.entries.get(last));
+        last.map_or(TAIL_HEAD as u64, |(_, end)| *end)
+    }
+
+    /// Of a log whose checkpoint signs `signed` entries: how many of these entries count, and where
+    /// they end with their seal, if every seal beyond the checkpoint up to the first that `is_broken`
+    /// holds.
+    pub(crate) fn taken(
+        &self,
+        signed: u64,
+        mut is_broken: impl FnMut(&Seal<'a>) -> bool,
+    ) -> (usize, u64) {
+        let below = usize::try_from(signed.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        let count = below.min(self.entries.len());
+        let mut taken = (count, self.end_of(count));
+        for seal in &self.seals {
+            if seal.count >= below && is_broken(seal) {
+                break;
+            }
+            if seal.count >= taken.0 {
+                taken = (seal.count, seal.end);
+            }
+        }
+        taken
     }
 }
 
@@ -318,7 +457,7 @@ pub(crate) fn is_folder(inner: &Path) -> bool {
     parts.next().is_none_or(is_kind) && parts.all(is_thousands)
 }
 
-/// Entries with their lengths before them, as in C2SP bundles and in `tail`.
+/// An entry with its length before it, as in C2SP bundles and in `tail`.
 pub(crate) fn frame(entry: &[u8], out: &mut Vec<u8>) {
     // The writer refuses longer entries.
     let length = u16::try_from(entry.len()).unwrap_or(u16::MAX);
@@ -330,12 +469,6 @@ pub(crate) fn frame(entry: &[u8], out: &mut Vec<u8>) {
 pub(crate) fn unframe(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
-}
-
-/// Whether this is what a crash leaves behind the last entry: less than an entry, or a stretch that
-/// was given to the file and never written. An entry is never empty.
-pub(crate) fn is_torn(rest: &[u8]) -> bool {
-    unframe(rest).is_none() || rest.iter().all(|byte| *byte == 0)
 }
 
 /// All entries of a full bundle.

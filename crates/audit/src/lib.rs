@@ -13,6 +13,7 @@ mod display;
 mod export;
 mod files;
 mod hint;
+mod lock;
 mod log;
 mod note;
 mod proof;
@@ -29,9 +30,10 @@ mod disk_tests;
 
 pub use commitment::Commitment;
 pub use display::FieldValue;
-pub use export::{ExportError, Exported, export, verify_export};
+pub use export::{ExportError, Exported, each_entry, export, verify_export};
 pub use hint::RECENT_EVENTS;
-pub use log::{Log, LogConfig, OpenError, Opened};
+pub use lock::FolderLock;
+pub use log::{Log, LogConfig, OpenError, Opened, Signed};
 pub use note::{Checkpoint, NoteError, SigningKey, VerifierKey};
 pub use proof::{Proof, ProofError};
 pub use record::{

@@ -1,21 +1,30 @@
 //! Opening a log after whatever happened to it, and appending to its files.
 //!
-//! `tail` holds the newest entries, behind the index of its first, which begins a tile. Of each 256
-//! entries a second thread writes the bundle, then the hash tiles; when enough tiles are on disk, a
+//! `tail` holds the newest entries, behind the index of its first, which begins a tile, and behind
+//! each group of them a seal of the tree up to there. Of each 256 entries a second thread writes the
+//! bundle, then the hash tiles, once the tail that holds them is on disk; when enough tiles are, a
 //! fresh tail without their entries takes the place of the old one. A crash between any two of these
-//! leaves a state that [`Log::open`] completes.
+//! leaves a state that [`Log::open`] completes. Entries after the last good seal that no checkpoint
+//! signs are what a crash tore, or what somebody else wrote: they are cut off and counted.
 
 use crate::{
-    files::{Paths, TAIL_HEAD, TILE, Tail, frame, join_hashes},
+    files::{Paths, SEAL, TAIL_HEAD, TILE, Tail, frame, frame_seal, join_hashes},
     hint::{Hint, RecentEvents},
-    note::{Checkpoint, NoteError, SigningKey},
+    lock::FolderLock,
+    note::{Checkpoint, NoteError, Sealer, SigningKey},
     record::{Record, VaultHead},
     recover::{self, Found},
     tiler::{FullTile, Tiler, Tiles},
     tree::CompactRange,
     writer::{AppendError, Handle, Writer},
 };
-use std::{collections::VecDeque, io, path::PathBuf, sync::Arc, thread::JoinHandle};
+use std::{
+    collections::VecDeque,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
 use types::{Clock, Id};
 
 /// Tiles that the tail holds though they are on disk by themselves, before it is replaced: a sync of
@@ -23,9 +32,12 @@ use types::{Clock, Id};
 /// (Tests stop at every step of it, and copy all files each time.)
 const REPLACE_AT: usize = if cfg!(test) { 2 } else { 16 };
 
-/// What a log is opened with. The caller holds the folder's lock: there is one writer.
+/// What a log is opened with.
 #[derive(Debug)]
 pub struct LogConfig {
+    /// Of the folder around the log: there is one writer. It is held until the writer has ended,
+    /// and compared with the folder before anything is acknowledged.
+    pub lock: FolderLock,
     /// Holds nothing but the log. A folder of the same name and `.drafts` comes to lie beside it.
     pub dir: PathBuf,
     /// Outside of `dir`: where recovery begins to read. It may be missing; that only costs time.
@@ -34,6 +46,8 @@ pub struct LogConfig {
     pub origin: String,
     pub key: SigningKey,
     pub clock: Arc<dyn Clock>,
+    /// A checkpoint of this log that was kept elsewhere: the log must contain what it signed.
+    pub kept: Option<String>,
 }
 
 /// Why a log does not open.
@@ -41,10 +55,20 @@ pub struct LogConfig {
 pub enum OpenError {
     #[error("the audit log's files cannot be read or written")]
     Io(#[from] io::Error),
+    #[error("the audit log is missing: its folder has no file `checkpoint`")]
+    Missing,
     #[error("the audit log is not what was signed: {what}")]
     Corrupt { what: &'static str },
-    #[error("the audit log's checkpoint is not this log's")]
+    #[error("the file `checkpoint` of the audit log is not this log's")]
     Checkpoint(#[from] NoteError),
+    #[error("the checkpoint that was kept of the audit log is not this log's")]
+    Kept(#[source] NoteError),
+    #[error("the audit log is an older one: it signs {signed} entries, and {kept} were signed")]
+    Older { signed: u64, kept: u64 },
+    #[error("the audit log is another one than that of which {kept} entries were signed")]
+    Other { kept: u64 },
+    #[error("there is a log already")]
+    Exists,
     #[error("the signing key is not named after the audit log")]
     OtherKey,
 }
@@ -71,23 +95,57 @@ pub struct Log {
 }
 
 impl Log {
+    /// Makes a log without entries, and yields its first checkpoint. From then on a log that is not
+    /// there was taken away.
+    ///
+    /// # Errors
+    /// [`OpenError::Exists`] if the folder holds anything.
+    pub fn create(
+        dir: &Path,
+        key: &SigningKey,
+        vault: Option<VaultHead>,
+    ) -> Result<String, OpenError> {
+        Self::create_at(&Paths::new(dir), key, vault)
+    }
+
+    pub(crate) fn create_at(
+        paths: &Paths,
+        key: &SigningKey,
+        vault: Option<VaultHead>,
+    ) -> Result<String, OpenError> {
+        if !paths.is_empty()? {
+            return Err(OpenError::Exists);
+        }
+        paths.create()?;
+        let empty = Checkpoint { size: 0, root: CompactRange::default().root(), vault };
+        let note = key.sign(&empty);
+        paths.put(&paths.checkpoint(), note.as_bytes())?;
+        Ok(note)
+    }
+
+    /// Whether [`Log::open`] would find a log that it can go on with. Writes nothing.
+    pub fn check(config: &LogConfig) -> Result<(), OpenError> {
+        let kept = config.kept_checkpoint()?;
+        let paths = Paths::new(&config.dir);
+        recover::read(&paths, &config.key, &config.hint_file, kept.as_ref()).map(drop)
+    }
+
     /// Completes what a crash interrupted, says so in the log, and starts the writer. It blocks for
     /// some syncs.
     ///
     /// # Errors
-    /// [`OpenError::Corrupt`] if what a signed checkpoint covers is missing or changed: nothing is
-    /// cut or overwritten then.
+    /// [`OpenError::Missing`] without a log; [`OpenError::Corrupt`], [`OpenError::Older`] or
+    /// [`OpenError::Other`] if what a signed checkpoint covers is missing or changed: nothing is cut
+    /// or overwritten then.
     pub fn open(config: LogConfig) -> Result<Opened, OpenError> {
         let paths = Paths::new(&config.dir);
         Self::open_at(paths, config)
     }
 
     pub(crate) fn open_at(paths: Paths, config: LogConfig) -> Result<Opened, OpenError> {
-        let LogConfig { dir: _, hint_file, origin, key, clock } = config;
-        if key.origin() != origin {
-            return Err(OpenError::OtherKey);
-        }
-        let found = recover::read(&paths, key.verifier(), &hint_file)?;
+        let kept = config.kept_checkpoint()?;
+        let LogConfig { lock, hint_file, key, clock, .. } = config;
+        let found = recover::read(&paths, &key, &hint_file, kept.as_ref())?;
         let (vault_head, events) = (found.vault_head, found.events.clone());
         let at = clock.now();
         let mut entries = Vec::new();
@@ -99,7 +157,7 @@ impl Log {
         }
         entries.push(Record::Started { at, version: env!("CARGO_PKG_VERSION").to_owned() });
         let encoded: Vec<Vec<u8>> = entries.iter().map(Record::encode).collect();
-        let mut appender = Appender::start(paths, found, &encoded, &key)?;
+        let mut appender = Appender::start(paths, found, &encoded, key.sealer().clone(), lock)?;
         appender.write_checkpoint(&key)?;
         let recent_events = events.to_vec();
         let (handle, thread) = Writer::start(appender, key, clock, hint_file, events)?;
@@ -120,20 +178,43 @@ impl Log {
     }
 }
 
+impl LogConfig {
+    fn kept_checkpoint(&self) -> Result<Option<Checkpoint>, OpenError> {
+        if self.key.origin() != self.origin {
+            return Err(OpenError::OtherKey);
+        }
+        let open = |note: &String| self.key.verifier().open(note).map_err(OpenError::Kept);
+        self.kept.as_ref().map(open).transpose()
+    }
+}
+
+/// A checkpoint as it was signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    pub checkpoint: Checkpoint,
+    pub note: String,
+}
+
 /// Appends to the files. It has no clock.
 #[derive(Debug)]
 pub(crate) struct Appender {
     paths: Paths,
+    sealer: Sealer,
     tiler: Tiler,
     range: CompactRange,
     /// Full tiles that the tail still holds, oldest first.
     full: VecDeque<Arc<FullTile>>,
+    /// How many of these wait for the tail to be synced, before they are written by themselves: on
+    /// disk no tile is ahead of the tail.
+    unsynced: usize,
     /// The tile that is not full.
     last: FullTile,
     tail: Tail,
     is_synced: bool,
     pub(crate) vault: Option<VaultHead>,
-    checkpoint: Option<Checkpoint>,
+    signed: Option<Signed>,
+    /// The last to be dropped.
+    lock: FolderLock,
 }
 
 impl Appender {
@@ -143,14 +224,10 @@ impl Appender {
         paths: Paths,
         found: Found,
         entries: &[Vec<u8>],
-        key: &SigningKey,
+        sealer: Sealer,
+        lock: FolderLock,
     ) -> io::Result<Self> {
         paths.create()?;
-        if found.checkpoint.is_none() {
-            // Before the first entry, so that from then on a missing checkpoint means tampering.
-            let empty = Checkpoint { size: 0, root: CompactRange::default().root(), vault: None };
-            paths.put(&paths.checkpoint(), key.sign(&empty).as_bytes())?;
-        }
         // A sync that failed before the crash may have left these in memory only.
         if let Some(last) = found.tiles.checked_sub(1) {
             paths.settle(&paths.bundle(last))?;
@@ -162,25 +239,36 @@ impl Appender {
             paths.put(&paths.hashes(*level, *tile), &join_hashes(hashes))?;
         }
         let Found { entries: there, tiles, levels, mut range, vault_head, .. } = found;
-        let mut made = Tiles::new(paths.for_tiles(), tiles, levels);
+        let mut full = Vec::new();
         let mut last = FullTile::default();
         for entry in there.iter().chain(entries) {
             range.push(0, last.push(entry));
             if last.is_full() {
-                made.write(&std::mem::take(&mut last))?;
+                full.push(std::mem::take(&mut last));
             }
         }
-        let tail = write_tail(&paths, made.count(), [&last])?;
+        let seal = sealer.seal(range.size(), &range.root());
+        let mut tail = put_tail(&paths, tiles, full.iter().chain([&last]), Some(&seal))?;
+        let mut made = Tiles::new(paths.for_tiles(), tiles, levels);
+        for tile in &full {
+            made.write(tile)?;
+        }
+        if !full.is_empty() {
+            tail = put_tail(&paths, made.count(), [&last], Some(&seal))?;
+        }
         Ok(Self {
             paths,
+            sealer,
             tiler: Tiler::start(made)?,
             range,
             full: VecDeque::new(),
+            unsynced: 0,
             last,
             tail,
             is_synced: true,
             vault: vault_head,
-            checkpoint: None,
+            signed: None,
+            lock,
         })
     }
 
@@ -188,24 +276,26 @@ impl Appender {
         self.range.size()
     }
 
-    /// Appends entries in order. They are in the file when this returns, and durable after
-    /// [`Appender::sync`].
+    fn seal(&self) -> [u8; SEAL] {
+        self.sealer.seal(self.range.size(), &self.range.root())
+    }
+
+    /// Appends entries in order, and a seal. They are in the file when this returns, and durable
+    /// after [`Appender::sync`].
     pub(crate) fn append(&mut self, entries: &[Vec<u8>]) -> io::Result<()> {
-        let mut framed = Vec::with_capacity(entries.iter().map(|entry| entry.len() + 2).sum());
+        let length: usize = entries.iter().map(|entry| entry.len() + 2).sum();
+        let mut framed = Vec::with_capacity(length + 2 + SEAL);
         for entry in entries {
             frame(entry, &mut framed);
-        }
-        self.is_synced = false;
-        self.tail.append(&framed)?;
-        for entry in entries {
-            let hash = self.last.push(entry);
-            self.range.push(0, hash);
+            self.range.push(0, self.last.push(entry));
             if self.last.is_full() {
-                let full = Arc::new(std::mem::take(&mut self.last));
-                self.full.push_back(Arc::clone(&full));
-                self.tiler.write(full)?;
+                self.full.push_back(Arc::new(std::mem::take(&mut self.last)));
+                self.unsynced += 1;
             }
         }
+        frame_seal(&self.seal(), &mut framed);
+        self.is_synced = false;
+        self.tail.append(&framed)?;
         if self.full.len() >= REPLACE_AT && self.held_in_vain() >= REPLACE_AT {
             self.replace_tail()?;
         }
@@ -220,18 +310,43 @@ impl Appender {
 
     /// Puts a new tail in place, without what is on disk in tiles.
     fn replace_tail(&mut self) -> io::Result<()> {
+        // What was appended to a tail that is not ours any more must not come back in a new one.
+        self.tail.check()?;
         self.full.drain(..self.held_in_vain());
+        self.tail = self.put_tail(Some(&self.seal()))?;
+        self.is_synced = true;
+        self.hand_over()
+    }
+
+    fn put_tail(&self, seal: Option<&[u8; SEAL]>) -> io::Result<Tail> {
         let first = self.size() / TILE - self.full.len() as u64;
         let held = self.full.iter().map(AsRef::as_ref).chain([&self.last]);
-        self.tail = write_tail(&self.paths, first, held)?;
-        self.is_synced = true;
+        put_tail(&self.paths, first, held, seal)
+    }
+
+    /// Gives the tiles to their writer that the synced tail holds.
+    fn hand_over(&mut self) -> io::Result<()> {
+        let first = self.full.len().saturating_sub(self.unsynced);
+        for tile in self.full.iter().skip(first) {
+            self.tiler.write(Arc::clone(tile))?;
+        }
+        self.unsynced = 0;
         Ok(())
     }
 
     /// Waits for all full tiles, and leaves none of them in the tail.
     pub(crate) fn finish_tiles(&mut self) -> io::Result<()> {
+        self.sync()?;
         self.tiler.finish()?;
         if self.held_in_vain() > 0 { self.replace_tail() } else { Ok(()) }
+    }
+
+    /// After the last checkpoint, which signs all there is: no seal says more. Every byte of a log
+    /// that was closed is covered by its signature.
+    pub(crate) fn drop_seals(&mut self) -> io::Result<()> {
+        self.tail.check()?;
+        self.tail = self.put_tail(None)?;
+        Ok(())
     }
 
     pub(crate) const fn is_synced(&self) -> bool {
@@ -240,16 +355,21 @@ impl Appender {
 
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.tiler.check()?;
-        if !self.is_synced {
+        if self.is_synced {
+            self.tail.check()?;
+        } else {
             self.tail.sync()?;
             self.is_synced = true;
+            self.hand_over()?;
         }
-        Ok(())
+        self.lock.check()
     }
 
     /// Whether a checkpoint would say more than the last one.
     pub(crate) fn has_news(&self) -> bool {
-        self.checkpoint.is_none_or(|last| last.size != self.size() || last.vault != self.vault)
+        self.signed.as_ref().is_none_or(|Signed { checkpoint, .. }| {
+            checkpoint.size != self.size() || checkpoint.vault != self.vault
+        })
     }
 
     /// Signs what is there, after making it durable.
@@ -257,30 +377,39 @@ impl Appender {
         self.sync()?;
         let checkpoint =
             Checkpoint { size: self.size(), root: self.range.root(), vault: self.vault };
-        self.paths.put(&self.paths.checkpoint(), key.sign(&checkpoint).as_bytes())?;
-        self.checkpoint = Some(checkpoint);
+        let note = key.sign(&checkpoint);
+        self.paths.put(&self.paths.checkpoint(), note.as_bytes())?;
+        self.signed = Some(Signed { checkpoint, note });
         Ok(())
+    }
+
+    /// The last checkpoint.
+    pub(crate) const fn signed(&self) -> Option<&Signed> {
+        self.signed.as_ref()
     }
 
     /// What may be said of the last checkpoint's entries.
     pub(crate) fn hint(&self, first_open: Option<u64>, events: &RecentEvents) -> Option<Hint> {
-        let Checkpoint { size, root, .. } = self.checkpoint?;
+        let Checkpoint { size, root, .. } = self.signed.as_ref()?.checkpoint;
         let begin = first_open.unwrap_or(size).min(size);
         Some(Hint { begin, size, root, events: events.clone() })
     }
 }
 
 /// Puts a tail in place, durably, that begins with this tile.
-fn write_tail<'a>(
+fn put_tail<'a>(
     paths: &Paths,
     first: u64,
     held: impl IntoIterator<Item = &'a FullTile>,
+    seal: Option<&[u8; SEAL]>,
 ) -> io::Result<Tail> {
     let mut bytes = Vec::with_capacity(TAIL_HEAD);
     bytes.extend_from_slice(&(first * TILE).to_be_bytes());
     for tile in held {
         bytes.extend_from_slice(tile.framed());
     }
-    paths.put(&paths.tail(), &bytes)?;
-    Tail::open(paths)
+    if let Some(seal) = seal {
+        frame_seal(seal, &mut bytes);
+    }
+    Tail::put(paths, &bytes)
 }

@@ -1,8 +1,8 @@
 //! C2SP signed notes (c2sp.org/signed-note) and tlog checkpoints (c2sp.org/tlog-checkpoint).
 
-use crate::{commitment::to_array, record::VaultHead, tree::Hash};
+use crate::{commitment::to_array, files::SEAL, record::VaultHead, tree::Hash};
 use aws_lc_rs::{
-    digest,
+    digest, hmac,
     signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -30,6 +30,7 @@ pub enum NoteError {
 /// Signs checkpoints.
 pub struct SigningKey {
     pair: Ed25519KeyPair,
+    sealer: Sealer,
     verifier: VerifierKey,
 }
 
@@ -57,7 +58,11 @@ impl SigningKey {
             return Err(NoteError::Seed);
         }
         let verifier = VerifierKey { name: origin.to_owned(), id: key_id(origin, &public), public };
-        Ok(Self { pair, verifier })
+        Ok(Self { pair, sealer: Sealer::new(seed, origin), verifier })
+    }
+
+    pub(crate) const fn sealer(&self) -> &Sealer {
+        &self.sealer
     }
 
     pub const fn verifier(&self) -> &VerifierKey {
@@ -77,6 +82,45 @@ impl SigningKey {
         let mut blob = self.verifier.id.to_vec();
         blob.extend_from_slice(self.pair.sign(text.as_bytes()).as_ref());
         format!("{text}\n\u{2014} {} {}\n", self.verifier.name, STANDARD.encode(blob))
+    }
+}
+
+/// Seals what a log holds between two checkpoints, with a key that only the signer has: entries that
+/// somebody else appended are not taken for the log's own.
+///
+/// An HMAC costs a tenth of a signature, and one is made for every group of entries.
+#[derive(Clone)]
+pub(crate) struct Sealer(hmac::Key);
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealer")
+    }
+}
+
+impl Sealer {
+    fn new(seed: &[u8], origin: &str) -> Self {
+        let label = format!("weirgate audit seal 1\n{origin}\n");
+        let key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, seed), label.as_bytes());
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()))
+    }
+
+    /// Of the tree as it is: the seal binds every entry before it, in its place.
+    pub(crate) fn seal(&self, size: u64, root: &Hash) -> [u8; SEAL] {
+        let tag = hmac::sign(&self.0, &Self::text(size, root));
+        let mut seal = [0; SEAL];
+        for (to, from) in seal.iter_mut().zip(tag.as_ref()) {
+            *to = *from;
+        }
+        seal
+    }
+
+    pub(crate) fn is_seal(&self, size: u64, root: &Hash, seal: &[u8; SEAL]) -> bool {
+        hmac::verify(&self.0, &Self::text(size, root), seal).is_ok()
+    }
+
+    fn text(size: u64, root: &Hash) -> Vec<u8> {
+        [&size.to_be_bytes()[..], root].concat()
     }
 }
 

@@ -2,7 +2,7 @@
 //! it and the log's public key needs neither the log nor this installation.
 
 use crate::{
-    files::{Paths, TAIL_HEAD, TILE, TILE_HEIGHT, is_torn, read_if_there, split_hashes, unframe},
+    files::{Paths, TILE, TILE_HEIGHT, TailView, read_if_there, split_hashes, unframe},
     note::{Checkpoint, NoteError, VerifierKey, decode_hash},
     record::Record,
     tree::{Hash, leaf_hash, node_hash, tile_root},
@@ -174,14 +174,9 @@ impl Reader {
     pub(crate) fn new(paths: Paths) -> Result<Self, ProofError> {
         let mut reader = Self { paths, tail_start: 0, tail: Vec::new(), bundle: None };
         if let Some(bytes) = read_if_there(&reader.paths.tail())? {
-            let damaged = ProofError::Damaged { index: 0 };
-            let (head, entries) = bytes.split_first_chunk::<TAIL_HEAD>().ok_or(damaged)?;
-            reader.tail_start = u64::from_be_bytes(*head);
-            let mut rest = entries;
-            while let Some((entry, after)) = unframe(rest).filter(|_| !is_torn(rest)) {
-                reader.tail.push(entry.to_vec());
-                rest = after;
-            }
+            let view = TailView::of(&bytes).ok_or(ProofError::Damaged { index: 0 })?;
+            reader.tail_start = view.start;
+            reader.tail = view.entries.iter().map(|(entry, _)| entry.to_vec()).collect();
         }
         Ok(reader)
     }

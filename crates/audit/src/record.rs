@@ -12,6 +12,11 @@ use types::{
 
 /// The longest encoded entry, in bytes: C2SP bundles count in 16 bits.
 pub const MAX_RECORD_BYTES: usize = 65_535;
+/// The longest name of an operation, object or field in an entry, in bytes: a longer one is cut and
+/// ends in `...`. So no call is too long to be recorded, whatever its provider's description says.
+const MAX_NAME_BYTES: usize = 1_024;
+/// Names of withheld fields take no more than this together; those left out are counted.
+const MAX_WITHHELD_BYTES: usize = 16_384;
 const FORMAT: u64 = 1;
 
 /// Bytes that are no entry of this format.
@@ -79,6 +84,8 @@ pub struct Outcome {
     pub mismatched: u64,
     /// Declared fields that were there and were withheld.
     pub withheld: Vec<String>,
+    /// More of these, whose names are left out.
+    pub withheld_more: u64,
     pub duration_us: u64,
 }
 
@@ -176,6 +183,9 @@ impl Put {
     }
     fn text(self, key: u64, text: &str) -> Self {
         self.value(key, Value::Text(text.to_owned()))
+    }
+    fn name(self, key: u64, name: &str) -> Self {
+        self.value(key, Value::Text(cut(name)))
     }
     fn commitment(self, key: u64, commitment: Commitment) -> Self {
         self.value(key, Value::Bytes(commitment.to_bytes().to_vec()))
@@ -301,13 +311,14 @@ impl Record {
                 .id(19, one.connection)
                 .commitment(20, one.customer)
                 .id(21, one.provider)
-                .text(22, &one.operation)
+                .name(22, &one.operation)
                 .text(23, one.action.as_str())
-                .optional(one.object.as_deref(), |put, object| put.text(24, object))
+                .optional(one.object.as_deref(), |put, object| put.name(24, object))
                 .uint(25, one.generation)
                 .value(26, Value::Bool(one.is_safe_method)),
             Self::Outcome(one) => {
-                let withheld = one.withheld.iter().cloned().map(Value::Text).collect();
+                let (withheld, left_out) = within_limit(&one.withheld);
+                let more = one.withheld_more.saturating_add(left_out);
                 Put::new(OUTCOME, one.at)
                     .id(3, one.request)
                     .uint(16, u64::from(one.status))
@@ -319,13 +330,14 @@ impl Record {
                     .uint(22, one.mismatched)
                     .value(23, Value::Array(withheld))
                     .uint(24, one.duration_us)
+                    .optional(Some(more).filter(|more| *more > 0), |put, more| put.uint(25, more))
             }
             Self::Refused(one) => Put::new(REFUSED, one.at)
                 .id(3, one.request)
                 .id(16, one.key)
                 .id(17, one.client)
                 .optional(one.connection, |put, connection| put.id(18, connection))
-                .optional(one.operation.as_deref(), |put, operation| put.text(19, operation))
+                .optional(one.operation.as_deref(), |put, operation| put.name(19, operation))
                 .text(20, &one.code),
             Self::RefusedCount(one) => {
                 Put::new(REFUSED_COUNT, one.at).id(16, one.key).uint(17, one.count)
@@ -393,6 +405,11 @@ impl Record {
                 mismatched: take.uint(22)?,
                 withheld: take.texts(23)?,
                 duration_us: take.uint(24)?,
+                withheld_more: match take.optional(25, |take| take.uint(25))? {
+                    // An absent value has no key.
+                    Some(0) => return Err(DecodeError),
+                    more => more.unwrap_or(0),
+                },
             }),
             REFUSED => Self::Refused(Refused {
                 at,
@@ -427,6 +444,31 @@ impl Record {
         };
         if take.0.is_empty() { Ok(record) } else { Err(DecodeError) }
     }
+}
+
+/// A name within its limit.
+fn cut(name: &str) -> String {
+    const MARK: &str = "...";
+    if name.len() <= MAX_NAME_BYTES {
+        return name.to_owned();
+    }
+    let end = name.floor_char_boundary(MAX_NAME_BYTES - MARK.len());
+    let (kept, _) = name.split_at(end);
+    format!("{kept}{MARK}")
+}
+
+/// As many names as fit, and how many do not.
+fn within_limit(names: &[String]) -> (Vec<Value>, u64) {
+    let mut room = MAX_WITHHELD_BYTES;
+    let mut kept = Vec::new();
+    for name in names {
+        let name = cut(name);
+        let Some(left) = room.checked_sub(name.len()) else { break };
+        room = left;
+        kept.push(Value::Text(name));
+    }
+    let left_out = names.len() - kept.len();
+    (kept, left_out as u64)
 }
 
 fn details(value: &Value) -> Taken<Vec<(String, String)>> {
@@ -481,6 +523,7 @@ pub(crate) mod tests {
             dropped: 1,
             mismatched: 0,
             withheld: vec!["ssn".into()],
+            withheld_more: 0,
             duration_us: 900,
         })
     }
@@ -558,6 +601,33 @@ pub(crate) mod tests {
             let mut longer = bytes.clone();
             longer.push(0);
             assert!(Record::decode(&longer).is_err());
+        }
+    }
+
+    /// What a provider's description says is never too long for the log.
+    #[test]
+    fn long_names_are_cut_and_many_are_counted() {
+        let long = "\u{e4}".repeat(MAX_RECORD_BYTES);
+        let Record::Intent(mut begin) = intent(1) else { unreachable!() };
+        begin.operation = long.clone();
+        begin.object = Some(long.clone());
+        let Ok(Record::Intent(begin)) = Record::decode(&Record::Intent(begin).encode()) else {
+            panic!("no intent")
+        };
+        assert!(begin.operation.ends_with("\u{e4}...") && begin.operation.len() <= MAX_NAME_BYTES);
+        assert_eq!(begin.object, Some(begin.operation));
+        for names in [vec![long; 1_000], (0..100_000).map(|n| format!("field_{n}")).collect()] {
+            let Record::Outcome(mut end) = outcome(1) else { unreachable!() };
+            let count = names.len();
+            end.withheld = names;
+            end.withheld_more = 5;
+            let bytes = Record::Outcome(end).encode();
+            assert!(bytes.len() < 2 * MAX_WITHHELD_BYTES, "{}", bytes.len());
+            let Ok(Record::Outcome(end)) = Record::decode(&bytes) else { panic!("no outcome") };
+            assert!(!end.withheld.is_empty());
+            assert_eq!(end.withheld.len() as u64 + end.withheld_more, count as u64 + 5);
+            // What was read is written the same again.
+            assert_eq!(Record::Outcome(end).encode(), bytes);
         }
     }
 

@@ -2,14 +2,14 @@
 //! is refused as it is found.
 
 use crate::{
-    files::{Paths, TAIL_HEAD, TILE, TILE_HEIGHT, read_if_there, split_hashes, unbundle, unframe},
+    files::{Paths, TILE, TILE_HEIGHT, TailView, read_if_there, split_hashes, unbundle},
     hint::{Hint, RecentEvents},
     log::OpenError,
-    note::{Checkpoint, VerifierKey},
+    note::{Checkpoint, SigningKey},
     record::{CallStep, Record, VaultHead},
     tree::{CompactRange, Hash, Levels, leaf_hash, tile_root},
 };
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 /// A log as it was left.
 #[derive(Debug, Default)]
@@ -24,8 +24,6 @@ pub(crate) struct Found {
     /// Hash tiles that a crash left out: level, number and content.
     pub(crate) missing: BTreeMap<(u32, u64), Vec<Hash>>,
     pub(crate) cut_bytes: u64,
-    /// `None` for a new log.
-    pub(crate) checkpoint: Option<Checkpoint>,
     /// Requests of calls without an outcome.
     pub(crate) open: BTreeMap<u128, u64>,
     pub(crate) events: RecentEvents,
@@ -36,53 +34,63 @@ const fn corrupt(what: &'static str) -> OpenError {
     OpenError::Corrupt { what }
 }
 
-/// Reads everything that the writer needs, and checks it against the checkpoint.
-pub(crate) fn read(paths: &Paths, key: &VerifierKey, hint_file: &Path) -> Result<Found, OpenError> {
-    let tail = read_if_there(&paths.tail())?;
-    let Some(note) = read_if_there(&paths.checkpoint())? else {
-        // A new log gets its checkpoint before anything else.
-        return if paths.is_empty()? {
-            Ok(Found::default())
-        } else {
-            Err(corrupt("the checkpoint is missing"))
-        };
-    };
-    let checkpoint = key.open_own(&note)?;
-    let (tail_start, entries) = match &tail {
-        Some(bytes) => {
-            let (head, entries) =
-                bytes.split_first_chunk::<TAIL_HEAD>().ok_or(corrupt("the tail has no head"))?;
-            (u64::from_be_bytes(*head), entries)
-        }
+/// Reads everything that the writer needs, and checks it against the checkpoint, and that against
+/// the one that was `kept` elsewhere.
+pub(crate) fn read(
+    paths: &Paths,
+    key: &SigningKey,
+    hint_file: &Path,
+    kept: Option<&Checkpoint>,
+) -> Result<Found, OpenError> {
+    // A log has a checkpoint from its creation on.
+    let note = read_if_there(&paths.checkpoint())?.ok_or(OpenError::Missing)?;
+    let checkpoint = key.verifier().open_own(&note)?;
+    if let Some(kept) = kept.filter(|kept| kept.size > checkpoint.size) {
+        return Err(OpenError::Older { signed: checkpoint.size, kept: kept.size });
+    }
+    let bytes = read_if_there(&paths.tail())?;
+    let tail = match &bytes {
+        Some(bytes) => TailView::of(bytes).ok_or(corrupt("`tail` has no head"))?,
         // A crash right after the first checkpoint.
-        None if checkpoint.size == 0 && !paths.bundle(0).exists() => (0, &[][..]),
-        None => return Err(corrupt("the tail is missing")),
+        None if checkpoint.size == 0 && !paths.bundle(0).exists() => TailView::default(),
+        None => return Err(corrupt("`tail` is missing")),
     };
-    let mut tiles = tail_start / TILE;
-    if !tail_start.is_multiple_of(TILE)
-        || tiles.checked_sub(1).is_some_and(|last| !paths.bundle(last).exists())
+    let first = tail.start / TILE;
+    if !tail.start.is_multiple_of(TILE)
+        || first.checked_sub(1).is_some_and(|last| !paths.bundle(last).exists())
     {
-        return Err(corrupt("a bundle is missing, or the tail is another one's"));
+        return Err(corrupt("a bundle is missing, or `tail` is another log's"));
     }
     // Tiles that were completed since the tail was last replaced hold what it begins with.
-    let first = tiles;
+    let mut tiles = first;
     while paths.bundle(tiles).exists() {
         tiles += 1;
     }
     let mut reader = Tiles { paths, count: tiles, made: BTreeMap::new() };
-    let (range, levels) = reader.range(tiles)?;
-    let mut found =
-        Found { tiles, range, levels, checkpoint: Some(checkpoint), ..Found::default() };
-    let mut held_bytes = 0;
-    for tile in first..tiles {
-        held_bytes += fs::metadata(paths.bundle(tile))?.len();
-    }
-    found.take_tail(entries, (tiles - first) * TILE, held_bytes);
-    let hashes: Vec<Hash> = found.entries.iter().map(|entry| leaf_hash(entry)).collect();
-    let size = tiles * TILE + hashes.len() as u64;
+    let mut hashes: Vec<Hash> = tail.entries.iter().map(|(entry, _)| leaf_hash(entry)).collect();
+    let (mut sealed, _) = reader.range(first)?;
+    let (taken, end) = tail.taken(checkpoint.size, |seal| {
+        let pushed = usize::try_from(sealed.size() - tail.start).unwrap_or(usize::MAX);
+        for hash in hashes.iter().take(seal.count).skip(pushed) {
+            sealed.push(0, *hash);
+        }
+        !key.sealer().is_seal(sealed.size(), &sealed.root(), seal.tag)
+    });
+    hashes.truncate(taken);
+    let size = tail.start + taken as u64;
     if size < checkpoint.size {
-        return Err(corrupt("entries below the checkpoint are missing or damaged"));
+        return Err(corrupt("entries in `tail` below the checkpoint are missing or damaged"));
     }
+    if size < tiles * TILE {
+        return Err(corrupt("a bundle holds entries that `tail` never had"));
+    }
+    for (tile, held) in (first..tiles).zip(hashes.chunks(256)) {
+        if reader.hashes(0, tile)? != held {
+            return Err(corrupt("a bundle holds other entries than `tail`"));
+        }
+    }
+    let beyond = usize::try_from((tiles - first) * TILE).unwrap_or(usize::MAX);
+    let hashes = hashes.split_off(beyond.min(hashes.len()));
     for level in 0.. {
         let Some(last) = tiles.checked_shr(TILE_HEIGHT * level).unwrap_or(0).checked_sub(1) else {
             break;
@@ -92,36 +100,49 @@ pub(crate) fn read(paths: &Paths, key: &VerifierKey, hint_file: &Path) -> Result
     if reader.root_at(checkpoint.size, &hashes)? != checkpoint.root {
         return Err(corrupt("entries below the checkpoint were changed"));
     }
-    let hint = Hint::read(hint_file, key).filter(|hint| hint.size <= checkpoint.size);
+    if let Some(kept) = kept
+        && reader.root_at(kept.size, &hashes)? != kept.root
+    {
+        return Err(OpenError::Other { kept: kept.size });
+    }
+    let hint = Hint::read(hint_file, key.verifier()).filter(|hint| hint.size <= checkpoint.size);
     let hint = match hint {
         // Of another history, one that was lost.
         Some(hint) if reader.root_at(hint.size, &hashes)? != hint.root => None,
         hint => hint,
     };
+    let (range, levels) = reader.range(tiles)?;
+    let entries = tail.entries.iter().take(taken).skip(beyond);
+    let mut found = Found {
+        tiles,
+        range,
+        levels,
+        entries: entries.map(|(entry, _)| entry.to_vec()).collect(),
+        cut_bytes: tail.length.saturating_sub(end),
+        ..Found::default()
+    };
+    if found.cut_bytes > 0 && found.was_closed(&reader, &checkpoint)? {
+        return Err(corrupt("`tail` goes on after the log was closed"));
+    }
     found.scan(&mut reader, &checkpoint, hint)?;
     found.missing = reader.made;
     Ok(found)
 }
 
 impl Found {
-    /// Takes whole entries up to where a crash tore the file, but the first `held` ones, which are in
-    /// full tiles.
-    fn take_tail(&mut self, entries: &[u8], held: u64, held_bytes: u64) {
-        let mut rest = entries;
-        let mut index = 0;
-        while let Some((entry, after)) = unframe(rest) {
-            if Record::decode(entry).is_err() {
-                break;
-            }
-            if index >= held {
-                self.entries.push(entry.to_vec());
-            }
-            index += 1;
-            rest = after;
-        }
-        // What is torn away of entries that are in a tile is not lost.
-        let kept = if index >= held { entries.len() - rest.len() } else { 0 };
-        self.cut_bytes = (entries.len() as u64).saturating_sub(held_bytes.max(kept as u64));
+    /// Whether the last entry that the checkpoint signs says that the writer ended. No crash tears
+    /// anything behind that: the next writer begins with a new tail.
+    fn was_closed(&self, reader: &Tiles<'_>, checkpoint: &Checkpoint) -> Result<bool, OpenError> {
+        let Some(last) = checkpoint.size.checked_sub(1) else { return Ok(false) };
+        let place = |index: u64| usize::try_from(index).unwrap_or(usize::MAX);
+        let record = if let Some(within) = last.checked_sub(self.tiles * TILE) {
+            self.entries.get(place(within)).and_then(|entry| Record::decode(entry).ok())
+        } else {
+            let bundle = read_if_there(&reader.paths.bundle(last / TILE))?.unwrap_or_default();
+            let entries = unbundle(&bundle).ok_or(corrupt("an entry bundle is damaged"))?;
+            entries.get(place(last % TILE)).and_then(|entry| Record::decode(entry).ok())
+        };
+        Ok(matches!(record, Some(Record::Closed { .. })))
     }
 
     /// Reads entries from where the hint says that no call before is open.

@@ -2,12 +2,12 @@
 //!
 //! Every byte in the folder is covered: entries by the tree whose root the checkpoint signs, hash
 //! tiles by comparison with the entries, and a file that belongs to neither is a failure. Entries
-//! that no checkpoint covers yet must read and fit the calls before them; more cannot be said.
+//! that no checkpoint covers yet must read, fit the calls before them and stand before a seal; what
+//! the seal itself says is only known to who can sign, and is looked at when the log is opened.
 
 use crate::{
     files::{
-        Paths, Piece, TAIL_HEAD, TILE, TILE_HEIGHT, is_folder, is_torn, join_hashes, read_if_there,
-        unbundle, unframe,
+        Paths, Piece, TILE, TILE_HEIGHT, TailView, is_folder, join_hashes, read_if_there, unbundle,
     },
     note::{Checkpoint, NoteError, VerifierKey},
     record::{CallStep, Record, VaultHead},
@@ -27,8 +27,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How to verify.
 #[derive(Debug, Clone, Default)]
 pub struct VerifyOptions {
-    /// A checkpoint that was kept elsewhere: the log must contain what it signed.
-    pub kept_checkpoint: Option<String>,
+    /// Checkpoints that were kept elsewhere: the log must contain what they signed.
+    pub kept_checkpoints: Vec<String>,
     /// A writer is at work: the end may move.
     pub is_live: bool,
 }
@@ -43,8 +43,8 @@ pub struct Report {
     pub checkpoint_size: u64,
     /// Entries that it does not.
     pub after_checkpoint: u64,
-    /// Bytes of an entry that a crash cut off (or that is being written); the next start removes
-    /// them.
+    /// Bytes behind the last seal and the last checkpoint: what a crash tore, what is just being
+    /// written, or what somebody else wrote. The next start cuts them off.
     pub torn_bytes: u64,
     /// The vault's state as the log last recorded it.
     pub vault_head: Option<VaultHead>,
@@ -79,6 +79,8 @@ pub enum VerifyError {
     HashTile { level: u32, index: u64 },
     #[error("the tail, which should begin with entry {index}, is missing or damaged")]
     Tail { index: u64 },
+    #[error("the log was closed before entry {index}, and something was written behind it")]
+    AfterClose { index: u64 },
     #[error("`{}` does not belong to the log", path.display())]
     Stranger { path: PathBuf },
 }
@@ -91,7 +93,8 @@ impl VerifyError {
             | Self::Order { index }
             | Self::Bundle { index }
             | Self::HashTile { index, .. }
-            | Self::Tail { index } => Some(*index),
+            | Self::Tail { index }
+            | Self::AfterClose { index } => Some(*index),
             Self::Truncated { entries, .. } => Some(*entries),
             Self::Io(_)
             | Self::NoCheckpoint
@@ -134,10 +137,10 @@ fn verify_once(
     let note = read_if_there(&paths.checkpoint())?.ok_or(VerifyError::NoCheckpoint)?;
     let checkpoint = key.open_own(&note).map_err(VerifyError::Checkpoint)?;
     let kept = options
-        .kept_checkpoint
-        .as_ref()
+        .kept_checkpoints
+        .iter()
         .map(|note| key.open(note).map_err(VerifyError::KeptCheckpoint))
-        .transpose()?;
+        .collect::<Result<_, _>>()?;
     let mut walk = Walk::new(&paths, checkpoint, kept);
     let torn_bytes = loop {
         while let Some(bundle) = read_if_there(&paths.bundle(walk.tiles))? {
@@ -168,13 +171,15 @@ struct Walk<'a> {
     range: CompactRange,
     levels: Levels,
     checkpoint: Checkpoint,
-    kept: Option<Checkpoint>,
+    kept: Vec<Checkpoint>,
     open: HashSet<u128>,
+    /// Whether the last entry that the checkpoint signs says that the writer ended.
+    was_closed: bool,
     vault_head: Option<VaultHead>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(paths: &'a Paths, checkpoint: Checkpoint, kept: Option<Checkpoint>) -> Self {
+    fn new(paths: &'a Paths, checkpoint: Checkpoint, kept: Vec<Checkpoint>) -> Self {
         Self {
             paths,
             tiles: 0,
@@ -183,6 +188,7 @@ impl<'a> Walk<'a> {
             checkpoint,
             kept,
             open: HashSet::new(),
+            was_closed: false,
             vault_head: checkpoint.vault,
         }
     }
@@ -194,7 +200,7 @@ impl<'a> Walk<'a> {
         if differs(&self.checkpoint) {
             return Err(VerifyError::RootMismatch { signed: size });
         }
-        if self.kept.as_ref().is_some_and(differs) {
+        if self.kept.iter().any(differs) {
             return Err(VerifyError::KeptMismatch { signed: size });
         }
         Ok(())
@@ -216,6 +222,9 @@ impl<'a> Walk<'a> {
             && index >= self.checkpoint.size
         {
             self.vault_head = changed.vault_head.or(self.vault_head);
+        }
+        if index + 1 == self.checkpoint.size {
+            self.was_closed = matches!(record, Record::Closed { .. });
         }
         self.range.push(0, hash);
         Ok(())
@@ -248,46 +257,41 @@ impl<'a> Walk<'a> {
             let is_new = index == 0 && self.checkpoint.size == 0;
             return if is_new { Ok(End::Torn(0)) } else { Err(damaged()) };
         };
-        let (head, entries) = bytes.split_first_chunk::<TAIL_HEAD>().ok_or_else(damaged)?;
-        let start = u64::from_be_bytes(*head);
-        if start > index {
+        let view = TailView::of(&bytes).ok_or_else(damaged)?;
+        if view.start > index {
             return Ok(End::Ahead);
         }
-        if !start.is_multiple_of(TILE) {
+        if !view.start.is_multiple_of(TILE) {
             return Err(damaged());
         }
-        let mut rest = entries;
-        let mut held = 0;
+        let (taken, end) = view.taken(self.checkpoint.size, |_| false);
+        let mut entries = view.entries.iter().take(taken).map(|(entry, _)| *entry);
         // Tiles that were completed since the tail was last replaced hold what it begins with.
-        for tile in start / TILE..self.tiles {
+        for tile in view.start / TILE..self.tiles {
             let bundle = read_if_there(&self.paths.bundle(tile))?.unwrap_or_default();
-            let Some(after) = rest.strip_prefix(bundle.as_slice()) else {
-                if !bundle.starts_with(whole_part(rest)) {
+            let held = unbundle(&bundle).ok_or(VerifyError::Bundle { index: tile * TILE })?;
+            for entry in held {
+                if entries.next() != Some(entry) {
                     return Err(damaged());
                 }
-                // What is torn away of entries that are in a tile is not lost.
-                for tile in tile..self.tiles {
-                    held += fs::metadata(self.paths.bundle(tile))?.len();
-                }
-                return Ok(End::Torn((entries.len() as u64).saturating_sub(held)));
-            };
-            held += bundle.len() as u64;
-            rest = after;
-        }
-        while let Some((entry, after)) = unframe(rest) {
-            if is_torn(rest) && self.range.size() >= self.checkpoint.size {
-                break;
             }
-            self.entry(entry, leaf_hash(entry))?;
-            rest = after;
         }
-        Ok(End::Torn(rest.len() as u64))
+        for entry in entries {
+            self.entry(entry, leaf_hash(entry))?;
+        }
+        let torn_bytes = view.length.saturating_sub(end);
+        let index = self.range.size();
+        if torn_bytes > 0 && self.was_closed && index == self.checkpoint.size {
+            return Err(VerifyError::AfterClose { index });
+        }
+        Ok(End::Torn(torn_bytes))
     }
 
     fn finish(self, torn_bytes: u64) -> Result<Report, VerifyError> {
         self.compare()?;
         let entries = self.range.size();
-        let most = self.kept.map_or(0, |kept| kept.size).max(self.checkpoint.size);
+        let kept = self.kept.iter().map(|kept| kept.size).max().unwrap_or(0);
+        let most = kept.max(self.checkpoint.size);
         if most > entries {
             return Err(VerifyError::Truncated { entries, signed: most });
         }
@@ -303,15 +307,6 @@ impl<'a> Walk<'a> {
             vault_head: self.vault_head,
         })
     }
-}
-
-/// Entries without a torn end.
-fn whole_part(entries: &[u8]) -> &[u8] {
-    let mut rest = entries;
-    while let Some((_, after)) = unframe(rest).filter(|_| !is_torn(rest)) {
-        rest = after;
-    }
-    entries.get(..entries.len() - rest.len()).unwrap_or_default()
 }
 
 /// A hash tile must hold these hashes.
@@ -372,21 +367,26 @@ fn strangers(paths: &Paths, tiles: u64) -> Result<(), VerifyError> {
 /// read. It may run beside the writer.
 pub fn list(dir: &Path, limit: usize) -> Result<Vec<(u64, Record)>, VerifyError> {
     let paths = Paths::new(dir);
+    let note = read_if_there(&paths.checkpoint())?.ok_or(VerifyError::NoCheckpoint)?;
+    let damaged = VerifyError::Checkpoint(NoteError::Malformed);
+    let signed = String::from_utf8_lossy(&note).lines().nth(1).and_then(|line| line.parse().ok());
+    let signed: u64 = signed.ok_or(damaged)?;
     let Some(tail) = read_if_there(&paths.tail())? else { return Ok(Vec::new()) };
-    let damaged = || VerifyError::Tail { index: 0 };
-    let (head, entries) = tail.split_first_chunk::<TAIL_HEAD>().ok_or_else(damaged)?;
-    let start = u64::from_be_bytes(*head);
-    let mut tiles = start / TILE;
+    let view = TailView::of(&tail).ok_or(VerifyError::Tail { index: 0 })?;
+    let mut tiles = view.start / TILE;
     while paths.bundle(tiles).exists() {
         tiles += 1;
     }
+    let (taken, _) = view.taken(signed, |_| false);
+    let entries: Vec<&[u8]> = view.entries.iter().take(taken).map(|(entry, _)| *entry).collect();
     let mut listed = Vec::new();
     // The tail may begin with what is in tiles by now.
-    push_reversed(start, entries, tiles * TILE, limit, &mut listed)?;
+    push_reversed(view.start, &entries, tiles * TILE, limit, &mut listed)?;
     while listed.len() < limit {
         let Some(tile) = tiles.checked_sub(1) else { break };
         let bundle = fs::read(paths.bundle(tile))?;
-        push_reversed(tile * TILE, &bundle, 0, limit, &mut listed)?;
+        let entries = unbundle(&bundle).ok_or(VerifyError::Bundle { index: tile * TILE })?;
+        push_reversed(tile * TILE, &entries, 0, limit, &mut listed)?;
         tiles = tile;
     }
     Ok(listed)
@@ -394,26 +394,17 @@ pub fn list(dir: &Path, limit: usize) -> Result<Vec<(u64, Record)>, VerifyError>
 
 fn push_reversed(
     start: u64,
-    framed: &[u8],
+    entries: &[&[u8]],
     least: u64,
     limit: usize,
     listed: &mut Vec<(u64, Record)>,
 ) -> Result<(), VerifyError> {
-    let mut found = Vec::new();
-    let mut rest = framed;
-    let mut index = start;
-    while let Some((entry, after)) = unframe(rest) {
-        if is_torn(rest) {
+    for (index, entry) in (start..).zip(entries).collect::<Vec<_>>().into_iter().rev() {
+        if index < least || listed.len() >= limit {
             break;
         }
-        if index >= least {
-            let record = Record::decode(entry).map_err(|_| VerifyError::Entry { index })?;
-            found.push((index, record));
-        }
-        index += 1;
-        rest = after;
+        let record = Record::decode(entry).map_err(|_| VerifyError::Entry { index })?;
+        listed.push((index, record));
     }
-    let room = limit.saturating_sub(listed.len());
-    listed.extend(found.into_iter().rev().take(room));
     Ok(())
 }

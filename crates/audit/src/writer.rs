@@ -2,7 +2,7 @@
 
 use crate::{
     hint::RecentEvents,
-    log::Appender,
+    log::{Appender, Signed},
     note::SigningKey,
     record::{CallStep, MAX_RECORD_BYTES, Record, VaultHead},
 };
@@ -12,7 +12,7 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
@@ -80,6 +80,8 @@ enum Command {
 struct State {
     failed: OnceLock<io::ErrorKind>,
     is_closed: AtomicBool,
+    /// The last checkpoint, on disk.
+    signed: Mutex<Option<Signed>>,
 }
 
 impl State {
@@ -182,6 +184,12 @@ impl Handle {
         self.state.check().is_ok()
     }
 
+    /// The last checkpoint, once it is on disk: who keeps it elsewhere is never ahead of the log.
+    /// There is one as long as there is a handle.
+    pub fn checkpoint(&self) -> Option<Signed> {
+        self.state.signed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn close(&self) -> Result<(), AppendError> {
         let (reply, ticket) = oneshot::channel();
         // Blocks while the queue is full: all of it is written first.
@@ -235,7 +243,7 @@ impl Writer {
             unsynced_since: None,
             checkpointed_at: Instant::now(),
         };
-        writer.write_hint();
+        writer.tell_checkpoint();
         let thread = std::thread::Builder::new().name("audit".into()).spawn(move || {
             let _closed = CloseOnDrop(Arc::clone(&writer.state));
             writer.run(&received);
@@ -386,8 +394,15 @@ impl Writer {
         self.checkpointed_at = Instant::now();
         self.guard(|this| this.appender.write_checkpoint(&this.key))?;
         self.unsynced_since = None;
-        self.write_hint();
+        self.tell_checkpoint();
         Ok(())
+    }
+
+    fn tell_checkpoint(&self) {
+        let mut signed = self.state.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        *signed = self.appender.signed().cloned();
+        drop(signed);
+        self.write_hint();
     }
 
     /// A hint that is lost only costs time.
@@ -405,6 +420,7 @@ impl Writer {
         self.guard(|this| this.appender.append(std::slice::from_ref(&closed)))?;
         self.guard(|this| this.appender.finish_tiles())?;
         self.checkpoint()?;
+        self.guard(|this| this.appender.drop_seals())?;
         Ok(index)
     }
 

@@ -277,6 +277,8 @@ impl Flow {
                         .filter_map(|mark| compiled.names.get(*mark as usize).cloned())
                         .take(MAX_NAMES)
                         .collect();
+                    let left_out = summary.withheld.len() - intent.facts.withheld.len();
+                    intent.facts.withheld_more = left_out as u64;
                 })
                 .and_then(|()| inside.map_or(Ok(()), |inside| inside.finish(&echoes))),
         };

@@ -14,9 +14,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::time::Instant;
 use types::{Client, Clock, Connection, Fault, Id, Key, Request, Timestamp};
 
-/// How long a call waits for the log before it is refused.
+/// How long a call waits for the log, all in all, before it is refused.
 pub(crate) const AUDIT_PATIENCE: Duration = Duration::from_secs(2);
 /// Refusals of one key that get an entry of their own, per second; more are counted.
 const REFUSALS_PER_SECOND: u64 = 100;
@@ -78,6 +79,7 @@ impl Recorder {
             request,
             started,
             ticket: Some(ticket),
+            patience: Patience(AUDIT_PATIENCE),
             is_closed: false,
             facts: Facts::default(),
             events,
@@ -157,6 +159,23 @@ pub struct Facts {
     pub dropped: u64,
     pub mismatched: u64,
     pub withheld: Vec<String>,
+    /// More of these, whose names were not kept.
+    pub withheld_more: u64,
+}
+
+/// How long a call still waits for the log: one that stalls refuses it once, not at its intent and
+/// again at its outcome.
+#[derive(Debug)]
+struct Patience(Duration);
+
+impl Patience {
+    /// `None` if it ran out.
+    async fn wait<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
+        let begun = Instant::now();
+        let waited = tokio::time::timeout(self.0, future).await.ok();
+        self.0 = self.0.saturating_sub(begun.elapsed());
+        waited
+    }
 }
 
 /// An intent that waits for its outcome. Dropped without one, it records that the caller went away:
@@ -168,6 +187,7 @@ pub struct OpenIntent {
     request: Id<Request>,
     started: Timestamp,
     ticket: Option<Ticket>,
+    patience: Patience,
     is_closed: bool,
     /// Filled as the call goes on.
     pub facts: Facts,
@@ -183,10 +203,14 @@ impl OpenIntent {
     /// Waits until the intent is on disk.
     pub async fn durable(&mut self) -> Result<(), CallError> {
         let Some(ticket) = self.ticket.take() else { return Ok(()) };
-        match tokio::time::timeout(AUDIT_PATIENCE, ticket).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(unavailable(&error)),
-            Err(_) => {
+        self.wait(ticket).await
+    }
+
+    async fn wait(&mut self, ticket: Ticket) -> Result<(), CallError> {
+        match self.patience.wait(ticket).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(unavailable(&error)),
+            None => {
                 tracing::error!("audit log did not answer in time");
                 Err(CallError::AuditUnavailable)
             }
@@ -204,11 +228,7 @@ impl OpenIntent {
             .log
             .append(&outcome, Durability::NextGroup)
             .map_err(|error| unavailable(&error))?;
-        match tokio::time::timeout(AUDIT_PATIENCE, ticket).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(unavailable(&error)),
-            Err(_) => Err(CallError::AuditUnavailable),
-        }
+        self.wait(ticket).await
     }
 
     fn emit(&mut self, failure: Option<Failure>) {
@@ -233,6 +253,7 @@ impl OpenIntent {
             dropped: facts.dropped,
             mismatched: facts.mismatched,
             withheld: facts.withheld,
+            withheld_more: facts.withheld_more,
             duration_us: u64::try_from(duration).unwrap_or(u64::MAX),
         })
     }
@@ -247,5 +268,24 @@ impl Drop for OpenIntent {
             let outcome = self.outcome();
             self.recorder.log.append_and_forget(&outcome);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stalled_log_is_waited_for_once() {
+        let mut patience = Patience(Duration::from_millis(100));
+        assert_eq!(patience.wait(async { 1 }).await, Some(1));
+        let begun = Instant::now();
+        assert_eq!(patience.wait(std::future::pending::<()>()).await, None);
+        assert!(begun.elapsed() >= Duration::from_millis(50));
+        let begun = Instant::now();
+        assert_eq!(patience.wait(std::future::pending::<()>()).await, None);
+        assert!(begun.elapsed() < Duration::from_millis(50));
+        // What is there already is taken all the same.
+        assert_eq!(patience.wait(async { 1 }).await, Some(1));
     }
 }

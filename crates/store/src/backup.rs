@@ -76,6 +76,8 @@ const TABLES: &[Table] = &[
         ("purpose" Text 5), ("body" Text 6), ("created_at" Number 7)),
     table!("outbox" by "sequence":
         ("sequence" Number 1), ("event" Bytes 2), ("record" Bytes 3), ("seal" Bytes 4)),
+    table!("audit_checkpoint" by "origin":
+        ("origin" Text 1), ("size" Number 2), ("checkpoint" Text 3)),
     table!("row_seal" by "kind, id": ("kind" Text 1), ("id" Text 2), ("seal" Bytes 3)),
     table!("state_head" by "sequence":
         ("sequence" Number 1), ("event" Bytes 2), ("row_count" Number 3), ("root" Bytes 4),
@@ -120,7 +122,7 @@ impl Store {
         mut next: impl FnMut() -> Result<Option<(String, Vec<Cell>)>, E>,
     ) -> Result<Self, E> {
         dialect::create(location).await?;
-        let store = Self::connect(location);
+        let store = Self::connect(location)?;
         let mut tx = store.writer().begin_change().await?;
         // What the migrations put there.
         for table in TABLES.iter().rev() {

@@ -10,6 +10,11 @@ pub enum StoreError {
         "there is nothing of Weirgate at {place}: create it with `weirgate init`, or name the right one"
     )]
     NotFound { place: Place },
+    /// The connections are to a file that nobody finds any more.
+    #[error(
+        "the database at {place} was removed, or replaced by another file, since it was opened: put the right one in its place"
+    )]
+    Replaced { place: Place },
     #[error("there is a database at {place} already: name a new one")]
     Exists { place: Place },
     #[error("there is no database of Weirgate at {place}: nothing was changed in it")]

@@ -2,13 +2,14 @@
 
 use crate::{
     Location, StoreError,
-    dialect::{self, Pool, Transaction, Use, sql},
+    dialect::{self, Pool, Statement, Transaction, Use, sql},
     rows::{
         ClientRow, ConnectionRow, CustomerRow, Everything, FromRow, GrantRow, KeyRow, OutboxRow,
         ProviderRow, Reader, RowSeal, SealedHead, SealedRow, StateHead, VaultGenerationRow,
     },
     tx::Tx,
 };
+use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 use types::{Client, Id, Instance, OpContext, Slug};
 
 /// Connections to one database. Cloning shares them.
@@ -18,6 +19,7 @@ pub struct Store {
     readers: Pool,
     /// For [`Store::generation`] alone: a revocation must be seen however busy the others are.
     poll: Pool,
+    file: Option<OpenedFile>,
 }
 
 impl Store {
@@ -28,7 +30,7 @@ impl Store {
     /// [`StoreError::Exists`] if there is anything.
     pub async fn create(location: &Location) -> Result<Self, StoreError> {
         dialect::create(location).await?;
-        Ok(Self::connect(location))
+        Self::connect(location)
     }
 
     /// Opens a database, and brings it forward to this release's tables.
@@ -38,7 +40,7 @@ impl Store {
     /// Weirgate did not make, which is left as it is; [`StoreError::Newer`] after a newer release.
     pub async fn open(location: &Location) -> Result<Self, StoreError> {
         dialect::prepare(location).await?;
-        Ok(Self::connect(location))
+        Self::connect(location)
     }
 
     pub(crate) const fn readers(&self) -> &Pool {
@@ -49,12 +51,18 @@ impl Store {
         &self.writer
     }
 
-    pub(crate) fn connect(location: &Location) -> Self {
-        Self {
+    pub(crate) fn connect(location: &Location) -> Result<Self, StoreError> {
+        Ok(Self {
             writer: Pool::connect(location, Use::Write),
             readers: Pool::connect(location, Use::Read),
             poll: Pool::connect(location, Use::Read),
-        }
+            file: OpenedFile::of(location)?,
+        })
+    }
+
+    /// Whether the database's file is still the one that was opened. A server has none.
+    fn check_place(&self) -> Result<(), StoreError> {
+        self.file.as_ref().map_or(Ok(()), OpenedFile::check)
     }
 
     /// Ends all connections. The writer is last: it then moves the write-ahead log into the file.
@@ -66,21 +74,33 @@ impl Store {
 
     /// Begins a change. Writers queue; each sees what the one before committed. A task that holds
     /// one and begins another waits for itself, and gets [`StoreError::Busy`].
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`] if the change would go into a file that nobody opens again.
     pub async fn begin(&self, _ctx: &OpContext) -> Result<Tx, StoreError> {
+        self.check_place()?;
         Ok(Tx::new(self.writer.begin_change().await?))
     }
 
     /// Moves with each committed change; cheap enough to ask several times a second.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`] if another file took the place of the one that was opened: changes
+    /// are made there, and this one says nothing of them.
     pub async fn generation(&self) -> Result<u64, StoreError> {
-        let row = self.poll.one(sql(GENERATION)).await?;
+        let row = self.poll.one(sql(GENERATION)).await;
+        self.check_place()?;
+        let row = row?;
         Reader { table: "generation", row: &row }.number("number")
     }
 
     /// Everything, as of one moment.
     pub async fn load_all(&self) -> Result<Everything, StoreError> {
+        self.check_place()?;
         let mut tx = self.readers.begin_read().await?;
         let everything = everything(&mut tx).await?;
         tx.rollback().await?;
+        self.check_place()?;
         Ok(everything)
     }
 
@@ -168,11 +188,66 @@ impl Store {
         tx.commit().await
     }
 
+    /// The checkpoint that was last told of this audit log; `None` for a log that nobody told of.
+    pub async fn audit_checkpoint(&self, origin: &str) -> Result<Option<String>, StoreError> {
+        let query = sql("SELECT checkpoint FROM audit_checkpoint WHERE origin = $1").bind(origin);
+        let row = self.readers.optional(query).await?;
+        row.map(|row| Reader { table: "audit_checkpoint", row: &row }.text("checkpoint"))
+            .transpose()
+    }
+
+    /// Keeps a log's newer checkpoint, which signs `size` entries; an older one changes nothing.
+    /// It is no change that a Snapshot shows, so the generation stays.
+    pub async fn keep_audit_checkpoint(
+        &self,
+        origin: &str,
+        size: u64,
+        checkpoint: &str,
+    ) -> Result<(), StoreError> {
+        self.check_place()?;
+        let mut tx = self.writer.begin_aside().await?;
+        tx.execute(keep_audit_checkpoint(origin, size, checkpoint)).await?;
+        tx.commit().await?;
+        self.check_place()
+    }
+
     /// How many rows wait for the audit log.
     pub async fn outbox_len(&self) -> Result<u64, StoreError> {
         let row = self.readers.one(sql(OUTBOX_LEN)).await?;
         Reader { table: "outbox", row: &row }.number("waiting")
     }
+}
+
+/// A file as it was when it was opened: device and inode.
+#[derive(Clone, Debug)]
+struct OpenedFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl OpenedFile {
+    fn of(location: &Location) -> Result<Option<Self>, StoreError> {
+        let Location::File(path) = location else { return Ok(None) };
+        let io = |source| StoreError::Io { path: path.clone(), source };
+        let metadata = fs::metadata(path).map_err(io)?;
+        Ok(Some(Self { path: path.clone(), identity: (metadata.dev(), metadata.ino()) }))
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        match fs::metadata(&self.path) {
+            Ok(there) if (there.dev(), there.ino()) == self.identity => Ok(()),
+            _ => Err(StoreError::Replaced { place: Location::from(self.path.as_path()).place() }),
+        }
+    }
+}
+
+pub(crate) fn keep_audit_checkpoint(origin: &str, size: u64, checkpoint: &str) -> Statement {
+    sql("INSERT INTO audit_checkpoint (origin, size, checkpoint) VALUES ($1, $2, $3)
+        ON CONFLICT (origin) DO UPDATE SET size = $2, checkpoint = $3
+        WHERE audit_checkpoint.size <= $2")
+    .bind(origin)
+    .bind(i64::try_from(size).unwrap_or(i64::MAX))
+    .bind(checkpoint)
 }
 
 pub(crate) const GENERATION: &str = "SELECT number FROM generation WHERE only_row = 1";

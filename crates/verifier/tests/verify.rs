@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use audit::{
-    Durability, Log, LogConfig, Proof, Record, RefusedCount, SigningKey, VerifierKey, export,
+    Durability, FolderLock, Log, LogConfig, Proof, Record, RefusedCount, SigningKey, VerifierKey,
+    export,
 };
 use std::{path::PathBuf, process::Command, sync::Arc};
 use tempfile::TempDir;
@@ -22,12 +23,15 @@ impl World {
         let home = tempfile::tempdir().unwrap();
         let signing = SigningKey::from_seed(&[7; 32], ORIGIN).unwrap();
         let key = signing.verifier().clone();
+        Log::create(&home.path().join("audit"), &signing, None).unwrap();
         let opened = Log::open(LogConfig {
+            lock: FolderLock::take(home.path()).unwrap().unwrap(),
             dir: home.path().join("audit"),
             hint_file: home.path().join("hint"),
             key: signing,
             clock: Arc::new(SystemClock),
             origin: ORIGIN.into(),
+            kept: None,
         })
         .unwrap();
         let handle = opened.log.handle();

@@ -258,6 +258,32 @@ pub(crate) enum AuditVerb {
         /// A checkpoint kept elsewhere, to find truncation and roll-back.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+        /// The log's public key, kept elsewhere: neither the database nor `audit.pub` is looked at.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+    /// Write the proof of one entry, which `weirgate-verify` checks with the public key alone.
+    Proof {
+        /// Its index, as `audit list` shows it.
+        index: u64,
+        /// Into this new file instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Write a stretch of the log as a file that proves itself; without bounds, all that is signed.
+    Export {
+        /// The first index.
+        #[arg(long, value_name = "INDEX")]
+        from: Option<u64>,
+        /// The index after the last.
+        #[arg(long, value_name = "INDEX")]
+        to: Option<u64>,
+        /// One JSON object a line, for other tools; it proves nothing.
+        #[arg(long)]
+        jsonl: bool,
+        /// Into this new file instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
 }
 

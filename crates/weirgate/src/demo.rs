@@ -248,7 +248,9 @@ async fn guide(
     say("   number. Neither comes through.")?;
     output.print(caller.shown(&report, seeded.key.expose()).await?)?;
     say("5. The audit log holds all of this, and anybody with its public key can check it.")?;
-    let verified = audit_log::verify_folder(&server.instance().folder, None).await?;
+    let verified =
+        audit_log::verify_folder(server.instance().folder.dir(), audit_log::Against::default())
+            .await?;
     output.print(format!("   $ {}", command(&format!("audit verify {data_dir}"))))?;
     say(&format!(
         "   The log is whole: {} entries, {} open intents.",

@@ -12,5 +12,6 @@ mod crash;
 mod exports;
 mod mutations;
 mod proofs;
+mod tampering;
 mod world;
 mod writing;

@@ -222,13 +222,23 @@ fn an_older_checkpoint_put_back_is_found_against_a_kept_one() {
     world.open().log.close().unwrap();
     let kept = fs::read_to_string(&file).unwrap();
     fs::write(&file, &old).unwrap();
+    // What was written after it has no seal any more: it cannot be taken for a crash.
+    assert!(matches!(world.verify(), Err(VerifyError::AfterClose { index: 23 })));
+    assert!(matches!(world.try_open(), Err(OpenError::Corrupt { .. })));
+    // Only who has the key sees that this is none.
+    let mut tail = fs::read(world.dir().join("tail")).unwrap();
+    tail.extend_from_slice(&[0, 0]);
+    tail.extend_from_slice(&[0x5A; 32]);
+    fs::write(world.dir().join("tail"), tail).unwrap();
+    assert!(matches!(world.try_open(), Err(OpenError::Corrupt { .. })));
     assert_eq!(world.verify().unwrap().after_checkpoint, 2);
-    let options = VerifyOptions { kept_checkpoint: Some(kept.clone()), ..VerifyOptions::default() };
+    let options =
+        VerifyOptions { kept_checkpoints: vec![kept.clone()], ..VerifyOptions::default() };
     let found = verify::verify(&world.dir(), &World::verifier(), &options);
     assert!(matches!(found, Err(VerifyError::OlderCheckpoint { size: 23, kept: 25 })), "{found:?}");
     // A kept checkpoint that somebody else signed says nothing.
     let forged = kept.replace("25\n", "24\n");
-    let options = VerifyOptions { kept_checkpoint: Some(forged), ..VerifyOptions::default() };
+    let options = VerifyOptions { kept_checkpoints: vec![forged], ..VerifyOptions::default() };
     let found = verify::verify(&world.dir(), &World::verifier(), &options);
     assert!(matches!(found, Err(VerifyError::KeptCheckpoint(_))), "{found:?}");
 }
@@ -244,7 +254,7 @@ fn a_cut_end_is_found_against_a_kept_checkpoint_and_only_there() {
     fill(&opened.log.handle(), 1_000..1_100);
     opened.log.close().unwrap();
     let kept = fs::read_to_string(world.dir().join("checkpoint")).unwrap();
-    let options = VerifyOptions { kept_checkpoint: Some(kept), ..VerifyOptions::default() };
+    let options = VerifyOptions { kept_checkpoints: vec![kept], ..VerifyOptions::default() };
     verify::verify(&world.dir(), &World::verifier(), &options).unwrap();
     fs::remove_dir_all(world.dir()).unwrap();
     for (file, bytes) in old {

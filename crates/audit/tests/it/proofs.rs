@@ -5,7 +5,10 @@ use audit::{Proof, ProofError, SigningKey, leaf_hash};
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use proptest::prelude::*;
 use sha2::Sha256;
-use std::fs;
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 #[test]
 fn every_entry_has_a_proof_at_every_size() {
@@ -34,6 +37,7 @@ fn every_entry_has_a_proof_at_every_size() {
 #[test]
 fn a_tree_over_many_tiles_agrees_with_another_implementation() {
     let world = World::new();
+    world.create();
     let opened = world.open();
     let handle = opened.log.handle();
     for round in 0..70_u128 {
@@ -54,6 +58,35 @@ fn a_tree_over_many_tiles_agrees_with_another_implementation() {
     let (_, second_tile) = entries.iter().find(|(index, _)| *index == 256).unwrap();
     let root = base64_of(first_tile.root().as_bytes().as_slice());
     assert!(second_tile.to_string().contains(&root));
+}
+
+/// The tail of a log under way holds seals between its entries.
+#[test]
+fn proofs_and_exports_are_had_beside_the_writer() {
+    let world = World::new();
+    world.create();
+    let opened = world.open();
+    let handle = opened.log.handle();
+    for call in 0..20 {
+        fill(&handle, call..call + 1);
+    }
+    let begun = Instant::now();
+    let size = loop {
+        let size = handle.checkpoint().map_or(0, |signed| signed.checkpoint.size);
+        if size > 40 {
+            break size;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "no checkpoint");
+        thread::sleep(Duration::from_millis(20));
+    };
+    for index in 0..size {
+        let proof = Proof::of(&world.dir(), &World::verifier(), index).unwrap();
+        proof.verify(&World::verifier()).unwrap();
+    }
+    let mut out = Vec::new();
+    audit::export(&world.dir(), &World::verifier(), 7..size, &mut out).unwrap();
+    audit::verify_export(&mut out.as_slice(), &World::verifier(), |_, _| {}).unwrap();
+    opened.log.close().unwrap();
 }
 
 fn base64_of(bytes: &[u8]) -> String {

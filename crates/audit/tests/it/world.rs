@@ -1,8 +1,9 @@
 //! A log in a folder of its own.
 
 use audit::{
-    Changed, Commitment, Durability, Handle, Intent, Log, LogConfig, OpenError, Opened, Outcome,
-    Record, Report, SigningKey, VaultHead, VerifierKey, VerifyError, VerifyOptions, verify,
+    Changed, Commitment, Durability, FolderLock, Handle, Intent, Log, LogConfig, OpenError, Opened,
+    Outcome, Record, Report, SigningKey, VaultHead, VerifierKey, VerifyError, VerifyOptions,
+    verify,
 };
 use std::{path::PathBuf, sync::Arc};
 use tempfile::TempDir;
@@ -37,14 +38,25 @@ impl World {
         Self::key().verifier().clone()
     }
 
-    pub fn try_open(&self) -> Result<Opened, OpenError> {
-        Log::open(LogConfig {
+    /// A log without entries.
+    pub fn create(&self) -> String {
+        Log::create(&self.dir(), &Self::key(), None).unwrap()
+    }
+
+    pub fn config(&self) -> LogConfig {
+        LogConfig {
+            lock: FolderLock::take(self.home.path()).unwrap().unwrap(),
             dir: self.dir(),
             hint_file: self.hint(),
             key: Self::key(),
             clock: Arc::new(SystemClock),
             origin: ORIGIN.into(),
-        })
+            kept: None,
+        }
+    }
+
+    pub fn try_open(&self) -> Result<Opened, OpenError> {
+        Log::open(self.config())
     }
 
     pub fn open(&self) -> Opened {
@@ -54,6 +66,7 @@ impl World {
     /// A closed log of `calls` calls and a change.
     pub fn filled(calls: u128) -> Self {
         let world = Self::new();
+        world.create();
         let opened = world.open();
         let handle = opened.log.handle();
         fill(&handle, 0..calls);
@@ -118,6 +131,7 @@ pub fn outcome(number: u128) -> Record {
         dropped: 1,
         mismatched: 0,
         withheld: vec!["ssn".into()],
+        withheld_more: 0,
         duration_us: 900,
     })
 }

@@ -23,6 +23,7 @@ fn a_log_over_several_tiles_verifies_and_reopens() {
 #[test]
 fn entries_stand_in_the_order_of_their_acknowledgement() {
     let world = World::new();
+    world.create();
     let opened = world.open();
     let handle = opened.log.handle();
     let workers: Vec<_> = (0..8_u128)
@@ -52,6 +53,7 @@ fn entries_stand_in_the_order_of_their_acknowledgement() {
 #[test]
 fn a_log_that_is_being_written_verifies() {
     let world = Arc::new(World::new());
+    world.create();
     let opened = world.open();
     let handle = opened.log.handle();
     let writer = thread::spawn(move || fill(&handle, 0..3_000));
@@ -68,6 +70,7 @@ fn a_log_that_is_being_written_verifies() {
 #[test]
 fn checkpoints_are_signed_each_second_with_news() {
     let world = World::new();
+    world.create();
     let opened = world.open();
     fill(&opened.log.handle(), 0..10);
     let options = VerifyOptions { is_live: true, ..VerifyOptions::default() };
@@ -85,11 +88,12 @@ fn checkpoints_are_signed_each_second_with_news() {
 #[test]
 fn what_is_too_long_or_too_late_is_refused() {
     let world = World::new();
+    world.create();
     let opened = world.open();
     let handle = opened.log.handle();
-    let Record::Intent(mut long) = intent(1) else { unreachable!() };
-    long.operation = "x".repeat(MAX_RECORD_BYTES);
-    let refused = handle.append(&Record::Intent(long), Durability::Synced);
+    let Record::Changed(mut long) = changed(1) else { unreachable!() };
+    long.what = "x".repeat(MAX_RECORD_BYTES);
+    let refused = handle.append(&Record::Changed(long), Durability::Synced);
     assert!(matches!(refused, Err(AppendError::TooLong { .. })));
     opened.log.close().unwrap();
     let late = handle.append(&changed(1), Durability::Synced);
@@ -100,6 +104,7 @@ fn what_is_too_long_or_too_late_is_refused() {
 #[test]
 fn a_log_whose_files_cannot_be_written_refuses_everything() {
     let world = World::new();
+    world.create();
     let opened = world.open();
     let handle = opened.log.handle();
     fill(&handle, 0..100);

@@ -101,7 +101,9 @@ pub(crate) async fn prepare(url: &ServerUrl) -> Result<(), StoreError> {
 
 async fn migrate(url: &ServerUrl, connection: &mut PgConnection) -> Result<(), StoreError> {
     let place = || -> Place { url.place() };
-    MIGRATOR.run(connection).await.map_err(|source| match source {
+    // `run` is generic over how a connection is acquired, and its future therefore not `Send` for all
+    // lifetimes: a task could not open a store.
+    MIGRATOR.run_direct(None, connection, false).await.map_err(|source| match source {
         MigrateError::VersionMissing(layout) => StoreError::Newer { place: place(), layout },
         MigrateError::Execute(error) => error.into(),
         source => StoreError::Layout { place: place(), source },

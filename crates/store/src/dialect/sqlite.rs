@@ -91,7 +91,9 @@ async fn recognise(path: &Path) -> Result<(), StoreError> {
 }
 
 async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    MIGRATOR.run(connection).await.map_err(|source| match source {
+    // `run` is generic over how a connection is acquired, and its future therefore not `Send` for all
+    // lifetimes: a task could not open a store.
+    MIGRATOR.run_direct(None, connection, false).await.map_err(|source| match source {
         MigrateError::VersionMissing(layout) => {
             StoreError::Newer { place: Location::from(path).place(), layout }
         }

@@ -107,6 +107,7 @@ pub async fn all(store: &Store) {
     grants(store, &connection).await;
     connections_end_once(store, &connection).await;
     outbox(store).await;
+    audit_checkpoints(store).await;
     names_are_unique(store).await;
     seals_and_heads(store).await;
 }
@@ -337,6 +338,19 @@ async fn grants(store: &Store, connection: &ConnectionRow) {
     assert!(matches!(refused, Err(StoreError::Dangling { table: "access_grant" })));
     drop(tx);
     assert_eq!(store.grants().await.unwrap(), rows);
+}
+
+/// Logs are told apart, and none goes back.
+async fn audit_checkpoints(store: &Store) {
+    let before = store.generation().await.unwrap();
+    assert_eq!(store.audit_checkpoint("a").await.unwrap(), None);
+    for (origin, size, note) in [("a", 3, "a3"), ("b", 9, "b9"), ("a", 2, "a2"), ("b", 9, "b9v")] {
+        store.keep_audit_checkpoint(origin, size, note).await.unwrap();
+    }
+    assert_eq!(store.audit_checkpoint("a").await.unwrap().as_deref(), Some("a3"));
+    // A checkpoint of as many entries may bind a newer state of the vault.
+    assert_eq!(store.audit_checkpoint("b").await.unwrap().as_deref(), Some("b9v"));
+    assert_eq!(store.generation().await.unwrap(), before);
 }
 
 async fn outbox(store: &Store) {

@@ -149,3 +149,28 @@ async fn a_replaced_value_leaves_no_bytes_behind() {
     store.close().await;
     assert!(!holds_it());
 }
+
+/// A file that was removed or replaced says nothing of what is changed from then on, and takes no
+/// changes that nobody would find.
+#[tokio::test]
+async fn a_file_that_was_removed_or_replaced_is_noticed() {
+    let (dir, store) = sqlite().await;
+    contract::fill(&store).await;
+    let path = dir.path().join(FILE);
+    let moved = dir.path().join("moved");
+    let is_replaced = |error: &StoreError| matches!(error, StoreError::Replaced { .. });
+    for is_removed in [true, false] {
+        fs::copy(&path, dir.path().join("copy")).unwrap();
+        fs::rename(&path, &moved).unwrap();
+        if !is_removed {
+            fs::rename(dir.path().join("copy"), &path).unwrap();
+        }
+        assert!(is_replaced(&store.generation().await.unwrap_err()));
+        assert!(is_replaced(&store.load_all().await.unwrap_err()));
+        assert!(is_replaced(&store.begin(&contract::ctx()).await.unwrap_err()));
+        assert!(is_replaced(&store.keep_audit_checkpoint("a", 1, "n").await.unwrap_err()));
+        fs::rename(&moved, &path).unwrap();
+        store.generation().await.unwrap();
+        contract::add_client(&store, if is_removed { "one" } else { "two" }).await;
+    }
+}

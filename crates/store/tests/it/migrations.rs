@@ -55,7 +55,7 @@ async fn sqlite_brings_each_layout_forward() {
         up_to(layout).run(&mut raw).await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(rows)).execute(&mut raw).await.unwrap();
         raw.close().await.unwrap();
-        is_whole(&path.as_path().into()).await;
+        is_whole(&path.as_path().into(), layout).await;
     }
 }
 
@@ -69,12 +69,12 @@ async fn postgres_brings_each_layout_forward() {
         let rows = rows.replace("x'", "'\\x");
         sqlx::raw_sql(AssertSqlSafe(rows)).execute(&mut raw).await.unwrap();
         raw.close().await.unwrap();
-        is_whole(&Location::Server(ServerUrl::parse(&url, None).unwrap())).await;
+        is_whole(&Location::Server(ServerUrl::parse(&url, None).unwrap()), layout).await;
     }
 }
 
 /// Everything of the sample is there, and a change can follow it.
-async fn is_whole(location: &Location) {
+async fn is_whole(location: &Location, layout: i64) {
     let store = Store::open(location).await.unwrap();
     let all = store.load_all().await.unwrap();
     assert_eq!(all.generation, 7);
@@ -90,6 +90,9 @@ async fn is_whole(location: &Location) {
     let waiting = store.outbox_batch(10).await.unwrap();
     assert_eq!((waiting.len(), waiting[0].sequence), (1, 3));
     assert_eq!(waiting[0].record, b"entry");
+    let origin = format!("weirgate/{}", all.instance);
+    let kept = store.audit_checkpoint(&origin).await.unwrap();
+    assert_eq!(kept, (layout >= 3).then(|| "note".to_owned()));
     contract::add_client(&store, "later").await;
     assert_eq!(store.outbox_batch(10).await.unwrap()[1].sequence, 4);
     store.close().await;

@@ -6,7 +6,8 @@ use app::apply::{self, Removal};
 
 pub(crate) async fn apply(session: &Session, args: &ApplyArgs) -> Result<(), Failure> {
     let removal = if args.remove_all { Removal::AllIsMeant } else { Removal::SomeGrantsRemain };
-    let instance = session.instance().await?;
+    let instance =
+        if args.dry_run { session.instance().await? } else { session.instance_to_change().await? };
     let plan = apply::plan(&instance, &args.dir).await?;
     let text = plan.to_text(args.dry_run);
     let json = plan.to_json(args.dry_run);

@@ -4,34 +4,36 @@ use super::{Session, input::read_input};
 use crate::{
     cli::AuditVerb,
     harmless::short,
-    output::{Failure, Lines, USAGE},
+    output::{FAILED, Failure, Lines, USAGE},
 };
 use app::audit_log;
-use serde_json::json;
+use audit::Record;
+use serde_json::{Value, json};
+use std::{
+    fs::OpenOptions,
+    io::{self, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
 
 pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Failure> {
-    let folder = session.folder()?;
     match verb {
         AuditVerb::List { limit } => {
+            let folder = session.folder()?;
             let entries = audit_log::list(&folder, *limit)?;
             let mut text = Lines::default();
             let mut rows = Vec::new();
             for (index, record) in &entries {
-                let fields = record.fields();
                 let mut line = format!("{index:>8}  {:<16}", record.kind());
-                let mut row = serde_json::Map::new();
-                row.insert("index".into(), json!(index));
-                row.insert("kind".into(), json!(record.kind()));
-                for (name, value) in fields {
+                for (name, value) in record.fields() {
                     line.push_str(&format!(" {name}={}", short(&value.to_string())));
-                    row.insert(name.into(), to_json(&value));
                 }
                 text.push(line);
-                rows.push(row);
+                rows.push(row(*index, record));
             }
             Ok(session.output.result(&json!({"entries": rows}), text)?)
         }
-        AuditVerb::Verify { checkpoint } => {
+        AuditVerb::Verify { checkpoint, key } => {
             let kept = match checkpoint {
                 Some(path) => {
                     let bytes = read_input(path)?;
@@ -45,23 +47,91 @@ pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Fai
                 }
                 None => None,
             };
-            let report = audit_log::verify_folder(&folder, kept.as_deref()).await?;
+            let against = audit_log::Against { key: key.as_deref(), checkpoint: kept.as_deref() };
+            let report = audit_log::verify_folder(&session.data_dir, against).await?;
+            let outbox = match report.outbox_rows {
+                Some(rows) => format!("{rows} outbox rows"),
+                None => "outbox not looked at".to_owned(),
+            };
             let text = format!(
-                "The log is whole: {} entries, {} open intents, {} outbox rows, {} entries after the last checkpoint.",
-                report.entries, report.open_intents, report.outbox_rows, report.after_checkpoint
+                "The log {} is whole: {} entries, {} open intents, {outbox}, {} entries after the last checkpoint, {} torn bytes.",
+                report.origin,
+                report.entries,
+                report.open_intents,
+                report.after_checkpoint,
+                report.torn_bytes
             );
             let json = json!({
+                "origin": report.origin,
                 "entries": report.entries,
                 "open_intents": report.open_intents,
                 "outbox_rows": report.outbox_rows,
                 "after_checkpoint": report.after_checkpoint,
+                "torn_bytes": report.torn_bytes,
             });
-            Ok(session.output.result(&json, &text)?)
+            Ok(session.output.result(&json, text)?)
+        }
+        AuditVerb::Proof { index, out } => {
+            let proof = audit_log::proof(&session.folder()?, *index)?;
+            let text = proof.to_string();
+            written(out.as_deref(), &mut |to| to.write_all(text.as_bytes()).map_err(Into::into))
+        }
+        AuditVerb::Export { from, to, jsonl, out } => {
+            let folder = session.folder()?;
+            let range = from.unwrap_or(0)..to.unwrap_or(u64::MAX);
+            written(out.as_deref(), &mut |to| {
+                if *jsonl {
+                    audit_log::each_entry(&folder, range.clone(), |index, record| {
+                        writeln!(to, "{}", row(index, record))
+                    })?;
+                } else {
+                    audit_log::export(&folder, range.clone(), to)?;
+                }
+                Ok(())
+            })
         }
     }
 }
 
-fn to_json(value: &audit::FieldValue) -> serde_json::Value {
+/// An entry as JSON.
+fn row(index: u64, record: &Record) -> Value {
+    let mut row = serde_json::Map::new();
+    row.insert("index".into(), json!(index));
+    row.insert("kind".into(), json!(record.kind()));
+    for (name, value) in record.fields() {
+        row.insert(name.into(), to_json(&value));
+    }
+    Value::Object(row)
+}
+
+/// Writes to standard output, or into a new file that only its owner may read.
+fn written(
+    out: Option<&Path>,
+    write: &mut dyn FnMut(&mut dyn Write) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Some(path) = out else {
+        let mut to = BufWriter::new(io::stdout().lock());
+        write(&mut to)?;
+        return Ok(to.flush()?);
+    };
+    let failed = |error: &io::Error| {
+        let what = format!("cannot write {}: {error}", path.display());
+        Failure::new(FAILED, what, "Name a new file in a folder that this user may write to.")
+    };
+    let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut to = BufWriter::new(options.map_err(|error| failed(&error))?);
+    let written = write(&mut to);
+    if let Err(error) = to.flush() {
+        return Err(failed(&error));
+    }
+    if written.is_err() {
+        // Half of it proves nothing.
+        std::fs::remove_file(path).map_err(|error| failed(&error))?;
+    }
+    written
+}
+
+fn to_json(value: &audit::FieldValue) -> Value {
     match value {
         audit::FieldValue::Text(text) => json!(text),
         audit::FieldValue::Number(number) => json!(number),

@@ -15,7 +15,7 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
     match verb {
         ClientVerb::Create { name } => {
             let name = parse_slug(name)?;
-            let instance = session.instance().await?;
+            let instance = session.instance_to_change().await?;
             let id = clients::create(&instance, &session.context()?, &name).await?;
             session.settle(instance).await?;
             let json = json!({"id": id.to_string(), "name": name.as_str()});
@@ -58,12 +58,13 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
             let name = parse_slug(name)?;
             let life = parse_span(expires)?;
             let environment = parse_environment(environment)?;
-            let instance = session.instance().await?;
+            let instance = session.instance_to_change().await?;
             let context = session.context()?;
             let created =
                 clients::create_key(&instance, &context, &name, environment, life).await?;
-            // Shown only after the log has it, or a server that will write it holds the folder.
-            session.settle(instance).await?;
+            // The committed change is the durable record. It is made once and the key shown once,
+            // whatever becomes of its entry now.
+            let settled = session.settle(instance).await;
             let json = json!({
                 "id": created.id.to_string(),
                 "key": created.key.expose(),
@@ -76,11 +77,12 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
                     created.id, created.expires_at
                 ),
             ];
-            Ok(session.output.result(&json, text)?)
+            session.output.result(&json, text)?;
+            settled
         }
         ClientVerb::Key(KeyVerb::Revoke { id }) => {
             let id = parse_id("key", id)?;
-            let instance = session.instance().await?;
+            let instance = session.instance_to_change().await?;
             clients::revoke_key(&instance, &session.context()?, id).await?;
             session.settle(instance).await?;
             let json = json!({"id": id.to_string(), "state": "revoked"});

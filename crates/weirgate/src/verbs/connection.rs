@@ -35,7 +35,7 @@ pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Resu
                 variables: pairs("--var", variables)?.into_iter().collect(),
                 headers: pairs("--header", headers)?,
             };
-            let instance = session.instance().await?;
+            let instance = session.instance_to_change().await?;
             let created = connections::create(&instance, &session.context()?, create).await?;
             session.settle(instance).await?;
             let text = format!(
@@ -77,7 +77,7 @@ pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Resu
         }
         ConnectionVerb::Revoke { id } => {
             let id = parse_id("connection", id)?;
-            let instance = session.instance().await?;
+            let instance = session.instance_to_change().await?;
             connections::revoke(&instance, &session.context()?, id).await?;
             session.settle(instance).await?;
             let json = json!({"id": id.to_string(), "state": "revoked"});

@@ -92,10 +92,20 @@ impl Session {
         Ok(Instance::open(folder, key, clock, Arc::new(SystemRandom)).await?)
     }
 
+    /// For a verb that changes something: nothing is changed whose audit entry the log would not take
+    /// afterwards.
+    pub(crate) async fn instance_to_change(&self) -> Result<Instance, Failure> {
+        let instance = self.instance().await?;
+        sequence::check(&instance).await?;
+        Ok(instance)
+    }
+
     /// Ends a verb that changed something: its audit entries go into the log now, unless a server
     /// runs on the folder, which takes them within a second.
     async fn settle(&self, instance: Instance) -> Result<(), Failure> {
-        sequence::settle(&instance).await?;
+        sequence::settle(&instance)
+            .await
+            .map_err(|error| app::Error::NotSequenced(Box::new(error)))?;
         Ok(instance.close().await?)
     }
 }

@@ -20,7 +20,7 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
             let description = read_input(file)?;
             let files = Files { description: file, overlay: overlay.as_deref() };
             let overlay = overlay.as_deref().map(read_input).transpose()?;
-            let instance = session.instance().await?;
+            let instance = session.instance_to_change().await?;
             let import = providers::Import {
                 slug,
                 description,

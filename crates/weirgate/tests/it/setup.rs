@@ -63,7 +63,7 @@ fn init_removes_what_a_killed_one_left() {
         std::fs::write(place.join("weirgate.db"), "half").unwrap();
     }
     std::os::unix::fs::symlink(&target, &link).unwrap();
-    let lock = std::fs::File::create(held.join("lock")).unwrap();
+    let lock = std::fs::File::open(&held).unwrap();
     lock.lock().unwrap();
     ok(&weirgate, &["init", "--json"]);
     assert!(!left.exists());
@@ -397,7 +397,11 @@ fn every_kind_of_credential_reaches_the_provider_in_its_place() {
     assert_eq!(received.header("authorization"), None);
     let (received, answer) = call(&mut world, &made[2]);
     assert_eq!(received.query, "limit=1&api_key=k2%20%26%3D%3F");
-    assert!(!String::from_utf8_lossy(&answer.everything()).contains("k2"));
+    let everything = answer.everything();
+    let everything = String::from_utf8_lossy(&everything);
+    for spelling in ["k2 ", "k2%20", "k2+"] {
+        assert!(!everything.contains(spelling), "{everything}");
+    }
 }
 
 #[test]
@@ -516,7 +520,7 @@ fn an_edited_log_is_found() {
     bytes[middle] ^= 1;
     std::fs::write(&tail, &bytes).unwrap();
     let said = fails(&world.weirgate, 1, &["audit", "verify"], b"");
-    assert!(said.contains("entry") || said.contains("hash") || said.contains("tail"), "{said}");
+    assert!(said.contains("entr") || said.contains("hash") || said.contains("tail"), "{said}");
 }
 
 #[test]
@@ -525,17 +529,22 @@ fn roll_back_is_found_against_a_kept_checkpoint() {
     world.get("/things/1");
     world.stop();
     let audit = world.weirgate.data_dir().join("audit");
-    let old_tail = std::fs::read(audit.join("tail")).unwrap();
-    let old_checkpoint = std::fs::read(audit.join("checkpoint")).unwrap();
+    let database = world.weirgate.data_dir().join("weirgate.db");
+    let files = [audit.join("tail"), audit.join("checkpoint"), database];
+    let old: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
     world.serve();
     world.get("/things/2");
     world.stop();
     let kept =
         world.weirgate.file("kept", std::fs::read(audit.join("checkpoint")).unwrap()).unwrap();
     ok(&world.weirgate, &["audit", "verify", "--checkpoint", &kept, "--json"]);
-    std::fs::write(audit.join("tail"), old_tail).unwrap();
-    std::fs::write(audit.join("checkpoint"), old_checkpoint).unwrap();
-    // Without the kept one it looks whole: that is what the documentation says.
+    for (file, bytes) in files.iter().zip(&old).take(2) {
+        std::fs::write(file, bytes).unwrap();
+    }
+    // The database knows better.
+    fails(&world.weirgate, 1, &["audit", "verify"], b"");
+    std::fs::write(&files[2], &old[2]).unwrap();
+    // With the database of that time it looks whole: that is what the documentation says.
     ok(&world.weirgate, &["audit", "verify", "--json"]);
     fails(&world.weirgate, 1, &["audit", "verify", "--checkpoint", &kept], b"");
 }
