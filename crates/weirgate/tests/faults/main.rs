@@ -14,6 +14,7 @@
 
 mod certificates;
 mod names;
+mod providers;
 mod ssrf;
 #[path = "../it/world.rs"]
 mod world;
