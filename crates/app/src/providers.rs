@@ -214,6 +214,9 @@ pub fn to_json(slug: &Slug, provider: &Provider) -> Value {
                         "path": field.path,
                         "type": type_name(provider, field),
                         "label": field.label.as_ref().map(|label| label.category.as_str()),
+                        "sensitive": field.label.as_ref().is_some_and(|label| label.is_sensitive),
+                        "confidence": field.label.as_ref().map(|label| label.confidence),
+                        "reason": field.label.as_ref().map(|label| label.reason.as_str()),
                     })
                 })
                 .collect();
@@ -250,7 +253,9 @@ pub fn to_text(slug: &Slug, provider: &Provider) -> String {
     for object in &provider.objects {
         text.push_str(&format!("  {}\n", object.name));
         for field in &object.fields {
-            let label = field.label.as_ref().map_or("", |label| label.category.as_str());
+            let label = field.label.as_ref().map_or_else(String::new, |label| {
+                format!("{} ({} %, {})", label.category, label.confidence, label.reason)
+            });
             text.push_str(&format!(
                 "    {:<40} {:<20} {label}\n",
                 field.path,

@@ -6,7 +6,6 @@
 
 mod label;
 mod mask;
-mod ordinary;
 
-pub use label::{FieldClass, FieldHint, FieldLabel, is_sensitive_category, label_field};
+pub use label::{FieldClass, FieldHint, FieldLabel, Reason, is_sensitive_category, label_field};
 pub use mask::mask;

@@ -279,6 +279,10 @@ pub struct Label {
     pub category: String,
     /// Sensitive fields are not part of `fields = ["*"]`.
     pub is_sensitive: bool,
+    /// How much the judgement is to be trusted, in per cent; 100 where somebody gave the label.
+    pub confidence: u8,
+    /// What decided, in words.
+    pub reason: String,
 }
 
 /// A schema, reduced to what projection, grants and mocks need.

@@ -291,7 +291,8 @@ impl<'d, 'a> Builder<'d, 'a> {
         };
         let told = node.value.get("sensitive").and_then(Value::as_bool);
         let is_sensitive = told.unwrap_or_else(|| detect::is_sensitive_category(category));
-        Some(Label { category: category.to_owned(), is_sensitive })
+        let reason = "x-weirgate-label".to_owned();
+        Some(Label { category: category.to_owned(), is_sensitive, confidence: 100, reason })
     }
 
     /// A flag beside a reference, or where the reference leads.
