@@ -18,6 +18,7 @@ mod parse;
 mod schema;
 mod security;
 
+pub mod diff;
 pub mod model;
 pub mod path_template;
 pub mod route;

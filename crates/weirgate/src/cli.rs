@@ -115,6 +115,22 @@ pub(crate) enum ProviderVerb {
     List,
     /// Resolve and judge the addresses of a provider's servers, and reach them.
     Check { slug: String },
+    /// Say what changed between two descriptions, and what that means for the grants in force.
+    Diff(ProviderDiffArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProviderDiffArgs {
+    /// A description's file, or the name of an imported provider where there is no such file.
+    pub old: PathBuf,
+    /// The other description's file; `-` is standard input.
+    pub new: PathBuf,
+    /// An overlay for what is a file here; an imported provider's own stays in force without it.
+    #[arg(long, value_name = "FILE")]
+    pub overlay: Option<PathBuf>,
+    /// Exit with 6 from this level on: info, attention or breaking.
+    #[arg(long, default_value = "attention", value_name = "LEVEL")]
+    pub fail_on: String,
 }
 
 #[derive(Debug, Subcommand)]

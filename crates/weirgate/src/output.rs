@@ -53,6 +53,7 @@ pub(crate) struct Failure {
 
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
+pub(crate) const FINDINGS: u8 = 6;
 pub(crate) const UNREACHABLE: u8 = 7;
 pub(crate) const INTERRUPTED: u8 = 130;
 

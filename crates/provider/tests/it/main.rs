@@ -13,6 +13,7 @@
 )]
 
 mod corpus;
+mod diff;
 mod labelled;
 mod labels;
 mod reading;

@@ -5,10 +5,13 @@ use super::{
     input::{parse_slug, read_input},
 };
 use crate::{
-    cli::ProviderVerb,
-    output::{Failure, UNREACHABLE},
+    cli::{ProviderDiffArgs, ProviderVerb},
+    output::{FINDINGS, Failure, UNREACHABLE, USAGE, plain},
 };
-use app::providers;
+use app::{
+    provider_diff::{self, Description, Level},
+    providers,
+};
 use serde_json::json;
 
 pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(), Failure> {
@@ -95,5 +98,35 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
             }
             Ok(())
         }
+        ProviderVerb::Diff(args) => diff(session, args).await,
+    }
+}
+
+async fn diff(session: &Session, args: &ProviderDiffArgs) -> Result<(), Failure> {
+    let threshold: Level = args.fail_on.parse().map_err(|remedy| {
+        let what = format!("`{}` is no level", plain(&args.fail_on));
+        Failure::new(USAGE, what, remedy)
+    })?;
+    let overlay = args.overlay.as_deref().map(read_input).transpose()?;
+    let new = Description { bytes: read_input(&args.new)?, overlay: overlay.clone() };
+    // A provider's name is no file by accident: the file counts where both could be meant.
+    let slug = args.old.to_str().filter(|_| !args.old.exists()).map(parse_slug);
+    let report = if let Some(Ok(slug)) = slug {
+        let instance = session.instance().await?;
+        let report = provider_diff::with_imported(&instance, &slug, new).await?;
+        instance.close().await?;
+        report
+    } else {
+        let old = Description { bytes: read_input(&args.old)?, overlay };
+        provider_diff::between_files(&old, &new)?
+    };
+    session.output.result(&report.to_json(), &report.to_text())?;
+    match report.worst() {
+        Some(worst) if worst >= threshold => Err(Failure::new(
+            FINDINGS,
+            format!("there are changes of level {worst}"),
+            "Look at them; change overlay and grants where needed, then import the description.",
+        )),
+        _ => Ok(()),
     }
 }
