@@ -16,6 +16,7 @@ pub mod connections;
 pub mod demo;
 pub mod follow;
 pub mod grants;
+pub mod observe;
 pub mod provider_diff;
 pub mod providers;
 pub mod sequence;

@@ -20,7 +20,9 @@ mod security;
 
 pub mod diff;
 pub mod model;
+pub mod observe;
 pub mod path_template;
+pub mod proposal;
 pub mod route;
 pub mod select;
 

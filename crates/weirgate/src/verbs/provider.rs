@@ -5,14 +5,17 @@ use super::{
     input::{parse_slug, read_input},
 };
 use crate::{
-    cli::{ProviderDiffArgs, ProviderVerb},
-    output::{FINDINGS, Failure, UNREACHABLE, USAGE, plain},
+    cli::{ProviderDiffArgs, ProviderObserveArgs, ProviderVerb},
+    output::{FINDINGS, Failure, UNREACHABLE, USAGE, chain, plain},
 };
 use app::{
+    observe,
     provider_diff::{self, Description, Level},
     providers,
 };
 use serde_json::json;
+use std::path::Path;
+use types::Slug;
 
 pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(), Failure> {
     match verb {
@@ -99,7 +102,39 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
             Ok(())
         }
         ProviderVerb::Diff(args) => diff(session, args).await,
+        ProviderVerb::Observe(args) => observe(session, args).await,
     }
+}
+
+async fn observe(session: &Session, args: &ProviderObserveArgs) -> Result<(), Failure> {
+    let samples =
+        args.samples.iter().map(|path| read_input(path)).collect::<Result<Vec<_>, _>>()?;
+    let description = if let Some(slug) = named(&args.provider) {
+        let instance = session.instance().await?;
+        let description = observe::imported(&instance, &slug).await?;
+        instance.close().await?;
+        description
+    } else {
+        Description { bytes: read_input(&args.provider)?, overlay: None }
+    };
+    let status = args.status.as_deref();
+    let observed = match observe::observe(&description, &args.operation, status, &samples) {
+        Ok(observed) => observed,
+        Err(observe::Problem::Other(error)) => return Err(error.into()),
+        Err(problem) => {
+            let remedy = problem.remedy().unwrap_or_default();
+            return Err(Failure::new(USAGE, chain(&problem), remedy));
+        }
+    };
+    if !session.output.is_json {
+        session.output.say(observed.to_text());
+    }
+    Ok(session.output.result(&observed.to_json(), &observed.overlay())?)
+}
+
+/// The provider that is named where a file could be: a file counts where both could be meant.
+fn named(path: &Path) -> Option<Slug> {
+    path.to_str().filter(|_| !path.exists())?.parse().ok()
 }
 
 async fn diff(session: &Session, args: &ProviderDiffArgs) -> Result<(), Failure> {
@@ -109,9 +144,7 @@ async fn diff(session: &Session, args: &ProviderDiffArgs) -> Result<(), Failure>
     })?;
     let overlay = args.overlay.as_deref().map(read_input).transpose()?;
     let new = Description { bytes: read_input(&args.new)?, overlay: overlay.clone() };
-    // A provider's name is no file by accident: the file counts where both could be meant.
-    let slug = args.old.to_str().filter(|_| !args.old.exists()).map(parse_slug);
-    let report = if let Some(Ok(slug)) = slug {
+    let report = if let Some(slug) = named(&args.old) {
         let instance = session.instance().await?;
         let report = provider_diff::with_imported(&instance, &slug, new).await?;
         instance.close().await?;

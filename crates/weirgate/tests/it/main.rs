@@ -15,6 +15,7 @@ mod crash;
 mod demo;
 mod hostile;
 mod kinto;
+mod observe;
 mod provider_diff;
 mod secrets;
 mod setup;
