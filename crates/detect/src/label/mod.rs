@@ -250,9 +250,20 @@ mod tests {
 
     #[test]
     fn a_link_or_code_that_tells_stays_sensitive() {
-        for name in ["resetPasswordUrl", "medicalRecordId", "genderId", "credential", "accessCode"]
-        {
-            assert!(label(name, &[]).is_some_and(|(_, is_sensitive)| is_sensitive), "{name}");
+        for (name, outer) in [
+            ("resetPasswordUrl", "User"),
+            ("medicalRecordId", "Person"),
+            ("genderId", "Person"),
+            ("credential", "Response"),
+            ("accessCode", "Room"),
+            ("aesKey", "Device"),
+            ("code", "LookupSecretCode"),
+            ("hash", "PasswordCredential"),
+            ("amount", "EarningsLine"),
+            ("note", "SickLeave"),
+        ] {
+            let label = label(name, &[outer]);
+            assert!(label.is_some_and(|(_, is_sensitive)| is_sensitive), "{name}");
         }
     }
 
