@@ -134,7 +134,7 @@ async fn observe(session: &Session, args: &ProviderObserveArgs) -> Result<(), Fa
 
 /// The provider that is named where a file could be: a file counts where both could be meant.
 fn named(path: &Path) -> Option<Slug> {
-    path.to_str().filter(|_| !path.exists())?.parse().ok()
+    path.to_str().filter(|_| !path.is_file())?.parse().ok()
 }
 
 async fn diff(session: &Session, args: &ProviderDiffArgs) -> Result<(), Failure> {

@@ -59,6 +59,8 @@ fn effects(report: &Value, purpose: &str) -> Vec<String> {
 #[test]
 fn nothing_new_is_no_finding() {
     let world = world();
+    // A folder of the provider's name is not meant.
+    std::fs::create_dir(world.weirgate.home().join("things")).unwrap();
     let report = diff(&world.weirgate, 0, "things", THING_DESCRIPTION, &["--fail-on", "info"]);
     assert_eq!(report["changes"].as_array().unwrap().len(), 0, "{report}");
     assert_eq!(report["grants"].as_array().unwrap().len(), 0, "{report}");
