@@ -1,7 +1,8 @@
-//! Draws the fields that `tests/it/labels.rs` is about: `sample FOLDER` prints a line for each, with
-//! what a person needs to judge it and nothing of what the detector says.
+//! Draws the fields that `tests/it/labels.rs` is about: `sample FOLDER [SEED ANY WORD]` prints a line
+//! for each, with what a person needs to judge it and nothing of what the detector says.
 //!
-//! The draw is fixed by [`SEED`]. Two parts: from each document the same number of fields, over all
+//! The draw is fixed by the seed and the two numbers; those of the first draw are the defaults, those
+//! of the others stand in `crates/detect/tests/data/fresh_fields.tsv`. Two parts: from each document the same number of fields, over all
 //! kinds of type, whatever they are called (`any`); and for each of many words that personal and
 //! secret fields, and their harmless neighbours, are called by, a few fields over all documents
 //! (`word`). Of one document a name is drawn once.
@@ -16,9 +17,8 @@
 use provider::{Additional, Field, FieldKind, LoadLimits, Member, Provider, Shape, ShapeId, Step};
 use std::collections::{BTreeMap, BTreeSet};
 
-const SEED: &str = "weirgate labels 1";
-const ANY_PER_DOCUMENT: usize = 19;
-const PER_WORD: usize = 6;
+/// The first draw: its seed, fields of each document, fields for each word.
+const FIRST: (&str, usize, usize) = ("weirgate labels 1", 19, 6);
 
 /// Begins of words in names; wide on purpose.
 const WORDS: &str = "access account address age agent allerg answer assignee auth author avatar bank \
@@ -36,13 +36,17 @@ const WORDS: &str = "access account address age agent allerg answer assignee aut
 
 fn main() {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "../shared/openapi-corpus".into());
+    let argument = |place: usize| std::env::args().nth(place);
+    let number = |place: usize, first| argument(place).map_or(first, |text| text.parse().unwrap());
+    let seed = argument(2).unwrap_or_else(|| FIRST.0.into());
+    let (any_per_document, per_word) = (number(3, FIRST.1), number(4, FIRST.2));
     let index = std::fs::read_to_string(format!("{folder}/INDEX.tsv")).unwrap();
     let mut all: Vec<Line> = Vec::new();
     for line in index.lines().skip(1) {
         let file = line.split('\t').next().unwrap();
         let source = std::fs::read(format!("{folder}/{file}")).unwrap();
         let provider = provider::load(&source, None, &LoadLimits::default()).unwrap();
-        all.extend(lines(file, &provider));
+        all.extend(lines(&seed, file, &provider));
     }
     all.sort_by_key(|line| line.rank);
     let mut names = BTreeSet::new();
@@ -54,7 +58,7 @@ fn main() {
         let mut taken = 0;
         // One of each kind in turn, strings each time: they are most of what there is.
         for kind in kinds.iter().flat_map(|kind| ["string", kind]).cycle().take(1_000) {
-            if taken == ANY_PER_DOCUMENT {
+            if taken == any_per_document {
                 break;
             }
             let next = all.iter().enumerate().find(|(place, line)| {
@@ -72,7 +76,7 @@ fn main() {
                 .iter()
                 .any(|one| if word.len() < 4 { one == word } else { one.starts_with(word) })
         });
-        for (place, _) in found.take(PER_WORD) {
+        for (place, _) in found.take(per_word) {
             drawn.entry(place).or_insert("word");
         }
     }
@@ -106,7 +110,7 @@ struct Line {
     description: String,
 }
 
-fn lines(file: &str, provider: &Provider) -> Vec<Line> {
+fn lines(seed: &str, file: &str, provider: &Provider) -> Vec<Line> {
     let mut lines = Vec::new();
     for object in &provider.objects {
         for field in &object.fields {
@@ -122,7 +126,7 @@ fn lines(file: &str, provider: &Provider) -> Vec<Line> {
             });
             let (format, choices) = scalar(provider, member.shape, 0);
             lines.push(Line {
-                rank: rank(&format!("{SEED}\n{file}\n{}\n{}", object.name, field.path)),
+                rank: rank(&format!("{seed}\n{file}\n{}\n{}", object.name, field.path)),
                 file: file.to_owned(),
                 object: object.name.clone(),
                 path: field.path.clone(),
