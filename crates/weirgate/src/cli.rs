@@ -153,6 +153,38 @@ pub(crate) enum ProviderVerb {
         /// The provider.
         slug: String,
     },
+    /// Say what changed between two descriptions, and what that means for the grants in force.
+    Diff(ProviderDiffArgs),
+    /// Learn the shape of an answer that the description does not declare, and propose an overlay.
+    Observe(ProviderObserveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProviderDiffArgs {
+    /// A description's file, or the name of an imported provider where there is no such file.
+    pub old: PathBuf,
+    /// The other description's file; `-` is standard input.
+    pub new: PathBuf,
+    /// An overlay for what is a file here; an imported provider's own stays in force without it.
+    #[arg(long, value_name = "FILE")]
+    pub overlay: Option<PathBuf>,
+    /// Exit with 6 from this level on: info, attention or breaking.
+    #[arg(long, default_value = "attention", value_name = "LEVEL")]
+    pub fail_on: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProviderObserveArgs {
+    /// A description's file, or the name of an imported provider where there is no such file.
+    pub provider: PathBuf,
+    /// The operation, by its id or like "GET /things".
+    pub operation: String,
+    /// Bodies of its answers as JSON, one a file; `-` is standard input. No value of them is kept.
+    #[arg(required = true)]
+    pub samples: Vec<PathBuf>,
+    /// The status that they are answers with; the first success without a shape if not given.
+    #[arg(long, value_name = "STATUS")]
+    pub status: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -21,6 +21,8 @@ mod evidence;
 mod hostile;
 mod kinto;
 mod limits;
+mod observe;
+mod provider_diff;
 mod record;
 mod reimport;
 mod secrets;
