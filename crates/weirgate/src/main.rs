@@ -78,6 +78,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     Verb::Client(verb) => verbs::client(&session, verb).await,
                     Verb::Apply(args) => verbs::apply(&session, args).await,
                     Verb::Audit(verb) => verbs::audit(&session, verb).await,
+                    Verb::Sandbox(args) => verbs::sandbox(&session, args).await,
                     Verb::Demo(_) | Verb::Serve(_) | Verb::Project(_) | Verb::Config(_) => Ok(()),
                 }
             })

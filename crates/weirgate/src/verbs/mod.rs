@@ -7,6 +7,7 @@ mod connection;
 mod init;
 mod input;
 mod provider;
+mod sandbox;
 
 pub(crate) use apply::apply;
 pub(crate) use audit::audit;
@@ -14,6 +15,7 @@ pub(crate) use client::client;
 pub(crate) use connection::connection;
 pub(crate) use init::init;
 pub(crate) use provider::provider;
+pub(crate) use sandbox::sandbox;
 
 use crate::{
     cli::Global,
