@@ -75,6 +75,20 @@ pub(crate) fn check(
     Checker { schemas, direction, steps: 0, open: Vec::new(), frame: 0 }.check(id, value, 0)
 }
 
+/// Whether a value holds, and how many schemas were looked at for that; `most` of them at most.
+pub(super) fn measure(
+    schemas: &Schemas,
+    ids: &[SchemaId],
+    value: &Value,
+    direction: Direction,
+    most: usize,
+) -> (bool, usize) {
+    let steps = MAX_STEPS.saturating_sub(most);
+    let mut checker = Checker { schemas, direction, steps, open: Vec::new(), frame: 0 };
+    let holds = ids.iter().all(|id| checker.check(*id, value, 0).is_ok());
+    (holds, checker.steps.saturating_sub(steps))
+}
+
 pub(crate) fn holds(
     schemas: &Schemas,
     ids: &[SchemaId],

@@ -25,7 +25,7 @@ pub(crate) enum Fault {
     Slow(Duration),
     /// The connection is reset before the answer; what was asked for is done.
     Reset,
-    /// The connection is reset in the middle of the body.
+    /// The connection ends in the middle of the body.
     Cut,
     /// A whole message whose body is the first half of the right one.
     Truncated,

@@ -8,7 +8,7 @@ mod alternatives;
 mod scalars;
 
 use super::{
-    check::{Direction, holds},
+    check::{Direction, measure},
     draw::Key,
     flavor::{Flavor, flavor_of},
     schema::{Additional, Kinds, Schema, SchemaId, Schemas},
@@ -16,12 +16,17 @@ use super::{
 use detect::FieldClass;
 use serde_json::{Map, Value};
 use std::{
+    cell::Cell,
     collections::{HashMap, HashSet},
     sync::{PoisonError, RwLock},
 };
 
 /// Values after which only what is required is added.
 const MAX_VALUES: usize = 600;
+/// Values after which there is nothing but null.
+const MAX_ROOM: usize = 50_000;
+/// Schemas that are looked at to check what is invented for one body.
+const MAX_STEPS: usize = 2_000_000;
 /// Objects and arrays within each other, beyond which only what is required is added.
 const MAX_DEPTH: usize = 6;
 /// Objects and arrays within each other, beyond which there is nothing but null: a schema that
@@ -105,6 +110,10 @@ pub(crate) struct Inventor<'s> {
     direction: Direction,
     extent: Extent,
     values: usize,
+    /// Values after which there is nothing but null, whatever is required.
+    room: Cell<usize>,
+    /// Schemas that may still be looked at to check candidates; without any left nothing holds.
+    steps: Cell<usize>,
     attempts: usize,
     depth: usize,
     /// Objects that are being invented.
@@ -124,10 +133,29 @@ impl<'s> Inventor<'s> {
             direction,
             extent,
             values: MAX_VALUES,
+            room: Cell::new(MAX_ROOM),
+            steps: Cell::new(MAX_STEPS),
             attempts: MAX_ATTEMPTS,
             depth: 0,
             open: Vec::new(),
         }
+    }
+
+    /// With little effort, for what is invented often.
+    pub(crate) fn frugal(mut self) -> Self {
+        self.steps = Cell::new(MAX_STEPS / 100);
+        self
+    }
+
+    /// Whether a value is allowed, as far as there is effort left to look.
+    fn holds(&self, ids: &[SchemaId], value: &Value) -> bool {
+        let left = self.steps.get();
+        if left == 0 {
+            return false;
+        }
+        let (holds, used) = measure(self.schemas, ids, value, self.direction, left);
+        self.steps.set(left.saturating_sub(used));
+        holds
     }
 
     /// A value that all of the schemas allow, if one was found; else one that comes near.
@@ -229,6 +257,8 @@ impl<'s> Inventor<'s> {
         told: &[(String, Value)],
         spot: Spot<'_>,
     ) -> Value {
+        let Some(room) = self.room.get().checked_sub(1) else { return Value::Null };
+        self.room.set(room);
         let mut flat = self.flatten(ids, resolved);
         flat.told.extend_from_slice(told);
         match flat.groups.first().copied() {
@@ -242,7 +272,7 @@ impl<'s> Inventor<'s> {
         self.values = self.values.saturating_sub(1);
         let kinds = self.kinds(flat);
         if let Some(written) = spot.written.filter(|one| !one.is_object() && !one.is_array())
-            && holds(self.schemas, ids, written, self.direction)
+            && self.holds(ids, written)
         {
             return written.clone();
         }
@@ -273,8 +303,7 @@ impl<'s> Inventor<'s> {
     /// One of the declared values, if there is an enumeration.
     fn choice(&self, ids: &[SchemaId], flat: &Flat, key: Key) -> Option<Value> {
         let choices = self.schemas_of(flat).find_map(|schema| schema.choices.as_ref())?;
-        let holding: Vec<&Value> =
-            choices.iter().filter(|one| holds(self.schemas, ids, one, self.direction)).collect();
+        let holding: Vec<&Value> = choices.iter().filter(|one| self.holds(ids, one)).collect();
         let told: Vec<&Value> = holding.iter().copied().filter(|one| !one.is_null()).collect();
         let chosen = key.one_of(&told).or_else(|| holding.first().copied());
         let first = || {
@@ -364,7 +393,7 @@ impl<'s> Inventor<'s> {
             let is_cleared = given.is_some_and(Value::is_null) && !value.is_null();
             if !is_required {
                 // What cannot be (a pattern that nothing matches) is better left out.
-                if is_cleared || !holds(self.schemas, ids, &value, self.direction) {
+                if is_cleared || !self.holds(ids, &value) {
                     continue;
                 }
                 left = left.saturating_sub(1);
@@ -465,7 +494,7 @@ impl<'s> Inventor<'s> {
         {
             let free = written.iter().filter(|(name, _)| !is_declared(name));
             let free: Vec<_> = free
-                .filter(|(_, value)| holds(self.schemas, &values, value, self.direction))
+                .filter(|(_, value)| self.holds(&values, value))
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect();
             object.extend(free);
@@ -519,7 +548,7 @@ impl<'s> Inventor<'s> {
                 self.value(&items, &[], &[], below)
             });
             let made = Value::Array(made.collect());
-            holds(self.schemas, ids, &made, self.direction).then_some(made)
+            self.holds(ids, &made).then_some(made)
         });
         let made = made.unwrap_or_else(|| self.elements(flat, &items, &prefix, spot));
         self.depth -= 1;
@@ -571,9 +600,7 @@ impl<'s> Inventor<'s> {
         }
         // What was liked but does not hold is left out.
         let least = usize::try_from(least.max(shortest)).unwrap_or(0);
-        while made.len() > least
-            && made.last().is_some_and(|one| !holds(self.schemas, items, one, self.direction))
-        {
+        while made.len() > least && made.last().is_some_and(|one| !self.holds(items, one)) {
             made.pop();
         }
         Value::Array(made)

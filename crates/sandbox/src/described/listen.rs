@@ -33,6 +33,8 @@ use types::{Clock, SecretText};
 const MAX_BODY_BYTES: usize = 1 << 20;
 /// Time for a request body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for the first half of a body to go out before the connection ends.
+const BREAK_PAUSE: Duration = Duration::from_millis(100);
 /// Most seeded records of a collection.
 pub const MAX_SEEDED_RECORDS: u64 = 10_000;
 
@@ -208,13 +210,16 @@ async fn deliver(reply: Reply, line: &Line) -> Response<ReplyBody> {
             declared: body.len(),
             rest: body,
             pace: Some((pause, Box::pin(tokio::time::sleep(pause)))),
-            breaks: false,
+            breaks: None,
         },
         Delivery::Truncated => ReplyBody::whole(half),
-        Delivery::Cut => {
-            line.reset_at_end();
-            ReplyBody { declared: body.len(), rest: half, pace: None, breaks: true }
-        }
+        // The connection ends in order, so that what was sent arrives.
+        Delivery::Cut => ReplyBody {
+            declared: body.len(),
+            rest: half,
+            pace: None,
+            breaks: Some(Box::pin(tokio::time::sleep(BREAK_PAUSE))),
+        },
         Delivery::Reset => {
             line.reset_at_end();
             line.break_off();
@@ -235,12 +240,13 @@ struct ReplyBody {
     declared: usize,
     rest: Bytes,
     pace: Option<(Duration, Pin<Box<tokio::time::Sleep>>)>,
-    breaks: bool,
+    /// Ends in an error then.
+    breaks: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl ReplyBody {
     const fn whole(body: Bytes) -> Self {
-        Self { declared: body.len(), rest: body, pace: None, breaks: false }
+        Self { declared: body.len(), rest: body, pace: None, breaks: None }
     }
 }
 
@@ -253,8 +259,12 @@ impl Body for ReplyBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if self.rest.is_empty() {
-            let broken = || io::Error::other("broken off on request");
-            return Poll::Ready(std::mem::take(&mut self.breaks).then(|| Err(broken())));
+            let Some(pause) = &mut self.breaks else { return Poll::Ready(None) };
+            if pause.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.breaks = None;
+            return Poll::Ready(Some(Err(io::Error::other("broken off on request"))));
         }
         let whole = self.rest.len();
         let count = if let Some((pause, sleep)) = &mut self.pace {
@@ -270,12 +280,12 @@ impl Body for ReplyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && !self.breaks
+        self.rest.is_empty() && self.breaks.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         // A body that breaks off was announced whole.
-        let sent = if self.breaks { self.declared } else { self.rest.len() };
+        let sent = if self.breaks.is_some() { self.declared } else { self.rest.len() };
         SizeHint::with_exact(sent as u64)
     }
 }

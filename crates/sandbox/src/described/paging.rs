@@ -7,6 +7,7 @@
 use super::{
     check::{Direction, holds},
     flavor::flat,
+    format::Format,
     invent::Inventor,
     schema::{Kinds, SchemaId, Schemas},
     table::{Entry, Place},
@@ -103,7 +104,16 @@ const CURSORS: [&str; 21] = [
 
 impl Paging {
     pub(crate) fn of(entry: &Entry, schemas: &Schemas) -> Self {
-        let query = || entry.params.iter().filter(|param| param.place == Place::Query);
+        // What is required or a date is no page: `start` may be a day.
+        let is_date = |id: SchemaId| {
+            let format = schemas.get(id).limits.as_ref().and_then(|limits| limits.format);
+            matches!(format, Some(Format::Date | Format::DateTime))
+        };
+        let query = || {
+            entry.params.iter().filter(|param| {
+                param.place == Place::Query && !param.is_required && !is_date(param.schema)
+            })
+        };
         let find = |names: &[&str]| {
             // By the order of the names: `cursor` before `pageid`.
             names.iter().find_map(|name| query().find(|param| flat(&param.name) == *name))

@@ -212,7 +212,7 @@ impl Mock {
     /// An id that the member and the path's parameter allow.
     fn draw_id(&self, collection: usize, key: Key) -> Option<String> {
         let found = self.roles.collections.get(collection)?;
-        let mut inventor = self.inventor(Direction::Answer);
+        let mut inventor = self.inventor(Direction::Answer).frugal();
         let own = match &found.id_member {
             Some(name) => inventor.below(&found.record, Some(name)),
             None => Vec::new(),

@@ -15,6 +15,7 @@ mod crash;
 mod demo;
 mod hostile;
 mod kinto;
+mod sandbox;
 mod secrets;
 mod setup;
 mod world;

@@ -48,7 +48,7 @@ impl Inventor<'_> {
             if is_other
                 && let Some(old) =
                     found.get_mut(name).map(|old| std::mem::replace(old, value.clone()))
-                && !holds(self.schemas, ids, &found, self.direction)
+                && !self.holds(ids, &found)
                 && let Some(new) = found.get_mut(name)
             {
                 *new = old;
@@ -105,10 +105,10 @@ impl Inventor<'_> {
                 let found = self.value(&all, &resolved, &told, Spot { key, ..spot });
                 self.extent = extent;
                 self.open.truncate(open);
-                if holds(self.schemas, ids, &found, self.direction) {
+                if self.holds(ids, &found) {
                     return found;
                 }
-                if group.1 && holds(self.schemas, &[*chosen], &found, self.direction) {
+                if group.1 && self.holds(&[*chosen], &found) {
                     near.push((*chosen, found.clone()));
                 }
                 if best.is_null() {
@@ -130,7 +130,7 @@ impl Inventor<'_> {
         alternatives: &[SchemaId],
         near: Vec<(SchemaId, Value)>,
     ) -> Option<Value> {
-        let fits = |id: SchemaId, value: &Value| holds(self.schemas, &[id], value, self.direction);
+        let fits = |id: SchemaId, value: &Value| self.holds(&[id], value);
         near.into_iter().take(MAX_NEAR).find_map(|(chosen, mut value)| {
             for other in alternatives.iter().copied().filter(|other| *other != chosen) {
                 if fits(other, &value) {
@@ -138,7 +138,7 @@ impl Inventor<'_> {
                     value = self.spoil(&[chosen], &[other], &value, 0, &is_kept)?;
                 }
             }
-            holds(self.schemas, ids, &value, self.direction).then_some(value)
+            self.holds(ids, &value).then_some(value)
         })
     }
 
@@ -171,7 +171,7 @@ impl Inventor<'_> {
         let direct = names.iter().find_map(|name| {
             wrong.iter().find_map(|wrong| {
                 let changed = with(name, wrong)?;
-                let is_apart = !holds(self.schemas, other, &changed, self.direction);
+                let is_apart = !self.holds(other, &changed);
                 (is_apart && is_kept(&changed)).then_some(changed)
             })
         });
@@ -250,7 +250,7 @@ impl Inventor<'_> {
                 let open = self.open.len();
                 let found = self.value(&all, resolved, &told, spot);
                 self.open.truncate(open);
-                if holds(self.schemas, ids, &found, self.direction) {
+                if self.holds(ids, &found) {
                     return found;
                 }
             }

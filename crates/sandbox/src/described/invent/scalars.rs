@@ -2,7 +2,6 @@
 
 use super::{Flat, Inventor, Spot};
 use crate::described::{
-    check::holds,
     flavor::{Flavor, WORDS},
     schema::{Kinds, SchemaId},
 };
@@ -40,13 +39,14 @@ impl Inventor<'_> {
         candidates.push(spot.key.below(1_000_000).to_string());
         candidates.push("a".to_owned());
         candidates.push(String::new());
-        let fits =
-            |text: &str| holds(self.schemas, ids, &Value::String(text.to_owned()), self.direction);
+        let fits = |text: &str| self.holds(ids, &Value::String(text.to_owned()));
         for text in candidates {
             if fits(&text) {
                 return Value::String(text);
             }
             let sized = sized(text, min, max);
+            // Long texts take the room of many values.
+            self.room.set(self.room.get().saturating_sub(sized.len() / 256));
             if fits(&sized) {
                 return Value::String(sized);
             }
@@ -113,7 +113,7 @@ impl Inventor<'_> {
                 .zip(limits().find_map(|limits| limits.maximum))
                 .map_or(0.0, |(low, high)| f64::midpoint(low, high)),
         ];
-        let fits = |value: &Value| holds(self.schemas, ids, value, self.direction);
+        let fits = |value: &Value| self.holds(ids, value);
         let found = candidates.into_iter().map(|one| json_number(one, is_whole)).find(fits);
         found.unwrap_or_else(|| json_number(number, is_whole))
     }
@@ -122,7 +122,7 @@ impl Inventor<'_> {
 /// A text cut or filled up to a length, in characters.
 fn sized(text: String, min: usize, max: usize) -> String {
     /// Nobody needs longer texts, whatever a description says.
-    const MOST: usize = 100_000;
+    const MOST: usize = 4_096;
     let count = text.chars().count();
     if count > max {
         return text.chars().take(max).collect();
