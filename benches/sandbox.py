@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """`weirgate sandbox` beside Prism as mocks of one description: start, memory, requests per second.
 
-Both serve crates/sandbox/hr.yaml. Prism answers with its examples, which is its fastest way, logs
+Both serve one description: crates/sandbox/hr.yaml, or the one that is named with paths that take a
+bearer token and no other parameters. Prism answers with its examples, which is its fastest way, logs
 nothing, and takes any credential; Weirgate checks the credential and keeps state.
 
 usage: benches/sandbox.py [--prism FILE] [--rounds N] [--seconds N] [--connections N]
+                          [--description FILE --path PATH...]
 needs: wrk, node, and Prism: npm install @stoplight/prism-cli
 """
 
@@ -20,7 +22,7 @@ import urllib.request
 
 import common
 
-DESCRIPTION = common.REPO / "crates/sandbox/hr.yaml"
+HR = common.REPO / "crates/sandbox/hr.yaml"
 KEY = "bench-credential"
 
 
@@ -52,26 +54,26 @@ def wait_until_answered(url, process):
 
 
 @contextlib.contextmanager
-def weirgate(home):
+def weirgate(home, description, path):
     (home / "credential").write_text(KEY)
-    command = [common.weirgate_binary(), "sandbox", DESCRIPTION, "--listen", "127.0.0.1:0"]
+    command = [common.weirgate_binary(), "sandbox", description, "--listen", "127.0.0.1:0"]
     command += ["--credential-file", home / "credential", "--json"]
     started = time.monotonic()
     with common.running(command, stdout=subprocess.PIPE, text=True) as process:
         url = json.loads(process.stdout.readline())["url"]
-        wait_until_answered(f"{url}/departments", process)
+        wait_until_answered(f"{url}{path}", process)
         yield process, url, time.monotonic() - started
 
 
 @contextlib.contextmanager
-def prism(program):
+def prism(program, description, path):
     port = common.free_port()
-    command = [program, "mock", "-h", "127.0.0.1", "-p", str(port), "-v", "silent", DESCRIPTION]
+    command = [program, "mock", "-h", "127.0.0.1", "-p", str(port), "-v", "silent", description]
     url = f"http://127.0.0.1:{port}"
     started = time.monotonic()
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with common.running(command, **quiet) as process:
-        wait_until_answered(f"{url}/departments", process)
+        wait_until_answered(f"{url}{path}", process)
         yield process, url, time.monotonic() - started
 
 
@@ -81,50 +83,52 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of load, per round and variant")
     parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--description", type=pathlib.Path, default=HR)
+    parser.add_argument("--path", action="append", default=[])
     options = parser.parse_args()
+    paths = options.path or ["/employees?limit=10", "/departments"]
+    first = paths[0]
     program = options.prism or common.program("prism", "npm install @stoplight/prism-cli")
     about, rounds = common.machine(), common.Rounds()
     starts = {}
-    with common.scratch() as home, weirgate(home) as ours, prism(program) as theirs:
+    with common.scratch() as home, weirgate(
+        home, options.description, first
+    ) as ours, prism(program, options.description, first) as theirs:
         variants = []
         for name, (process, url, took) in (("prism", theirs), ("weirgate sandbox", ours)):
             pids = common.family(process.pid)
-            listed = fetch(f"{url}/employees")["results"]
-            if not listed:
-                common.stop(f"{name} lists nothing")
-            paths = {"one record": f"employees/{listed[0]['id']}", "a page": "employees?limit=10"}
-            for path in paths.values():
-                fetch(f"{url}/{path}")
+            for path in paths:
+                fetch(f"{url}{path}")
             starts[name] = (took * 1000, process.pid)
-            variants.append((name, url, paths, pids))
+            variants.append((name, url, pids))
         for number in range(options.rounds + 1):
-            for answer in ("one record", "a page"):
-                for name, url, paths, pids in variants:
-                    common.talk(f"round {number} of {options.rounds}: {name}, {answer}")
-                    target = f"{url}/{paths[answer]}"
+            for path in paths:
+                for name, url, pids in variants:
+                    common.talk(f"round {number} of {options.rounds}: {name}, {path}")
+                    target = f"{url}{path}"
                     if number == 0:
                         common.wrk(target, KEY, 2, options.connections)
                         continue
                     rounds.load(
-                        (name, answer), target, KEY, pids, [], options.seconds,
+                        (name, path), target, KEY, pids, [], options.seconds,
                         options.connections,
                     )
         peak = {name: memory_mb(pid, "VmHWM") for name, (_, pid) in starts.items()}
     rows = []
-    for answer in ("one record", "a page"):
-        base = rounds.median(("prism", answer), "rate")
+    for path in paths:
+        base = rounds.median(("prism", path), "rate")
         for name, *_ in variants:
-            key = (name, answer)
+            key = (name, path)
             rows.append(
                 [
-                    name, answer, rounds.shown(key, "rate", ".0f"),
+                    name, path, rounds.shown(key, "rate", ".0f"),
                     rounds.shown(key, "cpu_us", ".0f"), rounds.shown(key, "p99", ".2f"),
                     f"{rounds.median(key, 'rate') / base:.1f}", f"{starts[name][0]:.0f}",
                     f"{peak[name]:.0f}",
                 ]
             )
     common.table(
-        ["mock", "answer", "requests/s", "CPU µs per request", "99 % ms", "requests/s ÷ prism",
+        ["mock", "path", "requests/s", "CPU µs per request", "99 % ms", "requests/s ÷ prism",
          "answers after ms", "peak MB"],
         rows,
     )

@@ -236,6 +236,8 @@ fn what_is_written_is_read_back_and_what_was_deleted_is_gone() {
     let paid = body(&call(&mock, "POST", &format!("/orders/{order}/pay"), &[], ""));
     assert_eq!(paid["id"].to_string(), order, "an action answers with its record");
     assert_eq!(status(&mock, "GET", "/orders/1/lines", &[], ""), 404, "no such order");
+    let customers = get(&mock, "/customers");
+    assert_eq!(get(&mock, "/customers/me"), customers["data"][0], "the caller's own is the first");
 }
 
 #[test]
