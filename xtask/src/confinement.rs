@@ -40,7 +40,7 @@ const CONFINED: &[Confined] = &[
     },
     Confined {
         paths: &["aws_lc_rs"],
-        crates: &["vault", "audit", "gateway", "outbound", "app", "testkit"],
+        crates: &["vault", "audit", "gateway", "outbound", "sandbox", "app", "testkit"],
         is_free_in_tests: true,
         why: "cryptography stays where it can be reviewed",
         remedy: "use what `vault` or `audit` offers",

@@ -87,6 +87,8 @@ pub(crate) enum Verb {
     Completions { shell: clap_complete::Shell },
     /// Write the manual's pages into a folder.
     Man { dir: PathBuf },
+    /// Serve an OpenAPI description as a provider that keeps what is written.
+    Sandbox(SandboxArgs),
 }
 
 #[derive(Debug, Args)]
@@ -336,4 +338,31 @@ pub(crate) enum ConfigVerb {
         #[arg(long)]
         origin: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SandboxArgs {
+    /// The description (OpenAPI 3.x or Swagger 2.0, JSON or YAML; `-` is standard input).
+    pub file: PathBuf,
+    /// Where to listen, on loopback; port 0 chooses a free one.
+    #[arg(long, default_value = "127.0.0.1:8410", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Make all data from this number: the same number, the same bytes.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Records that each collection begins with.
+    #[arg(long, default_value_t = 25, value_name = "COUNT")]
+    pub records: u64,
+    /// A file with the credential that callers must present; made from the seed if not given.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_auth")]
+    pub credential_file: Option<PathBuf>,
+    /// Ask for no credential, whatever the description declares.
+    #[arg(long)]
+    pub no_auth: bool,
+    /// How long OAuth access tokens live.
+    #[arg(long, default_value = "1h", value_name = "SPAN")]
+    pub token_lifetime: String,
+    /// Let calls fail, like `429 every=5 path=/employees`; may be given several times.
+    #[arg(long = "fault", value_name = "RULE")]
+    pub faults: Vec<String>,
 }

@@ -129,6 +129,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     Verb::Apply(args) => verbs::apply(&session, args).await,
                     Verb::Backup(verb) => verbs::backup(&session, verb).await,
                     Verb::Audit(verb) => verbs::audit(&session, verb).await,
+                    Verb::Sandbox(args) => verbs::sandbox(&session, args).await,
                     Verb::Demo(_)
                     | Verb::Serve(_)
                     | Verb::Project(_)

@@ -25,6 +25,7 @@ mod observe;
 mod provider_diff;
 mod record;
 mod reimport;
+mod sandbox;
 mod secrets;
 mod setup;
 mod smuggling;
