@@ -27,6 +27,7 @@ mod query;
 mod recorder;
 mod rewrite;
 mod server;
+mod tls;
 
 pub use accept::{Place, Places, accept};
 pub use error::CallError;
@@ -42,3 +43,4 @@ pub use snapshot::{
     AnswerRule, ConnectionEntry, Decision, KeyEntry, Projected, ProviderEntry, RequestRule, Rights,
     SharedSnapshot, Snapshot, SnapshotSecrets, withheld_header,
 };
+pub use tls::{ServerTls, ServerTlsError};

@@ -14,6 +14,7 @@ use crate::{
     patient::Patient,
     pipeline,
     recorder::failure_of,
+    tls::ServerTls,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -30,7 +31,12 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use tokio::{net::TcpStream, sync::watch, task::LocalSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::watch,
+    task::LocalSet,
+};
 use types::Id;
 
 /// Connections that the kernel holds for us.
@@ -119,6 +125,7 @@ pub fn start(
     listeners: Listeners,
     make_pool: &MakePool,
     bounds: Bounds,
+    tls: Option<&ServerTls>,
 ) -> Result<Running, StartError> {
     let (stop, stopped) = watch::channel(false);
     let mut threads = Vec::new();
@@ -126,10 +133,11 @@ pub fn start(
         let gateway = Arc::clone(gateway);
         let make_pool = Arc::clone(make_pool);
         let stopped = stopped.clone();
+        let tls = tls.cloned();
         let thread = std::thread::Builder::new()
             .name(format!("gateway-{index}"))
             .spawn(move || {
-                if let Err(error) = run_core(gateway, listener, &make_pool, stopped, bounds) {
+                if let Err(error) = run_core(gateway, listener, &make_pool, stopped, bounds, tls) {
                     tracing::error!(%error, core = index, "a core of the gateway has stopped");
                 }
             })
@@ -159,6 +167,7 @@ fn run_core(
     make_pool: &MakePool,
     mut stopped: watch::Receiver<bool>,
     bounds: Bounds,
+    tls: Option<ServerTls>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
@@ -170,8 +179,9 @@ fn run_core(
         accept(listener, &places, &mut stopped, "gateway", |stream, place| {
             let core = Rc::clone(&core);
             let stopping = stopping.clone();
+            let tls = tls.clone();
             tokio::task::spawn_local(async move {
-                serve_connection(core, stream, stopping).await;
+                serve_connection(core, stream, tls, stopping).await;
                 drop(place);
             });
         })
@@ -183,13 +193,41 @@ fn run_core(
     })
 }
 
-async fn serve_connection(core: Rc<Core>, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
+async fn serve_connection(
+    core: Rc<Core>,
+    stream: TcpStream,
+    tls: Option<ServerTls>,
+    mut stopped: watch::Receiver<bool>,
+) {
     // Without it small answers wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     core.gateway.metrics.connections.increment(1);
+    // Within TLS, so that it sees what the peer takes.
     let stream = Patient::new(stream, core.gateway.settings.write_patience);
+    match tls {
+        None => serve_http1(&core, stream, stopped).await,
+        Some(tls) => {
+            // Both are given up whole.
+            let accepted = tokio::select! {
+                accepted = tls.accept(stream) => accepted,
+                _ = stopped.changed() => Err(io::ErrorKind::Interrupted.into()),
+            };
+            match accepted {
+                Ok(stream) => serve_http1(&core, stream, stopped).await,
+                // Scanners and callers of plain HTTP are everyday.
+                Err(error) => tracing::debug!(%error, "a caller's handshake failed"),
+            }
+        }
+    }
+    core.gateway.metrics.connections.decrement(1);
+}
+
+async fn serve_http1<S>(core: &Rc<Core>, stream: S, mut stopped: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let (stream, why) = Ingress::new(stream);
-    let service_core = Rc::clone(&core);
+    let service_core = Rc::clone(core);
     let service = service_fn(move |request| {
         let core = Rc::clone(&service_core);
         let why = why.clone();
@@ -213,7 +251,6 @@ async fn serve_connection(core: Rc<Core>, stream: TcpStream, mut stopped: watch:
         connection.as_mut().graceful_shutdown();
         log_end(connection.await);
     }
-    core.gateway.metrics.connections.decrement(1);
 }
 
 fn log_end(result: Result<(), hyper::Error>) {

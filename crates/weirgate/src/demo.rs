@@ -4,7 +4,7 @@ use crate::{
     cli::DemoArgs,
     config::Config,
     logging,
-    output::{FAILED, Failure, Output, chain, plain},
+    output::{FAILED, Failure, Output, USAGE, chain, plain},
     serve::{Hangup, Server, Signals},
     verbs::Session,
 };
@@ -39,6 +39,13 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     // The guided calls are the talk; only what is wrong is logged beside them.
     logging::start("warn", session.output.is_json);
+    if config.tls.is_some() {
+        return Err(Failure::new(
+            USAGE,
+            "the demo calls itself by plain HTTP on this machine, and a certificate is configured",
+            "Run it without tls_cert and tls_key: an empty WEIRGATE_TLS_CERT and WEIRGATE_TLS_KEY do.",
+        ));
+    }
     choose_free_ports(args, &mut config);
     let sandbox_credential = credential()?;
     let sandbox = start_sandbox(args.seed, &sandbox_credential).await?;
