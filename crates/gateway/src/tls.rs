@@ -17,7 +17,13 @@ const MAX_CHAIN: usize = 16;
 
 /// The certificate and key that are shown to those who connect from now on; a clone shows the same.
 #[derive(Clone)]
-pub struct ServerTls(Arc<ArcSwap<ServerConfig>>);
+pub struct ServerTls(Arc<ArcSwap<Shown>>);
+
+/// One certificate, for those who speak HTTP/1.1 alone and for those who speak HTTP/2 too.
+struct Shown {
+    http1: Arc<ServerConfig>,
+    http2: Arc<ServerConfig>,
+}
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,25 +53,50 @@ pub enum ServerTlsError {
 impl ServerTls {
     /// Both are PEM: the chain with the server's own certificate first, and its key.
     pub fn new(chain: &[u8], key: &[u8]) -> Result<Self, ServerTlsError> {
-        Ok(Self(Arc::new(ArcSwap::from_pointee(server_config(chain, key)?))))
+        Ok(Self(Arc::new(ArcSwap::from_pointee(Shown::new(chain, key)?))))
     }
 
     /// Shows these from the next handshake on; connections under way go on. On an error everything
     /// stays as it was.
     pub fn replace(&self, chain: &[u8], key: &[u8]) -> Result<(), ServerTlsError> {
-        self.0.store(Arc::new(server_config(chain, key)?));
+        self.0.store(Arc::new(Shown::new(chain, key)?));
         Ok(())
     }
 
-    /// The handshake, within [`HANDSHAKE_PATIENCE`].
+    /// The handshake of a peer that shall speak HTTP/1.1, within [`HANDSHAKE_PATIENCE`].
     pub async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let acceptor = TlsAcceptor::from(self.0.load_full());
-        tokio::time::timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        handshake(Arc::clone(&self.0.load().http1), stream).await
+    }
+
+    /// As [`Self::accept`], where HTTP/2 is spoken as well; whether it was chosen.
+    pub(crate) async fn accept_either<S>(&self, stream: S) -> io::Result<(TlsStream<S>, bool)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let stream = handshake(Arc::clone(&self.0.load().http2), stream).await?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((stream, is_http2))
+    }
+}
+
+async fn handshake<S>(config: Arc<ServerConfig>, stream: S) -> io::Result<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    tokio::time::timeout(HANDSHAKE_PATIENCE, TlsAcceptor::from(config).accept(stream))
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+impl Shown {
+    fn new(chain: &[u8], key: &[u8]) -> Result<Self, ServerTlsError> {
+        let http1 = server_config(chain, key)?;
+        let mut http2 = http1.clone();
+        http2.alpn_protocols.insert(0, b"h2".to_vec());
+        Ok(Self { http1: Arc::new(http1), http2: Arc::new(http2) })
     }
 }
 

@@ -17,6 +17,7 @@ mod demo;
 mod doctor;
 mod echo;
 mod hostile;
+mod http2;
 mod kinto;
 mod limits;
 mod secrets;
