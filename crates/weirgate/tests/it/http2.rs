@@ -85,12 +85,30 @@ impl Raw {
         let _ = self.0.write_all(bytes).and_then(|()| self.0.flush());
     }
 
+    /// Past what could not be written any more, which the stream itself would try again first.
+    fn read_exact(&mut self, mut rest: &mut [u8]) -> io::Result<()> {
+        while !rest.is_empty() {
+            match self.0.conn.reader().read(rest) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => rest = &mut rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.0.conn.read_tls(&mut self.0.sock)? == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    self.0.conn.process_new_packets().map_err(io::Error::other)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     fn read(&mut self) -> io::Result<Frame> {
         let mut head = [0; 9];
-        self.0.read_exact(&mut head)?;
+        self.read_exact(&mut head)?;
         let size = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; size as usize];
-        self.0.read_exact(&mut payload)?;
+        self.read_exact(&mut payload)?;
         let stream = u32::from_be_bytes(head[5..9].try_into().unwrap());
         Ok(Frame { kind: head[3], flags: head[4], stream, payload })
     }
@@ -295,24 +313,26 @@ fn floods_of_frames_end_by_goaway_and_cost_little() {
     let post = block(&call("POST", &path, &bearer));
     let streams = (0..).map(|number| number * 2 + 1);
     let rapid_reset: Vec<u8> = streams
-        .take(3_000)
+        .take(1_000)
         .flat_map(|stream| {
             let begun = frame(HEADERS, END_HEADERS | END_STREAM, stream, &get);
             [begun, frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])].concat()
         })
         .collect();
     let head = frame(HEADERS, END_STREAM, 1, &get);
-    let continued = frame(CONTINUATION, 0, 1, &literal("x-more", "more")).repeat(20_000);
+    let continued = frame(CONTINUATION, 0, 1, &literal("x-more", "more")).repeat(4_000);
     let opened = frame(HEADERS, END_HEADERS, 1, &post);
+    // Little enough that all of it is read: closing on unread bytes would reset the connection, and
+    // take the GOAWAY with it.
     let floods = [
         ("rapid reset", rapid_reset),
         ("CONTINUATION", [head.clone(), continued].concat()),
-        ("empty CONTINUATION", [head, frame(CONTINUATION, 0, 1, &[]).repeat(20_000)].concat()),
-        ("PING", frame(PING, 0, 0, &[7; 8]).repeat(20_000)),
-        ("SETTINGS", frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]).repeat(20_000)),
-        ("empty DATA", [opened, frame(DATA, 0, 1, &[]).repeat(20_000)].concat()),
-        ("WINDOW_UPDATE", frame(8, 0, 0, &[0, 0, 0, 1]).repeat(20_000)),
-        ("PRIORITY", frame(2, 0, 3, &[0, 0, 0, 1, 1]).repeat(20_000)),
+        ("empty CONTINUATION", [head, frame(CONTINUATION, 0, 1, &[]).repeat(4_000)].concat()),
+        ("PING", frame(PING, 0, 0, &[7; 8]).repeat(6_000)),
+        ("SETTINGS", frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]).repeat(6_000)),
+        ("empty DATA", [opened, frame(DATA, 0, 1, &[]).repeat(4_000)].concat()),
+        ("WINDOW_UPDATE", frame(8, 0, 0, &[0, 0, 0, 1]).repeat(6_000)),
+        ("PRIORITY", frame(2, 0, 3, &[0, 0, 0, 1, 1]).repeat(6_000)),
     ];
     for (name, flood) in floods {
         let (before, begun) = (cpu(&world), Instant::now());
