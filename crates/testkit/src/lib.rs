@@ -11,6 +11,7 @@ pub mod client;
 pub mod dns;
 pub mod faulty;
 pub mod hosts;
+pub mod listener;
 pub mod namespace;
 pub mod packets;
 pub mod postgres;

@@ -7,6 +7,7 @@ mod demo;
 mod events;
 mod files;
 mod harmless;
+mod listener_tls;
 mod logging;
 mod ops;
 mod output;
@@ -219,14 +220,11 @@ fn show_config(output: Output, settings: &[Setting], origin: bool) -> Result<(),
 async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
     let server = Server::start(session.instance().await?, config).await?;
     let signals = Signals::listen(Hangup::IsIgnored)?;
-    let json = json!({
-        "gateway": format!("http://{}", server.gateway_addr),
-        "console": format!("http://{}", server.console_addr),
-    });
-    let text = [
-        format!("gateway  http://{}", server.gateway_addr),
-        format!("console  http://{} (healthz, readyz, metrics)", server.console_addr),
-    ];
+    let gateway = config.url_of(server.gateway_addr);
+    let console = config.url_of(server.console_addr);
+    let json = json!({"gateway": gateway, "console": console});
+    let text =
+        [format!("gateway  {gateway}"), format!("console  {console} (healthz, readyz, metrics)")];
     session.output.result(&json, text)?;
     signals.until_told().await;
     server.stop().await
