@@ -27,11 +27,12 @@ mod query;
 mod recorder;
 mod rewrite;
 mod server;
+mod trace_link;
 
 pub use accept::{Place, Places, accept};
 pub use error::CallError;
 pub use etag::TagKey;
-pub use event::{Event, EventSink, Failure};
+pub use event::{Called, Event, EventSink, Failure, Phase, Phases};
 pub use gateway::{Core, Gateway, Metrics, Settings};
 pub use headers::is_credential_name;
 pub use limits::{Held, Limit, LimitSettings, Meter};
@@ -42,3 +43,4 @@ pub use snapshot::{
     AnswerRule, ConnectionEntry, Decision, KeyEntry, Projected, ProviderEntry, RequestRule, Rights,
     SharedSnapshot, Snapshot, SnapshotSecrets, withheld_header,
 };
+pub use trace_link::TraceLink;

@@ -258,13 +258,10 @@ fn refuse_framing(core: &Core, what: &'static str) -> Response<AnswerBody> {
     let duration = gateway.clock.now().since(started);
     gateway.metrics.answered(response.status(), duration);
     gateway.events.emit(Event {
-        request: id,
-        client: None,
-        connection: None,
-        operation: None,
         status: response.status().as_u16(),
         failure: Some(failure),
         duration,
+        ..Event::new(id, started)
     });
     response
 }

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod demo;
 mod events;
+mod figures;
 mod files;
 mod logging;
 mod ops;
@@ -12,6 +13,7 @@ mod output;
 mod project;
 mod serve;
 mod shell;
+mod telemetry;
 mod verbs;
 
 use clap::Parser as _;

@@ -3,14 +3,16 @@
 
 use crate::{
     config::Config,
-    events, files,
+    events,
+    figures::{self, Figures},
+    files,
     ops::{Ops, OpsListener},
     output::{FAILED, Failure, chain},
+    telemetry::{Export, Exporter, Headers},
 };
 use app::{Instance, follow, sequence::OpenLog};
 use gateway::{Bounds, EventSink, Gateway, Listeners, MakePool, Recorder, Running, Settings};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, Resolve, TlsConfig};
+use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, PoolFigures, Resolve, TlsConfig};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -35,6 +37,7 @@ pub(crate) struct Server {
     follower: JoinHandle<OpenLog>,
     events: JoinHandle<()>,
     upkeep: JoinHandle<()>,
+    exporter: Option<Exporter>,
 }
 
 impl Server {
@@ -51,6 +54,7 @@ impl Server {
             listen_failure(&error, "console_addr")
         })?;
         let tls = tls_config(config)?;
+        let headers = otlp_headers(config)?;
         let resolver: Arc<dyn Resolve> = Arc::new(
             HickoryResolver::from_system()
                 .map_err(|error| Failure::new(FAILED, chain(&error), "Check /etc/resolv.conf."))?,
@@ -62,7 +66,7 @@ impl Server {
             follow::first(Arc::clone(&instance), config.limits.clone()).await?;
         let shared = Arc::new(shared);
         let recorder = Arc::new(Recorder::new(log.handle.clone(), Arc::clone(&instance.clock)));
-        let metrics = install_metrics();
+        let handle = figures::install();
         let (sink, received) = EventSink::channel();
         let gateway_addr = listeners.addr();
         let public_url =
@@ -76,12 +80,31 @@ impl Server {
             settings(config),
             Arc::from(public_url),
         ));
+        let pools = Arc::new(PoolFigures::default());
+        let figures = Figures::new(handle, Arc::clone(&gateway), Arc::clone(&pools));
+        let (exporter, traces) = match config.otlp_endpoint.clone() {
+            None => (None, None),
+            Some(endpoint) => {
+                let (exporter, traces) = Exporter::start(Export {
+                    endpoint,
+                    headers,
+                    every: config.otlp_interval,
+                    resolver: Arc::clone(&resolver),
+                    tls: Arc::clone(&tls),
+                    figures: figures.clone(),
+                    clock: Arc::clone(&instance.clock),
+                    random: Arc::clone(&instance.random),
+                })?;
+                (Some(exporter), Some(traces))
+            }
+        };
         let make_pool: MakePool = {
             let max_answer_bytes = config.max_answer_bytes;
             Arc::new(move || {
                 Pool::new(PoolConfig {
                     max_answer_bytes,
                     max_idle_total: files.idle_per_core,
+                    figures: Arc::clone(&pools),
                     ..PoolConfig::new(Arc::clone(&resolver), Arc::clone(&tls))
                 })
             })
@@ -94,7 +117,7 @@ impl Server {
         let console_addr = ops_listener.addr();
         let ops = Ops {
             gateway: Arc::clone(&gateway),
-            metrics: metrics.clone(),
+            figures: figures.clone(),
             max_connections: files.console,
         };
         let ops = spawn("ops", ops_listener.serve(ops, stopped.clone()));
@@ -102,8 +125,8 @@ impl Server {
             "follower",
             follower.run(Arc::clone(&shared), Arc::clone(&recorder), log, stopped.clone()),
         );
-        let events = spawn("events", events::drain(received, stopped.clone()));
-        let upkeep = spawn("metrics", keep_metrics(metrics, stopped));
+        let events = spawn("events", events::drain(received, traces, stopped.clone()));
+        let upkeep = spawn("metrics", keep_figures(figures, Arc::clone(&instance), stopped));
         tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
         Ok(Self {
             gateway_addr,
@@ -117,6 +140,7 @@ impl Server {
             follower,
             events,
             upkeep,
+            exporter,
         })
     }
 
@@ -136,6 +160,10 @@ impl Server {
         let _ = self.stop.send(true);
         for task in [self.ops, self.upkeep, self.events] {
             report_panic(task.await);
+        }
+        if let Some(exporter) = self.exporter {
+            // Joins a thread: not for an async thread.
+            report_panic(tokio::task::spawn_blocking(move || exporter.stop()).await);
         }
         self.recorder.flush();
         match self.follower.await {
@@ -180,6 +208,17 @@ fn tls_config(config: &Config) -> Result<Arc<TlsConfig>, Failure> {
         .map_err(|error| Failure::new(FAILED, chain(&error), "Correct extra_roots_file."))
 }
 
+fn otlp_headers(config: &Config) -> Result<Headers, Failure> {
+    let Some(path) = &config.otlp_headers_file else { return Ok(Headers::default()) };
+    Headers::read(path).map_err(|error| {
+        Failure::new(
+            FAILED,
+            format!("the headers for the collector in {}: {}", path.display(), chain(&error)),
+            "Give one `Name: value` a line, in a file of mode 0600.",
+        )
+    })
+}
+
 fn settings(config: &Config) -> Settings {
     Settings {
         max_write_bytes: config.max_write_bytes,
@@ -198,28 +237,23 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// One recorder per process; a second server in one process shares it.
-fn install_metrics() -> PrometheusHandle {
-    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
-    HANDLE
-        .get_or_init(|| {
-            let recorder = PrometheusBuilder::new().build_recorder();
-            let handle = recorder.handle();
-            if metrics::set_global_recorder(recorder).is_err() {
-                tracing::warn!("metrics were installed already");
-            }
-            handle
-        })
-        .clone()
-}
-
-async fn keep_metrics(handle: PrometheusHandle, mut stopped: watch::Receiver<bool>) {
+async fn keep_figures(
+    figures: Figures,
+    instance: Arc<Instance>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let outbox = metrics::gauge!("weirgate_outbox_rows");
     let mut ticks = tokio::time::interval(UPKEEP_EVERY);
     loop {
         // Both are cancel-safe.
         tokio::select! {
             _ = stopped.changed() => return,
-            _ = ticks.tick() => handle.run_upkeep(),
+            _ = ticks.tick() => {}
+        }
+        figures.run_upkeep();
+        // A store that is away is told of by the Snapshot's age.
+        if let Ok((_, waiting)) = instance.store.vault_state().await {
+            outbox.set(figures::number(usize::try_from(waiting).unwrap_or(usize::MAX)));
         }
     }
 }

@@ -22,4 +22,5 @@ mod limits;
 mod secrets;
 mod setup;
 mod smuggling;
+mod telemetry;
 mod world;
