@@ -193,6 +193,7 @@ impl Figures {
         counter!("weirgate_audit_syncs_total").absolute(pace.syncs);
         let micros = u64::try_from(pace.syncing.as_micros()).unwrap_or(u64::MAX);
         counter!("weirgate_audit_sync_microseconds_total").absolute(micros);
+        counter!("weirgate_log_fields_dropped_total").absolute(crate::logging::dropped());
         handle.render()
     }
 
