@@ -337,3 +337,27 @@ async fn gather(received: &mut mpsc::Receiver<Event>, batch: &mut Vec<Event>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use types::Timestamp;
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_counted() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            let (sender, mut received) = mpsc::channel(2);
+            let traces = Traces { sender, lost: result("traces", "lost") };
+            for number in 0..5 {
+                traces.offer(Event::new(Id::from_u128(number), Timestamp::EPOCH));
+            }
+            assert_eq!(received.try_recv().unwrap().request, Id::from_u128(0));
+            traces.offer(Event::new(Id::from_u128(9), Timestamp::EPOCH));
+        });
+        let line = "weirgate_otlp_total{signal=\"traces\",result=\"lost\"} 3";
+        assert!(handle.render().lines().any(|found| found == line), "{}", handle.render());
+    }
+}

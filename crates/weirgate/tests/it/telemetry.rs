@@ -336,6 +336,33 @@ fn metrics_stay_few_whatever_is_called() {
 }
 
 #[test]
+fn what_a_busy_collector_does_not_take_is_sent_again() {
+    let collector = collector();
+    let taken = Answer::body(200, "application/x-protobuf", "");
+    let answers = [Answer::status(503), Answer::status(429), taken];
+    collector.on_sequence("POST /base/v1/traces", answers);
+    let mut world = World::prepared();
+    export_to(&mut world, &collector);
+    world.serve();
+    let answer = world.get("/things/1");
+    let bodies = wait_until(Duration::from_secs(20), || {
+        let posts = posts(&collector, "traces");
+        (posts.len() == 3).then(|| posts.into_iter().map(|post| post.body).collect::<Vec<_>>())
+    });
+    assert!(bodies.iter().all(|body| *body == bodies[0]));
+    let sent = "weirgate_otlp_total{signal=\"traces\",result=\"sent\"} 1";
+    wait_until(Duration::from_secs(5), || {
+        let text = client::get(world.console, "/metrics", &[]).unwrap().text();
+        text.lines().any(|line| line == sent).then_some(())
+    });
+    let lines = world.stop().err();
+    assert_eq!(lines.matches("telemetry is not taken").count(), 1, "{lines}");
+    assert_eq!(lines.matches("telemetry is taken again").count(), 1, "{lines}");
+    assert_eq!(posts(&collector, "traces").len(), 3);
+    root(&spans(&collector)[..7], &answer);
+}
+
+#[test]
 fn telemetry_that_would_travel_in_clear_is_refused() {
     let mut world = World::prepared();
     let refused = |world: &World| {
