@@ -11,6 +11,7 @@
 )]
 
 mod calls;
+mod canaries;
 mod crash;
 mod crowd;
 mod demo;
