@@ -354,6 +354,25 @@ mod tests {
         assert_eq!(names.name("p0"), "p0");
     }
 
+    /// What is counted anywhere is declared, and what is declared is counted somewhere.
+    #[test]
+    fn what_is_counted_is_what_is_declared() {
+        let mut named = std::collections::BTreeMap::<String, usize>::new();
+        for text in crate::logging::product_sources() {
+            for behind in text.split("\"weirgate_").skip(1) {
+                let name = behind.split('"').next().unwrap();
+                *named.entry(format!("weirgate_{name}")).or_default() += 1;
+            }
+        }
+        let unknown: Vec<_> =
+            named.keys().filter(|name| METRICS.iter().all(|it| it.name != *name)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        // One place declares it.
+        let uncounted: Vec<_> =
+            METRICS.iter().filter(|it| named.get(it.name).is_none_or(|count| *count < 2)).collect();
+        assert!(uncounted.is_empty(), "{uncounted:?}");
+    }
+
     fn reference() -> String {
         let mut page = String::from(
             "# Metrics

@@ -206,6 +206,27 @@ impl Visit for Fields {
     }
 }
 
+/// The product's sources, without their tests.
+#[cfg(test)]
+pub(crate) fn product_sources() -> Vec<String> {
+    use std::{fs, path::Path};
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is_test = ["testkit", "tests", "benches"].iter().any(|name| path.ends_with(name));
+            if path.is_dir() && !is_test {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push(text.split("#[cfg(test)]\nmod ").next().unwrap().to_owned());
+            }
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,31 +325,11 @@ mod tests {
         }
     }
 
-    fn sources(dir: &Path, found: &mut Vec<String>) {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                sources(&path, found);
-            } else if path.extension().is_some_and(|end| end == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                found.push(text.split("#[cfg(test)]\nmod ").next().unwrap().to_owned());
-            }
-        }
-    }
-
     /// Every field that the product logs is declared, and every declared one is logged.
     #[test]
     fn what_is_logged_is_what_is_declared() {
-        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut texts = Vec::new();
-        for entry in fs::read_dir(crates).unwrap() {
-            let path = entry.unwrap().path();
-            if !path.ends_with("testkit") {
-                sources(&path.join("src"), &mut texts);
-            }
-        }
         let mut logged = BTreeSet::new();
-        for text in &texts {
+        for text in &product_sources() {
             for level in ["error", "warn", "info", "debug", "trace"] {
                 for behind in text.split(&format!("tracing::{level}!(")).skip(1) {
                     let mut depth = 1_i32;

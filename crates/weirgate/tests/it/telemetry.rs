@@ -2,7 +2,12 @@
 
 use crate::world::{World, code, text};
 use opentelemetry_proto::tonic::{
-    collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
+    collector::{
+        metrics::v1::ExportMetricsServiceRequest,
+        trace::v1::{
+            ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+        },
+    },
     common::v1::{KeyValue, any_value::Value},
     metrics::v1::{Metric, metric::Data},
     trace::v1::{Span, span::SpanKind},
@@ -293,6 +298,77 @@ fn a_collector_is_known_by_its_certificate() {
     let answer = world.get("/things/1");
     world.stop();
     root(&spans(&collector), &answer);
+}
+
+#[test]
+fn what_a_collector_rejects_is_told_without_its_words() {
+    let collector = collector();
+    let error_message = "canary-words".to_owned();
+    let partial_success = Some(ExportTracePartialSuccess { rejected_spans: 3, error_message });
+    let answer = ExportTraceServiceResponse { partial_success }.encode_to_vec();
+    let taken = Answer::body(200, "application/x-protobuf", answer);
+    collector.on("POST /base/v1/traces", taken);
+    let mut world = World::prepared();
+    export_to(&mut world, &collector);
+    world.serve();
+    world.get("/things/1");
+    let lines = world.stop().err();
+    assert!(lines.contains("rejected a part of the telemetry\",\"count\":3"), "{lines}");
+    assert!(!lines.contains("canary-words"));
+}
+
+/// What the port says of the parts that no caller sees.
+#[test]
+fn the_port_shows_how_each_part_fares() {
+    let mut world = World::prepared();
+    world.weirgate.set("WEIRGATE_LIMIT_PER_KEY", "8/h");
+    world.serve();
+    for _ in 0..8 {
+        assert_eq!(world.get("/things/1").status, 200);
+    }
+    for _ in 0..3 {
+        assert_eq!(world.get("/things/1").status, 429);
+    }
+    let figures = || {
+        let text = client::get(world.console, "/metrics", &[]).unwrap().text();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let pairs = lines.filter_map(|line| line.rsplit_once(' '));
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.parse::<f64>().unwrap()));
+        pairs.collect::<BTreeMap<_, _>>()
+    };
+    let refusals = "weirgate_limit_refusals_total{limit=\"key\"}";
+    let all = wait_until(Duration::from_secs(5), || {
+        Some(figures()).filter(|all| {
+            all.get(refusals) == Some(&3.0) && all["weirgate_audit_queue_entries"] < 0.5
+        })
+    });
+    for (name, wanted) in [
+        ("weirgate_calls_total{class=\"2xx\"}", 8.0),
+        ("weirgate_calls_total{class=\"4xx\"}", 3.0),
+        ("weirgate_provider_calls_total{provider=\"things\",class=\"2xx\"}", 8.0),
+        ("weirgate_provider_calls_total{provider=\"things\",class=\"4xx\"}", 3.0),
+        ("weirgate_failures_total{code=\"rate_limited\"}", 3.0),
+        ("weirgate_call_phase_seconds_count{phase=\"provider\"}", 8.0),
+        ("weirgate_call_phase_seconds_count{phase=\"admit\"}", 11.0),
+        ("weirgate_call_duration_seconds_count", 11.0),
+        ("weirgate_events_lost_total", 0.0),
+        ("weirgate_log_fields_dropped_total", 0.0),
+        ("weirgate_calls_under_way", 0.0),
+        ("weirgate_outbox_rows", 0.0),
+    ] {
+        assert_eq!(all.get(name), Some(&wanted), "{name}: {all:#?}");
+    }
+    let (opened, reused, idle) = (
+        all["weirgate_provider_connections_opened_total"],
+        all["weirgate_provider_connections_reused_total"],
+        all["weirgate_provider_connections_idle"],
+    );
+    assert!(opened >= 1.0 && idle >= 1.0 && idle <= opened, "{opened} {reused} {idle}");
+    assert!(opened + reused >= 8.0, "{opened} {reused}");
+    assert!(all["weirgate_audit_syncs_total"] >= 1.0);
+    assert!(all["weirgate_audit_sync_microseconds_total"] >= 1.0);
+    assert!(all["weirgate_snapshot_age_seconds"] < 5.0);
+    assert!(all["weirgate_snapshot_generation"] >= 1.0);
 }
 
 /// Ten thousand paths, keys and connections make not one series more.
