@@ -81,7 +81,7 @@ impl Echoes {
         self.push(respelled(secret, |byte| b"\"\\".contains(&byte), backslash));
         self.push(respelled(secret, |byte| b"\"\\/".contains(&byte), backslash));
         self.push(respelled(secret, |byte| b"<>&='\"\\".contains(&byte), unicode));
-        self.push(respelled(secret, |byte| b"<>&".contains(&byte), unicode));
+        self.push(respelled(secret, |byte| b"<>&\"\\".contains(&byte), html_safe));
     }
 
     fn push(&mut self, needle: Zeroizing<Vec<u8>>) {
@@ -122,6 +122,11 @@ fn respelled(
         }
     }
     out
+}
+
+/// As Go does by default: quotes by a backslash, and by their number what HTML gives a meaning.
+fn html_safe(byte: u8, out: &mut Vec<u8>) {
+    if b"\"\\".contains(&byte) { backslash(byte, out) } else { unicode(byte, out) }
 }
 
 fn hex(byte: u8, digits: &[u8; 16], out: &mut Vec<u8>) {
