@@ -2,7 +2,7 @@
 
 use crate::{snapshot::ConnectionEntry, trace_link::TraceLink};
 use metrics::Counter;
-use provider::Operation;
+use provider::{Method, Operation};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use types::{Client, Connection, Id, Origin, Request, Timestamp};
@@ -14,6 +14,8 @@ pub struct Event {
     pub started: Timestamp,
     pub client: Option<Id<Client>>,
     pub connection: Option<Id<Connection>>,
+    /// One that a description can declare; `None` for any other.
+    pub method: Option<Method>,
     pub called: Option<Called>,
     pub status: u16,
     /// What the provider answered, if it did.
@@ -34,6 +36,7 @@ impl Event {
             started,
             client: None,
             connection: None,
+            method: None,
             called: None,
             status: 0,
             provider_status: None,
@@ -72,11 +75,6 @@ impl Called {
     /// The operation's id in the description.
     pub fn operation(&self) -> Option<&str> {
         Some(self.described()?.id.as_str())
-    }
-
-    /// The method that is declared.
-    pub fn method(&self) -> Option<&'static str> {
-        Some(self.described()?.method.as_str())
     }
 
     /// The path as it is declared, with names where a call has values.

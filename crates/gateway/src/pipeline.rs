@@ -43,6 +43,7 @@ const ERROR_PATIENCE: Duration = Duration::from_secs(3);
 struct Known {
     caller: Option<KeyEntry>,
     connection: Option<Id<Connection>>,
+    method: Option<Method>,
     called: Option<Called>,
     linked: Option<TraceLink>,
     phases: Phases,
@@ -142,6 +143,7 @@ async fn run(
 ) -> Result<Response<AnswerBody>, Failed> {
     let snapshot = core.gateway.snapshot()?;
     let (parts, incoming) = request.into_parts();
+    known.method = method_of(&parts.method);
 
     let caller = authenticate(&snapshot, &parts, started)?;
     known.caller = Some(caller.key.clone());
@@ -723,6 +725,7 @@ fn event_of(id: Id<RequestKind>, started: Timestamp, known: &Known) -> Event {
     Event {
         client: known.caller.as_ref().map(|key| key.client),
         connection: known.connection,
+        method: known.method,
         called: known.called.clone(),
         phases: known.phases,
         linked: known.linked,

@@ -20,7 +20,7 @@ use types::Timestamp;
 /// `http.` and `error.` are OpenTelemetry's semantic conventions.
 #[cfg(test)]
 const ATTRIBUTES: &[(&str, &str)] = &[
-    ("http.request.method", "the method that the description declares, `_OTHER` otherwise"),
+    ("http.request.method", "the method; `_OTHER` for one that no description can declare"),
     ("http.route", "`/proxy/{connection}` and the path as the description writes it"),
     (
         "http.response.status_code",
@@ -43,12 +43,12 @@ pub(crate) fn spans(event: &Event) -> Vec<Span> {
     let id = |number: u64| root.wrapping_add(number).max(1).to_be_bytes().to_vec();
     let at = |after: Duration| nanos(event.started + after);
     let called = event.called.as_ref();
-    let method = called.and_then(gateway::Called::method).unwrap_or("_OTHER");
+    let method = event.method.map_or("_OTHER", |method| method.as_str());
     let path = called.and_then(gateway::Called::path);
     let route = path.map(|path| format!("/proxy/{{connection}}{path}"));
     let name = match &route {
         Some(route) => format!("{method} {route}"),
-        None => "call".to_owned(),
+        None => method.to_owned(),
     };
     let mut attributes = vec![
         text("http.request.method", method),

@@ -137,6 +137,8 @@ fn each_call_is_one_trace_of_declared_attributes() {
     )
     .unwrap();
     assert_eq!((stranger.status, unread.status), (401, 401));
+    let odd = world.send("BREW-secret-path", "/things/17", &[], b"");
+    assert_eq!(odd.status, 404);
     let begun = Instant::now();
     world.stop();
     assert!(begun.elapsed() < Duration::from_secs(5));
@@ -174,7 +176,9 @@ fn each_call_is_one_trace_of_declared_attributes() {
     assert_eq!(names(&phases(&spans, root(&spans, &refused))), ["admit", "request"]);
     assert_eq!(attributes(&root(&spans, &nowhere).attributes)["error.type"], "path_unknown");
     assert!(root(&spans, &unread).links.is_empty(), "a link of nobody's");
-    root(&spans, &stranger);
+    let of_nobody = root(&spans, &stranger);
+    assert_eq!(attributes(&of_nobody.attributes)["http.request.method"], "GET");
+    assert_eq!(attributes(&root(&spans, &odd).attributes)["http.request.method"], "_OTHER");
     let ids: BTreeSet<_> = spans.iter().map(|span| (&span.trace_id, &span.span_id)).collect();
     assert_eq!(ids.len(), spans.len());
 
