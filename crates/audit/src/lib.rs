@@ -42,4 +42,4 @@ pub use record::{
 };
 pub use tree::{Hash, leaf_hash};
 pub use verify::{Report, VerifyError, VerifyOptions};
-pub use writer::{AppendError, Durability, Handle, Ticket};
+pub use writer::{AppendError, Durability, Handle, Pace, Ticket};

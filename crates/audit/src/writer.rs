@@ -13,7 +13,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     task::{Context, Poll},
@@ -82,6 +82,19 @@ struct State {
     is_closed: AtomicBool,
     /// The last checkpoint, on disk.
     signed: Mutex<Option<Signed>>,
+    queued: AtomicUsize,
+    syncs: AtomicU64,
+    sync_micros: AtomicU64,
+}
+
+/// How the writer keeps up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Entries that wait for the writer.
+    pub queued: usize,
+    /// Syncs to the disk since the log was opened, and the time they took together.
+    pub syncs: u64,
+    pub syncing: Duration,
 }
 
 impl State {
@@ -164,12 +177,26 @@ impl Handle {
     }
 
     fn send(&self, command: Command) -> Result<(), AppendError> {
-        self.queue.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => AppendError::Full,
-            TrySendError::Disconnected(_) => {
-                self.state.check().err().unwrap_or(AppendError::Closed)
+        self.state.queued.fetch_add(1, Ordering::Relaxed);
+        self.queue.try_send(command).map_err(|error| {
+            self.state.queued.fetch_sub(1, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => AppendError::Full,
+                TrySendError::Disconnected(_) => {
+                    self.state.check().err().unwrap_or(AppendError::Closed)
+                }
             }
         })
+    }
+
+    /// How the writer keeps up.
+    pub fn pace(&self) -> Pace {
+        let State { queued, syncs, sync_micros, .. } = &*self.state;
+        Pace {
+            queued: queued.load(Ordering::Relaxed),
+            syncs: syncs.load(Ordering::Relaxed),
+            syncing: Duration::from_micros(sync_micros.load(Ordering::Relaxed)),
+        }
     }
 
     /// The vault's state that the next checkpoint binds. A [`Record::Changed`] that names one does
@@ -192,6 +219,7 @@ impl Handle {
 
     pub(crate) fn close(&self) -> Result<(), AppendError> {
         let (reply, ticket) = oneshot::channel();
+        self.state.queued.fetch_add(1, Ordering::Relaxed);
         // Blocks while the queue is full: all of it is written first.
         self.queue.send(Command::Close { reply }).map_err(|_| AppendError::Closed)?;
         Ticket(ticket).wait().map(drop)
@@ -269,6 +297,7 @@ impl Writer {
             let mut group = Vec::new();
             let mut close = None;
             for command in first.into_iter().chain(received.try_iter()) {
+                self.state.queued.fetch_sub(1, Ordering::Relaxed);
                 match command {
                     Command::Append(queued) => group.push(queued),
                     Command::VaultHead(head) => self.appender.vault = Some(head),
@@ -362,7 +391,11 @@ impl Writer {
     }
 
     fn sync(&mut self) -> Result<(), AppendError> {
+        let begun = Instant::now();
         self.guard(|this| this.appender.sync())?;
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.state.sync_micros.fetch_add(micros, Ordering::Relaxed);
+        self.state.syncs.fetch_add(1, Ordering::Relaxed);
         self.unsynced_since = None;
         Ok(())
     }

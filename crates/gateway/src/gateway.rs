@@ -126,6 +126,11 @@ impl Gateway {
         }
     }
 
+    /// Calls that hold a place.
+    pub fn calls_under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
     pub fn enter(&self) -> Option<Slot> {
         let before = self.under_way.fetch_add(1, Ordering::Relaxed);
         let slot = Slot(Arc::clone(&self.under_way));
@@ -143,13 +148,6 @@ pub struct Metrics {
 
 impl Metrics {
     fn new() -> Self {
-        metrics::describe_counter!("weirgate_calls_total", "Calls answered, by class of status.");
-        metrics::describe_histogram!(
-            "weirgate_call_duration_seconds",
-            metrics::Unit::Seconds,
-            "Time from a call's head to its answer's head."
-        );
-        metrics::describe_gauge!("weirgate_connections", "Open connections of callers.");
         let class = |name: &'static str| metrics::counter!("weirgate_calls_total", "class" => name);
         Self {
             by_class: [

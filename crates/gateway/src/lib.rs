@@ -30,11 +30,12 @@ mod recorder;
 mod rewrite;
 mod server;
 mod tls;
+mod trace_link;
 
 pub use accept::{Place, Places, accept};
 pub use error::CallError;
 pub use etag::TagKey;
-pub use event::{Event, EventSink, Failure};
+pub use event::{Called, Event, EventSink, Failure, Phase, Phases};
 pub use gateway::{Core, Gateway, Metrics, Settings};
 pub use headers::is_credential_name;
 pub use limits::{Held, Limit, LimitSettings, Meter};
@@ -46,3 +47,4 @@ pub use snapshot::{
     SharedSnapshot, Snapshot, SnapshotSecrets, withheld_header,
 };
 pub use tls::{ServerTls, ServerTlsError};
+pub use trace_link::TraceLink;

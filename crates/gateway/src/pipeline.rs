@@ -7,7 +7,7 @@ use crate::{
     answer::{AnswerBody, Escort, Flow, Watch, full},
     body,
     error::CallError,
-    event::Event,
+    event::{Called, Event, Phase, Phases},
     gateway::{Core, Slot},
     headers,
     limits::{self, Places},
@@ -15,6 +15,7 @@ use crate::{
     recorder::{OpenIntent, Refusal, failure_of},
     rewrite::UrlRewriter,
     snapshot::{AnswerRule, ConnectionEntry, Decision, KeyEntry, Snapshot},
+    trace_link::TraceLink,
 };
 use audit::Intent;
 use bytes::Bytes;
@@ -37,12 +38,15 @@ const MAX_PATH_BYTES: usize = 8_192;
 /// How long the body of a failure, or one that is dropped, is waited for.
 const ERROR_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What is known of a call so far, for the record of a refusal.
+/// What is known of a call so far, for its record and event.
 #[derive(Debug, Default)]
 struct Known {
     caller: Option<KeyEntry>,
     connection: Option<Id<Connection>>,
-    operation: Option<Arc<str>>,
+    method: Option<Method>,
+    called: Option<Called>,
+    linked: Option<TraceLink>,
+    phases: Phases,
 }
 
 /// Proof that the caller's key is known and in force.
@@ -139,26 +143,33 @@ async fn run(
 ) -> Result<Response<AnswerBody>, Failed> {
     let snapshot = core.gateway.snapshot()?;
     let (parts, incoming) = request.into_parts();
+    known.method = method_of(&parts.method);
 
     let caller = authenticate(&snapshot, &parts, started)?;
     known.caller = Some(caller.key.clone());
+    known.linked = TraceLink::of(&parts.headers);
     let routed = route(&snapshot, &caller, &parts, known)?;
     let permit = authorize(&snapshot, &caller, &routed, started)?;
     let places = limit(core, &caller, &routed)?;
     let mut watch = watch(core, &snapshot, &caller, &routed, &permit, places);
+    known.phases.begin(Phase::Request, core.gateway.clock.now().since(started));
     let minimised = minimise_request(core, &snapshot, &routed, &permit, &parts, incoming).await?;
     watch.check()?;
-    let mut intent = record_intent(core, &snapshot, id, started, &caller, &routed, &permit)?;
+    known.phases.begin(Phase::Intent, core.gateway.clock.now().since(started));
+    let event = event_of(id, started, known);
+    let mut intent = record_intent(core, &snapshot, event, &caller, &routed, &permit)?;
 
     // From here on every failure must close the intent.
     let result = async {
         if !method_of(&parts.method).is_some_and(Method::is_safe) {
             intent.durable().await?;
         }
+        intent.begin(Phase::Connect);
         let lease = guard_address(core, &routed).await?;
         let (asked, echoes) = inject_credential(&snapshot, &routed, &permit, minimised)?;
         // All of the above may have waited: what was withdrawn meanwhile is not sent.
         watch.check()?;
+        intent.begin(Phase::Provider);
         Ok((send(lease, asked).await?, echoes))
     }
     .await;
@@ -166,6 +177,7 @@ async fn run(
         Ok(answered) => answered,
         Err(error) => return Err(Failed::after(Some(intent), error)),
     };
+    intent.begin(Phase::Answer);
     intent.facts.provider_status = Some(answered.status().as_u16());
     let now = core.gateway.clock.now();
     routed.connection.meter.learn(answered.status(), answered.headers(), now);
@@ -255,7 +267,7 @@ fn route<'s>(
             let missing = CallError::Internal { what: "a routed operation is missing" };
             let index = operations.first().copied().unwrap_or(usize::MAX);
             let operation = connection.provider.model.operations.get(index).ok_or(missing)?;
-            known.operation = Some(Arc::from(operation.id.as_str()));
+            known.called = Some(Called::new(Arc::clone(connection), index));
             let target = connection
                 .server(index)
                 .ok_or(CallError::Internal { what: "the connection has no server" })?;
@@ -352,16 +364,15 @@ async fn minimise_request(
 fn record_intent(
     core: &Core,
     snapshot: &Snapshot,
-    id: Id<RequestKind>,
-    started: Timestamp,
+    event: Event,
     caller: &Authenticated,
     routed: &Routed<'_>,
     permit: &Permit,
 ) -> Result<OpenIntent, CallError> {
     let Routed { connection, operation, .. } = routed;
     let intent = Intent {
-        request: id,
-        at: started,
+        request: event.request,
+        at: event.started,
         environment: connection.environment,
         key: caller.key.id,
         client: caller.key.client,
@@ -373,15 +384,6 @@ fn record_intent(
         object: permit.decision.object.clone(),
         generation: snapshot.generation,
         is_safe_method: operation.method.is_safe(),
-    };
-    let event = Event {
-        request: id,
-        client: Some(caller.key.client),
-        connection: Some(connection.id),
-        operation: Some(Arc::from(operation.id.as_str())),
-        status: 0,
-        failure: None,
-        duration: Duration::ZERO,
     };
     core.gateway.recorder.intend(intent, core.gateway.events.clone(), event)
 }
@@ -705,20 +707,30 @@ fn refuse(core: &Core, id: Id<RequestKind>, started: Timestamp, known: &Known, e
             key: key.id,
             client: key.client,
             connection: known.connection,
-            operation: known.operation.as_deref(),
+            operation: known.called.as_ref().and_then(Called::operation),
             code: error.code(),
         }),
         None => gateway.recorder.count_unauthenticated(error.code()),
     }
     gateway.events.emit(Event {
-        request: id,
-        client: known.caller.as_ref().map(|key| key.client),
-        connection: known.connection,
-        operation: known.operation.clone(),
         status: error.status().as_u16(),
         failure: Some(failure),
         duration: gateway.clock.now().since(started),
+        ..event_of(id, started, known)
     });
+}
+
+/// What is told of a call, as far as it is known.
+fn event_of(id: Id<RequestKind>, started: Timestamp, known: &Known) -> Event {
+    Event {
+        client: known.caller.as_ref().map(|key| key.client),
+        connection: known.connection,
+        method: known.method,
+        called: known.called.clone(),
+        phases: known.phases,
+        linked: known.linked,
+        ..Event::new(id, started)
+    }
 }
 
 /// An answer of our own (RFC 9457).

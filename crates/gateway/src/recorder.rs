@@ -3,7 +3,7 @@
 
 use crate::{
     error::CallError,
-    event::{Event, EventSink, Failure},
+    event::{Event, EventSink, Failure, Phase},
 };
 use audit::{
     AppendError, Durability, Handle, Intent, Outcome, Record, Refused, RefusedCount, Ticket,
@@ -58,6 +58,11 @@ impl Recorder {
     /// Whether the log takes entries.
     pub fn is_healthy(&self) -> bool {
         self.log.is_healthy()
+    }
+
+    /// How the log keeps up.
+    pub fn pace(&self) -> audit::Pace {
+        self.log.pace()
     }
 
     /// Hands the intent to the log. The call may go on while the log writes, but must not have an
@@ -140,7 +145,17 @@ impl Recorder {
 
 /// What diagnosis is built on, of an error.
 pub(crate) fn failure_of(error: &CallError) -> Failure {
-    Failure { code: error.code(), origin: error.origin(), is_retryable: error.is_retryable() }
+    let limit = match error {
+        CallError::Held(held) => Some(held.limit.as_str()),
+        CallError::Overloaded => Some("calls"),
+        _ => None,
+    };
+    Failure {
+        code: error.code(),
+        origin: error.origin(),
+        is_retryable: error.is_retryable(),
+        limit,
+    }
 }
 
 fn unavailable(error: &AppendError) -> CallError {
@@ -200,6 +215,12 @@ impl OpenIntent {
         self.request
     }
 
+    /// The call has come to this phase.
+    pub fn begin(&mut self, phase: Phase) {
+        let after = self.recorder.clock.now().since(self.started);
+        self.event.phases.begin(phase, after);
+    }
+
     /// Waits until the intent is on disk.
     pub async fn durable(&mut self) -> Result<(), CallError> {
         let Some(ticket) = self.ticket.take() else { return Ok(()) };
@@ -233,6 +254,7 @@ impl OpenIntent {
 
     fn emit(&mut self, failure: Option<Failure>) {
         self.event.status = self.facts.status;
+        self.event.provider_status = self.facts.provider_status;
         self.event.failure = failure;
         self.event.duration = self.recorder.clock.now().since(self.started);
         self.events.emit(self.event.clone());

@@ -396,13 +396,10 @@ fn refuse_unseen(core: &Core, error: &CallError) -> Response<AnswerBody> {
     let duration = gateway.clock.now().since(started);
     gateway.metrics.answered(response.status(), duration);
     gateway.events.emit(Event {
-        request: id,
-        client: None,
-        connection: None,
-        operation: None,
         status: response.status().as_u16(),
         failure: Some(failure),
         duration,
+        ..Event::new(id, started)
     });
     response
 }

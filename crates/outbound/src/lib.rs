@@ -30,7 +30,7 @@ pub use body::UpstreamBody;
 pub use deadlines::Deadlines;
 pub use error::OutboundError;
 pub use guard::{GuardPolicy, PolicyError};
-pub use pool::{Lease, Pool, PoolConfig};
+pub use pool::{Lease, Pool, PoolConfig, PoolFigures};
 pub use resolve::{FixedResolver, HickoryResolver, Resolve, ResolveError, ResolverSetupError};
 pub use target::{Target, TargetError};
 pub use tls::{TlsConfig, TlsConfigError, TlsFailure};

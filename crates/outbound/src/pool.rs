@@ -21,7 +21,10 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     rc::{Rc, Weak},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::{Instant, timeout};
@@ -45,6 +48,33 @@ pub struct PoolConfig {
     pub max_age: Duration,
     /// The longest answer, in bytes, as it comes and decoded; 1 GiB.
     pub max_answer_bytes: u64,
+    /// Where the pools that share it count.
+    pub figures: Arc<PoolFigures>,
+}
+
+/// What pools did, all together.
+#[derive(Debug, Default)]
+pub struct PoolFigures {
+    opened: AtomicU64,
+    reused: AtomicU64,
+    idle: AtomicUsize,
+}
+
+impl PoolFigures {
+    /// Connections made.
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Exchanges over a connection that had been idle.
+    pub fn reused(&self) -> u64 {
+        self.reused.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are idle now.
+    pub fn idle(&self) -> usize {
+        self.idle.load(Ordering::Relaxed)
+    }
 }
 
 impl PoolConfig {
@@ -57,6 +87,7 @@ impl PoolConfig {
             idle_life: Duration::from_secs(30),
             max_age: Duration::from_mins(10),
             max_answer_bytes: 1 << 30,
+            figures: Arc::default(),
         }
     }
 }
@@ -87,10 +118,27 @@ struct Connection {
 struct Shelf {
     by_key: HashMap<Key, VecDeque<(Connection, Instant)>>,
     total: usize,
+    /// As much of `total` as the figures say.
+    told: usize,
     swept_at: Instant,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.config.figures.idle.fetch_sub(self.shelf.get_mut().told, Ordering::Relaxed);
+    }
+}
+
 impl Shared {
+    /// Adds what changed to the figures.
+    fn tell(&self) {
+        let mut shelf = self.shelf.borrow_mut();
+        let Shelf { total, told, .. } = &mut *shelf;
+        // Wraps where it is less than before, and so does the sum.
+        self.config.figures.idle.fetch_add(total.wrapping_sub(*told), Ordering::Relaxed);
+        *told = *total;
+    }
+
     fn is_usable(&self, connection: &Connection, idle_since: Instant, now: Instant) -> bool {
         connection.codec.is_idle()
             && now.duration_since(idle_since) < self.config.idle_life
@@ -146,6 +194,7 @@ impl Shared {
     async fn connect(&self, key: &Key, deadlines: &Deadlines) -> Result<Connection, OutboundError> {
         let PoolConfig { resolver, tls, .. } = &self.config;
         let codec = connect(&**resolver, tls, &key.0, &key.1, deadlines).await?;
+        self.config.figures.opened.fetch_add(1, Ordering::Relaxed);
         Ok(Connection { codec, born: Instant::now() })
     }
 }
@@ -161,6 +210,7 @@ impl Return {
     pub(crate) fn give_back(self) {
         if let Some(pool) = self.pool.upgrade() {
             pool.put(self.key, self.connection);
+            pool.tell();
         }
     }
 }
@@ -183,7 +233,7 @@ impl fmt::Debug for Lease<'_> {
 
 impl Pool {
     pub fn new(config: PoolConfig) -> Self {
-        let shelf = Shelf { by_key: HashMap::new(), total: 0, swept_at: Instant::now() };
+        let shelf = Shelf { by_key: HashMap::new(), total: 0, told: 0, swept_at: Instant::now() };
         Self(Rc::new(Shared { config, shelf: RefCell::new(shelf) }))
     }
 
@@ -197,8 +247,13 @@ impl Pool {
     ) -> Result<Lease<'_>, OutboundError> {
         let key = (target.clone(), policy.clone());
         let pool = &self.0;
-        let (connection, is_reused) = match pool.take(&key) {
-            Some(connection) => (connection, true),
+        let taken = pool.take(&key);
+        pool.tell();
+        let (connection, is_reused) = match taken {
+            Some(connection) => {
+                pool.config.figures.reused.fetch_add(1, Ordering::Relaxed);
+                (connection, true)
+            }
             None => (pool.connect(&key, deadlines).await?, false),
         };
         Ok(Lease { pool, key, connection, is_reused, deadlines: deadlines.clone() })

@@ -1,13 +1,21 @@
 //! Searches files and texts for planted secrets, also where they were encoded on the way.
 
+use aho_corasick::AhoCorasick;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use flate2::read::GzDecoder;
 use std::{
-    fmt, fs, io,
+    collections::BTreeMap,
+    fmt, fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 /// Shortest secret that is searched for, in bytes: shorter ones are found by accident.
 pub const MIN_BYTES: usize = 8;
+
+/// Most bytes that are decompressed of one place where gzip begins, and how often over.
+const MAX_GZIP_BYTES: u64 = 64 << 20;
+const MAX_GZIP_DEPTH: usize = 2;
 
 /// In which form a secret was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +30,8 @@ pub enum Form {
     UrlEncoded,
     /// With JSON escapes in any part.
     JsonEscaped,
+    /// Compressed by gzip, in any of the other forms.
+    Gzip,
 }
 
 /// One secret in one place.
@@ -33,7 +43,7 @@ pub struct Found {
     /// The file, or the name of the text.
     pub place: String,
     /// Where it begins in the file or text; for URL-encoded and JSON-escaped forms in its decoded
-    /// form.
+    /// form, for gzip where the compressed bytes begin.
     pub offset: usize,
 }
 
@@ -47,7 +57,7 @@ impl fmt::Debug for Found {
 
 /// Searches all files under `dir` (file names included) and the named texts; tells the first
 /// place of each secret and form in each file and text. A `dir` that does not exist holds nothing.
-/// Symbolic links are not followed. Compressed files are searched as they are.
+/// Symbolic links are not followed.
 ///
 /// # Errors
 /// Where a file cannot be read (one that vanishes meanwhile is skipped), or a secret is shorter
@@ -60,7 +70,7 @@ pub fn find_canary(
     if needles.iter().any(|needle| needle.len() < MIN_BYTES) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a secret that is too short"));
     }
-    let patterns: Vec<Patterns> = needles.iter().map(|needle| Patterns::of(needle)).collect();
+    let patterns = Patterns::of(needles).map_err(io::Error::other)?;
     let mut found = Vec::new();
     for file in files(dir)? {
         let place = file.display().to_string();
@@ -77,27 +87,40 @@ pub fn find_canary(
     Ok(found)
 }
 
-/// What one secret looks like. Plain and hexadecimal forms in lower case.
+/// What the secrets look like. Plain and hexadecimal forms in lower case.
 struct Patterns {
-    plain: Vec<u8>,
-    hex: Vec<u8>,
-    base64: Vec<Vec<u8>>,
+    plain: AhoCorasick,
+    hex: AhoCorasick,
+    base64: AhoCorasick,
+    /// Which secret each pattern of `base64` is of.
+    base64_of: Vec<usize>,
 }
 
 impl Patterns {
-    fn of(needle: &str) -> Self {
+    fn of(needles: &[&str]) -> Result<Self, aho_corasick::BuildError> {
+        let plain = needles.iter().map(|needle| needle.to_ascii_lowercase());
+        let digits = |needle: &&str| -> String {
+            needle.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+        };
         let mut base64 = Vec::new();
-        for skipped in 0..3 {
-            base64.push(aligned(&STANDARD_NO_PAD, needle, skipped));
-            base64.push(aligned(&URL_SAFE_NO_PAD, needle, skipped));
+        let mut base64_of = Vec::new();
+        for (number, needle) in needles.iter().enumerate() {
+            for skipped in 0..3 {
+                for letters in [
+                    aligned(&STANDARD_NO_PAD, needle, skipped),
+                    aligned(&URL_SAFE_NO_PAD, needle, skipped),
+                ] {
+                    base64.push(letters);
+                    base64_of.push(number);
+                }
+            }
         }
-        base64.sort();
-        base64.dedup();
-        Self {
-            plain: needle.to_ascii_lowercase().into_bytes(),
-            hex: needle.bytes().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect(),
-            base64,
-        }
+        Ok(Self {
+            plain: AhoCorasick::new(plain)?,
+            hex: AhoCorasick::new(needles.iter().map(digits))?,
+            base64: AhoCorasick::new(base64)?,
+            base64_of,
+        })
     }
 }
 
@@ -113,40 +136,60 @@ fn aligned(engine: &impl base64::Engine, needle: &str, skipped: usize) -> Vec<u8
     text.as_bytes().get(first..end).unwrap_or_default().to_vec()
 }
 
-fn search(place: &str, text: &[u8], patterns: &[Patterns], found: &mut Vec<Found>) {
-    let lower = text.to_ascii_lowercase();
-    let url_decoded = url_decoded(&lower);
-    let json_decoded = json_decoded(&lower);
-    for (needle, pattern) in patterns.iter().enumerate() {
-        let mut note = |form, offset: Option<usize>| {
-            if let Some(offset) = offset {
-                found.push(Found { needle, form, place: place.to_owned(), offset });
-            }
-        };
-        let plain = position(&lower, &pattern.plain);
-        note(Form::Plain, plain);
-        note(Form::Hex, position(&lower, &pattern.hex));
-        let base64 = pattern.base64.iter().find_map(|letters| position(text, letters));
-        note(Form::Base64, base64);
-        // Decoding changes nothing in a plain one, which has been told already.
-        if plain.is_none() {
-            note(Form::UrlEncoded, position(&url_decoded, &pattern.plain));
-            note(Form::JsonEscaped, position(&json_decoded, &pattern.plain));
-        }
+fn search(place: &str, text: &[u8], patterns: &Patterns, found: &mut Vec<Found>) {
+    for ((needle, form), offset) in forms(text, patterns, MAX_GZIP_DEPTH) {
+        found.push(Found { needle, form, place: place.to_owned(), offset });
     }
 }
 
-fn position(text: &[u8], pattern: &[u8]) -> Option<usize> {
-    let first = *pattern.first()?;
-    let mut from = 0;
-    loop {
-        let rest = text.get(from..)?;
-        let start = from + rest.iter().position(|byte| *byte == first)?;
-        if text.get(start..)?.starts_with(pattern) {
-            return Some(start);
+/// The first offset of each secret in each form.
+fn forms(text: &[u8], patterns: &Patterns, depth: usize) -> BTreeMap<(usize, Form), usize> {
+    let lower = text.to_ascii_lowercase();
+    let mut all = BTreeMap::new();
+    let mut note = |form, automaton: &AhoCorasick, of: Option<&[usize]>, text: &[u8]| {
+        for hit in automaton.find_overlapping_iter(text) {
+            let index = hit.pattern().as_usize();
+            let needle = of.map_or(Some(index), |of| of.get(index).copied());
+            if let Some(needle) = needle {
+                let offset = all.entry((needle, form)).or_insert(hit.start());
+                *offset = hit.start().min(*offset);
+            }
         }
-        from = start + 1;
+    };
+    note(Form::Plain, &patterns.plain, None, &lower);
+    note(Form::Hex, &patterns.hex, None, &lower);
+    note(Form::Base64, &patterns.base64, Some(&patterns.base64_of), text);
+    note(Form::UrlEncoded, &patterns.plain, None, &url_decoded(&lower));
+    note(Form::JsonEscaped, &patterns.plain, None, &json_decoded(&lower));
+    // Decoding changes nothing in a plain one, which has been told already.
+    let plain: Vec<usize> =
+        all.keys().filter(|(_, form)| *form == Form::Plain).map(|k| k.0).collect();
+    all.retain(|(needle, form), _| {
+        !(matches!(form, Form::UrlEncoded | Form::JsonEscaped) && plain.contains(needle))
+    });
+    if depth > 0 {
+        for offset in gzip_begins(text) {
+            let inside = gunzipped(text.get(offset..).unwrap_or_default());
+            for (needle, _) in forms(&inside, patterns, depth - 1).into_keys() {
+                all.entry((needle, Form::Gzip)).or_insert(offset);
+            }
+        }
     }
+    all
+}
+
+/// Where a gzip member may begin (RFC 1952 §2.3.1).
+fn gzip_begins(text: &[u8]) -> impl Iterator<Item = usize> {
+    text.windows(3).enumerate().filter(|(_, head)| *head == [0x1f, 0x8b, 8]).map(|(at, _)| at)
+}
+
+/// What comes out, up to the end or the first damage.
+fn gunzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut decoder = GzDecoder::new(bytes).take(MAX_GZIP_BYTES);
+    // What came before an error is kept: it may be all of it, or mere chance.
+    let _ = decoder.read_to_end(&mut text);
+    text
 }
 
 /// Percent-decoding (RFC 3986 §2.1) and `+` for a space, wherever it fits; in lower case.
@@ -309,6 +352,36 @@ mod tests {
         assert_eq!(forms(br#""w\u00e9ir\/secret \"7?>~\" \u0065nd""#), [Form::JsonEscaped]);
         assert_eq!(forms(br"\u00\ud83d\"), []);
         assert_eq!(json_decoded(br"a\ud83d\ude00b"), "a\u{1F600}b".as_bytes());
+    }
+
+    #[test]
+    fn gzip_is_found_wherever_it_begins_and_however_it_ends() {
+        use std::io::Write as _;
+        let gzip = |text: &[u8]| {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(text).unwrap();
+            encoder.finish().unwrap()
+        };
+        // Enough of one kind that compressing leaves nothing as it was.
+        let inner = format!("{}{}", STANDARD.encode(NEEDLE), "before and behind ".repeat(50));
+        let once = gzip(inner.as_bytes());
+        let placed = [b"\x1f\x8b\x08 xx".as_slice(), &once, b"behind"].concat();
+        assert_eq!(forms(&placed), [Form::Gzip]);
+        assert!(forms(&gzip(&placed)).contains(&Form::Gzip));
+        let long = gzip(&[NEEDLE.as_bytes(), &b"0123456789".repeat(5_000)].concat());
+        assert_eq!(forms(&long[..long.len() - 20]), [Form::Gzip]);
+        assert_eq!(forms(&gzip(b"nothing")), []);
+    }
+
+    #[test]
+    fn secrets_inside_each_other_are_all_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let needles = ["secret-one", "my-secret-one-and", "one-and-more"];
+        let text = b"my-secret-one-and-more".as_slice();
+        let found = find_canary(dir.path(), &[("text", text)], &needles).unwrap();
+        let numbers: Vec<usize> = found.iter().map(|found| found.needle).collect();
+        assert_eq!(numbers, [0, 1, 2]);
     }
 
     #[test]

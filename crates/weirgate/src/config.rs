@@ -3,7 +3,7 @@
 //! Two stages: texts with their origin, then checked types. All problems are reported together, each
 //! with its place and remedy.
 
-use crate::{listener_tls, output::chain};
+use crate::{listener_tls, output::chain, telemetry::Endpoint};
 use gateway::LimitSettings;
 use serde_json::Value;
 use std::{
@@ -128,6 +128,19 @@ pub(crate) const KEYS: &[Key] = &[
         "path",
         "PEM file of certificate authorities trusted beside the public ones.",
     ),
+    key(
+        "otlp_endpoint",
+        "",
+        "URL",
+        "Where traces and metrics are sent by OTLP/HTTP: https, or http to a loopback address. Empty: nowhere.",
+    ),
+    key(
+        "otlp_headers_file",
+        "",
+        "path",
+        "Headers for the collector, one `Name: value` a line; others may not read the file.",
+    ),
+    key("otlp_interval_ms", "15000", "milliseconds", "Between two exports of metrics."),
     key("log_level", "info", "error, warn, info, debug or trace", "How much is logged."),
     key("log_format", "json", "json or text", "The form of log lines on standard error."),
 ];
@@ -242,6 +255,9 @@ pub(crate) struct Config {
     pub write_timeout: Duration,
     pub drain_timeout: Duration,
     pub extra_roots_file: Option<PathBuf>,
+    pub otlp_endpoint: Option<Endpoint>,
+    pub otlp_headers_file: Option<PathBuf>,
+    pub otlp_interval: Duration,
     pub log_level: String,
     pub is_log_json: bool,
 }
@@ -569,6 +585,21 @@ impl Reader<'_> {
         Some(files)
     }
 
+    fn endpoint(&mut self, name: &str) -> Option<Endpoint> {
+        let text = &self.text(name).value;
+        if text.is_empty() {
+            return None;
+        }
+        match Endpoint::parse(text) {
+            Ok(endpoint) => Some(endpoint),
+            Err(error) => {
+                let remedy = "Write it like https://collector.example.com:4318, or http://127.0.0.1:4318; secrets go into otlp_headers_file.";
+                self.fail(name, &error.to_string(), remedy.into());
+                None
+            }
+        }
+    }
+
     fn millis(&mut self, name: &str) -> Duration {
         Duration::from_millis(self.positive(name))
     }
@@ -677,6 +708,9 @@ fn check(reader: &mut Reader<'_>) -> Config {
         write_timeout: reader.millis("write_timeout_ms"),
         drain_timeout: reader.millis("drain_timeout_ms"),
         extra_roots_file: reader.path("extra_roots_file"),
+        otlp_endpoint: reader.endpoint("otlp_endpoint"),
+        otlp_headers_file: reader.path("otlp_headers_file"),
+        otlp_interval: reader.millis("otlp_interval_ms"),
         log_level,
         is_log_json: log_format == "json",
     }

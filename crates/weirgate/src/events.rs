@@ -1,7 +1,12 @@
-//! What becomes of the gateway's events: until failures become issues, a failed call is a figure and
-//! a log line. Nobody who makes calls fail can fill the log with them.
+//! What becomes of the gateway's events: figures, a trace where a collector is configured, and for a
+//! failed call a log line, until failures become issues. Nobody who makes calls fail can fill the log with them.
 
-use gateway::Event;
+use crate::{
+    figures::{ProviderNames, class},
+    telemetry::Traces,
+};
+use gateway::{Called, Event, Failure, Phase};
+use metrics::{Histogram, counter, histogram};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::{mpsc, watch};
 
@@ -10,40 +15,80 @@ const LINES: u64 = 10;
 const TURN: Duration = Duration::from_secs(1);
 
 /// Until told to stop; what has come by then is still told.
-pub(crate) async fn drain(mut received: mpsc::Receiver<Event>, mut stopped: watch::Receiver<bool>) {
-    metrics::describe_counter!(
-        "weirgate_failures_total",
-        "Calls that were not answered as asked, by code."
-    );
-    let mut sample = Sample::default();
+pub(crate) async fn drain(
+    mut received: mpsc::Receiver<Event>,
+    traces: Option<Traces>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut teller = Teller::new(traces);
     let mut turns = tokio::time::interval(TURN);
     loop {
         // All three are cancel-safe.
         tokio::select! {
             event = received.recv() => match event {
-                Some(event) => tell(&event, &mut sample),
+                Some(event) => teller.tell(event),
                 None => break,
             },
-            _ = turns.tick() => sample.turn(),
+            _ = turns.tick() => teller.sample.turn(),
             _ = stopped.changed() => break,
         }
     }
     while let Ok(event) = received.try_recv() {
-        tell(&event, &mut sample);
+        teller.tell(event);
     }
-    sample.turn();
+    teller.sample.turn();
 }
 
-fn tell(event: &Event, sample: &mut Sample) {
-    let Some(failure) = event.failure else { return };
-    metrics::counter!("weirgate_failures_total", "code" => failure.code).increment(1);
-    if !sample.takes(failure.code) {
-        return;
+struct Teller {
+    sample: Sample,
+    providers: ProviderNames,
+    phases: [Histogram; Phase::ALL.len()],
+    traces: Option<Traces>,
+}
+
+impl Teller {
+    fn new(traces: Option<Traces>) -> Self {
+        let name = "weirgate_call_phase_seconds";
+        Self {
+            sample: Sample::default(),
+            providers: ProviderNames::default(),
+            phases: Phase::ALL.map(|phase| histogram!(name, "phase" => phase.as_str())),
+            traces,
+        }
     }
+
+    fn tell(&mut self, event: Event) {
+        for (phase, begin, end) in event.phases.spans(event.duration) {
+            if let Some(histogram) = self.phases.get(phase as usize) {
+                histogram.record(end.saturating_sub(begin).as_secs_f64());
+            }
+        }
+        if let Some(called) = &event.called {
+            let provider = self.providers.name(called.provider()).to_owned();
+            let class = class(event.status);
+            counter!("weirgate_provider_calls_total", "provider" => provider, "class" => class)
+                .increment(1);
+        }
+        if let Some(failure) = event.failure {
+            counter!("weirgate_failures_total", "code" => failure.code).increment(1);
+            if let Some(limit) = failure.limit {
+                counter!("weirgate_limit_refusals_total", "limit" => limit).increment(1);
+            }
+            if self.sample.takes(failure.code) {
+                log(&event, &failure);
+            }
+        }
+        if let Some(traces) = &self.traces {
+            traces.offer(event);
+        }
+    }
+}
+
+fn log(event: &Event, failure: &Failure) {
     tracing::info!(
         request.id = %event.request,
         connection.id = event.connection.map(tracing::field::display),
-        operation = event.operation.as_deref(),
+        operation = event.called.as_ref().and_then(Called::operation),
         status = event.status,
         code = failure.code,
         origin = failure.origin.as_str(),

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod demo;
 mod events;
+mod figures;
 mod files;
 mod harmless;
 mod listener_tls;
@@ -14,6 +15,7 @@ mod output;
 mod project;
 mod serve;
 mod shell;
+mod telemetry;
 mod verbs;
 
 use clap::{

@@ -1,12 +1,12 @@
 //! Health, readiness and metrics on the console's port, until there is a console.
 
+use crate::figures::Figures;
 use bytes::Bytes;
 use gateway::{Gateway, Patient, Places, ServerTls, accept};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use metrics_exporter_prometheus::PrometheusHandle;
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -21,7 +21,7 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(crate) struct Ops {
     pub gateway: Arc<Gateway>,
-    pub metrics: PrometheusHandle,
+    pub figures: Figures,
     /// Connections at once; more wait in the listener's queue.
     pub max_connections: usize,
     pub tls: Option<ServerTls>,
@@ -101,7 +101,7 @@ fn answer(ops: &Ops, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     }
     match path {
         "/metrics" => {
-            let mut response = plain(StatusCode::OK, ops.metrics.render());
+            let mut response = plain(StatusCode::OK, ops.figures.render());
             response.headers_mut().insert(
                 header::CONTENT_TYPE,
                 HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),

@@ -3,17 +3,19 @@
 
 use crate::{
     config::Config,
-    events, files,
+    events,
+    figures::{self, Figures},
+    files,
     listener_tls::Follower,
     ops::{Ops, OpsListener},
     output::{FAILED, Failure, chain},
+    telemetry::{Export, Exporter, Headers},
 };
 use app::{Instance, follow, sequence::OpenLog};
 use gateway::{
     Bounds, EventSink, Gateway, Listeners, MakePool, Recorder, Running, ServerTls, Settings,
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, Resolve, TlsConfig};
+use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, PoolFigures, Resolve, TlsConfig};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -39,6 +41,7 @@ pub(crate) struct Server {
     events: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
+    exporter: Option<Exporter>,
 }
 
 impl Server {
@@ -56,6 +59,7 @@ impl Server {
         })?;
         let tls = tls_config(config)?;
         let (certificates, listener_tls) = listener_tls(config)?.unzip();
+        let headers = otlp_headers(config)?;
         let resolver: Arc<dyn Resolve> = Arc::new(
             HickoryResolver::from_system()
                 .map_err(|error| Failure::new(FAILED, chain(&error), "Check /etc/resolv.conf."))?,
@@ -67,7 +71,7 @@ impl Server {
             follow::first(Arc::clone(&instance), config.limits.clone()).await?;
         let shared = Arc::new(shared);
         let recorder = Arc::new(Recorder::new(log.handle.clone(), Arc::clone(&instance.clock)));
-        let metrics = install_metrics();
+        let handle = figures::install();
         let (sink, received) = EventSink::channel();
         let gateway_addr = listeners.addr();
         let public_url = config.public_url.clone().unwrap_or_else(|| config.url_of(gateway_addr));
@@ -80,12 +84,31 @@ impl Server {
             settings(config),
             Arc::from(public_url),
         ));
+        let pools = Arc::new(PoolFigures::default());
+        let figures = Figures::new(handle, Arc::clone(&gateway), Arc::clone(&pools));
+        let (exporter, traces) = match config.otlp_endpoint.clone() {
+            None => (None, None),
+            Some(endpoint) => {
+                let (exporter, traces) = Exporter::start(Export {
+                    endpoint,
+                    headers,
+                    every: config.otlp_interval,
+                    resolver: Arc::clone(&resolver),
+                    tls: Arc::clone(&tls),
+                    figures: figures.clone(),
+                    clock: Arc::clone(&instance.clock),
+                    random: Arc::clone(&instance.random),
+                })?;
+                (Some(exporter), Some(traces))
+            }
+        };
         let make_pool: MakePool = {
             let max_answer_bytes = config.max_answer_bytes;
             Arc::new(move || {
                 Pool::new(PoolConfig {
                     max_answer_bytes,
                     max_idle_total: files.idle_per_core,
+                    figures: Arc::clone(&pools),
                     ..PoolConfig::new(Arc::clone(&resolver), Arc::clone(&tls))
                 })
             })
@@ -99,7 +122,7 @@ impl Server {
         let console_addr = ops_listener.addr();
         let ops = Ops {
             gateway: Arc::clone(&gateway),
-            metrics: metrics.clone(),
+            figures: figures.clone(),
             max_connections: files.console,
             tls: listener_tls,
         };
@@ -108,10 +131,10 @@ impl Server {
             "follower",
             follower.run(Arc::clone(&shared), Arc::clone(&recorder), log, stopped.clone()),
         );
-        let events = spawn("events", events::drain(received, stopped.clone()));
+        let events = spawn("events", events::drain(received, traces, stopped.clone()));
         let certificates =
             certificates.map(|follower| spawn("certificates", follower.run(stopped.clone())));
-        let upkeep = spawn("metrics", keep_metrics(metrics, stopped));
+        let upkeep = spawn("metrics", keep_figures(figures, Arc::clone(&instance), stopped));
         tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
         Ok(Self {
             gateway_addr,
@@ -126,6 +149,7 @@ impl Server {
             events,
             upkeep,
             certificates,
+            exporter,
         })
     }
 
@@ -145,6 +169,10 @@ impl Server {
         let _ = self.stop.send(true);
         for task in [self.ops, self.upkeep, self.events].into_iter().chain(self.certificates) {
             report_panic(task.await);
+        }
+        if let Some(exporter) = self.exporter {
+            // Joins a thread: not for an async thread.
+            report_panic(tokio::task::spawn_blocking(move || exporter.stop()).await);
         }
         self.recorder.flush();
         match self.follower.await {
@@ -196,6 +224,17 @@ fn tls_config(config: &Config) -> Result<Arc<TlsConfig>, Failure> {
         .map_err(|error| Failure::new(FAILED, chain(&error), "Correct extra_roots_file."))
 }
 
+fn otlp_headers(config: &Config) -> Result<Headers, Failure> {
+    let Some(path) = &config.otlp_headers_file else { return Ok(Headers::default()) };
+    Headers::read(path).map_err(|error| {
+        Failure::new(
+            FAILED,
+            format!("the headers for the collector in {}: {}", path.display(), chain(&error)),
+            "Give one `Name: value` a line, in a file of mode 0600.",
+        )
+    })
+}
+
 fn settings(config: &Config) -> Settings {
     Settings {
         max_write_bytes: config.max_write_bytes,
@@ -214,28 +253,23 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// One recorder per process; a second server in one process shares it.
-fn install_metrics() -> PrometheusHandle {
-    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
-    HANDLE
-        .get_or_init(|| {
-            let recorder = PrometheusBuilder::new().build_recorder();
-            let handle = recorder.handle();
-            if metrics::set_global_recorder(recorder).is_err() {
-                tracing::warn!("metrics were installed already");
-            }
-            handle
-        })
-        .clone()
-}
-
-async fn keep_metrics(handle: PrometheusHandle, mut stopped: watch::Receiver<bool>) {
+async fn keep_figures(
+    figures: Figures,
+    instance: Arc<Instance>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let outbox = metrics::gauge!("weirgate_outbox_rows");
     let mut ticks = tokio::time::interval(UPKEEP_EVERY);
     loop {
         // Both are cancel-safe.
         tokio::select! {
             _ = stopped.changed() => return,
-            _ = ticks.tick() => handle.run_upkeep(),
+            _ = ticks.tick() => {}
+        }
+        figures.run_upkeep();
+        // A store that is away is told of by the Snapshot's age.
+        if let Ok(waiting) = instance.store.outbox_len().await {
+            outbox.set(figures::number(usize::try_from(waiting).unwrap_or(usize::MAX)));
         }
     }
 }

@@ -114,9 +114,9 @@ fn a_stuck_provider_leaves_room_for_the_others() {
     let _stuck: Vec<_> = (0..10).map(|_| open()).collect();
     // All of them: one that comes later would be refused instead of those below.
     wait_until(Duration::from_secs(10), || world.provider.requests().len() >= 10);
-    let refused = wait_until(Duration::from_secs(5), || {
+    let refused = wait_until(Duration::from_secs(15), || {
         let mut one = open();
-        one.set_read_timeout(Duration::from_millis(200)).unwrap();
+        one.set_read_timeout(Duration::from_millis(700)).unwrap();
         one.read_response(false).ok()
     });
     assert_eq!((refused.status, code(&refused).as_str()), (429, "too_many_calls"));

@@ -12,6 +12,7 @@
 
 mod backup;
 mod calls;
+mod canaries;
 mod crash;
 mod crowd;
 mod demo;
@@ -31,6 +32,7 @@ mod secrets;
 mod setup;
 mod smuggling;
 mod tamper;
+mod telemetry;
 mod texts;
 mod tls;
 mod world;
