@@ -165,11 +165,23 @@ enum Access {
     Write,
 }
 
+/// All that a node's content depends on, the names of what it withholds included.
+#[derive(PartialEq, Eq, Hash)]
+struct Known {
+    accepts_scalar: bool,
+    /// Objects and arrays, sorted.
+    alternatives: Vec<Alternative>,
+    /// Where members are named from.
+    scope: (FieldSteps, String),
+    /// Where elements are named from, if there can be any.
+    elements: Option<(FieldSteps, String)>,
+}
+
 struct Compiler<'p> {
     provider: &'p Provider,
     granted: &'p BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
     builder: SpecBuilder,
-    known: HashMap<(String, Vec<Alternative>), NodeId>,
+    known: HashMap<Known, NodeId>,
     names: Vec<String>,
     marks: HashMap<String, u32>,
     /// How many were compiled.
@@ -388,28 +400,31 @@ impl<'p> Compiler<'p> {
         }
         // A named object begins with what is granted for itself.
         let mut scope = (prefix.to_vec(), owner.to_owned());
+        // Named by the grant, and nothing in it: it passes empty.
+        let mut is_kept_empty = false;
         for (shape, rest) in &mut objects {
             if let Shape::Object(ObjectShape { object: Some(named), .. }) =
                 self.provider.shape(*shape)
                 && rest.remove(&Vec::new())
             {
                 rest.extend(self.own(*named));
-                if rest.is_empty() {
-                    // Named by the grant, and nothing in it: it passes empty.
-                    rest.insert(vec![Step::Member(String::new()), Step::Elements]);
-                }
+                is_kept_empty |= rest.is_empty();
                 let name = self.provider.object(*named).map(|object| object.name.clone());
                 scope = (Vec::new(), name.unwrap_or_default());
             }
         }
         let is_opened = |(_, rest): &Alternative| !rest.is_empty();
-        if !objects.iter().chain(&arrays).any(is_opened) {
+        if !is_kept_empty && !objects.iter().chain(&arrays).any(is_opened) {
             return accepts_scalar.then_some(Edge::Scalar);
         }
-        let mut all = objects.clone();
-        all.extend(arrays.iter().cloned());
-        all.sort();
-        let key = (format!("{} {}", scope.1, spell(&scope.0)), all);
+        let mut alternatives = [objects.as_slice(), &arrays].concat();
+        alternatives.sort();
+        let key = Known {
+            accepts_scalar,
+            alternatives,
+            scope: scope.clone(),
+            elements: (!arrays.is_empty()).then(|| (prefix.to_vec(), owner.to_owned())),
+        };
         if let Some(node) = self.known.get(&key) {
             return Some(Edge::Into(*node));
         }
@@ -459,7 +474,7 @@ impl<'p> Compiler<'p> {
             }
             // Free-form members are those that the grant names.
             names.extend(rest.iter().filter_map(|path| match path.first() {
-                Some(Step::Member(name)) if !name.is_empty() => Some(name.clone()),
+                Some(Step::Member(name)) => Some(name.clone()),
                 _ => None,
             }));
         }

@@ -584,3 +584,95 @@ fn a_bare_status_passes() {
     let out = project_slice(body, &spec, &Limits::default()).unwrap();
     assert_eq!(String::from_utf8(out).unwrap(), r#"{"ok":true}"#);
 }
+
+/// What one place accepts is never taken over by another with the same objects.
+#[test]
+fn a_scalar_passes_only_where_one_is_declared() {
+    let cat = json!({"$ref": "#/components/schemas/Cat"});
+    let inline = json!({"type": "object", "properties": {"id": plain("string")}});
+    let mut members = json!({
+        "a": {"oneOf": [cat, plain("string")]},
+        "b": cat,
+        "l": {"type": "array", "items": cat},
+        "m": {"type": "object", "additionalProperties": cat},
+        "n": {"oneOf": [{"type": "array", "items": cat}, plain("string")]},
+        "z": {"oneOf": [plain("integer"), cat]},
+        "i": {"oneOf": [inline, plain("string")]},
+    });
+    for name in ["a", "i", "n", "z"] {
+        members[name]["x-weirgate-label"] = plain("string")["x-weirgate-label"].clone();
+    }
+    let provider = thing_and(
+        &members,
+        json!({"Cat": {"type": "object", "properties": {"id": plain("string"), "kitten": cat}}}),
+    );
+    let grants: [(&str, &[&str]); 2] =
+        [("Thing", &["a", "b", "l", "m", "n", "z", "i"]), ("Cat", &["id", "kitten"])];
+    let given = json!({
+        "a": "x", "b": "S", "l": ["S", {"id": "1", "kitten": "S"}], "m": {"k": "S"}, "n": "x",
+        "z": 1, "i": "x",
+    });
+    let wanted = json!({"a": "x", "l": [{"id": "1"}], "m": {}, "n": "x", "z": 1, "i": "x"});
+    assert_eq!(project_thing(&provider, &grants, &given), wanted);
+
+    let put = provider.operations.iter().find(|one| one.id == "PUT /things").unwrap();
+    let spec = select_request(&provider, put, &granted(&provider, &grants)).unwrap();
+    let write = |body: &Value| {
+        let mut projector = Projector::new(spec.clone(), Limits::default(), Mode::Refuse);
+        let mut out = Vec::new();
+        projector.feed(body.to_string().as_bytes(), &mut out)?;
+        projector.finish(&mut out)
+    };
+    write(&wanted).unwrap();
+    for body in [
+        json!({"b": "x"}),
+        json!({"l": ["x"]}),
+        json!({"m": {"k": "x"}}),
+        json!({"a": {"kitten": "x"}}),
+    ] {
+        assert!(write(&body).is_err(), "{body}");
+    }
+}
+
+/// What is withheld is told by the path at which it was met.
+#[test]
+fn withheld_elements_are_named_by_their_own_place() {
+    let cat = json!({"$ref": "#/components/schemas/Cat"});
+    let inline =
+        json!({"type": "object", "properties": {"id": plain("string"), "ssn": {"type": "string"}}});
+    let either = json!({"oneOf": [cat, {"$ref": "#/components/schemas/List"}]});
+    let provider = thing_and(
+        &json!({"a": either, "b": either}),
+        json!({
+            "Cat": {"type": "object", "properties": {"id": plain("string")}},
+            "List": {"type": "array", "items": inline},
+        }),
+    );
+    let operation = provider.operations.iter().find(|one| one.id == "GET /things").unwrap();
+    let granted = granted(&provider, &[("Thing", &["a", "b"]), ("Cat", &["id"])]);
+    let selection = select_response(&provider, operation, &operation.answers[0], &granted).unwrap();
+    let mut projector = Projector::new(selection.spec, Limits::default(), Mode::Drop);
+    let mut out = Vec::new();
+    projector.feed(br#"{"b":[{"id":"1","ssn":"S"}]}"#, &mut out).unwrap();
+    let summary = projector.finish(&mut out).unwrap();
+    let met: Vec<&str> =
+        summary.withheld.iter().map(|mark| selection.names[*mark as usize].as_str()).collect();
+    assert_eq!(met, ["b[].ssn"]);
+}
+
+/// A member without a name is a member like others: no grant of nothing opens it.
+#[test]
+fn a_member_without_a_name_passes_only_by_a_grant() {
+    let members = json!({"": {"type": "array", "items": plain("string")}, "x": plain("string")});
+    let schema =
+        |free: bool| json!({"type": "object", "properties": members, "additionalProperties": free});
+    let provider = thing_and(
+        &json!({"o": {"$ref": "#/components/schemas/Odd"}, "f": {"$ref": "#/components/schemas/Free"}}),
+        json!({"Odd": schema(false), "Free": schema(true)}),
+    );
+    let given = json!({"o": {"": ["S"], "x": "S"}, "f": {"": ["S"], "x": "S"}});
+    let found = project_thing(&provider, &[("Thing", &["o", "f"])], &given);
+    assert_eq!(found, json!({"o": {}, "f": {}}));
+    let found = project_thing(&provider, &[("Thing", &["o", "f"]), ("Odd", &["x"])], &given);
+    assert_eq!(found, json!({"o": {"x": "S"}, "f": {}}));
+}
