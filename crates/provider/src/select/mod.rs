@@ -13,8 +13,8 @@ use kinds::alternatives;
 pub use kinds::{Kinds, as_granted, kinds, scalar, wider};
 
 use crate::model::{
-    Additional, Answer, Envelope, FieldKind, KeptRule, ObjectId, ObjectShape, Operation, Provider,
-    Shape, ShapeId, Step,
+    Additional, Answer, Envelope, FieldKind, KeptMember, KeptRule, ObjectId, ObjectShape,
+    Operation, Provider, Shape, ShapeId, Step,
 };
 use projection::{Edge, NodeId, Spec, SpecBuilder};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -52,9 +52,16 @@ pub fn select_response(
     let mut compiler = Compiler::new(provider, &granted.read);
     let spec = compiler.root(root, &answer.envelope, operation.object, Access::Read);
     let none = BTreeSet::new();
+    // A status is kept without a grant, also where it is a member of the object itself.
+    let kept = &answer.envelope.kept;
+    let in_object = |one: &KeptMember| {
+        one.path.strip_prefix(answer.envelope.steps.as_slice()).map(|path| spell(&normal(path)))
+    };
+    let kept: BTreeSet<String> = kept.iter().filter_map(in_object).collect();
     let withheld = answered_objects(provider, operation, answer)
         .into_iter()
         .flat_map(|id| withheld(provider, id, granted.read.get(&id).unwrap_or(&none)))
+        .filter(|name| !kept.contains(name))
         .collect();
     Some(Selection { spec, withheld, names: compiler.names })
 }
@@ -275,6 +282,11 @@ impl<'p> Compiler<'p> {
                 KeptRule::Any => Edge::Scalar,
                 KeptRule::Word => Edge::Rewrite,
                 KeptRule::Link => Edge::Link,
+                KeptRule::Choice => {
+                    let at = kept.path.iter().fold(root, |at, step| self.step(at, step));
+                    let Shape::Scalar { choices, .. } = self.provider.shape(at) else { continue };
+                    Edge::OneOf(self.builder.words(choices.iter().cloned()))
+                }
             };
             self.keep(&kept.path, leaf, &mut nodes);
         }
@@ -453,7 +465,7 @@ impl<'p> Compiler<'p> {
         match edge {
             Edge::Whole | Edge::Scalar => true,
             Edge::Into(node) => self.whole.contains(&node),
-            Edge::Rewrite | Edge::Link | Edge::Withhold(_) => false,
+            Edge::Rewrite | Edge::Link | Edge::OneOf(_) | Edge::Withhold(_) => false,
         }
     }
 

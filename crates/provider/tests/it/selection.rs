@@ -676,3 +676,45 @@ fn a_member_without_a_name_passes_only_by_a_grant() {
     let found = project_thing(&provider, &[("Thing", &["o", "f"]), ("Odd", &["x"])], &given);
     assert_eq!(found, json!({"o": {"x": "S"}, "f": {}}));
 }
+
+/// A status that is a choice holds a declared word, and nobody's name.
+#[test]
+fn a_kept_status_is_one_of_the_declared_words() {
+    let provider = overlaid(&openapi(
+        json!({
+            "/things": {"get": answers(json!({"type": "object", "properties": {
+                "data": {"type": "array", "items": {"$ref": "#/components/schemas/Thing"}},
+                "status": {"type": "string", "enum": ["on", "off duty"]},
+                "meta": {"type": "object", "properties": {"status": {"enum": ["done", 7]}}},
+            }}))},
+            "/states": {"get": answers(json!({"$ref": "#/components/schemas/State"}))},
+        }),
+        json!({
+            "Thing": {"type": "object", "properties": {"id": plain("string"), "status": plain("string")}},
+            "State": {"type": "object", "properties": {
+                "ok": {"type": "boolean"}, "status": {"enum": ["on", "off"]}, "message": {"type": "string"}}},
+        }),
+    ));
+    let project = |operation: &str, input: Value| {
+        let (spec, withheld) = spec_of(&provider, operation, &granted(&provider, &[]));
+        let out = project_slice(input.to_string().as_bytes(), &spec, &Limits::default()).unwrap();
+        (serde_json::from_slice::<Value>(&out).unwrap(), withheld)
+    };
+    let things = |status: &str, inner: Value| {
+        project("GET /things", json!({"data": [], "status": status, "meta": {"status": inner}}))
+    };
+    let (found, withheld) = things("off duty", json!("done"));
+    assert_eq!(found, json!({"data": [], "status": "off duty", "meta": {"status": "done"}}));
+    // The object's own status is another.
+    assert_eq!(withheld, ["id", "status"]);
+    let (found, _) = things("Jane.Doe-123-45-6789", json!("on"));
+    assert_eq!(found, json!({"data": [], "meta": {}}));
+    assert_eq!(things("On", json!(7)).0, json!({"data": [], "meta": {"status": 7}}));
+
+    let (found, withheld) =
+        project("GET /states", json!({"ok": true, "status": "off", "message": "S"}));
+    assert_eq!(found, json!({"ok": true, "status": "off"}));
+    assert_eq!(withheld, ["message"], "what stands in the body is not withheld");
+    let (found, _) = project("GET /states", json!({"ok": true, "status": "Jane.Doe"}));
+    assert_eq!(found, json!({"ok": true}));
+}
