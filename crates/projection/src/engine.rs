@@ -6,7 +6,7 @@
 use crate::{
     path::Segment,
     refusal::{Refusal, RefusalKind},
-    spec::{Action, Member, ScalarRule, Spec},
+    spec::{Action, Member, ScalarRule, Spec, WordsId},
     string::{Decoded, Progress, StringReader},
 };
 use std::{collections::BTreeSet, fmt};
@@ -117,6 +117,7 @@ enum Role {
     Plain,
     Rewrite,
     Link,
+    OneOf(WordsId),
 }
 
 /// Where in a number the next byte stands (RFC 8259 §6).
@@ -498,7 +499,9 @@ impl Projector {
                 self.prefix(out);
                 Ok(Inside::Kept { node, has_members: false, bits })
             }
-            Action::Scalar | Action::Rewrite | Action::Link if is_container => self.mismatch(place),
+            Action::Scalar | Action::Rewrite | Action::Link | Action::OneOf(_) if is_container => {
+                self.mismatch(place)
+            }
             Action::Into(node)
                 if kind == Kind::Null
                     && self.mode == Mode::Refuse
@@ -512,16 +515,20 @@ impl Projector {
             Action::Scalar => Ok(self.copy(at, out)),
             Action::Rewrite => self.rewritable(kind, Role::Rewrite, at, place, out),
             Action::Link => self.rewritable(kind, Role::Link, at, place, out),
+            Action::OneOf(words) => self.rewritable(kind, Role::OneOf(words), at, place, out),
             Action::Into(node) => match self.spec.node(node).map(|node| node.scalar) {
                 Some(ScalarRule::Pass) => Ok(self.copy(at, out)),
                 Some(ScalarRule::Rewrite) => self.rewritable(kind, Role::Rewrite, at, place, out),
                 Some(ScalarRule::Link) => self.rewritable(kind, Role::Link, at, place, out),
+                Some(ScalarRule::OneOf(words)) => {
+                    self.rewritable(kind, Role::OneOf(words), at, place, out)
+                }
                 _ => self.mismatch(place),
             },
         }
     }
 
-    /// Only strings can lead anywhere.
+    /// Only strings can lead anywhere, or tell what was not declared.
     fn rewritable(
         &mut self,
         kind: Kind,
@@ -533,7 +540,7 @@ impl Projector {
         if kind != Kind::String {
             return Ok(self.copy(at, out));
         }
-        if self.rewriter.is_none() {
+        if self.rewriter.is_none() && !matches!(role, Role::OneOf(_)) {
             return self.mismatch(place);
         }
         self.text.restart(self.limits.max_rewrite_bytes);
@@ -682,9 +689,11 @@ impl Projector {
     fn rewrite(&mut self, role: Role, is_lone: bool, place: u64, out: &mut Vec<u8>) -> Step {
         let text = std::str::from_utf8(&self.text.bytes).ok();
         let text = text.filter(|_| !is_lone && !self.text.is_too_long);
-        let rewritten = self.rewriter.as_mut().zip(text).and_then(|(rewriter, text)| match role {
-            Role::Link => rewriter.link(text),
-            Role::Plain | Role::Rewrite => rewriter.rewrite(text),
+        let rewritten = text.and_then(|text| match (role, self.rewriter.as_mut()) {
+            (Role::OneOf(words), _) => self.spec.is_one_of(words, text).then(|| text.to_owned()),
+            (Role::Link, Some(rewriter)) => rewriter.link(text),
+            (Role::Plain | Role::Rewrite, Some(rewriter)) => rewriter.rewrite(text),
+            (_, None) => None,
         });
         if let Some(text) = rewritten {
             self.prefix(out);

@@ -15,7 +15,7 @@ mod string;
 pub use engine::{Limits, Mode, Projector, Rewriter, Summary};
 pub use path::{Path, PathError, Segment, parse_list};
 pub use refusal::{Refusal, RefusalKind};
-pub use spec::{Edge, NodeId, Spec, SpecBuilder};
+pub use spec::{Edge, NodeId, Spec, SpecBuilder, WordsId};
 
 /// Projects a whole document.
 ///

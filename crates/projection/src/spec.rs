@@ -10,8 +10,13 @@ use std::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u32);
 
+/// A list of words in a spec under construction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WordsId(u32);
+
 /// What happens to a value. Given twice for one member, the wider wins: `Whole`, then `Into` (both
-/// together), then `Scalar`, then `Rewrite`, then `Link`, then `Withhold`.
+/// together), then `Scalar`, then `Rewrite`, then `Link`, then `OneOf` (of two lists the later
+/// made), then `Withhold`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edge {
     /// Passes as it is.
@@ -23,6 +28,8 @@ pub enum Edge {
     Rewrite,
     /// As `Rewrite`, but by [`crate::Rewriter::link`]: a string that is no reference is dropped.
     Link,
+    /// A string that passes if it is one of these; numbers, booleans and null pass as they are.
+    OneOf(WordsId),
     /// Is dropped, and the mark noted: declared, but not allowed.
     Withhold(u32),
     /// A container that is kept and projected.
@@ -37,6 +44,7 @@ pub struct Spec(Arc<Compiled>);
 pub(crate) struct Compiled {
     pub(crate) nodes: Vec<Node>,
     pub(crate) root: Action,
+    words: Vec<BTreeSet<String>>,
 }
 
 /// An edge of the compiled graph.
@@ -46,6 +54,7 @@ pub(crate) enum Action {
     Scalar,
     Rewrite,
     Link,
+    OneOf(WordsId),
     Withhold(u32),
     Into(u32),
 }
@@ -78,6 +87,7 @@ pub(crate) struct Member {
 pub(crate) enum ScalarRule {
     #[default]
     Drop,
+    OneOf(WordsId),
     Link,
     Rewrite,
     Pass,
@@ -112,6 +122,10 @@ impl Spec {
 
     pub(crate) fn root(&self) -> Action {
         self.0.root
+    }
+
+    pub(crate) fn is_one_of(&self, words: WordsId, text: &str) -> bool {
+        self.0.words.get(words.0 as usize).is_some_and(|words| words.contains(text))
     }
 }
 
@@ -171,6 +185,7 @@ impl Trie {
 #[derive(Debug, Default)]
 pub struct SpecBuilder {
     nodes: Vec<Draft>,
+    words: Vec<BTreeSet<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -191,6 +206,13 @@ impl SpecBuilder {
     pub fn node(&mut self) -> NodeId {
         let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
         self.nodes.push(Draft::default());
+        id
+    }
+
+    /// A list for [`Edge::OneOf`].
+    pub fn words(&mut self, words: impl IntoIterator<Item = String>) -> WordsId {
+        let id = WordsId(u32::try_from(self.words.len()).unwrap_or(u32::MAX));
+        self.words.push(words.into_iter().collect());
         id
     }
 
@@ -241,7 +263,8 @@ impl SpecBuilder {
             let node = compiler.node(&place);
             nodes.insert(id, node);
         }
-        Spec(Arc::new(Compiled { nodes: nodes.into_values().collect(), root }))
+        let nodes = nodes.into_values().collect();
+        Spec(Arc::new(Compiled { nodes, root, words: self.words }))
     }
 }
 
@@ -273,6 +296,7 @@ impl Compiler {
                 Edge::Scalar => place.scalar = ScalarRule::Pass,
                 Edge::Rewrite => place.scalar = place.scalar.max(ScalarRule::Rewrite),
                 Edge::Link => place.scalar = place.scalar.max(ScalarRule::Link),
+                Edge::OneOf(words) => place.scalar = place.scalar.max(ScalarRule::OneOf(*words)),
                 Edge::Withhold(given) => mark = mark.or(Some(*given)),
                 Edge::Whole => {}
             }
@@ -282,6 +306,7 @@ impl Compiler {
                 ScalarRule::Pass => Some(Action::Scalar),
                 ScalarRule::Rewrite => Some(Action::Rewrite),
                 ScalarRule::Link => Some(Action::Link),
+                ScalarRule::OneOf(words) => Some(Action::OneOf(words)),
                 ScalarRule::Drop => mark.map(Action::Withhold),
             };
         }

@@ -340,8 +340,7 @@ fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
         return Some(Aside::Dropped);
     }
     if flat == "status" && is_choice(shapes, id) {
-        // One of the words that are declared, and no free text.
-        return Some(Aside::Kept(KeptRule::Word));
+        return Some(Aside::Kept(KeptRule::Choice));
     }
     if COUNTS.contains(&flat) || LINKS.contains(&flat) {
         return Some(Aside::Kept(KeptRule::Link));

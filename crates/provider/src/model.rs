@@ -177,6 +177,8 @@ pub enum KeptRule {
     Word,
     /// Numbers and booleans; of texts only a URL that leads to the gateway.
     Link,
+    /// Numbers and booleans; of texts the words that are declared.
+    Choice,
 }
 
 /// A declared request body.

@@ -213,3 +213,49 @@ fn a_container_is_emptied_only_where_all_of_it_is_allowed() {
     let answer = r#"{"part":[]}"#;
     assert_eq!(run(&spec, Mode::Drop, answer).unwrap().0, answer);
 }
+
+#[test]
+fn of_declared_words_no_other_passes() {
+    let mut builder = SpecBuilder::new();
+    let root = builder.node();
+    let words = builder.words(["on", "in progress", "ü\"", "https://a/b"].map(str::to_owned));
+    let fewer = builder.words(["off".to_owned()]);
+    builder.member(root, "status", Edge::OneOf(words));
+    builder.member(root, "twice", Edge::Withhold(1));
+    builder.member(root, "twice", Edge::OneOf(words));
+    builder.member(root, "twice", Edge::OneOf(fewer));
+    builder.member(root, "wider", Edge::OneOf(words));
+    builder.member(root, "wider", Edge::Link);
+    let node = builder.node();
+    builder.member(node, "a", Edge::Scalar);
+    builder.member(root, "both", Edge::OneOf(words));
+    builder.member(root, "both", Edge::Into(node));
+    let spec = builder.build(Edge::Into(root));
+    for (input, wanted) in [
+        (r#"{"status":"on"}"#, r#"{"status":"on"}"#),
+        (r#"{"status":"o\u006e"}"#, r#"{"status":"on"}"#),
+        (r#"{"status":"in progress"}"#, r#"{"status":"in progress"}"#),
+        (r#"{"status":"\u00fc\""}"#, r#"{"status":"ü\""}"#),
+        (r#"{"status":"https://a/b"}"#, r#"{"status":"https://a/b"}"#),
+        (r#"{"status":200}"#, r#"{"status":200}"#),
+        (r#"{"status":null}"#, r#"{"status":null}"#),
+        (r#"{"status":"On"}"#, "{}"),
+        (r#"{"status":"on "}"#, "{}"),
+        (r#"{"status":""}"#, "{}"),
+        (r#"{"status":"Jane.Doe-123-45-6789"}"#, "{}"),
+        (r#"{"status":["on"]}"#, "{}"),
+        (r#"{"status":{"on":"on"}}"#, "{}"),
+        (r#"{"twice":"off"}"#, r#"{"twice":"off"}"#),
+        (r#"{"twice":"on"}"#, "{}"),
+        (r#"{"wider":"/a"}"#, r#"{"wider":"gate/a"}"#),
+        (r#"{"both":"on"}"#, r#"{"both":"on"}"#),
+        (r#"{"both":"off"}"#, "{}"),
+        (r#"{"both":{"a":1}}"#, r#"{"both":{"a":1}}"#),
+    ] {
+        assert_eq!(run(&spec, Mode::Drop, input).unwrap().0, wanted, "{input}");
+    }
+    // Nothing is rewritten, so that nobody is needed who does.
+    let found = projection::project_slice(br#"{"status":"on"}"#, &spec, &Limits::default());
+    assert_eq!(found.unwrap(), br#"{"status":"on"}"#);
+    assert!(run(&spec, Mode::Refuse, r#"{"status":"off"}"#).is_err());
+}

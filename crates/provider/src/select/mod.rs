@@ -13,8 +13,8 @@ use kinds::alternatives;
 pub use kinds::{Kinds, as_granted, kinds, scalar, wider};
 
 use crate::model::{
-    Additional, Answer, Envelope, FieldKind, KeptRule, ObjectId, ObjectShape, Operation, Provider,
-    Shape, ShapeId, Step,
+    Additional, Answer, Envelope, FieldKind, KeptMember, KeptRule, ObjectId, ObjectShape,
+    Operation, Provider, Shape, ShapeId, Step,
 };
 use projection::{Edge, NodeId, Spec, SpecBuilder};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -52,9 +52,16 @@ pub fn select_response(
     let mut compiler = Compiler::new(provider, &granted.read);
     let spec = compiler.root(root, &answer.envelope, operation.object, Access::Read);
     let none = BTreeSet::new();
+    // A status is kept without a grant, also where it is a member of the object itself.
+    let kept = &answer.envelope.kept;
+    let in_object = |one: &KeptMember| {
+        one.path.strip_prefix(answer.envelope.steps.as_slice()).map(|path| spell(&normal(path)))
+    };
+    let kept: BTreeSet<String> = kept.iter().filter_map(in_object).collect();
     let withheld = answered_objects(provider, operation, answer)
         .into_iter()
         .flat_map(|id| withheld(provider, id, granted.read.get(&id).unwrap_or(&none)))
+        .filter(|name| !kept.contains(name))
         .collect();
     Some(Selection { spec, withheld, names: compiler.names })
 }
@@ -165,11 +172,23 @@ enum Access {
     Write,
 }
 
+/// All that a node's content depends on, the names of what it withholds included.
+#[derive(PartialEq, Eq, Hash)]
+struct Known {
+    accepts_scalar: bool,
+    /// Objects and arrays, sorted.
+    alternatives: Vec<Alternative>,
+    /// Where members are named from.
+    scope: (FieldSteps, String),
+    /// Where elements are named from, if there can be any.
+    elements: Option<(FieldSteps, String)>,
+}
+
 struct Compiler<'p> {
     provider: &'p Provider,
     granted: &'p BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
     builder: SpecBuilder,
-    known: HashMap<(String, Vec<Alternative>), NodeId>,
+    known: HashMap<Known, NodeId>,
     names: Vec<String>,
     marks: HashMap<String, u32>,
     /// How many were compiled.
@@ -263,6 +282,11 @@ impl<'p> Compiler<'p> {
                 KeptRule::Any => Edge::Scalar,
                 KeptRule::Word => Edge::Rewrite,
                 KeptRule::Link => Edge::Link,
+                KeptRule::Choice => {
+                    let at = kept.path.iter().fold(root, |at, step| self.step(at, step));
+                    let Shape::Scalar { choices, .. } = self.provider.shape(at) else { continue };
+                    Edge::OneOf(self.builder.words(choices.iter().cloned()))
+                }
             };
             self.keep(&kept.path, leaf, &mut nodes);
         }
@@ -388,28 +412,31 @@ impl<'p> Compiler<'p> {
         }
         // A named object begins with what is granted for itself.
         let mut scope = (prefix.to_vec(), owner.to_owned());
+        // Named by the grant, and nothing in it: it passes empty.
+        let mut is_kept_empty = false;
         for (shape, rest) in &mut objects {
             if let Shape::Object(ObjectShape { object: Some(named), .. }) =
                 self.provider.shape(*shape)
                 && rest.remove(&Vec::new())
             {
                 rest.extend(self.own(*named));
-                if rest.is_empty() {
-                    // Named by the grant, and nothing in it: it passes empty.
-                    rest.insert(vec![Step::Member(String::new()), Step::Elements]);
-                }
+                is_kept_empty |= rest.is_empty();
                 let name = self.provider.object(*named).map(|object| object.name.clone());
                 scope = (Vec::new(), name.unwrap_or_default());
             }
         }
         let is_opened = |(_, rest): &Alternative| !rest.is_empty();
-        if !objects.iter().chain(&arrays).any(is_opened) {
+        if !is_kept_empty && !objects.iter().chain(&arrays).any(is_opened) {
             return accepts_scalar.then_some(Edge::Scalar);
         }
-        let mut all = objects.clone();
-        all.extend(arrays.iter().cloned());
-        all.sort();
-        let key = (format!("{} {}", scope.1, spell(&scope.0)), all);
+        let mut alternatives = [objects.as_slice(), &arrays].concat();
+        alternatives.sort();
+        let key = Known {
+            accepts_scalar,
+            alternatives,
+            scope: scope.clone(),
+            elements: (!arrays.is_empty()).then(|| (prefix.to_vec(), owner.to_owned())),
+        };
         if let Some(node) = self.known.get(&key) {
             return Some(Edge::Into(*node));
         }
@@ -438,7 +465,7 @@ impl<'p> Compiler<'p> {
         match edge {
             Edge::Whole | Edge::Scalar => true,
             Edge::Into(node) => self.whole.contains(&node),
-            Edge::Rewrite | Edge::Link | Edge::Withhold(_) => false,
+            Edge::Rewrite | Edge::Link | Edge::OneOf(_) | Edge::Withhold(_) => false,
         }
     }
 
@@ -459,7 +486,7 @@ impl<'p> Compiler<'p> {
             }
             // Free-form members are those that the grant names.
             names.extend(rest.iter().filter_map(|path| match path.first() {
-                Some(Step::Member(name)) if !name.is_empty() => Some(name.clone()),
+                Some(Step::Member(name)) => Some(name.clone()),
                 _ => None,
             }));
         }

@@ -584,3 +584,137 @@ fn a_bare_status_passes() {
     let out = project_slice(body, &spec, &Limits::default()).unwrap();
     assert_eq!(String::from_utf8(out).unwrap(), r#"{"ok":true}"#);
 }
+
+/// What one place accepts is never taken over by another with the same objects.
+#[test]
+fn a_scalar_passes_only_where_one_is_declared() {
+    let cat = json!({"$ref": "#/components/schemas/Cat"});
+    let inline = json!({"type": "object", "properties": {"id": plain("string")}});
+    let mut members = json!({
+        "a": {"oneOf": [cat, plain("string")]},
+        "b": cat,
+        "l": {"type": "array", "items": cat},
+        "m": {"type": "object", "additionalProperties": cat},
+        "n": {"oneOf": [{"type": "array", "items": cat}, plain("string")]},
+        "z": {"oneOf": [plain("integer"), cat]},
+        "i": {"oneOf": [inline, plain("string")]},
+    });
+    for name in ["a", "i", "n", "z"] {
+        members[name]["x-weirgate-label"] = plain("string")["x-weirgate-label"].clone();
+    }
+    let provider = thing_and(
+        &members,
+        json!({"Cat": {"type": "object", "properties": {"id": plain("string"), "kitten": cat}}}),
+    );
+    let grants: [(&str, &[&str]); 2] =
+        [("Thing", &["a", "b", "l", "m", "n", "z", "i"]), ("Cat", &["id", "kitten"])];
+    let given = json!({
+        "a": "x", "b": "S", "l": ["S", {"id": "1", "kitten": "S"}], "m": {"k": "S"}, "n": "x",
+        "z": 1, "i": "x",
+    });
+    let wanted = json!({"a": "x", "l": [{"id": "1"}], "m": {}, "n": "x", "z": 1, "i": "x"});
+    assert_eq!(project_thing(&provider, &grants, &given), wanted);
+
+    let put = provider.operations.iter().find(|one| one.id == "PUT /things").unwrap();
+    let spec = select_request(&provider, put, &granted(&provider, &grants)).unwrap();
+    let write = |body: &Value| {
+        let mut projector = Projector::new(spec.clone(), Limits::default(), Mode::Refuse);
+        let mut out = Vec::new();
+        projector.feed(body.to_string().as_bytes(), &mut out)?;
+        projector.finish(&mut out)
+    };
+    write(&wanted).unwrap();
+    for body in [
+        json!({"b": "x"}),
+        json!({"l": ["x"]}),
+        json!({"m": {"k": "x"}}),
+        json!({"a": {"kitten": "x"}}),
+    ] {
+        assert!(write(&body).is_err(), "{body}");
+    }
+}
+
+/// What is withheld is told by the path at which it was met.
+#[test]
+fn withheld_elements_are_named_by_their_own_place() {
+    let cat = json!({"$ref": "#/components/schemas/Cat"});
+    let inline =
+        json!({"type": "object", "properties": {"id": plain("string"), "ssn": {"type": "string"}}});
+    let either = json!({"oneOf": [cat, {"$ref": "#/components/schemas/List"}]});
+    let provider = thing_and(
+        &json!({"a": either, "b": either}),
+        json!({
+            "Cat": {"type": "object", "properties": {"id": plain("string")}},
+            "List": {"type": "array", "items": inline},
+        }),
+    );
+    let operation = provider.operations.iter().find(|one| one.id == "GET /things").unwrap();
+    let granted = granted(&provider, &[("Thing", &["a", "b"]), ("Cat", &["id"])]);
+    let selection = select_response(&provider, operation, &operation.answers[0], &granted).unwrap();
+    let mut projector = Projector::new(selection.spec, Limits::default(), Mode::Drop);
+    let mut out = Vec::new();
+    projector.feed(br#"{"b":[{"id":"1","ssn":"S"}]}"#, &mut out).unwrap();
+    let summary = projector.finish(&mut out).unwrap();
+    let met: Vec<&str> =
+        summary.withheld.iter().map(|mark| selection.names[*mark as usize].as_str()).collect();
+    assert_eq!(met, ["b[].ssn"]);
+}
+
+/// A member without a name is a member like others: no grant of nothing opens it.
+#[test]
+fn a_member_without_a_name_passes_only_by_a_grant() {
+    let members = json!({"": {"type": "array", "items": plain("string")}, "x": plain("string")});
+    let schema =
+        |free: bool| json!({"type": "object", "properties": members, "additionalProperties": free});
+    let provider = thing_and(
+        &json!({"o": {"$ref": "#/components/schemas/Odd"}, "f": {"$ref": "#/components/schemas/Free"}}),
+        json!({"Odd": schema(false), "Free": schema(true)}),
+    );
+    let given = json!({"o": {"": ["S"], "x": "S"}, "f": {"": ["S"], "x": "S"}});
+    let found = project_thing(&provider, &[("Thing", &["o", "f"])], &given);
+    assert_eq!(found, json!({"o": {}, "f": {}}));
+    let found = project_thing(&provider, &[("Thing", &["o", "f"]), ("Odd", &["x"])], &given);
+    assert_eq!(found, json!({"o": {"x": "S"}, "f": {}}));
+}
+
+/// A status that is a choice holds a declared word, and nobody's name.
+#[test]
+fn a_kept_status_is_one_of_the_declared_words() {
+    let provider = overlaid(&openapi(
+        json!({
+            "/things": {"get": answers(json!({"type": "object", "properties": {
+                "data": {"type": "array", "items": {"$ref": "#/components/schemas/Thing"}},
+                "status": {"type": "string", "enum": ["on", "off duty"]},
+                "meta": {"type": "object", "properties": {"status": {"enum": ["done", 7]}}},
+            }}))},
+            "/states": {"get": answers(json!({"$ref": "#/components/schemas/State"}))},
+        }),
+        json!({
+            "Thing": {"type": "object", "properties": {"id": plain("string"), "status": plain("string")}},
+            "State": {"type": "object", "properties": {
+                "ok": {"type": "boolean"}, "status": {"enum": ["on", "off"]}, "message": {"type": "string"}}},
+        }),
+    ));
+    let project = |operation: &str, input: Value| {
+        let (spec, withheld) = spec_of(&provider, operation, &granted(&provider, &[]));
+        let out = project_slice(input.to_string().as_bytes(), &spec, &Limits::default()).unwrap();
+        (serde_json::from_slice::<Value>(&out).unwrap(), withheld)
+    };
+    let things = |status: &str, inner: Value| {
+        project("GET /things", json!({"data": [], "status": status, "meta": {"status": inner}}))
+    };
+    let (found, withheld) = things("off duty", json!("done"));
+    assert_eq!(found, json!({"data": [], "status": "off duty", "meta": {"status": "done"}}));
+    // The object's own status is another.
+    assert_eq!(withheld, ["id", "status"]);
+    let (found, _) = things("Jane.Doe-123-45-6789", json!("on"));
+    assert_eq!(found, json!({"data": [], "meta": {}}));
+    assert_eq!(things("On", json!(7)).0, json!({"data": [], "meta": {"status": 7}}));
+
+    let (found, withheld) =
+        project("GET /states", json!({"ok": true, "status": "off", "message": "S"}));
+    assert_eq!(found, json!({"ok": true, "status": "off"}));
+    assert_eq!(withheld, ["message"], "what stands in the body is not withheld");
+    let (found, _) = project("GET /states", json!({"ok": true, "status": "Jane.Doe"}));
+    assert_eq!(found, json!({"ok": true}));
+}
