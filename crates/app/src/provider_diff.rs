@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    grants::{Allow, ResolvedGrant, permission, prepare},
+    grants::{Allow, ResolvedGrant, end_in_force, permission, prepare, reach_anew},
     instance::Instance,
 };
 pub use provider::diff::Level;
@@ -16,7 +16,7 @@ use provider::{
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use store::GrantTarget;
-use types::{Date, Slug, Timestamp};
+use types::{Slug, Timestamp};
 
 /// A description as it came, with its overlay.
 #[derive(Debug, Clone)]
@@ -125,20 +125,26 @@ pub async fn with_imported(
 
 /// What a grant loses, gains and no longer means. An expired grant has no effects.
 fn effects(old: &Provider, new: &Provider, grant: &ResolvedGrant, now: Timestamp) -> Vec<Effect> {
-    let is_in_force = grant.expires.parse::<Date>().is_ok_and(|day| now < day.end_utc());
-    if !is_in_force {
+    if end_in_force(grant, now).is_none() {
         return Vec::new();
     }
     let mut found = Effects::default();
     let (before, after) = (permitted(old, grant, now), permitted(new, grant, now));
+    let mut anew = grant.clone();
+    for allow in &mut anew.allow {
+        reach_anew(allow, new);
+    }
     for (key, text) in &before {
         if !after.contains_key(key) {
             found.add("loses_operation", Level::Breaking, format!("loses {text}"));
         }
     }
-    for (key, text) in &after {
-        if !before.contains_key(key) {
+    for (key, text) in permitted(new, &anew, now) {
+        if after.contains_key(&key) && !before.contains_key(&key) {
             found.add("gains_operation", Level::Attention, format!("may now call {text}"));
+        } else if !after.contains_key(&key) {
+            let words = format!("may call {text} once it is applied again");
+            found.add("gains_operation", Level::Attention, words);
         }
     }
     for allow in &grant.allow {

@@ -1,6 +1,6 @@
 //! What one client may do on one connection: compiled decisions, by operation.
 
-use crate::grants::{Permission, ResolvedGrant, permission, prepare};
+use crate::grants::{Permission, ResolvedGrant, end_in_force, permission, prepare};
 use aws_lc_rs::digest;
 use gateway::{AnswerRule, Decision, Projected, RequestRule, Rights, withheld_header};
 use provider::{
@@ -26,8 +26,11 @@ pub(crate) fn compile(
 ) -> CompiledRights {
     let mut rights = Rights::default();
     let mut valid_until = Timestamp::MAX;
-    let grants_digest = digest_of(grants);
-    let prepared = prepare(grants, provider, now);
+    // An expired grant decides nothing: a tag that was given under it must not stay good.
+    let grants: Vec<&ResolvedGrant> =
+        grants.iter().copied().filter(|grant| end_in_force(grant, now).is_some()).collect();
+    let grants_digest = digest_of(&grants);
+    let prepared = prepare(&grants, provider, now);
     for (index, operation) in provider.operations.iter().enumerate() {
         let Some(permission) = permission(&prepared, provider, index) else { continue };
         valid_until = valid_until.min(permission.valid_until);
@@ -170,4 +173,59 @@ fn short_digest(parts: &[&[u8]]) -> [u8; 16] {
         *to = *from;
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grants::{Allow, IdText, reach_anew};
+    use provider::LoadLimits;
+    use std::collections::BTreeMap;
+    use types::{Date, Id};
+
+    const DESCRIPTION: &str = r##"{"openapi": "3.1.0", "info": {"title": "t", "version": "1"},
+        "paths": {"/things": {"get": {"responses": {"200": {"description": "ok", "content":
+        {"application/json": {"schema": {"$ref": "#/components/schemas/Thing"}}}}}}}},
+        "components": {"schemas": {"Thing": {"type": "object", "properties":
+        {"id": {"type": "string"}, "name": {"type": "string"}}}}}}"##;
+
+    fn grant(model: &Provider, field: &str, expires: &str) -> ResolvedGrant {
+        let mut allow = Allow {
+            object: Some("Thing".to_owned()),
+            actions: vec!["read".to_owned()],
+            fields: vec![field.to_owned()],
+            kinds: BTreeMap::new(),
+            params: Vec::new(),
+            headers: Vec::new(),
+            operations: Vec::new(),
+            places: BTreeMap::new(),
+            reached: BTreeSet::new(),
+        };
+        reach_anew(&mut allow, model);
+        ResolvedGrant {
+            client: IdText(Id::from_u128(1)),
+            provider: Some(IdText(Id::from_u128(2))),
+            connection: None,
+            purpose: "p".to_owned(),
+            expires: expires.to_owned(),
+            allow: vec![allow],
+        }
+    }
+
+    /// A tag that was given while a grant was in force confirms nothing afterwards.
+    #[test]
+    fn fingerprints_change_when_a_grant_expires() {
+        let model = provider::load(DESCRIPTION.as_bytes(), None, &LoadLimits::default()).unwrap();
+        let (short, long) =
+            (grant(&model, "name", "2030-01-01"), grant(&model, "id", "2999-12-31"));
+        let at = |grants: &[&ResolvedGrant], day: &str| {
+            let now = day.parse::<Date>().unwrap().end_utc();
+            compile(&model, &[0; 32], grants, now).rights.operations[&0].fingerprint
+        };
+        let before = at(&[&short, &long], "2029-12-30");
+        let after = at(&[&short, &long], "2030-01-01");
+        assert_eq!(before, at(&[&short, &long], "2029-12-31"), "time alone changes nothing");
+        assert_ne!(before, after);
+        assert_eq!(after, at(&[&long], "2030-01-01"));
+    }
 }

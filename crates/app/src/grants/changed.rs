@@ -1,18 +1,20 @@
 //! What a description that was imported anew changes for the grants there are.
 
-use super::{ResolvedGrant, place_of};
+use super::{ResolvedGrant, opened, place_of};
 use provider::{
     Provider,
+    diff::operation_key,
     select::{Kinds, kinds, parse_steps, wider},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The most places that are told of one field.
+/// The most places that are told of one field, and operations of one object.
 const MAX_TOLD: usize = 10;
 
 /// What of a grant passes no longer, or only in part, with this description; in words.
 pub fn stale_fields(grant: &ResolvedGrant, model: &Provider) -> Vec<String> {
     let mut words = Vec::new();
+    words.extend(other_operations(grant, model));
     for allow in &grant.allow {
         let Some(object) = &allow.object else { continue };
         let Some((id, _)) = model.object_by_name(object) else {
@@ -51,6 +53,52 @@ pub fn stale_fields(grant: &ResolvedGrant, model: &Provider) -> Vec<String> {
     words
 }
 
+/// Operations that the names in a grant open by this description alone, or did not stop opening.
+fn other_operations(grant: &ResolvedGrant, model: &Provider) -> Vec<String> {
+    // An operation that is named and became another is told by its id.
+    let unnamed = grant.allow.iter().filter(|allow| allow.operations.is_empty());
+    let mut more: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut fewer: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for allow in unnamed {
+        let object = allow.object.as_deref().unwrap_or_default();
+        let now: BTreeSet<String> = opened(allow, model).map(operation_key).collect();
+        more.entry(object).or_default().extend(now.difference(&allow.reached).cloned());
+        fewer.entry(object).or_default().extend(allow.reached.difference(&now).cloned());
+    }
+    let is_told = |(_, operations): &(&str, BTreeSet<String>)| !operations.is_empty();
+    let more = more.into_iter().filter(is_told).map(|(object, operations)| {
+        format!(
+            "{object} would reach {}; withheld until it is applied again",
+            operations_in_words("more ", &operations)
+        )
+    });
+    let fewer = fewer.into_iter().filter(is_told).map(|(object, operations)| {
+        format!("{object} no longer reaches {}", operations_in_words("", &operations))
+    });
+    more.chain(fewer).collect()
+}
+
+/// `2 more operations: GET /things, GET /things/{}`.
+fn operations_in_words(more: &str, operations: &BTreeSet<String>) -> String {
+    let plural = if operations.len() == 1 { "operation" } else { "operations" };
+    let mut told: Vec<&str> = operations.iter().take(MAX_TOLD).map(String::as_str).collect();
+    if operations.len() > MAX_TOLD {
+        told.push("...");
+    }
+    format!("{} {more}{plural}: {}", operations.len(), told.join(", "))
+}
+
+/// By object and access: what it opened by the object's name.
+fn reached(grant: &ResolvedGrant) -> BTreeMap<(&str, bool), BTreeSet<String>> {
+    let mut all: BTreeMap<(&str, bool), BTreeSet<String>> = BTreeMap::new();
+    // What became of an operation that is named is told by its id.
+    for allow in grant.allow.iter().filter(|allow| allow.operations.is_empty()) {
+        let place = (allow.object.as_deref().unwrap_or_default(), allow.is_write());
+        all.entry(place).or_default().extend(allow.reached.iter().cloned());
+    }
+    all
+}
+
 /// Fields and operations that two states of a grant have in common and that are something else now;
 /// in words.
 pub fn changed_fields(before_grant: &ResolvedGrant, after: &ResolvedGrant) -> Vec<String> {
@@ -72,6 +120,20 @@ pub fn changed_fields(before_grant: &ResolvedGrant, after: &ResolvedGrant) -> Ve
     for (operation, place) in places(after) {
         if known.get(&operation).is_some_and(|before| *before != place) {
             words.push(format!("accepts that the operation {operation} is {place} now"));
+        }
+    }
+    let known = reached(before_grant);
+    for (place, now) in reached(after) {
+        // What is granted anew is told as such.
+        let Some(before) = known.get(&place) else { continue };
+        let more: BTreeSet<String> = now.difference(before).cloned().collect();
+        let fewer: BTreeSet<String> = before.difference(&now).cloned().collect();
+        let (object, _) = place;
+        if !more.is_empty() {
+            words.push(format!("{object} reaches {}", operations_in_words("more ", &more)));
+        }
+        if !fewer.is_empty() {
+            words.push(format!("{object} no longer reaches {}", operations_in_words("", &fewer)));
         }
     }
     words.dedup();

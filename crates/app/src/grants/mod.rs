@@ -9,7 +9,7 @@ mod resolve;
 pub use changed::{changed_fields, stale_fields};
 pub use diff::{Change, Words, diff};
 pub use file::{Entry, Problem, parse};
-pub use permit::{Permission, Prepared, permission, prepare};
+pub use permit::{Permission, Prepared, end_in_force, opened, permission, prepare, reach_anew};
 pub use resolve::{Catalogue, resolve};
 
 use provider::{
@@ -17,7 +17,7 @@ use provider::{
     select::{Kinds, scalar},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use types::{Client, Connection, Id, Provider};
 
 /// A grant as it is stored: ids, and names of what the description declares with what they led to, so
@@ -54,6 +54,10 @@ pub struct Allow {
     /// By operation id: what it was when it was granted, like `GET /things/{id}`.
     #[serde(default)]
     pub places: BTreeMap<String, String>,
+    /// The operations that this opened when it was granted, whatever their parameters are called.
+    /// Where nobody noted them, none.
+    #[serde(default)]
+    pub reached: BTreeSet<String>,
 }
 
 /// An operation like `GET /things/{id}`.

@@ -3,6 +3,7 @@
 use super::{Allow, ResolvedGrant};
 use provider::{
     ObjectId, Operation, Provider,
+    diff::operation_key,
     select::{FieldSteps, Granted, as_granted, parse_steps},
 };
 use std::collections::BTreeSet;
@@ -41,8 +42,7 @@ pub fn prepare<'g>(
 ) -> Vec<Prepared<'g>> {
     grants
         .iter()
-        .filter_map(|grant| Some((grant, grant.expires.parse::<Date>().ok()?.end_utc())))
-        .filter(|(_, end)| now < *end)
+        .filter_map(|grant| Some((grant, end_in_force(grant, now)?)))
         .flat_map(|(grant, end)| grant.allow.iter().map(move |allow| (allow, end)))
         .map(|(allow, end)| {
             let object = allow.object.as_deref().and_then(|name| provider.object_by_name(name));
@@ -51,6 +51,12 @@ pub fn prepare<'g>(
             Prepared { allow, end, object, paths }
         })
         .collect()
+}
+
+/// The end of a grant's last day, unless it has passed.
+pub fn end_in_force(grant: &ResolvedGrant, now: Timestamp) -> Option<Timestamp> {
+    let end = grant.expires.parse::<Date>().ok()?.end_utc();
+    (now < end).then_some(end)
 }
 
 /// A field that the description no longer declares leads nowhere, and grants nothing.
@@ -66,14 +72,15 @@ fn paths(provider: &Provider, allow: &Allow, object: ObjectId) -> BTreeSet<Field
 }
 
 /// Whether any of these elements, which all reach the connection, names the operation's object and
-/// action.
+/// action, and did when it was granted.
 pub fn permission(
     prepared: &[Prepared<'_>],
     provider: &Provider,
     operation: usize,
 ) -> Option<Permission> {
     let operation = provider.operations.get(operation)?;
-    let object = operation.object.and_then(|id| provider.object(id)).map(|one| one.name.as_str());
+    let object = object_name(provider, operation);
+    let key = operation_key(operation);
     let mut permission = Permission {
         granted: Granted::default(),
         params: BTreeSet::new(),
@@ -88,17 +95,15 @@ pub fn permission(
         if !concerns(allow, operation) {
             continue;
         }
-        let names_object = allow.object.is_some() && allow.object.as_deref() == object;
-        let is_named = allow.names(operation);
-        let fits_object = allow.object.is_none() || names_object;
-        let permits = names_object && has(allow, operation.action);
-        // Unfiltered content passes only where the operation itself is named.
-        let downloads = is_named && fits_object && has(allow, Action::Download);
-        let uploads = is_named && fits_object && has(allow, Action::Upload);
-        permission.download |= downloads;
-        permission.upload |= uploads;
-        if permits || downloads || uploads {
+        let opening = Opening::of(allow, operation, object);
+        if opening.is_any() {
+            // A name can come to mean other data; what it opened then is all that it opens.
+            if !allow.reached.contains(&key) {
+                continue;
+            }
             is_permitted = true;
+            permission.download |= opening.downloads;
+            permission.upload |= opening.uploads;
             permission.params.extend(allow.params.iter().cloned());
             permission.headers.extend(allow.headers.iter().cloned());
         }
@@ -113,6 +118,47 @@ pub fn permission(
         }
     }
     is_permitted.then_some(permission)
+}
+
+/// What an element opens of an operation by the names in the description alone.
+struct Opening {
+    permits: bool,
+    downloads: bool,
+    uploads: bool,
+}
+
+impl Opening {
+    fn of(allow: &Allow, operation: &Operation, object: Option<&str>) -> Self {
+        let names_object = allow.object.is_some() && allow.object.as_deref() == object;
+        // Unfiltered content passes only where the operation itself is named.
+        let is_named = allow.names(operation) && (allow.object.is_none() || names_object);
+        Self {
+            permits: names_object && has(allow, operation.action),
+            downloads: is_named && has(allow, Action::Download),
+            uploads: is_named && has(allow, Action::Upload),
+        }
+    }
+
+    fn is_any(&self) -> bool {
+        self.permits || self.downloads || self.uploads
+    }
+}
+
+/// Notes what an element opens in this description, as applying it does.
+pub fn reach_anew(allow: &mut Allow, provider: &Provider) {
+    allow.reached = opened(allow, provider).map(operation_key).collect();
+}
+
+/// The operations that an element would open in this description if it were applied again.
+pub fn opened<'p>(allow: &'p Allow, provider: &'p Provider) -> impl Iterator<Item = &'p Operation> {
+    provider.operations.iter().filter(|operation| {
+        let object = object_name(provider, operation);
+        concerns(allow, operation) && Opening::of(allow, operation, object).is_any()
+    })
+}
+
+fn object_name<'p>(provider: &'p Provider, operation: &Operation) -> Option<&'p str> {
+    operation.object.and_then(|id| provider.object(id)).map(|one| one.name.as_str())
 }
 
 /// An element that names operations is about these alone.

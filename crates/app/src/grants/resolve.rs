@@ -3,13 +3,17 @@
 use super::{
     Allow, IdText, ResolvedGrant,
     file::{AllowEntry, Entry, Placed, Problem},
+    permit::reach_anew,
     place_of,
 };
 use provider::{
     ObjectId, Operation, ParamPlace, Provider,
     select::{FieldSteps, Kinds, check_fields, kinds, parse_steps, scalar, spell},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use types::{Action, Client, Connection, Date, Id, Provider as ProviderKind, Timestamp};
 
 /// What grants can refer to.
@@ -257,7 +261,7 @@ impl Resolver<'_> {
                 Some((id, _)) => self.fields(file, &entry.fields, model, id, is_write),
                 None => BTreeMap::new(),
             };
-            allow.push(Allow {
+            let mut one = Allow {
                 object: object.map(|(_, name)| name.to_owned()),
                 actions: of_kind,
                 fields: fields.keys().cloned().collect(),
@@ -266,7 +270,10 @@ impl Resolver<'_> {
                 headers: headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
                 operations: operations.keys().cloned().collect(),
                 places: operations.clone(),
-            });
+                reached: BTreeSet::new(),
+            };
+            reach_anew(&mut one, model);
+            allow.push(one);
         }
         allow
     }

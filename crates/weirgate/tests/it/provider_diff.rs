@@ -86,7 +86,7 @@ fn a_grant_is_told_what_it_loses() {
         "breaking loses Thing.name to write",
         "breaking loses GET /things/{id}",
         "breaking loses the parameter name",
-        "attention may now call GET /items/{id}",
+        "attention may call GET /items/{id} once it is applied again",
     ] {
         assert!(told.iter().any(|one| one == wanted), "no {wanted} in {told:#?}");
     }

@@ -197,3 +197,93 @@ fn a_post_that_is_a_read_sends_granted_fields_only() {
     assert_eq!((answer.status, code(&answer).as_str()), (403, "field_not_granted"));
     assert!(world.provider.requests().is_empty());
 }
+
+/// Records without a schema's name, read and made below a path.
+fn records_below(path: &str, id: &str) -> String {
+    let body = "content:\n            application/json:\n              schema:\n                type: \
+                object\n                properties: { name: { type: string } }\n";
+    format!(
+        "  {path}/records:\n    parameters:\n      - {{ name: p, in: path, required: true, schema: {{ \
+         type: string }} }}\n    get:\n      operationId: list_{id}\n      responses:\n        \"200\":\n          \
+         description: ok\n          {body}    post:\n      operationId: make_{id}\n      requestBody:\n          \
+         {body}      responses:\n        \"200\":\n          description: ok\n          {body}"
+    )
+}
+
+fn with_paths(paths: &[String]) -> String {
+    assert!(THING_DESCRIPTION.contains("\npaths:\n"));
+    THING_DESCRIPTION.replace("\npaths:\n", &format!("\npaths:\n{}", paths.concat()))
+}
+
+/// The first place takes the short name, so that another description gives it to other data.
+#[test]
+fn a_name_that_moves_to_other_data_takes_no_grant_along() {
+    let mut world = World::prepared();
+    let buckets = records_below("/buckets/{p}", "b");
+    let patients = records_below("/patients/{p}", "p");
+    import(&world, &with_paths(std::slice::from_ref(&buckets)), None);
+    let fields = grants("\"name\"")
+        .replace("\"Thing\"", "\"Record\"")
+        .replace("[\"read\"]", "[\"read\", \"create\"]");
+    world.apply(&fields);
+    world.serve();
+    assert_ne!(world.get("/buckets/1/records").status, 403);
+    let imported = import(&world, &with_paths(&[patients, buckets]), None);
+    assert_eq!(
+        imported["notices"],
+        json!([
+            "reader, to p: Record no longer reaches 2 operations: GET /buckets/{}/records, POST \
+             /buckets/{}/records",
+            "reader, to p: Record would reach 2 more operations: GET /patients/{}/records, POST \
+             /patients/{}/records; withheld until it is applied again",
+        ])
+    );
+    testkit::wait_until(std::time::Duration::from_secs(5), || {
+        let answer = world.get("/patients/1/records");
+        answer.status == 403 && code(&answer) == "not_granted"
+    });
+    world.provider.forget();
+    let answer = world.post("/patients/1/records", &json!({"name": "x"}));
+    assert_eq!((answer.status, code(&answer).as_str()), (403, "not_granted"));
+    assert_eq!(world.get("/buckets/1/records").status, 403);
+    assert!(world.provider.requests().is_empty());
+    let plan = dry_run(&world);
+    assert_eq!(
+        plan["changes"][0]["words"],
+        json!([
+            "Record reaches 1 more operation: GET /patients/{}/records",
+            "Record no longer reaches 1 operation: GET /buckets/{}/records",
+            "Record reaches 1 more operation: POST /patients/{}/records",
+            "Record no longer reaches 1 operation: POST /buckets/{}/records",
+        ])
+    );
+    world.apply(&fields);
+    testkit::wait_until(std::time::Duration::from_secs(5), || {
+        world.get("/patients/1/records").status != 403
+    });
+    assert_eq!(dry_run(&world)["changes"], json!([]));
+}
+
+/// A new way to an object is withheld too: nobody said yes to it.
+#[test]
+fn an_operation_that_came_later_is_withheld() {
+    let mut world = World::prepared();
+    world.apply(&grants("\"id\""));
+    world.serve();
+    let more = "  /archive/{id}:\n    parameters:\n      - { name: id, in: path, required: true, \
+                schema: { type: string } }\n    get:\n      operationId: archived\n      \
+                responses:\n        \"200\":\n          description: ok\n          content:\n            \
+                application/json:\n              schema: { $ref: \"#/components/schemas/Thing\" }\n";
+    let imported = import(&world, &with_paths(&[more.to_owned()]), None);
+    assert_eq!(
+        imported["notices"],
+        json!([
+            "reader, to p: Thing would reach 1 more operation: GET /archive/{}; withheld until \
+                it is applied again"
+        ])
+    );
+    testkit::wait_until(std::time::Duration::from_secs(5), || {
+        code(&world.get("/archive/1")) == "not_granted"
+    });
+    assert_eq!(world.get("/things/1").status, 200);
+}
