@@ -100,7 +100,7 @@ pub async fn create(folder: &DataFolder, file: &Path, clock: &dyn Clock) -> Resu
     if file.exists() {
         return Err(BackupError::Exists { path: file.to_owned() }.into());
     }
-    let store = Store::open(&folder.database().as_path().into()).await?;
+    let store = Store::open(&folder.location()).await?;
     let head = Head {
         weirgate_backup: FORMAT,
         layout: store.layout().await?,

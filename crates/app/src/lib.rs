@@ -37,6 +37,7 @@ pub use error::{Error, Kind};
 pub use folder::DataFolder;
 pub use instance::{Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER};
 pub use seals::Tampering;
+pub use store::ServerUrl;
 
 /// The user that this process runs as: who acts at the command line.
 pub fn user_id() -> u32 {

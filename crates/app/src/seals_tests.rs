@@ -38,7 +38,10 @@ impl Home {
         let (dir, actor) = (self.dir("data"), ctx());
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
         let root_key = RootKeyPlace::File(&key);
-        Instance::init(Init { dir: &dir, root_key, actor, clock, random }).await.unwrap().instance
+        Instance::init(Init { dir: &dir, server: None, config: "", root_key, actor, clock, random })
+            .await
+            .unwrap()
+            .instance
     }
     async fn open(&self) -> Result<Instance, Error> {
         let folder = DataFolder::open(&self.dir("data"))?;

@@ -29,8 +29,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] if there is anything.
     pub async fn create(location: &Location) -> Result<Self, StoreError> {
-        dialect::create(location).await?;
+        match dialect::create(location).await {
+            // Tables that an end in the midst of this left are empty.
+            Err(StoreError::Exists { .. })
+                if matches!(location, Location::Server(_))
+                    && Self::installation(location).await?.is_none() => {}
+            made => made?,
+        }
         Self::connect(location)
+    }
+
+    /// Which installation a database holds; `None` where there is nothing yet.
+    pub async fn installation(location: &Location) -> Result<Option<Id<Instance>>, StoreError> {
+        let store = match Self::open(location).await {
+            Ok(store) => store,
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let row = store.readers.optional(sql(INSTANCE)).await;
+        store.close().await;
+        row?.map(|row| Reader { table: "instance", row: &row }.parsed("id")).transpose()
     }
 
     /// Opens a database, and brings it forward to this release's tables.
@@ -250,6 +268,7 @@ pub(crate) fn keep_audit_checkpoint(origin: &str, size: u64, checkpoint: &str) -
     .bind(checkpoint)
 }
 
+const INSTANCE: &str = "SELECT id FROM instance";
 pub(crate) const GENERATION: &str = "SELECT number FROM generation WHERE only_row = 1";
 pub(crate) const PROVIDER_BY_SLUG: &str =
     "SELECT id, slug, description, overlay, server, allow_private, imported_at
@@ -273,7 +292,7 @@ pub(crate) async fn everything<P: FromRow>(
 ) -> Result<Everything<P>, StoreError> {
     let row = tx.one(sql(GENERATION)).await?;
     let generation = Reader { table: "generation", row: &row }.number("number")?;
-    let row = tx.optional(sql("SELECT id FROM instance")).await?;
+    let row = tx.optional(sql(INSTANCE)).await?;
     let row = row.ok_or_else(|| StoreError::Inconsistent {
         table: "instance",
         column: "id",

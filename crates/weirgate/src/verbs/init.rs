@@ -21,6 +21,8 @@ pub(crate) async fn init(session: &Session) -> Result<(), Failure> {
     };
     let made = Instance::init(Init {
         dir: &session.data_dir,
+        server: session.server().cloned(),
+        config: session.database.as_ref().map_or("", |database| &database.lines),
         root_key: place,
         actor: session.context()?,
         clock: Arc::new(SystemClock),
@@ -30,8 +32,17 @@ pub(crate) async fn init(session: &Session) -> Result<(), Failure> {
     let dir = made.instance.folder.dir().display().to_string();
     let key = made.root_key_file.display().to_string();
     let id = made.instance.id.to_string();
+    let node = made.instance.node.map(|node| node.to_string());
     made.instance.close().await?;
     let next = session.next("provider import FILE --name SLUG");
+    if let Some(node) = &node {
+        let text = [
+            format!("Created the data folder {dir}: {node} of the installation {id}."),
+            format!("Its audit log is its own. Next: {}", session.next("serve")),
+        ];
+        let json = json!({"id": id, "node": node, "data_dir": dir, "root_key_file": key});
+        return Ok(session.output.result(&json, text)?);
+    }
     let text = [
         format!("Created the data folder {dir}."),
         format!(
@@ -40,5 +51,7 @@ pub(crate) async fn init(session: &Session) -> Result<(), Failure> {
         "and who has it and the folder can open everything.".to_owned(),
         format!("Next: {next}"),
     ];
-    Ok(session.output.result(&json!({"id": id, "data_dir": dir, "root_key_file": key}), text)?)
+    Ok(session
+        .output
+        .result(&json!({"id": id, "node": node, "data_dir": dir, "root_key_file": key}), text)?)
 }

@@ -21,6 +21,7 @@ mod evidence;
 mod hostile;
 mod kinto;
 mod limits;
+mod nodes;
 mod record;
 mod reimport;
 mod secrets;
