@@ -168,6 +168,7 @@ impl Error {
             Self::Malformed { .. }
             | Self::Exists { .. }
             | Self::FolderTaken { .. }
+            | Self::JoinWithoutKey { .. }
             | Self::Description(_)
             | Self::Server(_)
             | Self::Target { .. }

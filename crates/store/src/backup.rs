@@ -75,7 +75,8 @@ const TABLES: &[Table] = &[
         ("id" Text 1), ("client" Text 2), ("provider" Text 3), ("connection" Text 4),
         ("purpose" Text 5), ("body" Text 6), ("created_at" Number 7)),
     table!("outbox" by "sequence":
-        ("sequence" Number 1), ("event" Bytes 2), ("record" Bytes 3), ("seal" Bytes 4)),
+        ("sequence" Number 1), ("event" Bytes 2), ("record" Bytes 3), ("seal" Bytes 4),
+        ("claimed_by" Text 5)),
     table!("audit_checkpoint" by "origin":
         ("origin" Text 1), ("size" Number 2), ("checkpoint" Text 3)),
     table!("row_seal" by "kind, id": ("kind" Text 1), ("id" Text 2), ("seal" Bytes 3)),
