@@ -316,6 +316,24 @@ impl Instance {
         self.store.close().await;
     }
 
+    /// The key of any log of the installation, by the log's name.
+    pub(crate) fn key_of_log(
+        &self,
+        everything: &store::Everything,
+        origin: &str,
+    ) -> Result<SigningKey, Error> {
+        let own = origin_of(self.id, None);
+        let node = match origin.strip_prefix(&own) {
+            Some("") => Some(None),
+            Some(rest) => rest.strip_prefix('/').and_then(|node| node.parse().ok()).map(Some),
+            None => None,
+        };
+        let node = node.ok_or_else(|| Error::AuditUnknown { origin: origin.to_owned() })?;
+        let secrets = InstanceSecrets::open(&self.keyring, everything, node)?;
+        SigningKey::from_seed(secrets.audit_seed.expose(), origin)
+            .map_err(|_| Error::Internal { what: "an audit log's key is malformed" })
+    }
+
     /// The key that signs the audit log's checkpoints.
     pub(crate) fn signing_key(&self) -> Result<SigningKey, Error> {
         SigningKey::from_seed(self.secrets.audit_seed.expose(), &self.origin)
@@ -555,6 +573,12 @@ impl<'d> Draft<'d> {
         Ok(Self { folder, dir, server: server.cloned(), lock })
     }
 
+    /// Removes what was begun.
+    pub(crate) fn discard(self) -> Result<(), Error> {
+        let path = self.folder.dir().to_owned();
+        std::fs::remove_dir_all(&path).map_err(|source| Error::Io { what: "remove", path, source })
+    }
+
     fn place(self) -> Result<DataFolder, Error> {
         let Self { folder, dir, server, lock } = self;
         drop(lock);
@@ -574,7 +598,7 @@ const CONFIG_HEAD: &str = "# Configuration of Weirgate. `weirgate config show` l
                            # docs/reference/configuration.md explains them.\n";
 
 /// Refuses a place that holds anything.
-fn refuse_taken(dir: &Path) -> Result<(), Error> {
+pub(crate) fn refuse_taken(dir: &Path) -> Result<(), Error> {
     match std::fs::read_dir(dir) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),

@@ -19,6 +19,7 @@ pub mod doctor;
 pub mod follow;
 pub mod grants;
 pub mod providers;
+pub mod restore;
 pub mod sequence;
 pub mod servers;
 

@@ -232,10 +232,16 @@ fn authenticate(instance: &Instance, row: &OutboxRow, is_first_layout: bool) -> 
 pub async fn check(instance: &Instance) -> Result<(), Error> {
     let Some(lock) = instance.folder.try_lock()? else { return Ok(()) };
     check_public_key(instance)?;
-    for row in &instance.store.outbox_batch(BATCH).await? {
+    authenticate_all(instance).await?;
+    Ok(Log::check(&config(instance, lock, told(instance).await?)?)?)
+}
+
+/// Whether all that waits was written by Weirgate.
+pub(crate) async fn authenticate_all(instance: &Instance) -> Result<(), Error> {
+    for row in &instance.store.outbox_batch(u32::MAX).await? {
         authenticate(instance, row, false)?;
     }
-    Ok(Log::check(&config(instance, lock, told(instance).await?)?)?)
+    Ok(())
 }
 
 async fn remembers(instance: &Instance, known: VaultHead) -> Result<(), Error> {

@@ -3,8 +3,8 @@
 
 use crate::{
     Location, StoreError,
-    dialect::{self, Row, Statement, Value, sql},
-    store::Store,
+    dialect::{Row, Statement, Value, sql},
+    store::{INSTANCE, Store},
 };
 
 /// A value of any row.
@@ -122,9 +122,12 @@ impl Store {
         location: &Location,
         mut next: impl FnMut() -> Result<Option<(String, Vec<Cell>)>, E>,
     ) -> Result<Self, E> {
-        dialect::create(location).await?;
-        let store = Self::connect(location)?;
+        let store = Self::create(location).await?;
         let mut tx = store.writer().begin_change().await?;
+        // Whoever was faster keeps what it made.
+        if tx.optional(sql(INSTANCE)).await?.is_some() {
+            return Err(StoreError::Exists { place: location.place() }.into());
+        }
         // What the migrations put there.
         for table in TABLES.iter().rev() {
             tx.execute(sql(table.delete)).await?;

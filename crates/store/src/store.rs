@@ -237,6 +237,16 @@ impl Store {
             .transpose()
     }
 
+    /// The last that was told of each log, by origin.
+    pub async fn audit_checkpoints(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let rows = self.readers.all(sql(AUDIT_CHECKPOINTS)).await?;
+        let read = |row: &dialect::Row| {
+            let reader = Reader { table: "audit_checkpoint", row };
+            Ok((reader.text("origin")?, reader.text("checkpoint")?))
+        };
+        rows.iter().map(read).collect()
+    }
+
     /// Keeps a log's newer checkpoint, which signs `size` entries; an older one changes nothing.
     /// It is no change that a Snapshot shows, so the generation stays.
     pub async fn keep_audit_checkpoint(
@@ -291,7 +301,7 @@ pub(crate) fn keep_audit_checkpoint(origin: &str, size: u64, checkpoint: &str) -
     .bind(checkpoint)
 }
 
-const INSTANCE: &str = "SELECT id FROM instance";
+pub(crate) const INSTANCE: &str = "SELECT id FROM instance";
 pub(crate) const GENERATION: &str = "SELECT number FROM generation WHERE only_row = 1";
 pub(crate) const PROVIDER_BY_SLUG: &str =
     "SELECT id, slug, description, overlay, server, allow_private, imported_at
@@ -304,6 +314,7 @@ pub(crate) const SEALED: &str =
     FROM sealed WHERE record = $1 AND table_name = $2 AND column_name = $3";
 /// How long the answer to a poll is waited for: the next one may find a server that answers.
 const POLL_TIMEOUT: Duration = Duration::from_secs(2);
+const AUDIT_CHECKPOINTS: &str = "SELECT origin, checkpoint FROM audit_checkpoint ORDER BY origin";
 const UNCLAIMED: &str = "SELECT sequence FROM outbox WHERE claimed_by IS NULL LIMIT 1";
 const CLAIMED: &str = "SELECT sequence, event, record, seal FROM outbox WHERE claimed_by = $1
     ORDER BY sequence LIMIT $2";

@@ -76,7 +76,7 @@ pub(crate) enum Verb {
     Audit(AuditVerb),
     /// Let only the named paths of a JSON document through.
     Project(ProjectArgs),
-    /// Make and check copies of the database.
+    /// Make, check and restore copies of the database.
     #[command(subcommand)]
     Backup(BackupVerb),
     /// Show the configuration.
@@ -269,6 +269,13 @@ pub(crate) enum BackupVerb {
     Create { file: PathBuf },
     /// Check that a backup is whole and unchanged. It needs no root key.
     Verify { file: PathBuf },
+    /// Make a new data folder of a backup, with the root key. The database is a file in the folder,
+    /// or an empty one on a server. The old folder is left as it is; stop its server first.
+    Restore {
+        file: PathBuf,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
 }
 
 #[derive(Debug, Subcommand)]

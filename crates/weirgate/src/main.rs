@@ -19,7 +19,7 @@ use clap::{
     Parser as _,
     error::{ContextKind, ContextValue, ErrorKind},
 };
-use cli::{Cli, ConfigVerb, Global, Listen, Verb};
+use cli::{BackupVerb, Cli, ConfigVerb, Global, Listen, Verb};
 use config::{Config, Environment, Problems, Setting};
 use output::{FAILED, Failure, Output, USAGE};
 use serde_json::json;
@@ -101,6 +101,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let load = |listen: Option<&Listen>| load(&cli.global, dir, &environment, listen);
     let flags = match &cli.verb {
         Verb::Init(args) => args.database.flags(),
+        Verb::Backup(BackupVerb::Restore { database, .. }) => database.flags(),
         _ => BTreeMap::new(),
     };
     session.database = match &cli.verb {

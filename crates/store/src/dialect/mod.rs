@@ -109,6 +109,11 @@ pub(crate) enum Pool {
     Postgres(PgPool),
 }
 
+/// The number of this release's newest migration.
+pub fn layout() -> i64 {
+    sqlite::MIGRATOR.iter().map(|one| one.version).max().unwrap_or_default()
+}
+
 /// What a pool's connections are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {

@@ -8,27 +8,7 @@ use std::sync::Arc;
 use types::{SystemClock, SystemRandom};
 
 pub(crate) async fn init(session: &Session) -> Result<(), Failure> {
-    let place = match (&session.root_key_file, &session.key_folder) {
-        (Some(file), _) => RootKeyPlace::File(file),
-        (None, Some(folder)) => RootKeyPlace::Folder(folder),
-        (None, None) => {
-            return Err(Failure::new(
-                USAGE,
-                "there is no place for the root key: neither XDG_CONFIG_HOME nor HOME is set",
-                "Name its file with --root-key-file.",
-            ));
-        }
-    };
-    let made = Instance::init(Init {
-        dir: &session.data_dir,
-        server: session.server().cloned(),
-        config: session.database.as_ref().map_or("", |database| &database.lines),
-        root_key: place,
-        actor: session.context()?,
-        clock: Arc::new(SystemClock),
-        random: Arc::new(SystemRandom),
-    })
-    .await?;
+    let made = Instance::init(asked(session)?).await?;
     let dir = made.instance.folder.dir().display().to_string();
     let key = made.root_key_file.display().to_string();
     let id = made.instance.id.to_string();
@@ -54,4 +34,28 @@ pub(crate) async fn init(session: &Session) -> Result<(), Failure> {
     Ok(session
         .output
         .result(&json!({"id": id, "node": node, "data_dir": dir, "root_key_file": key}), text)?)
+}
+
+/// What a new data folder is made of.
+pub(super) fn asked(session: &Session) -> Result<Init<'_>, Failure> {
+    let root_key = match (&session.root_key_file, &session.key_folder) {
+        (Some(file), _) => RootKeyPlace::File(file),
+        (None, Some(folder)) => RootKeyPlace::Folder(folder),
+        (None, None) => {
+            return Err(Failure::new(
+                USAGE,
+                "there is no place for the root key: neither XDG_CONFIG_HOME nor HOME is set",
+                "Name its file with --root-key-file.",
+            ));
+        }
+    };
+    Ok(Init {
+        dir: &session.data_dir,
+        server: session.server().cloned(),
+        config: session.database.as_ref().map_or("", |database| &database.lines),
+        root_key,
+        actor: session.context()?,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+    })
 }

@@ -24,6 +24,7 @@ mod limits;
 mod nodes;
 mod record;
 mod reimport;
+mod restore;
 mod secrets;
 mod setup;
 mod smuggling;
