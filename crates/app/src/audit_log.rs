@@ -1,13 +1,16 @@
 //! Reading and verifying the audit log. Neither needs the root key, and neither changes the log.
 
-use crate::{error::Error, folder::DataFolder};
+use crate::{
+    error::Error,
+    folder::{DataFolder, origin_of},
+};
 use audit::{ExportError, FolderLock, Proof, Record, VerifierKey, VerifyOptions, verify};
 use std::{
     io::{self, Write},
     ops::Range,
     path::Path,
 };
-use store::Store;
+use store::{ServerUrl, Store};
 
 /// What is held against a log.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,8 +37,12 @@ pub struct Verified {
 }
 
 /// Recomputes every hash, checks the signature, and reads every entry.
-pub async fn verify_folder(dir: &Path, against: Against<'_>) -> Result<Verified, Error> {
-    let folder = DataFolder::at(dir.to_owned());
+pub async fn verify_folder(
+    dir: &Path,
+    server: Option<&ServerUrl>,
+    against: Against<'_>,
+) -> Result<Verified, Error> {
+    let folder = DataFolder::at_with(dir.to_owned(), server);
     if !folder.audit().is_dir() && !folder.database().is_file() {
         return Err(Error::NoDataFolder { dir: dir.to_owned() });
     }
@@ -101,10 +108,11 @@ struct Known {
 }
 
 async fn known_of(folder: &DataFolder) -> Result<Known, Error> {
+    let node = folder.node()?;
     let read = async {
-        let store = Store::open(&folder.database().as_path().into()).await?;
+        let store = Store::open(&folder.location()).await?;
         let instance = store.load_all().await?.instance;
-        let origin = format!("weirgate/{instance}");
+        let origin = origin_of(instance, node);
         let checkpoint = store.audit_checkpoint(&origin).await?;
         let outbox_rows = store.outbox_len().await?;
         store.close().await;

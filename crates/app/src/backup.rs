@@ -72,6 +72,8 @@ pub enum BackupError {
     NotOne { path: PathBuf },
     #[error("the backup {} is damaged at line {line}: {what}", path.display())]
     Damaged { path: PathBuf, line: u64, what: &'static str },
+    #[error("the backup {} has the layout {found} of another release, and this one has {wanted}", path.display())]
+    Layout { path: PathBuf, found: i64, wanted: i64 },
     #[error("the backup {} ends too early", path.display())]
     Cut { path: PathBuf },
     #[error("the backup {} was changed after it was made", path.display())]
@@ -85,6 +87,9 @@ impl BackupError {
             Self::Exists { .. } => "Name a new file.",
             Self::NotOne { .. } => {
                 "Name a file that `weirgate backup create` wrote; one of a newer release needs that release."
+            }
+            Self::Layout { .. } => {
+                "Restore it with the release that made it, and start that folder with this one."
             }
             Self::Damaged { .. } | Self::Cut { .. } | Self::Changed { .. } => {
                 "Use another copy, or another backup; this one cannot be relied on."
@@ -100,7 +105,7 @@ pub async fn create(folder: &DataFolder, file: &Path, clock: &dyn Clock) -> Resu
     if file.exists() {
         return Err(BackupError::Exists { path: file.to_owned() }.into());
     }
-    let store = Store::open(&folder.database().as_path().into()).await?;
+    let store = Store::open(&folder.location()).await?;
     let head = Head {
         weirgate_backup: FORMAT,
         layout: store.layout().await?,
@@ -226,6 +231,8 @@ pub(crate) struct BackupReader {
     path: PathBuf,
     input: BufReader<File>,
     sum: digest::Context,
+    /// Of all bytes, as other programs compute it.
+    whole: digest::Context,
     line: u64,
     bytes: u64,
     head: Head,
@@ -252,6 +259,7 @@ impl BackupReader {
             path: path.to_owned(),
             input: BufReader::new(input),
             sum: digest::Context::new(&digest::SHA256),
+            whole: digest::Context::new(&digest::SHA256),
             line: 0,
             bytes: 0,
             head,
@@ -270,7 +278,16 @@ impl BackupReader {
         Ok(reader)
     }
 
-    fn summary(self) -> Summary {
+    pub(crate) const fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Of all that was read.
+    pub(crate) fn sha256(&self) -> String {
+        crate::change::hex(self.whole.clone().finish().as_ref())
+    }
+
+    pub(crate) fn summary(self) -> Summary {
         Summary { head: self.head, rows: self.rows, bytes: self.bytes }
     }
 
@@ -288,6 +305,7 @@ impl BackupReader {
                 return Err(BackupError::Io { what: "read", path, source });
             }
         }
+        self.whole.update(line.as_bytes());
         if line.ends_with('\n') {
             Ok(line)
         } else {

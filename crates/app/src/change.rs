@@ -57,10 +57,24 @@ impl<'i> Changing<'i> {
         ctx: &'i OpContext,
         care: Care,
     ) -> Result<Self, Error> {
+        Self::judged(instance, ctx, care, instance.remembered()?).await
+    }
+
+    /// The change by which a node joins: nothing remembers anything for it yet.
+    pub(crate) async fn joining(instance: &'i Instance, ctx: &'i OpContext) -> Result<Self, Error> {
+        Self::judged(instance, ctx, Care::Whole, Vec::new()).await
+    }
+
+    async fn judged(
+        instance: &'i Instance,
+        ctx: &'i OpContext,
+        care: Care,
+        remembered: Vec<VaultHead>,
+    ) -> Result<Self, Error> {
         let mut tx = instance.store.begin(ctx).await?;
         let pepper = &instance.secrets.pepper;
         let judgement = seals::judge(pepper, &tx.everything().await?)?;
-        for known in instance.remembered()? {
+        for known in remembered {
             seals::remembers(pepper, known, tx.head_at(known.sequence).await?)?;
         }
         if care == Care::Whole {

@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use store::ServerUrl;
 use types::{Clock, Random};
 
 /// How bad it is.
@@ -55,12 +56,13 @@ const MAX_SKEW: Duration = Duration::from_secs(30);
 /// Looks at everything. Only what depends on something that failed is left out.
 pub async fn examine(
     dir: &Path,
+    server: Option<&ServerUrl>,
     root_key_file: Option<&Path>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
-    let folder = match DataFolder::open(dir) {
+    let folder = match DataFolder::open_with(dir, server) {
         Ok(folder) => folder,
         Err(error) => {
             found.push(Finding::bad("folder", chain(&error), error.remedy().unwrap_or_default()));
@@ -154,7 +156,9 @@ fn clock_of(folder: &DataFolder, clock: &dyn Clock) -> Finding {
 
 async fn log_of(folder: &DataFolder) -> Finding {
     const CHECK: &str = "audit";
-    match audit_log::verify_folder(folder.dir(), audit_log::Against::default()).await {
+    match audit_log::verify_folder(folder.dir(), folder.server(), audit_log::Against::default())
+        .await
+    {
         Ok(found) => Finding::good(
             CHECK,
             format_args!(

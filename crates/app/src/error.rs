@@ -40,6 +40,13 @@ pub enum Error {
     },
     #[error("there is no data folder at {}", dir.display())]
     NoDataFolder { dir: PathBuf },
+    #[error("the file {} does not name a node", path.display())]
+    NodeMalformed { path: PathBuf },
+    /// The folder names a node whose key the database does not have.
+    #[error("the database knows of no node `{node}`")]
+    NodeUnknown { node: String },
+    #[error("{place} holds an installation already, and its root key is not at {}", path.display())]
+    JoinWithoutKey { place: store::Place, path: PathBuf },
     #[error("{} is a data folder already, or holds something else", dir.display())]
     FolderTaken { dir: PathBuf },
     #[error("another process serves the data folder {}", dir.display())]
@@ -161,6 +168,7 @@ impl Error {
             Self::Malformed { .. }
             | Self::Exists { .. }
             | Self::FolderTaken { .. }
+            | Self::JoinWithoutKey { .. }
             | Self::Description(_)
             | Self::Server(_)
             | Self::Target { .. }
@@ -207,6 +215,16 @@ impl Error {
             }
             Self::NoDataFolder { .. } => {
                 "Create one with `weirgate init`, or name it with --data-dir.".into()
+            }
+            Self::NodeMalformed { .. } | Self::NodeUnknown { .. } => {
+                "Put the file `node` back as `weirgate init` wrote it, or name this installation's \
+                 own database with database_url."
+                    .into()
+            }
+            Self::JoinWithoutKey { .. } => {
+                "Name the installation's root key with --root-key-file to add a node to it, or give \
+                 an empty database."
+                    .into()
             }
             Self::FolderTaken { .. } => "Name a new or empty folder with --data-dir.".into(),
             Self::FolderInUse { .. } => {

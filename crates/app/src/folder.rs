@@ -8,18 +8,27 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+use store::{Location, ServerUrl};
+use types::{Id, Instance, Node};
 
-/// An existing data folder, by its path.
+/// An existing data folder, by its path, and the database that it belongs to.
 #[derive(Debug, Clone)]
 pub struct DataFolder {
     dir: PathBuf,
+    server: Option<ServerUrl>,
 }
 
 impl DataFolder {
     /// A folder that `init` made. One that cannot be looked into is not called missing.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let folder = Self { dir: dir.to_owned() };
-        match std::fs::metadata(folder.database()) {
+        Self::open_with(dir, None)
+    }
+
+    /// As [`Self::open`]; with a server, the database lies there and not in the folder.
+    pub fn open_with(dir: &Path, server: Option<&ServerUrl>) -> Result<Self, Error> {
+        let folder = Self::at_with(dir.to_owned(), server);
+        let there = if server.is_some() { folder.root_key_path() } else { folder.database() };
+        match std::fs::metadata(there) {
             Ok(facts) if facts.is_file() => Ok(folder),
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(Error::Io { what: "look into", path: dir.to_owned(), source })
@@ -28,8 +37,13 @@ impl DataFolder {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn at(dir: PathBuf) -> Self {
-        Self { dir }
+        Self::at_with(dir, None)
+    }
+
+    pub(crate) fn at_with(dir: PathBuf, server: Option<&ServerUrl>) -> Self {
+        Self { dir, server: server.cloned() }
     }
 
     pub fn dir(&self) -> &Path {
@@ -40,8 +54,39 @@ impl DataFolder {
         self.dir.join("weirgate.toml")
     }
 
+    /// The file of a database that lies in the folder.
     pub fn database(&self) -> PathBuf {
         self.dir.join("weirgate.db")
+    }
+
+    /// The database's server, if it lies on one.
+    pub fn server(&self) -> Option<&ServerUrl> {
+        self.server.as_ref()
+    }
+
+    pub fn location(&self) -> Location {
+        match &self.server {
+            Some(url) => Location::Server(url.clone()),
+            None => Location::File(self.database()),
+        }
+    }
+
+    /// Names this node; the first of an installation has no such file.
+    pub fn node_file(&self) -> PathBuf {
+        self.dir.join("node")
+    }
+
+    /// Which node of its installation this folder is; `None` for the first.
+    pub(crate) fn node(&self) -> Result<Option<Id<Node>>, Error> {
+        let path = self.node_file();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => match text.trim().parse() {
+                Ok(node) => Ok(Some(node)),
+                Err(_) => Err(Error::NodeMalformed { path }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Io { what: "read", path, source }),
+        }
     }
 
     pub fn audit(&self) -> PathBuf {
@@ -86,6 +131,14 @@ impl DataFolder {
             source,
         })?;
         Ok(PathBuf::from(text.trim_end_matches('\n')))
+    }
+}
+
+/// The name of a node's audit log, for ever.
+pub(crate) fn origin_of(instance: Id<Instance>, node: Option<Id<Node>>) -> String {
+    match node {
+        None => format!("weirgate/{instance}"),
+        Some(node) => format!("weirgate/{instance}/{node}"),
     }
 }
 

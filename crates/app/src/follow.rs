@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 use store::StoreError;
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::{
+    sync::{Mutex, watch},
+    time::MissedTickBehavior,
+};
 use types::Timestamp;
 
 /// How often the store is asked whether anything changed.
@@ -48,68 +51,112 @@ pub async fn first(
     Ok((follower, SharedSnapshot::new(snapshot, asked_at)))
 }
 
+/// What moves entries, and out of which store.
+#[derive(Debug)]
+struct Work {
+    log: OpenLog,
+    instance: Arc<Instance>,
+}
+
+fn ticks() -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(POLL_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Moves entries into the log, and tells the store of its checkpoints.
+async fn sequence(work: &Mutex<Work>, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = ticks();
+    loop {
+        // Both are cancel-safe: a tick that was not taken comes again.
+        tokio::select! {
+            biased;
+            _ = stopped.changed() => return,
+            _ = ticks.tick() => {}
+        }
+        let Work { log, instance } = &mut *work.lock().await;
+        if let Err(error) = log.drain(instance).await {
+            tracing::error!(error = %error, "the outbox cannot be moved into the audit log");
+        }
+        if let Err(error) = log.tell_checkpoint().await {
+            tracing::error!(error = %error, "the store cannot be told of the audit log");
+        }
+    }
+}
+
 impl Follower {
     /// Runs until told to stop. Its errors are logged: while the store is away the Snapshot ages,
     /// and the gateway closes by itself when it is too old.
     pub async fn run(
-        mut self,
+        self,
         shared: Arc<SharedSnapshot>,
         recorder: Arc<Recorder>,
-        mut log: OpenLog,
-        mut stopped: watch::Receiver<bool>,
+        log: OpenLog,
+        stopped: watch::Receiver<bool>,
     ) -> OpenLog {
-        let mut ticks = tokio::time::interval(POLL_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let work = Mutex::new(Work { log, instance: Arc::clone(&self.instance) });
+        // Apart from each other: who waits to move entries does not keep a revocation waiting.
+        tokio::join!(
+            self.follow(&shared, &recorder, &work, stopped.clone()),
+            sequence(&work, stopped),
+        );
+        let Work { mut log, instance } = work.into_inner();
+        // What was committed since the last time. If it fails, the next start does it.
+        if let Err(error) = log.drain(&instance).await {
+            tracing::error!(error = %error, "the outbox cannot be moved into the audit log");
+        }
+        log
+    }
+
+    async fn follow(
+        mut self,
+        shared: &SharedSnapshot,
+        recorder: &Recorder,
+        work: &Mutex<Work>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let mut ticks = ticks();
         let mut count = 0_u32;
         loop {
             // Both are cancel-safe: a tick that was not taken comes again.
             tokio::select! {
                 biased;
-                _ = stopped.changed() => break,
+                _ = stopped.changed() => return,
                 _ = ticks.tick() => {}
             }
             count = count.wrapping_add(1);
             if count.is_multiple_of(FLUSH_EVERY) {
                 recorder.flush();
             }
-            if let Err(error) = self.poll(&shared).await {
+            if let Err(error) = self.poll(shared).await {
                 tracing::error!(error = %error, "the store cannot be followed");
                 // Until it is, the Snapshot is not confirmed, ages, and the gateway closes.
                 if matches!(error, Error::Store(StoreError::Replaced { .. }))
-                    && let Err(error) = self.reopen(&shared, &mut log).await
+                    && let Err(error) = self.reopen(shared, work).await
                 {
                     let cause = error.source().map(tracing::field::display);
                     tracing::error!(error = %error, cause, "the database in its place is not taken");
-                    continue;
                 }
             }
-            if let Err(error) = log.drain(&self.instance).await {
-                tracing::error!(error = %error, "the outbox cannot be moved into the audit log");
-            }
-            if let Err(error) = log.tell_checkpoint().await {
-                tracing::error!(error = %error, "the store cannot be told of the audit log");
-            }
         }
-        // What was committed since the last time. If it fails, the next start does it.
-        if let Err(error) = log.drain(&self.instance).await {
-            tracing::error!(error = %error, "the outbox cannot be moved into the audit log");
-        }
-        log
     }
 
     /// Takes over the database that lies in the old one's place.
-    async fn reopen(&mut self, shared: &SharedSnapshot, log: &mut OpenLog) -> Result<(), Error> {
+    async fn reopen(&mut self, shared: &SharedSnapshot, work: &Mutex<Work>) -> Result<(), Error> {
+        // Nothing is moved meanwhile: an async lock, held until the change is whole.
+        let mut work = work.lock().await;
         let asked_at = Instant::now();
         let instance = Arc::new(self.instance.reopen().await?);
         let taken = async {
             // Judged before anything is moved out of it, or told to it.
             seals::load(&instance).await?;
-            log.follow(&instance).await
+            work.log.follow(&instance).await
         };
         if let Err(error) = taken.await {
             instance.close_store().await;
             return Err(error);
         }
+        work.instance = Arc::clone(&instance);
         let replaced = std::mem::replace(&mut self.instance, instance);
         replaced.close_store().await;
         // Whatever its generation is: the Snapshot is not confirmed before its rows are in force.

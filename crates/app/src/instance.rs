@@ -4,10 +4,10 @@ use crate::{
     change::{Change, Changing},
     customers,
     error::Error,
-    folder::{DataFolder, make_private_dir, sync_dir, write_new},
+    folder::{DataFolder, make_private_dir, origin_of, sync_dir, write_new},
     sequence,
 };
-use audit::{Log, OpenError, SigningKey, VaultHead};
+use audit::{FolderLock, Log, OpenError, SigningKey, VaultHead};
 use gateway::TagKey;
 use outbound::{HickoryResolver, Pool, PoolConfig, TlsConfig};
 use std::{
@@ -15,8 +15,8 @@ use std::{
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
-use store::{SealedRow, Store};
-use types::{Clock, Id, Instance as InstanceKind, OpContext, Random, SecretBytes};
+use store::{Location, SealedRow, ServerUrl, Store};
+use types::{Clock, Id, Instance as InstanceKind, Node, OpContext, Random, SecretBytes, Timestamp};
 use vault::{CustomerKey, KeyPepper, Keyring, RecordContext, RootKey, WrappedGeneration};
 
 /// The customer that stands for the company itself, and under whose key the installation's own
@@ -27,6 +27,8 @@ pub const SELF_CUSTOMER: &str = "self";
 pub struct Instance {
     pub folder: DataFolder,
     pub id: Id<InstanceKind>,
+    /// Which node of the installation this is; `None` for the first.
+    pub node: Option<Id<Node>>,
     /// The audit log's name, for ever.
     pub(crate) origin: String,
     pub store: Store,
@@ -53,6 +55,8 @@ pub(crate) struct InstanceSecrets {
 }
 
 const TABLE: &str = "instance";
+/// Under a further node's id lies the key of its audit log.
+const NODE_TABLE: &str = "node";
 const PEPPER: &str = "pepper";
 const AUDIT_SEED: &str = "audit_seed";
 const TAG_KEY: &str = "tag_key";
@@ -62,6 +66,10 @@ const SECRET_BYTES: usize = 32;
 #[derive(Debug)]
 pub struct Init<'a> {
     pub dir: &'a Path,
+    /// Where the database lies if not in the folder.
+    pub server: Option<ServerUrl>,
+    /// What the configuration says from the beginning.
+    pub config: &'a str,
     pub root_key: RootKeyPlace<'a>,
     pub actor: OpContext,
     pub clock: Arc<dyn Clock>,
@@ -85,63 +93,130 @@ pub struct Made {
 }
 
 impl Instance {
-    /// Makes a data folder, beside its place first: a folder is there whole or not at all.
+    /// Makes a data folder: of a new installation, or of one more node where the database holds an
+    /// installation already.
     pub async fn init(init: Init<'_>) -> Result<Made, Error> {
-        let Init { dir, root_key, actor: ctx, clock, random } = init;
-        refuse_taken(dir)?;
-        let id: Id<InstanceKind> = Id::generate(ctx.now, random.as_ref())?;
-        let key_file = absolute(&match root_key {
-            RootKeyPlace::File(file) => file.to_owned(),
-            RootKeyPlace::Folder(folder) => folder.join(format!("{id}.key")),
-        })?;
-        if resolved(&key_file)?.starts_with(resolved(dir)?) {
-            return Err(Error::RootKeyInFolder);
+        refuse_taken(init.dir)?;
+        let known = match &init.server {
+            Some(url) => Store::installation(&Location::Server(url.clone())).await?,
+            None => None,
+        };
+        match known {
+            None => Self::begin(init).await,
+            Some(id) => Self::join(init, id).await,
         }
+    }
+
+    async fn begin(init: Init<'_>) -> Result<Made, Error> {
+        let Init { dir, server, config, root_key, actor: ctx, clock, random } = init;
+        let id: Id<InstanceKind> = Id::generate(ctx.now, random.as_ref())?;
+        let key_file = root_key.of(id, dir)?;
         let root = if key_file.exists() {
             RootKey::load(&key_file)?
         } else {
             RootKey::create_file(&key_file, random.as_ref())?
         };
 
-        remove_drafts(dir)?;
-        let draft = draft_dir(dir, &id.to_string())?;
-        make_private_dir(&draft)?;
-        let folder = DataFolder::at(draft.clone());
-        // Held while the draft is one: what nobody holds was left by an end in its midst.
-        let lock = folder.lock()?;
+        let draft = Draft::make(dir, id, server.as_ref())?;
+        let folder = draft.folder.clone();
         let (keyring, generation) = Keyring::create(&root, random.as_ref())?;
         let secrets = InstanceSecrets::generate(random.as_ref())?;
-        let store = Store::create(&folder.database().as_path().into()).await?;
+        let store = Store::create(&folder.location()).await?;
         let keyring = Arc::new(keyring);
-        let (origin, seen) = (origin_of(id), Mutex::default());
-        let instance = Self { folder, id, origin, store, keyring, secrets, clock, random, seen };
-        instance.fill(&ctx, &generation, &key_file).await?;
-        instance.close_store().await;
-
-        drop(lock);
-        // Renaming onto an empty folder is what makes it appear whole.
-        std::fs::rename(&draft, dir).map_err(|source| Error::Io {
-            what: "create",
-            path: dir.to_owned(),
-            source,
-        })?;
-        sync_dir(
-            dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
-        )?;
-        let folder = DataFolder::open(dir)?;
-        let Self { clock, random, .. } = instance;
-        let instance = Self::open(folder, Some(&key_file), clock, random).await?;
-        sequence::settle(&instance).await?;
-        Ok(Made { instance, root_key_file: key_file })
+        let (node, origin, seen) = (None, origin_of(id, None), Mutex::default());
+        let instance =
+            Self { folder, id, node, origin, store, keyring, secrets, clock, random, seen };
+        let head = instance.fill(&ctx, &generation).await?;
+        instance.appear(draft, head, (&key_file, config)).await
     }
 
-    /// Everything that a new folder holds.
+    /// Adds a node to the installation that the database holds.
+    async fn join(init: Init<'_>, id: Id<InstanceKind>) -> Result<Made, Error> {
+        let Init { dir, server, config, root_key, actor: ctx, clock, random } = init;
+        let key_file = root_key.of(id, dir)?;
+        let draft = Draft::make(dir, Id::generate(ctx.now, random.as_ref())?, server.as_ref())?;
+        let location = draft.folder.location();
+        if !key_file.exists() {
+            return Err(Error::JoinWithoutKey { place: location.place(), path: key_file });
+        }
+        let store = Store::open(&location).await?;
+        let root = RootKey::load(&key_file)?;
+        let joining = Joining { folder: draft.folder.clone(), store, clock, random };
+        let instance = Self::as_new_node(joining, &root, ctx.now).await?;
+        let changing = Changing::joining(&instance, &ctx).await?;
+        let head = instance.enter(changing, &ctx, "node.join", Vec::new()).await?;
+        instance.appear(draft, head, (&key_file, config)).await
+    }
+
+    /// The installation of this database, opened by a node that it does not know yet.
+    pub(crate) async fn as_new_node(
+        joining: Joining,
+        root: &RootKey,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let Joining { folder, store, clock, random } = joining;
+        let everything = store.load_all().await?;
+        let keyring = opened_keyring(root, &everything)?;
+        let id = everything.instance;
+        let node = Id::generate(now, random.as_ref())?;
+        let mut secrets = InstanceSecrets::open(&keyring, &everything, None)?;
+        secrets.audit_seed = secret(random.as_ref())?;
+        let (keyring, seen) = (Arc::new(keyring), Mutex::default());
+        let (node, origin) = (Some(node), origin_of(id, Some(node)));
+        Ok(Self { folder, id, node, origin, store, keyring, secrets, clock, random, seen })
+    }
+
+    /// Makes this node known to the store, by the key of its audit log.
+    pub(crate) async fn enter(
+        &self,
+        mut changing: Changing<'_>,
+        ctx: &OpContext,
+        verb: &'static str,
+        details: Vec<(&'static str, String)>,
+    ) -> Result<Option<VaultHead>, Error> {
+        let node = self.node.ok_or(Error::Internal { what: "the first node joins none" })?;
+        let tx = &mut changing.tx;
+        let own = customers::find_or_create(self, tx, ctx, SELF_CUSTOMER).await?;
+        let seed = copy(&self.secrets.audit_seed);
+        tx.put_sealed(&self.seal(&own.key, NODE_TABLE, &node.to_bytes(), AUDIT_SEED, &seed)?)
+            .await?;
+        changing.record(Change { verb, what: format!("node {node}"), details, customer: None });
+        changing.commit().await
+    }
+
+    /// Fills the rest of a draft, puts it in its place, and opens what appeared there.
+    pub(crate) async fn appear(
+        self,
+        draft: Draft<'_>,
+        head: Option<VaultHead>,
+        (key_file, config): (&Path, &str),
+    ) -> Result<Made, Error> {
+        // The log begins with the folder, and the store knows of it: later on a log that is not
+        // there was taken away. Both appear with the folder, or not at all.
+        self.begin_log(head).await?;
+        if let Some(node) = self.node {
+            write_new(&self.folder.node_file(), format!("{node}\n").as_bytes(), 0o600)?;
+        }
+        let place = format!("{}\n", key_file.display());
+        write_new(&self.folder.root_key_path(), place.as_bytes(), 0o600)?;
+        let config = format!("{CONFIG_HEAD}{config}");
+        write_new(&self.folder.config(), config.as_bytes(), 0o600)?;
+        sync_dir(self.folder.dir())?;
+        self.close_store().await;
+
+        let folder = draft.place()?;
+        let Self { clock, random, .. } = self;
+        let instance = Self::open(folder, Some(key_file), clock, random).await?;
+        sequence::settle(&instance).await?;
+        Ok(Made { instance, root_key_file: key_file.to_owned() })
+    }
+
+    /// The first rows of an installation.
     async fn fill(
         &self,
         ctx: &OpContext,
         generation: &WrappedGeneration,
-        key_file: &Path,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<VaultHead>, Error> {
         let mut changing = Changing::first(self, ctx, None).await?;
         let tx = &mut changing.tx;
         tx.insert_instance(self.id, ctx.now).await?;
@@ -157,14 +232,7 @@ impl Instance {
             customer: Some(own.commitment),
             ..Change::default()
         });
-        let head = changing.commit().await?;
-        // The log begins with the installation, and the store knows of it: later on a log that is
-        // not there was taken away. Both appear with the folder, or not at all.
-        self.begin_log(head).await?;
-        let place = format!("{}\n", key_file.display());
-        write_new(&self.folder.root_key_path(), place.as_bytes(), 0o600)?;
-        write_new(&self.folder.config(), CONFIG_HEAD.as_bytes(), 0o600)?;
-        sync_dir(self.folder.dir())
+        changing.commit().await
     }
 
     /// Makes this node's log, which binds the store's state from its first checkpoint on, the file
@@ -195,18 +263,15 @@ impl Instance {
             return Err(Error::RootKeyInFolder);
         }
         let root = RootKey::load(&key_file)?;
-        let store = Store::open(&folder.database().as_path().into()).await?;
+        let node = folder.node()?;
+        let store = Store::open(&folder.location()).await?;
         let everything = store.load_all().await?;
-        let generations: Vec<WrappedGeneration> = everything
-            .vault_generations
-            .iter()
-            .map(|row| WrappedGeneration { number: row.number, blob: row.wrapped_key.clone() })
-            .collect();
-        let keyring = Keyring::open(&root, &generations)?;
+        let keyring = opened_keyring(&root, &everything)?;
         let id = everything.instance;
-        let secrets = InstanceSecrets::open(&keyring, &everything)?;
-        let (keyring, origin, seen) = (Arc::new(keyring), origin_of(id), Mutex::default());
-        let instance = Self { folder, id, origin, store, keyring, secrets, clock, random, seen };
+        let secrets = InstanceSecrets::open(&keyring, &everything, node)?;
+        let (keyring, origin, seen) = (Arc::new(keyring), origin_of(id, node), Mutex::default());
+        let instance =
+            Self { folder, id, node, origin, store, keyring, secrets, clock, random, seen };
         if everything.head.is_none() {
             sequence::seal_first_layout(&instance).await?;
         }
@@ -219,9 +284,9 @@ impl Instance {
     /// # Errors
     /// [`Error::OtherInstallation`] if it is another one's, or holds other secrets.
     pub(crate) async fn reopen(&self) -> Result<Self, Error> {
-        let store = Store::open(&self.folder.database().as_path().into()).await?;
+        let store = Store::open(&self.folder.location()).await?;
         let everything = store.load_all().await?;
-        let secrets = InstanceSecrets::open(&self.keyring, &everything);
+        let secrets = InstanceSecrets::open(&self.keyring, &everything, self.node);
         let is_ours = everything.instance == self.id
             && secrets.as_ref().is_ok_and(|secrets| *secrets == self.secrets);
         if !is_ours {
@@ -230,6 +295,7 @@ impl Instance {
         Ok(Self {
             folder: self.folder.clone(),
             id: self.id,
+            node: self.node,
             origin: self.origin.clone(),
             store,
             keyring: Arc::clone(&self.keyring),
@@ -248,6 +314,24 @@ impl Instance {
 
     pub(crate) async fn close_store(&self) {
         self.store.close().await;
+    }
+
+    /// The key of any log of the installation, by the log's name.
+    pub(crate) fn key_of_log(
+        &self,
+        everything: &store::Everything,
+        origin: &str,
+    ) -> Result<SigningKey, Error> {
+        let own = origin_of(self.id, None);
+        let node = match origin.strip_prefix(&own) {
+            Some("") => Some(None),
+            Some(rest) => rest.strip_prefix('/').and_then(|node| node.parse().ok()).map(Some),
+            None => None,
+        };
+        let node = node.ok_or_else(|| Error::AuditUnknown { origin: origin.to_owned() })?;
+        let secrets = InstanceSecrets::open(&self.keyring, everything, node)?;
+        SigningKey::from_seed(secrets.audit_seed.expose(), origin)
+            .map_err(|_| Error::Internal { what: "an audit log's key is malformed" })
     }
 
     /// The key that signs the audit log's checkpoints.
@@ -361,17 +445,11 @@ impl PartialEq for InstanceSecrets {
 
 impl InstanceSecrets {
     pub(crate) fn generate(random: &dyn Random) -> Result<Self, Error> {
-        let secret = || -> Result<SecretBytes, Error> {
-            let mut bytes = vec![0; SECRET_BYTES];
-            random.fill(&mut bytes)?;
-            Ok(SecretBytes::new(bytes))
-        };
         let pepper = KeyPepper::generate(random)?;
-        Ok(Self { pepper, audit_seed: secret()?, tag_key: secret()? })
+        Ok(Self { pepper, audit_seed: secret(random)?, tag_key: secret(random)? })
     }
 
     pub(crate) fn columns(&self) -> [(&'static str, SecretBytes); 3] {
-        let copy = |secret: &SecretBytes| SecretBytes::new(secret.expose().to_vec());
         [
             (PEPPER, self.pepper.to_bytes()),
             (AUDIT_SEED, copy(&self.audit_seed)),
@@ -379,14 +457,23 @@ impl InstanceSecrets {
         ]
     }
 
-    fn open(keyring: &Keyring, everything: &store::Everything) -> Result<Self, Error> {
-        let read = |column: &str| -> Result<SecretBytes, Error> {
+    /// The secrets as `node` has them: each has a log with a key of its own.
+    fn open(
+        keyring: &Keyring,
+        everything: &store::Everything,
+        node: Option<Id<Node>>,
+    ) -> Result<Self, Error> {
+        let (instance, node) = ((TABLE, everything.instance.to_bytes()), node.map(own_record));
+        let read = |(table, record): (&str, [u8; 16]), column: &str| {
             let missing = Error::Internal { what: "a secret of the installation is missing" };
             let row = everything
                 .sealed
                 .iter()
-                .find(|row| row.table == TABLE && row.column == column)
-                .ok_or(missing)?;
+                .find(|row| row.table == table && row.record == record && row.column == column)
+                .ok_or(match Id::<Node>::from_bytes(record) {
+                    node if table == NODE_TABLE => Error::NodeUnknown { node: node.to_string() },
+                    _ => missing,
+                })?;
             let missing = Error::Internal { what: "the installation's own customer is missing" };
             let customer =
                 everything.customers.iter().find(|one| one.id == row.customer).ok_or(missing)?;
@@ -396,9 +483,33 @@ impl InstanceSecrets {
             };
             open_row(&keyring.open_customer_key(customer.id, &wrapped)?, row)
         };
-        let pepper = KeyPepper::from_bytes(&read(PEPPER)?)?;
-        Ok(Self { pepper, audit_seed: read(AUDIT_SEED)?, tag_key: read(TAG_KEY)? })
+        let pepper = KeyPepper::from_bytes(&read(instance, PEPPER)?)?;
+        let audit_seed = read(node.unwrap_or(instance), AUDIT_SEED)?;
+        Ok(Self { pepper, audit_seed, tag_key: read(instance, TAG_KEY)? })
     }
+}
+
+const fn own_record(node: Id<Node>) -> (&'static str, [u8; 16]) {
+    (NODE_TABLE, node.to_bytes())
+}
+
+fn secret(random: &dyn Random) -> Result<SecretBytes, Error> {
+    let mut bytes = vec![0; SECRET_BYTES];
+    random.fill(&mut bytes)?;
+    Ok(SecretBytes::new(bytes))
+}
+
+fn copy(secret: &SecretBytes) -> SecretBytes {
+    SecretBytes::new(secret.expose().to_vec())
+}
+
+fn opened_keyring(root: &RootKey, everything: &store::Everything) -> Result<Keyring, Error> {
+    let generations: Vec<WrappedGeneration> = everything
+        .vault_generations
+        .iter()
+        .map(|row| WrappedGeneration { number: row.number, blob: row.wrapped_key.clone() })
+        .collect();
+    Ok(Keyring::open(root, &generations)?)
 }
 
 /// Puts an installation together from its parts, as no verb does.
@@ -412,20 +523,82 @@ impl Instance {
         random: Arc<dyn Random>,
     ) -> Self {
         let (clock, seen) = (Arc::new(types::SystemClock), Mutex::default());
-        let (keyring, origin) = (Arc::new(keyring), origin_of(id));
-        Self { folder, id, origin, store, keyring, secrets, clock, random, seen }
+        let (keyring, origin) = (Arc::new(keyring), origin_of(id, None));
+        Self { folder, id, node: None, origin, store, keyring, secrets, clock, random, seen }
     }
 }
 
-fn origin_of(id: Id<InstanceKind>) -> String {
-    format!("weirgate/{id}")
+impl RootKeyPlace<'_> {
+    /// The root key's file, which never lies in the folder.
+    pub(crate) fn of(self, id: Id<InstanceKind>, dir: &Path) -> Result<PathBuf, Error> {
+        let key_file = absolute(&match self {
+            RootKeyPlace::File(file) => file.to_owned(),
+            RootKeyPlace::Folder(folder) => folder.join(format!("{id}.key")),
+        })?;
+        if resolved(&key_file)?.starts_with(resolved(dir)?) {
+            return Err(Error::RootKeyInFolder);
+        }
+        Ok(key_file)
+    }
+}
+
+/// Where a node will be, and what it takes part in.
+pub(crate) struct Joining {
+    pub folder: DataFolder,
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+}
+
+/// A folder beside its place: it appears there whole or not at all.
+pub(crate) struct Draft<'d> {
+    pub folder: DataFolder,
+    dir: &'d Path,
+    server: Option<ServerUrl>,
+    /// Held while the draft is one: what nobody holds was left by an end in its midst.
+    lock: FolderLock,
+}
+
+impl<'d> Draft<'d> {
+    pub(crate) fn make(
+        dir: &'d Path,
+        name: Id<InstanceKind>,
+        server: Option<&ServerUrl>,
+    ) -> Result<Self, Error> {
+        remove_drafts(dir)?;
+        let draft = draft_dir(dir, &name.to_string())?;
+        make_private_dir(&draft)?;
+        let folder = DataFolder::at_with(draft, server);
+        let lock = folder.lock()?;
+        Ok(Self { folder, dir, server: server.cloned(), lock })
+    }
+
+    /// Removes what was begun.
+    pub(crate) fn discard(self) -> Result<(), Error> {
+        let path = self.folder.dir().to_owned();
+        std::fs::remove_dir_all(&path).map_err(|source| Error::Io { what: "remove", path, source })
+    }
+
+    fn place(self) -> Result<DataFolder, Error> {
+        let Self { folder, dir, server, lock } = self;
+        drop(lock);
+        // Renaming onto an empty folder is what makes it appear whole.
+        std::fs::rename(folder.dir(), dir).map_err(|source| Error::Io {
+            what: "create",
+            path: dir.to_owned(),
+            source,
+        })?;
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync_dir(parent.unwrap_or(Path::new(".")))?;
+        DataFolder::open_with(dir, server.as_ref())
+    }
 }
 
 const CONFIG_HEAD: &str = "# Configuration of Weirgate. `weirgate config show` lists every key;\n\
                            # docs/reference/configuration.md explains them.\n";
 
 /// Refuses a place that holds anything.
-fn refuse_taken(dir: &Path) -> Result<(), Error> {
+pub(crate) fn refuse_taken(dir: &Path) -> Result<(), Error> {
     match std::fs::read_dir(dir) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
@@ -473,7 +646,7 @@ fn remove_drafts(dir: &Path) -> Result<(), Error> {
             continue;
         }
         let path = entry.path();
-        let Some(lock) = DataFolder::at(path.clone()).try_lock()? else { continue };
+        let Some(lock) = DataFolder::at_with(path.clone(), None).try_lock()? else { continue };
         std::fs::remove_dir_all(&path).map_err(|source| Error::Io {
             what: "remove the draft",
             path,

@@ -21,6 +21,7 @@ pub mod grants;
 pub mod observe;
 pub mod provider_diff;
 pub mod providers;
+pub mod restore;
 pub mod sequence;
 pub mod servers;
 
@@ -39,6 +40,7 @@ pub use error::{Error, Kind};
 pub use folder::DataFolder;
 pub use instance::{Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER};
 pub use seals::Tampering;
+pub use store::ServerUrl;
 
 /// The user that this process runs as: who acts at the command line.
 pub fn user_id() -> u32 {

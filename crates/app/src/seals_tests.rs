@@ -38,7 +38,10 @@ impl Home {
         let (dir, actor) = (self.dir("data"), ctx());
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
         let root_key = RootKeyPlace::File(&key);
-        Instance::init(Init { dir: &dir, root_key, actor, clock, random }).await.unwrap().instance
+        Instance::init(Init { dir: &dir, server: None, config: "", root_key, actor, clock, random })
+            .await
+            .unwrap()
+            .instance
     }
     async fn open(&self) -> Result<Instance, Error> {
         let folder = DataFolder::open(&self.dir("data"))?;
@@ -122,11 +125,11 @@ async fn sequence_unsealed(instance: &Instance) -> Log {
         kept: None,
     });
     let log = opened.unwrap().log;
-    let waiting = instance.store.outbox_batch(10).await.unwrap();
+    let waiting = instance.store.take_outbox(&instance.origin, 10).await.unwrap();
     for OutboxRow { sequence, record, .. } in waiting {
         let record = Record::decode(&record).unwrap();
         log.handle().append(&record, audit::Durability::Synced).unwrap().await.unwrap();
-        instance.store.delete_outbox(sequence).await.unwrap();
+        instance.store.delete_outbox(&instance.origin, sequence).await.unwrap();
     }
     log
 }
@@ -199,7 +202,8 @@ async fn a_store_without_seals_is_not_sealed_behind_the_logs_back() {
     tx.insert_vault_generation(9, b"foreign").await.unwrap();
     tx.append_outbox([1; 16], b"x").await.unwrap();
     tx.commit().await.unwrap();
-    old.store.delete_outbox(100).await.unwrap();
+    old.store.take_outbox(&old.origin, 100).await.unwrap();
+    old.store.delete_outbox(&old.origin, 100).await.unwrap();
     old.close().await.unwrap();
     let refused = home.open().await;
     assert!(refused.is_err());

@@ -3,6 +3,7 @@
 //! The holder of the folder's lock does it: a server each quarter of a second, a verb before it
 //! exits if no server runs. A row is deleted only after its entry is on disk; a crash between the
 //! two is recognised by the event's id: batches are no longer than what the log remembers.
+//! Of several nodes the one that claims a row moves it, and none but it.
 //!
 //! Before anything moves, the log is asked what it remembers: the state that it last bound must be
 //! one that the store has. That is decided by the store's chain of heads, not by its newest one: so
@@ -122,7 +123,7 @@ impl OpenLog {
             remembers(instance, last).await?;
         }
         loop {
-            let rows = instance.store.outbox_batch(BATCH).await?;
+            let rows = instance.store.take_outbox(&instance.origin, BATCH).await?;
             let Some(up_to) = rows.last().map(|row| row.sequence) else { return Ok(()) };
             let mut tickets = Vec::new();
             for row in &rows {
@@ -142,7 +143,7 @@ impl OpenLog {
             for ticket in tickets {
                 ticket.await?;
             }
-            instance.store.delete_outbox(up_to).await?;
+            instance.store.delete_outbox(&instance.origin, up_to).await?;
         }
     }
 
@@ -151,11 +152,11 @@ impl OpenLog {
     }
 
     /// Takes the next link of the chain: later than all before it, and one that the store has. The
-    /// first of a log may be the one that the log was made with.
+    /// first of a log may be the one that the log was made with, or one that waited before that.
     async fn link(&mut self, instance: &Instance, changed: &Changed) -> Result<(), Error> {
         let is_new = std::mem::replace(&mut self.is_new, false);
         let Some(head) = changed.vault_head else { return Ok(()) };
-        let is_later = |last: VaultHead| last.sequence < head.sequence || (is_new && last == head);
+        let is_later = |last: VaultHead| last.sequence < head.sequence || is_new;
         if self.last.is_some_and(|last| last.sequence > 0 && !is_later(last)) {
             return Err(Error::VaultRolledBack);
         }
@@ -231,10 +232,16 @@ fn authenticate(instance: &Instance, row: &OutboxRow, is_first_layout: bool) -> 
 pub async fn check(instance: &Instance) -> Result<(), Error> {
     let Some(lock) = instance.folder.try_lock()? else { return Ok(()) };
     check_public_key(instance)?;
-    for row in &instance.store.outbox_batch(BATCH).await? {
+    authenticate_all(instance).await?;
+    Ok(Log::check(&config(instance, lock, told(instance).await?)?)?)
+}
+
+/// Whether all that waits was written by Weirgate.
+pub(crate) async fn authenticate_all(instance: &Instance) -> Result<(), Error> {
+    for row in &instance.store.outbox_batch(u32::MAX).await? {
         authenticate(instance, row, false)?;
     }
-    Ok(Log::check(&config(instance, lock, told(instance).await?)?)?)
+    Ok(())
 }
 
 async fn remembers(instance: &Instance, known: VaultHead) -> Result<(), Error> {
@@ -382,7 +389,7 @@ mod tests {
                     "{refused:?}"
                 );
             }
-            instance.store.delete_outbox(u64::MAX).await.unwrap();
+            instance.store.delete_outbox(&instance.origin, u64::MAX).await.unwrap();
         }
         put(&|at| Some(seals::of_event(pepper, at, &event, &record))).await;
         check(&instance).await.unwrap();

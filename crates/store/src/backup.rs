@@ -3,8 +3,8 @@
 
 use crate::{
     Location, StoreError,
-    dialect::{self, Row, Statement, Value, sql},
-    store::Store,
+    dialect::{Row, Statement, Value, sql},
+    store::{INSTANCE, Store},
 };
 
 /// A value of any row.
@@ -75,7 +75,8 @@ const TABLES: &[Table] = &[
         ("id" Text 1), ("client" Text 2), ("provider" Text 3), ("connection" Text 4),
         ("purpose" Text 5), ("body" Text 6), ("created_at" Number 7)),
     table!("outbox" by "sequence":
-        ("sequence" Number 1), ("event" Bytes 2), ("record" Bytes 3), ("seal" Bytes 4)),
+        ("sequence" Number 1), ("event" Bytes 2), ("record" Bytes 3), ("seal" Bytes 4),
+        ("claimed_by" Text 5)),
     table!("audit_checkpoint" by "origin":
         ("origin" Text 1), ("size" Number 2), ("checkpoint" Text 3)),
     table!("row_seal" by "kind, id": ("kind" Text 1), ("id" Text 2), ("seal" Bytes 3)),
@@ -121,9 +122,12 @@ impl Store {
         location: &Location,
         mut next: impl FnMut() -> Result<Option<(String, Vec<Cell>)>, E>,
     ) -> Result<Self, E> {
-        dialect::create(location).await?;
-        let store = Self::connect(location)?;
+        let store = Self::create(location).await?;
         let mut tx = store.writer().begin_change().await?;
+        // Whoever was faster keeps what it made.
+        if tx.optional(sql(INSTANCE)).await?.is_some() {
+            return Err(StoreError::Exists { place: location.place() }.into());
+        }
         // What the migrations put there.
         for table in TABLES.iter().rev() {
             tx.execute(sql(table.delete)).await?;

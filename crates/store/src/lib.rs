@@ -15,6 +15,7 @@ mod store;
 mod tx;
 
 pub use backup::{Cell, is_known};
+pub use dialect::layout;
 pub use error::StoreError;
 pub use location::{Location, Place, ServerUrl, UrlError};
 pub use rows::{

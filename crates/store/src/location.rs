@@ -64,6 +64,10 @@ pub enum UrlError {
     NoDatabase,
     #[error("it has the parameter `{0}`, which is not known: known are {known}", known = PARAMETERS.join(", "))]
     Parameter(String),
+    #[error(
+        "it holds a password: write it into a file of its own, and name that with database_password_file"
+    )]
+    Password,
     #[error("its sslmode would take any certificate: give verify-full and sslrootcert=FILE")]
     Unverified,
 }
@@ -113,6 +117,14 @@ impl ServerUrl {
             None => format!("the database {database} at {host}:{}", options.get_port()),
         };
         Ok(Self { options: Box::new(options), place: Place(place) })
+    }
+
+    /// As [`Self::parse`], for a URL that others may read: one with a password is refused.
+    pub fn parse_open(text: &str, password: Option<&str>) -> Result<Self, UrlError> {
+        match Url::parse(text.trim()) {
+            Ok(url) if url.password().is_some() => Err(UrlError::Password),
+            _ => Self::parse(text, password),
+        }
     }
 
     pub(crate) fn options(&self) -> PgConnectOptions {

@@ -9,7 +9,7 @@ use crate::{
     },
     tx::Tx,
 };
-use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf, time::Duration};
 use types::{Client, Id, Instance, OpContext, Slug};
 
 /// Connections to one database. Cloning shares them.
@@ -29,8 +29,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] if there is anything.
     pub async fn create(location: &Location) -> Result<Self, StoreError> {
-        dialect::create(location).await?;
+        match dialect::create(location).await {
+            // Tables that an end in the midst of this left are empty.
+            Err(StoreError::Exists { .. })
+                if matches!(location, Location::Server(_))
+                    && Self::installation(location).await?.is_none() => {}
+            made => made?,
+        }
         Self::connect(location)
+    }
+
+    /// Which installation a database holds; `None` where there is nothing yet.
+    pub async fn installation(location: &Location) -> Result<Option<Id<Instance>>, StoreError> {
+        let store = match Self::open(location).await {
+            Ok(store) => store,
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let row = store.readers.optional(sql(INSTANCE)).await;
+        store.close().await;
+        row?.map(|row| Reader { table: "instance", row: &row }.parsed("id")).transpose()
     }
 
     /// Opens a database, and brings it forward to this release's tables.
@@ -88,9 +106,9 @@ impl Store {
     /// [`StoreError::Replaced`] if another file took the place of the one that was opened: changes
     /// are made there, and this one says nothing of them.
     pub async fn generation(&self) -> Result<u64, StoreError> {
-        let row = self.poll.one(sql(GENERATION)).await;
+        let row = tokio::time::timeout(POLL_TIMEOUT, self.poll.one(sql(GENERATION))).await;
         self.check_place()?;
-        let row = row?;
+        let row = row.map_err(|_| dialect::silent())??;
         Reader { table: "generation", row: &row }.number("number")
     }
 
@@ -179,12 +197,35 @@ impl Store {
         rows.iter().map(OutboxRow::from_row).collect()
     }
 
-    /// Forgets rows up to and with this sequence: the log holds them. Nothing that a Snapshot shows
-    /// changes by it, so the generation stays.
-    pub async fn delete_outbox(&self, up_to: u64) -> Result<(), StoreError> {
-        let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
+    /// The oldest rows that are this log's to move: those that it claimed before, else those that
+    /// it claims now. A row is claimed once, and is nobody else's from then on: two nodes never move
+    /// the same one, whatever becomes of them. What is claimed later has later sequences.
+    pub async fn take_outbox(&self, by: &str, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        self.check_place()?;
+        let limit = i64::from(limit);
+        let own = || sql(CLAIMED).bind(by).bind(limit);
+        let read = |rows: Vec<dialect::Row>| rows.iter().map(OutboxRow::from_row).collect();
+        let rows = self.readers.all(own()).await?;
+        if !rows.is_empty() {
+            return read(rows);
+        }
+        // No lock is taken while nothing waits.
+        if self.readers.optional(sql(UNCLAIMED)).await?.is_none() {
+            return Ok(Vec::new());
+        }
         let mut tx = self.writer.begin_aside().await?;
-        tx.execute(sql("DELETE FROM outbox WHERE sequence <= $1").bind(up_to)).await?;
+        tx.execute(sql(CLAIM).bind(by).bind(limit)).await?;
+        tx.commit().await?;
+        read(self.readers.all(own()).await?)
+    }
+
+    /// Forgets rows up to and with this sequence that this log claimed: it holds them. Nothing that
+    /// a Snapshot shows changes by it, so the generation stays.
+    pub async fn delete_outbox(&self, by: &str, up_to: u64) -> Result<(), StoreError> {
+        let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
+        let statement = sql("DELETE FROM outbox WHERE sequence <= $1 AND claimed_by = $2");
+        let mut tx = self.writer.begin_aside().await?;
+        tx.execute(statement.bind(up_to).bind(by)).await?;
         tx.commit().await
     }
 
@@ -194,6 +235,16 @@ impl Store {
         let row = self.readers.optional(query).await?;
         row.map(|row| Reader { table: "audit_checkpoint", row: &row }.text("checkpoint"))
             .transpose()
+    }
+
+    /// The last that was told of each log, by origin.
+    pub async fn audit_checkpoints(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let rows = self.readers.all(sql(AUDIT_CHECKPOINTS)).await?;
+        let read = |row: &dialect::Row| {
+            let reader = Reader { table: "audit_checkpoint", row };
+            Ok((reader.text("origin")?, reader.text("checkpoint")?))
+        };
+        rows.iter().map(read).collect()
     }
 
     /// Keeps a log's newer checkpoint, which signs `size` entries; an older one changes nothing.
@@ -250,6 +301,7 @@ pub(crate) fn keep_audit_checkpoint(origin: &str, size: u64, checkpoint: &str) -
     .bind(checkpoint)
 }
 
+pub(crate) const INSTANCE: &str = "SELECT id FROM instance";
 pub(crate) const GENERATION: &str = "SELECT number FROM generation WHERE only_row = 1";
 pub(crate) const PROVIDER_BY_SLUG: &str =
     "SELECT id, slug, description, overlay, server, allow_private, imported_at
@@ -260,6 +312,15 @@ pub(crate) const KEYS_OF: &str =
 pub(crate) const SEALED: &str =
     "SELECT table_name, record, column_name, customer, version, vault_generation, sealed
     FROM sealed WHERE record = $1 AND table_name = $2 AND column_name = $3";
+/// How long the answer to a poll is waited for: the next one may find a server that answers.
+const POLL_TIMEOUT: Duration = Duration::from_secs(2);
+const AUDIT_CHECKPOINTS: &str = "SELECT origin, checkpoint FROM audit_checkpoint ORDER BY origin";
+const UNCLAIMED: &str = "SELECT sequence FROM outbox WHERE claimed_by IS NULL LIMIT 1";
+const CLAIMED: &str = "SELECT sequence, event, record, seal FROM outbox WHERE claimed_by = $1
+    ORDER BY sequence LIMIT $2";
+// Whoever waits for a row that another claims finds it claimed, and leaves it.
+const CLAIM: &str = "UPDATE outbox SET claimed_by = $1 WHERE claimed_by IS NULL AND sequence IN
+    (SELECT sequence FROM outbox WHERE claimed_by IS NULL ORDER BY sequence LIMIT $2)";
 const OUTBOX_LEN: &str = "SELECT COUNT(*) AS waiting FROM outbox";
 
 pub(crate) const HEAD_AT: &str =
@@ -273,7 +334,7 @@ pub(crate) async fn everything<P: FromRow>(
 ) -> Result<Everything<P>, StoreError> {
     let row = tx.one(sql(GENERATION)).await?;
     let generation = Reader { table: "generation", row: &row }.number("number")?;
-    let row = tx.optional(sql("SELECT id FROM instance")).await?;
+    let row = tx.optional(sql(INSTANCE)).await?;
     let row = row.ok_or_else(|| StoreError::Inconsistent {
         table: "instance",
         column: "id",

@@ -105,6 +105,12 @@ impl Tx {
         Ok(())
     }
 
+    /// Gives rows that wait back to whoever claims them next: of a database whose logs stayed
+    /// elsewhere.
+    pub async fn unclaim_outbox(&mut self) -> Result<(), StoreError> {
+        self.inner.execute(sql("UPDATE outbox SET claimed_by = NULL")).await.map(drop)
+    }
+
     /// All rows as this change sees them.
     pub async fn everything(&mut self) -> Result<Everything<ProviderFacts>, StoreError> {
         everything(&mut self.inner).await

@@ -38,6 +38,8 @@ kinds! {
     Request = "req",
     /// One installation with its own data folder.
     Instance = "inst",
+    /// One of several data folders on an installation's database.
+    Node = "node",
 }
 
 /// An id of one kind: a UUIDv7 (RFC 9562 §5.7), printed as `conn_` and 26 characters of

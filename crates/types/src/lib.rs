@@ -22,7 +22,7 @@ pub use clock::{Clock, Date, ManualClock, ParseDateError, SystemClock, Timestamp
 pub use context::{Actor, OpContext};
 pub use fault::{Fault, Origin};
 pub use id::{
-    Client, Connection, Credential, Customer, Grant, Id, IdKind, Instance, Key, ParseIdError,
+    Client, Connection, Credential, Customer, Grant, Id, IdKind, Instance, Key, Node, ParseIdError,
     Provider, Request,
 };
 pub use nearest::nearest;

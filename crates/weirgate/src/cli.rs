@@ -1,7 +1,7 @@
 //! The command line's words. What they do lies in the modules of `app`.
 
 use clap::{Args, Parser, Subcommand};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 /// Secure API integration gateway: one guarded gate between your product and everyone else's APIs.
 #[derive(Debug, Parser)]
@@ -55,8 +55,9 @@ pub(crate) struct Global {
 pub(crate) enum Verb {
     /// Start everything with a built-in sandbox provider and show what the gate does.
     Demo(DemoArgs),
-    /// Create a data folder, its root key and its audit log.
-    Init,
+    /// Create a data folder, its root key and its audit log. On a database that holds an
+    /// installation already, one more node of it.
+    Init(InitArgs),
     /// Run the gateway.
     Serve(ServeArgs),
     /// Import, show and check providers.
@@ -75,7 +76,7 @@ pub(crate) enum Verb {
     Audit(AuditVerb),
     /// Let only the named paths of a JSON document through.
     Project(ProjectArgs),
-    /// Make and check copies of the database.
+    /// Make, check and restore copies of the database.
     #[command(subcommand)]
     Backup(BackupVerb),
     /// Show the configuration.
@@ -89,6 +90,31 @@ pub(crate) enum Verb {
     Man { dir: PathBuf },
     /// Serve an OpenAPI description as a provider that keeps what is written.
     Sandbox(SandboxArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// Where the database of a new data folder lies; its configuration keeps it.
+#[derive(Debug, Args)]
+pub(crate) struct DatabaseArgs {
+    /// The database's server, like postgres://USER@HOST:PORT/DATABASE, without a password.
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// The file with its password, which only its owner may read.
+    #[arg(long, value_name = "FILE")]
+    pub database_password_file: Option<String>,
+}
+
+impl DatabaseArgs {
+    pub(crate) fn flags(&self) -> BTreeMap<&'static str, String> {
+        let url = self.database_url.clone().map(|url| ("database_url", url));
+        let file = self.database_password_file.clone();
+        url.into_iter().chain(file.map(|file| ("database_password_file", file))).collect()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -277,6 +303,13 @@ pub(crate) enum BackupVerb {
     Create { file: PathBuf },
     /// Check that a backup is whole and unchanged. It needs no root key.
     Verify { file: PathBuf },
+    /// Make a new data folder of a backup, with the root key. The database is a file in the folder,
+    /// or an empty one on a server. The old folder is left as it is; stop its server first.
+    Restore {
+        file: PathBuf,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
 }
 
 #[derive(Debug, Subcommand)]

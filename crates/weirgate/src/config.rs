@@ -5,16 +5,20 @@
 
 use crate::{listener_tls, output::chain, telemetry::Endpoint};
 use gateway::LimitSettings;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
-    fmt, io,
+    fmt,
+    io::{self, Read as _},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
+use store::ServerUrl;
 use types::Rate;
 
 /// A key of the configuration, as documented in `docs/reference/configuration.md`.
@@ -73,6 +77,18 @@ pub(crate) const KEYS: &[Key] = &[
         "",
         "URL",
         "Scheme and authority by which callers reach the gateway, for rewritten URLs; needed where gateway_addr is other than loopback.",
+    ),
+    key(
+        "database_url",
+        "",
+        "URL",
+        "The database's server, like postgres://USER@HOST:PORT/DATABASE without a password; without it the database is a file in the data folder.",
+    ),
+    key(
+        "database_password_file",
+        "",
+        "path",
+        "File with the password of `database_url`, which only its owner may read.",
     ),
     key("cores", "0", "count", "Threads of the data plane; 0 means one per core."),
     key("max_write_bytes", "1048576", "bytes", "The largest request body."),
@@ -178,7 +194,7 @@ All problems are reported together, each with its place and remedy; a `WEIRGATE_
 
 The data folder comes from `--data-dir`, else `WEIRGATE_DATA_DIR`, else it is `./weirgate-data`.
 The root key's file comes from `--root-key-file`, else `WEIRGATE_ROOT_KEY_FILE`, else the place that `init` recorded.
-Secrets never stand in the configuration.
+Secrets never stand in the configuration: the password of `database_url` lies in a file that only its owner may read.
 
 | key | default | unit | what it does |
 | --- | --- | --- | --- |
@@ -218,6 +234,8 @@ pub(crate) struct Problem {
     pub place: String,
     /// In the file; 0 for all of it.
     line: Option<usize>,
+    /// Else about the file as a whole.
+    is_about_a_key: bool,
     pub what: String,
     pub remedy: String,
 }
@@ -245,6 +263,7 @@ pub(crate) struct Config {
     pub max_answer_bytes: u64,
     pub max_calls: usize,
     pub limits: LimitSettings,
+    pub database: Option<ServerUrl>,
     pub max_snapshot_age: Duration,
     pub connect_timeout: Duration,
     pub tls_timeout: Duration,
@@ -301,6 +320,46 @@ pub(crate) fn load(
     if problems.is_empty() { Ok((settings, config)) } else { Err(Problems(problems)) }
 }
 
+/// Where the database lies, and the lines of a configuration that say so.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub url: ServerUrl,
+    pub lines: String,
+}
+
+/// What verbs need of the configuration. What is wrong with other keys keeps none of them from its
+/// work; a file that cannot be read might name a database.
+pub(crate) fn database(
+    file: Option<&Path>,
+    environment: &Environment,
+    flags: &BTreeMap<&'static str, String>,
+) -> Result<Option<Database>, Problems> {
+    let mut problems = Vec::new();
+    let settings = gather(file, environment, flags, &mut problems);
+    problems.retain(|problem| {
+        let said = format!("{}{}", problem.what, problem.remedy).to_lowercase();
+        !problem.is_about_a_key || said.contains("database_")
+    });
+    let mut reader = Reader { settings: &settings, problems };
+    let url = reader.database();
+    if !reader.problems.is_empty() {
+        return Err(Problems(reader.problems));
+    }
+    Ok(url.map(|url| {
+        let named = settings.iter().filter(|one| one.key.name.starts_with("database_"));
+        let given = named.filter(|one| !one.value.is_empty());
+        let line = |one: &Setting| {
+            // From wherever a verb is run.
+            let whole = Some(one.key.unit)
+                .filter(|unit| *unit == "path")
+                .and_then(|_| Some(std::path::absolute(&one.value).ok()?.display().to_string()));
+            let value = whole.as_ref().unwrap_or(&one.value);
+            format!("{} = {}\n", one.key.name, one.key.typed(value))
+        };
+        Database { url, lines: given.map(line).collect() }
+    }))
+}
+
 /// What cannot be read keeps its default, which is nothing to complain of.
 fn gather(
     file: Option<&Path>,
@@ -354,7 +413,7 @@ fn read_environment(
                 None => "Unset it; docs/reference/configuration.md lists the keys.".to_owned(),
             };
             let what = "the variable sets no key".into();
-            problems.push(Problem { place, line: None, what, remedy });
+            problems.push(Problem { place, line: None, is_about_a_key: true, what, remedy });
             continue;
         };
         match value.to_str() {
@@ -364,6 +423,7 @@ fn read_environment(
             None => problems.push(Problem {
                 place,
                 line: None,
+                is_about_a_key: name != "WEIRGATE_DATABASE_URL",
                 what: "the value is not UTF-8".into(),
                 remedy: format!("Give a value of the form: {}.", key.unit),
             }),
@@ -409,6 +469,8 @@ fn remedy_of(error: &io::Error, path: &Path) -> &'static str {
     }
 }
 
+const CORRECT_TOML: &str = "Correct the TOML.";
+
 fn read_file(
     path: &Path,
     values: &mut BTreeMap<String, (String, usize)>,
@@ -421,6 +483,7 @@ fn read_file(
             problems.push(Problem {
                 place: path.display().to_string(),
                 line: Some(0),
+                is_about_a_key: false,
                 what: unreadable(&error),
                 remedy: remedy_of(&error, path).into(),
             });
@@ -435,7 +498,7 @@ fn read_file(
     for error in &errors {
         let line = error.span().map_or(1, |span| line_at(span.start));
         if broken.insert(line) {
-            found.push((line, error.message().to_owned(), "Correct the TOML.".to_owned()));
+            found.push((line, error.message().to_owned(), CORRECT_TOML.to_owned()));
         }
     }
     for (name, value) in table.get_ref() {
@@ -461,6 +524,7 @@ fn read_file(
     problems.extend(found.into_iter().map(|(line, what, remedy)| Problem {
         place: place(line),
         line: Some(line),
+        is_about_a_key: remedy != CORRECT_TOML,
         what,
         remedy,
     }));
@@ -511,7 +575,8 @@ impl Reader<'_> {
             Origin::File { line, .. } => Some(line),
             _ => None,
         };
-        self.problems.push(Problem { place, line, what: format!("`{name}` {what}"), remedy });
+        let what = format!("`{name}` {what}");
+        self.problems.push(Problem { place, line, is_about_a_key: true, what, remedy });
     }
 
     fn parse<T: FromStr>(&mut self, name: &str, fallback: T) -> T {
@@ -600,12 +665,70 @@ impl Reader<'_> {
         }
     }
 
+    /// The database's server. Neither the URL nor the password is ever repeated.
+    fn database(&mut self) -> Option<ServerUrl> {
+        let url = self.text("database_url").value.clone();
+        let file = self.text("database_password_file").value.clone();
+        if url.is_empty() {
+            if !file.is_empty() {
+                let remedy = "Name the database with database_url, or leave it out.";
+                self.fail(
+                    "database_password_file",
+                    "is of no use without a database",
+                    remedy.into(),
+                );
+            }
+            return None;
+        }
+        let password = match read_password(&file) {
+            Ok(password) => password,
+            Err((what, remedy)) => {
+                self.fail("database_password_file", &what, remedy.into());
+                None
+            }
+        };
+        match ServerUrl::parse_open(&url, password.as_ref().map(SecretString::expose_secret)) {
+            Ok(url) => Some(url),
+            Err(error) => {
+                let remedy = "Write it like postgres://weirgate@db.example.com:5432/weirgate";
+                self.fail("database_url", &format!("is of no use: {error}"), remedy.into());
+                None
+            }
+        }
+    }
+
     fn millis(&mut self, name: &str) -> Duration {
         Duration::from_millis(self.positive(name))
     }
 }
 
 const MAX_CORES: usize = 256;
+const MAX_PASSWORD_BYTES: u64 = 4_096;
+
+/// The password in a file that only its owner may read; `None` where no file is named.
+fn read_password(path: &str) -> Result<Option<SecretString>, (String, &'static str)> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let unusable = |error: io::Error| {
+        let what = format!("is of no use: {}", unreadable(&error));
+        (what, "Name a file with the password that this user may read.")
+    };
+    let file = std::fs::File::open(path).map_err(unusable)?;
+    let about = file.metadata().map_err(unusable)?;
+    if !about.is_file() || about.len() > MAX_PASSWORD_BYTES {
+        return Err(("is no file with a password".into(), "Name a file with the password alone."));
+    }
+    if about.permissions().mode() & 0o077 != 0 {
+        return Err(("may be read by others".into(), "Make it private: chmod 600."));
+    }
+    let mut text = String::new();
+    file.take(MAX_PASSWORD_BYTES).read_to_string(&mut text).map_err(unusable)?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(("is empty".into(), "Write the password into it.")),
+        password => Ok(Some(SecretString::from(password))),
+    }
+}
 
 /// What is wrong with the file of additional certificate authorities, if one is named.
 fn unusable_roots(path: &str) -> Option<String> {
@@ -698,6 +821,7 @@ fn check(reader: &mut Reader<'_>) -> Config {
         max_answer_bytes: reader.positive("max_answer_bytes"),
         max_calls,
         limits,
+        database: reader.database(),
         max_snapshot_age: reader.millis("max_snapshot_age_ms"),
         connect_timeout: reader.millis("connect_timeout_ms"),
         tls_timeout: reader.millis("tls_timeout_ms"),

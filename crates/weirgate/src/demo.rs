@@ -76,6 +76,8 @@ async fn show(
     let sandbox = start_sandbox(args.seed, &sandbox_credential).await?;
     let made = Instance::init(Init {
         dir,
+        server: None,
+        config: "",
         root_key: RootKeyPlace::File(key),
         actor: session.context()?,
         clock: Arc::new(SystemClock),
@@ -255,9 +257,8 @@ async fn guide(
     say("   number. Neither comes through.")?;
     output.print(caller.shown(&report, seeded.key.expose()).await?)?;
     say("5. The audit log holds all of this, and anybody with its public key can check it.")?;
-    let verified =
-        audit_log::verify_folder(server.instance().folder.dir(), audit_log::Against::default())
-            .await?;
+    let dir = server.instance().folder.dir();
+    let verified = audit_log::verify_folder(dir, None, audit_log::Against::default()).await?;
     output.print(format!("   $ {}", command(&format!("audit verify {data_dir}"))))?;
     say(&format!(
         "   The log is whole: {} entries, {} open intents.",

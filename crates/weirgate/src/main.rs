@@ -22,7 +22,7 @@ use clap::{
     Parser as _,
     error::{ContextKind, ContextValue, ErrorKind},
 };
-use cli::{Cli, ConfigVerb, Global, Listen, Verb};
+use cli::{BackupVerb, Cli, ConfigVerb, Global, Listen, Verb};
 use config::{Config, Environment, Problems, Setting};
 use output::{FAILED, Failure, Output, USAGE};
 use serde_json::json;
@@ -91,7 +91,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         _ => {}
     }
     let environment: Environment = std::env::vars_os().collect();
-    let session = Session::new(&cli.global, key_folder(&environment));
+    let mut session = Session::new(&cli.global, key_folder(&environment));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| {
@@ -102,6 +102,20 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let is_fresh_demo = matches!(cli.verb, Verb::Demo(_)) && session.named_dir.is_none();
     let dir = if is_fresh_demo { None } else { Some(session.data_dir.as_path()) };
     let load = |listen: Option<&Listen>| load(&cli.global, dir, &environment, listen);
+    let flags = match &cli.verb {
+        Verb::Init(args) => args.database.flags(),
+        Verb::Backup(BackupVerb::Restore { database, .. }) => database.flags(),
+        _ => BTreeMap::new(),
+    };
+    session.database = match &cli.verb {
+        // These read the whole configuration, and say all that is wrong with it.
+        Verb::Demo(_) | Verb::Serve(_) | Verb::Doctor | Verb::Config(_) => None,
+        _ => {
+            // A folder that cannot be entered is told as such when it is opened.
+            let own = dir.filter(|dir| std::fs::metadata(dir).is_ok());
+            config::database(config_file(&cli.global, own).as_deref(), &environment, &flags)?
+        }
+    };
     match &cli.verb {
         Verb::Config(ConfigVerb::Show { origin }) => {
             let (settings, _) = load(None)?;
@@ -125,7 +139,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             logging::start("warn", false);
             runtime.block_on(async {
                 match verb {
-                    Verb::Init => verbs::init(&session).await,
+                    Verb::Init(_) => verbs::init(&session).await,
                     Verb::Provider(verb) => verbs::provider(&session, verb).await,
                     Verb::Connection(verb) => verbs::connection(&session, verb).await,
                     Verb::Client(verb) => verbs::client(&session, verb).await,
@@ -172,14 +186,17 @@ fn load(
             }
         }
     }
-    // A file that was named must be there; the folder's own may be missing.
+    Ok(config::load(config_file(global, data_dir).as_deref(), environment, &flags)?)
+}
+
+/// A file that was named must be there; the folder's own may be missing.
+fn config_file(global: &Global, data_dir: Option<&Path>) -> Option<PathBuf> {
     let is_there = |file: &PathBuf| {
         let facts = std::fs::metadata(file);
         !facts.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     };
     let own = data_dir.map(|dir| dir.join("weirgate.toml")).filter(is_there);
-    let file = global.config.clone().or(own);
-    Ok(config::load(file.as_deref(), environment, &flags)?)
+    global.config.clone().or(own)
 }
 
 impl From<Problems> for Failure {
@@ -220,7 +237,8 @@ fn show_config(output: Output, settings: &[Setting], origin: bool) -> Result<(),
 }
 
 async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
-    let server = Server::start(session.instance().await?, config).await?;
+    let server =
+        Server::start(session.instance_on(config.database.as_ref()).await?, config).await?;
     let signals = Signals::listen(Hangup::IsIgnored)?;
     let gateway = config.url_of(server.gateway_addr);
     let console = config.url_of(server.console_addr);

@@ -109,6 +109,11 @@ pub(crate) enum Pool {
     Postgres(PgPool),
 }
 
+/// The number of this release's newest migration.
+pub fn layout() -> i64 {
+    sqlite::MIGRATOR.iter().map(|one| one.version).max().unwrap_or_default()
+}
+
 /// What a pool's connections are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
@@ -350,7 +355,7 @@ impl Transaction {
 async fn in_time<T>(future: impl Future<Output = T>) -> Result<T, StoreError> {
     match tokio::time::timeout(SILENCE, future).await {
         Ok(done) => Ok(done),
-        Err(_) => Err(StoreError::Unreachable { source: postgres::silent() }),
+        Err(_) => Err(silent()),
     }
 }
 
@@ -362,6 +367,11 @@ async fn answered<T>(
         sqlx::Error::PoolTimedOut => StoreError::Unreachable { source: error },
         error => StoreError::from(error),
     })
+}
+
+/// The error of a database that does not answer.
+pub(crate) fn silent() -> StoreError {
+    StoreError::Unreachable { source: postgres::silent() }
 }
 
 /// What an error of a database means, where it has a name of its own.

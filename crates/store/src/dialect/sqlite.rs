@@ -20,7 +20,7 @@ const APPLICATION_ID_AT: usize = 68;
 /// Ours alone: the write-ahead log and its index take the same mode.
 const FILE_MODE: u32 = 0o600;
 
-static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// Begins a change: the lock for writing is taken at once, so that no read in it is outdated.
 pub(crate) const BEGIN_CHANGE: &str = "BEGIN IMMEDIATE";

@@ -360,15 +360,20 @@ async fn outbox(store: &Store) {
     assert!(rows.is_sorted_by(|a, b| a.sequence < b.sequence));
     // Only the oldest.
     assert_eq!(store.outbox_batch(2).await.unwrap(), rows[..2]);
-    store.delete_outbox(rows[0].sequence).await.unwrap();
+    // Each row is one log's: claimed once, in order, and deleted by none but it.
+    assert_eq!(store.take_outbox("one", 1).await.unwrap(), rows[..1]);
+    assert_eq!(store.take_outbox("two", 1_000).await.unwrap(), rows[1..]);
+    assert_eq!(store.take_outbox("one", 1_000).await.unwrap(), rows[..1]);
+    store.delete_outbox("one", last).await.unwrap();
     assert_eq!(store.outbox_batch(1_000).await.unwrap(), rows[1..]);
+    assert_eq!(store.take_outbox("one", 1_000).await.unwrap(), []);
     let generation = store.generation().await.unwrap();
     // An event stands there once.
     let mut tx = store.begin(&ctx()).await.unwrap();
     let twice = tx.append_outbox(rows[1].event, b"e").await;
     assert!(matches!(twice, Err(StoreError::Conflict { table: "outbox" })));
     drop(tx);
-    store.delete_outbox(last).await.unwrap();
+    store.delete_outbox("two", last).await.unwrap();
     assert_eq!(store.outbox_len().await.unwrap(), 0);
     assert_eq!(store.generation().await.unwrap(), generation);
     // Numbers are never used again, though the table is empty.

@@ -48,7 +48,8 @@ pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Fai
                 None => None,
             };
             let against = audit_log::Against { key: key.as_deref(), checkpoint: kept.as_deref() };
-            let report = audit_log::verify_folder(&session.data_dir, against).await?;
+            let report =
+                audit_log::verify_folder(&session.data_dir, session.server(), against).await?;
             let outbox = match report.outbox_rows {
                 Some(rows) => format!("{rows} outbox rows"),
                 None => "outbox not looked at".to_owned(),

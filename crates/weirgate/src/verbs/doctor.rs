@@ -26,6 +26,7 @@ pub(crate) async fn doctor(
     config: Result<Config, Failure>,
 ) -> Result<(), Failure> {
     let mut found = Vec::new();
+    let server = config.as_ref().ok().and_then(|config| config.database.clone());
     match config {
         Err(failure) if failure.problems.is_empty() => {
             let remedy = failure.remedy.unwrap_or_default();
@@ -42,7 +43,9 @@ pub(crate) async fn doctor(
     found.push(open_files());
     let key = session.root_key_file.as_deref();
     let clock = Arc::new(SystemClock);
-    found.extend(examine(&session.data_dir, key, clock, Arc::new(SystemRandom)).await);
+    found.extend(
+        examine(&session.data_dir, server.as_ref(), key, clock, Arc::new(SystemRandom)).await,
+    );
     let mut text = Vec::new();
     for Finding { check, level, what, remedy } in &found {
         text.push(format!("{:<8} {check:<14} {what}", word(*level)));

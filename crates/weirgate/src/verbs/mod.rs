@@ -23,9 +23,10 @@ pub(crate) use sandbox::sandbox;
 
 use crate::{
     cli::Global,
+    config::Database,
     output::{Failure, NOT_FOUND, Output, command, quoted},
 };
-use app::{DataFolder, Instance, sequence};
+use app::{DataFolder, Instance, ServerUrl, sequence};
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -43,6 +44,8 @@ pub(crate) struct Session {
     /// Where `init` puts a new root key if nothing else is said.
     pub key_folder: Option<PathBuf>,
     pub output: Output,
+    /// Where the database lies, if not in the data folder.
+    pub database: Option<Database>,
 }
 
 impl Session {
@@ -53,6 +56,7 @@ impl Session {
             root_key_file: global.root_key_file.clone(),
             key_folder,
             output: Output { is_json: global.json },
+            database: None,
         }
     }
 
@@ -76,11 +80,24 @@ impl Session {
     }
 
     pub(crate) fn folder(&self) -> Result<DataFolder, Failure> {
-        Ok(DataFolder::open(&self.data_dir)?)
+        Ok(DataFolder::open_with(&self.data_dir, self.server())?)
+    }
+
+    /// The database's server, if it lies on one.
+    pub(crate) fn server(&self) -> Option<&ServerUrl> {
+        self.database.as_ref().map(|database| &database.url)
     }
 
     pub(crate) async fn instance(&self) -> Result<Instance, Failure> {
-        let folder = self.folder()?;
+        self.instance_on(self.server()).await
+    }
+
+    /// As [`Self::instance`], where the whole configuration was read.
+    pub(crate) async fn instance_on(
+        &self,
+        server: Option<&ServerUrl>,
+    ) -> Result<Instance, Failure> {
+        let folder = DataFolder::open_with(&self.data_dir, server)?;
         let key = self.root_key_file.as_deref();
         if key.is_some_and(is_missing) {
             return Err(Failure::new(

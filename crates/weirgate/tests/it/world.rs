@@ -1,8 +1,11 @@
 //! An installation with a provider that misbehaves on request, made by the verbs alone.
 
 use serde_json::{Value, json};
-use std::net::SocketAddr;
-use testkit::{FaultyProvider, Output, Server, THING_DESCRIPTION, Weirgate, client};
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt};
+use testkit::{
+    FaultyProvider, Output, POSTGRES_PASSWORD, Postgres, Server, THING_DESCRIPTION, Weirgate,
+    client,
+};
 
 /// Planted as the connection's credential: it may reach the provider and nothing else.
 pub const CREDENTIAL: &str = "canary-credential-5b7e0c14d2";
@@ -37,10 +40,36 @@ pub struct World {
     pub console: SocketAddr,
 }
 
+/// Gives an installation a new database on this server, by its configuration alone.
+pub fn on_server(weirgate: &mut Weirgate, postgres: &Postgres) -> String {
+    let url = postgres.database();
+    let url = url.replace(&format!(":{POSTGRES_PASSWORD}"), "");
+    name_database(weirgate, &url);
+    url
+}
+
+/// Names a server's database to every verb from now on.
+pub fn name_database(weirgate: &mut Weirgate, url: &str) {
+    let password = weirgate.file("database-password", format!("{POSTGRES_PASSWORD}\n")).unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    weirgate.set("WEIRGATE_DATABASE_URL", url);
+    weirgate.set("WEIRGATE_DATABASE_PASSWORD_FILE", &password);
+}
+
 impl World {
-    /// Everything set up, nothing serving yet.
+    /// Everything set up, nothing serving yet. With `WEIRGATE_TEST_POSTGRES` the database is one of
+    /// PostgreSQL: `.ci/run` has these tests on both.
     pub fn prepared() -> Self {
-        let weirgate = binary();
+        let mut weirgate = binary();
+        if std::env::var_os("WEIRGATE_TEST_POSTGRES").is_some() {
+            let postgres = Postgres::shared().expect("PostgreSQL is installed");
+            on_server(&mut weirgate, postgres);
+        }
+        Self::prepared_by(weirgate)
+    }
+
+    /// Everything set up in this home.
+    pub fn prepared_by(weirgate: Weirgate) -> Self {
         let provider = FaultyProvider::start().unwrap();
         ok(&weirgate, &["init", "--json"]);
         let description = weirgate.file("things.yaml", THING_DESCRIPTION).unwrap();
