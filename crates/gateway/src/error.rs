@@ -198,7 +198,9 @@ impl CallError {
             Self::BodyTimeout { .. } | Self::CallerGone => "Send the request again.",
             Self::PreconditionFailed => "Read the object again and use the ETag of that answer.",
             Self::Held(_) | Self::Overloaded => "Wait for the time that Retry-After gives.",
-            Self::AuditUnavailable => "The operator must look at the disk of the data folder.",
+            Self::AuditUnavailable => {
+                "The operator must look at the disk of the data folder, and restart the server: the log stays closed until then."
+            }
             Self::SnapshotStale { .. } => "The operator must look at the database.",
             Self::CredentialUnavailable => {
                 "The operator must restore the data folder, or create the connection anew with `weirgate connection create`."
