@@ -4,13 +4,13 @@ use super::Session;
 use crate::{cli::BackupVerb, output::Failure};
 use app::backup::{self, Summary};
 use serde_json::json;
-use types::SystemClock;
+use types::{SystemClock, SystemRandom};
 
 pub(crate) async fn backup(session: &Session, verb: &BackupVerb) -> Result<(), Failure> {
     match verb {
         BackupVerb::Create { file } => {
             let folder = session.folder()?;
-            let summary = backup::create(&folder, file, &SystemClock).await?;
+            let summary = backup::create(&folder, file, &SystemClock, &SystemRandom).await?;
             let said = format!("{} holds", file.display());
             tell(session, &said, &summary)
         }
