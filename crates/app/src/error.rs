@@ -42,7 +42,7 @@ pub enum Error {
     NoDataFolder { dir: PathBuf },
     #[error("{} is a data folder already, or holds something else", dir.display())]
     FolderTaken { dir: PathBuf },
-    #[error("another process serves the data folder {}", dir.display())]
+    #[error("another process serves or changes the data folder {}", dir.display())]
     FolderInUse { dir: PathBuf },
     #[error("the root key lies inside the data folder")]
     RootKeyInFolder,
@@ -210,7 +210,9 @@ impl Error {
             }
             Self::FolderTaken { .. } => "Name a new or empty folder with --data-dir.".into(),
             Self::FolderInUse { .. } => {
-                "Stop the other server, or give this one a data folder of its own.".into()
+                "Stop the other server, or wait for the verb that runs on it; or give this one a data \
+                 folder of its own."
+                    .into()
             }
             Self::RootKeyInFolder => {
                 "Keep it elsewhere: who copies the folder must not get the key with it.".into()

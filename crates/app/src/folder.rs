@@ -7,7 +7,12 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
+
+/// How long a server waits for a verb that holds the folder.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// An existing data folder, by its path.
 #[derive(Debug, Clone)]
@@ -66,6 +71,19 @@ impl DataFolder {
     /// Takes the folder's lock, or says that another process holds it.
     pub fn lock(&self) -> Result<FolderLock, Error> {
         self.try_lock()?.ok_or_else(|| Error::FolderInUse { dir: self.dir.clone() })
+    }
+
+    /// Takes the folder's lock as soon as it is free: a verb holds it for a moment, a server on and on.
+    pub async fn lock_soon(&self) -> Result<FolderLock, Error> {
+        let begun = Instant::now();
+        loop {
+            match self.lock() {
+                Err(Error::FolderInUse { .. }) if begun.elapsed() < LOCK_PATIENCE => {
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Takes the folder's lock if nobody holds it. Nothing is written for it.
