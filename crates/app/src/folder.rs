@@ -98,11 +98,8 @@ impl DataFolder {
     /// The root key's place as `init` recorded it.
     pub fn recorded_root_key(&self) -> Result<PathBuf, Error> {
         let path = self.root_key_path();
-        let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
-            what: "read",
-            path,
-            source,
-        })?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| Error::RootKeyPlace { path, source })?;
         Ok(PathBuf::from(text.trim_end_matches('\n')))
     }
 }
