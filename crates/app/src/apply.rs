@@ -173,8 +173,12 @@ fn read_files(dir: &Path) -> Result<(Files, Vec<Problem>), Error> {
     let mut problems = Vec::new();
     for path in paths {
         let name = path.display().to_string();
-        let too_long = std::fs::metadata(&path).is_ok_and(|facts| facts.len() > MAX_FILE_BYTES);
-        let read = if too_long {
+        let facts = std::fs::metadata(&path).ok();
+        let is_other = facts.as_ref().is_some_and(|facts| !facts.is_file() && !facts.is_dir());
+        let read = if is_other {
+            // A pipe would be waited for, without an end.
+            Err(("it is no regular file".to_owned(), "Move it out of the folder."))
+        } else if facts.is_some_and(|facts| facts.len() > MAX_FILE_BYTES) {
             Err((format!("the file is longer than {MAX_FILE_BYTES} bytes"), "Split it."))
         } else {
             std::fs::read(&path).map_err(|error| {

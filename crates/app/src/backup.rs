@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use store::{Cell, Store};
-use types::Clock;
+use types::{Clock, Id, Random, Request};
 
 /// The format's number; it is the first thing in a file.
 const FORMAT: u64 = 1;
@@ -99,7 +99,12 @@ impl BackupError {
 }
 
 /// Writes a backup into a new file that only its owner may read. A server may run meanwhile.
-pub async fn create(folder: &DataFolder, file: &Path, clock: &dyn Clock) -> Result<Summary, Error> {
+pub async fn create(
+    folder: &DataFolder,
+    file: &Path,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> Result<Summary, Error> {
     let failed =
         |what| move |source: io::Error| BackupError::Io { what, path: file.to_owned(), source };
     if file.exists() {
@@ -115,14 +120,13 @@ pub async fn create(folder: &DataFolder, file: &Path, clock: &dyn Clock) -> Resu
         config: optional(&folder.config())?,
         audit_key: optional(&folder.audit_key())?,
     };
-    // Beside its place, so that what is there is whole.
-    let mut draft = file.as_os_str().to_owned();
-    draft.push(".draft");
-    let draft = PathBuf::from(draft);
+    // Beside its place, so that what is there is whole, and by a name of its own: another's file is
+    // neither overwritten nor followed.
+    let draft: Id<Request> = Id::generate(clock.now(), random)?;
+    let draft = file.with_file_name(format!(".weirgate-{draft}.draft"));
     let out = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&draft)
         .map_err(failed("made"))?;
@@ -136,7 +140,10 @@ pub async fn create(folder: &DataFolder, file: &Path, clock: &dyn Clock) -> Resu
         fs::hard_link(&draft, file)
     };
     let result = match written {
-        Ok(()) => finish(writer).map_err(|source| failed("written")(source).into()),
+        Ok(()) => finish(writer).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => BackupError::Exists { path: file.to_owned() }.into(),
+            _ => failed("written")(source).into(),
+        }),
         Err(error) => Err(error),
     };
     // Whether or not it became a backup, the draft is none.

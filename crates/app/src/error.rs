@@ -49,8 +49,14 @@ pub enum Error {
     JoinWithoutKey { place: store::Place, path: PathBuf },
     #[error("{} is a data folder already, or holds something else", dir.display())]
     FolderTaken { dir: PathBuf },
-    #[error("another process serves the data folder {}", dir.display())]
+    #[error("another process serves or changes the data folder {}", dir.display())]
     FolderInUse { dir: PathBuf },
+    #[error("cannot read {}, which says where the root key lies", path.display())]
+    RootKeyPlace {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("the root key lies inside the data folder")]
     RootKeyInFolder,
     #[error(transparent)]
@@ -179,6 +185,7 @@ impl Error {
             | Self::HeaderRefused { .. }
             | Self::AuditKey { .. }
             | Self::AuditProof(ProofError::NotCovered { .. })
+            | Self::AuditExport(ExportError::NoEntries { .. })
             | Self::AuditVerify(VerifyError::KeptCheckpoint(
                 NoteError::Malformed | NoteError::OtherOrigin,
             ))
@@ -209,6 +216,11 @@ impl Error {
                  is not signed yet: wait, or stop the server."
                     .into()
             }
+            Self::AuditExport(ExportError::NoEntries { .. }) => {
+                "Give --from below --to and below the count of entries, --to being the first that is \
+                 left out; one of the last second is not signed yet."
+                    .into()
+            }
             Self::AuditExport(ExportError::Io(source)) => remedy_of_io(source).into(),
             Self::AuditProof(_) | Self::AuditExport(_) => {
                 "Run `weirgate audit verify` to see what is wrong with the log.".into()
@@ -228,7 +240,13 @@ impl Error {
             }
             Self::FolderTaken { .. } => "Name a new or empty folder with --data-dir.".into(),
             Self::FolderInUse { .. } => {
-                "Stop the other server, or give this one a data folder of its own.".into()
+                "Stop the other server, or wait for the verb that runs on it; or give this one a data \
+                 folder of its own."
+                    .into()
+            }
+            Self::RootKeyPlace { .. } => {
+                "Name the root key's file with --root-key-file, or restore the file that names it."
+                    .into()
             }
             Self::RootKeyInFolder => {
                 "Keep it elsewhere: who copies the folder must not get the key with it.".into()

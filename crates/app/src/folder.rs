@@ -7,9 +7,14 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 use store::{Location, ServerUrl};
 use types::{Id, Instance, Node};
+
+/// How long a server waits for a verb that holds the folder.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// An existing data folder, by its path, and the database that it belongs to.
 #[derive(Debug, Clone)]
@@ -113,6 +118,19 @@ impl DataFolder {
         self.try_lock()?.ok_or_else(|| Error::FolderInUse { dir: self.dir.clone() })
     }
 
+    /// Takes the folder's lock as soon as it is free: a verb holds it for a moment, a server on and on.
+    pub async fn lock_soon(&self) -> Result<FolderLock, Error> {
+        let begun = Instant::now();
+        loop {
+            match self.lock() {
+                Err(Error::FolderInUse { .. }) if begun.elapsed() < LOCK_PATIENCE => {
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// Takes the folder's lock if nobody holds it. Nothing is written for it.
     pub fn try_lock(&self) -> Result<Option<FolderLock>, Error> {
         FolderLock::take(&self.dir).map_err(|source| Error::Io {
@@ -125,11 +143,8 @@ impl DataFolder {
     /// The root key's place as `init` recorded it.
     pub fn recorded_root_key(&self) -> Result<PathBuf, Error> {
         let path = self.root_key_path();
-        let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
-            what: "read",
-            path,
-            source,
-        })?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| Error::RootKeyPlace { path, source })?;
         Ok(PathBuf::from(text.trim_end_matches('\n')))
     }
 }

@@ -276,7 +276,7 @@ pub async fn settle(instance: &Instance) -> Result<(), Error> {
 /// [`Error::FirstLayoutUnsigned`] if the log cannot be taken over; [`Error::VaultRolledBack`] if the
 /// vault is not in the state that the log last bound; [`Error::FolderInUse`] while a server runs.
 pub(crate) async fn seal_first_layout(instance: &Instance) -> Result<(), Error> {
-    let lock = instance.folder.lock()?;
+    let lock = instance.folder.lock_soon().await?;
     take_over_log(instance).await?;
     let mut log = OpenLog::open_unjudged(instance, lock).await?;
     let sealed = seal_rows(instance, &mut log).await;

@@ -48,6 +48,8 @@ pub struct Exported {
 pub enum ExportError {
     #[error(transparent)]
     Log(#[from] ProofError),
+    #[error("no entry is in this range: entries 0 to {size} are signed")]
+    NoEntries { size: u64 },
     #[error("the export cannot be read or written")]
     Io(#[from] io::Error),
     #[error("the export's line {line} is malformed")]
@@ -63,7 +65,7 @@ pub enum ExportError {
 }
 
 /// Writes the entries of a range that the newest checkpoint covers; of a range that goes beyond,
-/// what is covered. Yields what was written. It may run beside the writer.
+/// what is covered; one of which nothing is covered is refused. Yields what was written. It may run beside the writer.
 pub fn export(
     dir: &Path,
     key: &VerifierKey,
@@ -74,7 +76,10 @@ pub fn export(
     let note = read_if_there(&paths.checkpoint())?.ok_or(ProofError::NoCheckpoint)?;
     let checkpoint = key.open_own(&note).map_err(ExportError::Checkpoint)?;
     let size = checkpoint.size;
-    let range = range.start.min(size)..range.end.clamp(range.start.min(size), size);
+    let range = range.start..range.end.min(size);
+    if range.is_empty() {
+        return Err(ExportError::NoEntries { size });
+    }
     let mut reader = Reader::new(paths)?;
     writeln!(out, "{FIRST_LINE}\nrange {} {} {size}", range.start, range.end)?;
     for (height, number) in subtrees(0, range.start) {
@@ -106,8 +111,13 @@ pub fn each_entry<E: From<ExportError>>(
     let note = read_if_there(&paths.checkpoint()).map_err(ProofError::Io).map_err(failed)?;
     let note = note.ok_or(ProofError::NoCheckpoint).map_err(failed)?;
     let checkpoint = key.open_own(&note).map_err(ExportError::Checkpoint)?;
+    let size = checkpoint.size;
+    let range = range.start..range.end.min(size);
+    if range.is_empty() {
+        return Err(ExportError::NoEntries { size }.into());
+    }
     let mut reader = Reader::new(paths).map_err(failed)?;
-    for index in range.start..range.end.min(checkpoint.size) {
+    for index in range {
         let entry = reader.next_entry(index).map_err(failed)?;
         each(index, &Record::decode(&entry).map_err(|_| ExportError::Entry { index })?)?;
     }

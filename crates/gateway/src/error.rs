@@ -13,8 +13,8 @@ use types::{Fault, Id, Origin, Request};
 /// A call that was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    #[error("both Authorization and X-Weirgate-Key are given")]
-    BothKeyHeaders,
+    #[error("{what}")]
+    BothKeyHeaders { what: &'static str },
     #[error("the request is malformed: {what}")]
     RequestMalformed { what: &'static str },
     #[error("no API key is given")]
@@ -101,7 +101,7 @@ impl CallError {
     /// The status that the caller sees.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BothKeyHeaders
+            Self::BothKeyHeaders { .. }
             | Self::RequestMalformed { .. }
             | Self::PathRefused { .. }
             | Self::BodyMissing
@@ -150,7 +150,7 @@ impl CallError {
     /// What the reader can do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::BothKeyHeaders => "Send the key in one header only.",
+            Self::BothKeyHeaders { .. } => "Send the key in one header, once.",
             Self::RequestMalformed { .. } => "Correct the part of the request that `detail` names.",
             Self::BodyMalformed { .. } => {
                 "Send well-formed JSON; `reason` and `offset` say where it stops being that."
@@ -198,7 +198,9 @@ impl CallError {
             Self::BodyTimeout { .. } | Self::CallerGone => "Send the request again.",
             Self::PreconditionFailed => "Read the object again and use the ETag of that answer.",
             Self::Held(_) | Self::Overloaded => "Wait for the time that Retry-After gives.",
-            Self::AuditUnavailable => "The operator must look at the disk of the data folder.",
+            Self::AuditUnavailable => {
+                "The operator must look at the disk of the data folder, and restart the server: the log stays closed until then."
+            }
             Self::SnapshotStale { .. } => "The operator must look at the database.",
             Self::CredentialUnavailable => {
                 "The operator must restore the data folder, or create the connection anew with `weirgate connection create`."
@@ -351,7 +353,7 @@ impl Fault for CallError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::BothKeyHeaders => "both_key_headers",
+            Self::BothKeyHeaders { .. } => "both_key_headers",
             Self::RequestMalformed { .. } => "request_malformed",
             Self::KeyMissing => "key_missing",
             Self::KeyMalformed(_) => "key_malformed",

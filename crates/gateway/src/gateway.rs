@@ -109,19 +109,27 @@ impl Gateway {
         self.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether calls would be served.
-    pub fn is_ready(&self) -> bool {
-        !self.is_draining.load(Ordering::Relaxed)
-            && self.recorder.is_healthy()
-            && self.snapshot().is_ok()
+    /// Why calls would not be served, if they would not.
+    fn hindrance(&self) -> Option<&'static str> {
+        if self.is_draining.load(Ordering::Relaxed) {
+            Some("not ready: it is stopping\n")
+        } else if !self.recorder.is_healthy() {
+            Some("not ready: the audit log takes no entries; see to its disk, then restart\n")
+        } else if self.snapshot().is_err() {
+            Some("not ready: the database does not confirm the configuration\n")
+        } else {
+            None
+        }
     }
 
     /// What both ports say of the server's health, if that is what is asked for.
     pub fn health(&self, path: &str) -> Option<(StatusCode, &'static str)> {
         match path {
             "/healthz" => Some((StatusCode::OK, "ok\n")),
-            "/readyz" if self.is_ready() => Some((StatusCode::OK, "ready\n")),
-            "/readyz" => Some((StatusCode::SERVICE_UNAVAILABLE, "not ready\n")),
+            "/readyz" => Some(match self.hindrance() {
+                None => (StatusCode::OK, "ready\n"),
+                Some(what) => (StatusCode::SERVICE_UNAVAILABLE, what),
+            }),
             _ => None,
         }
     }

@@ -31,7 +31,10 @@ pub(crate) fn read_key(headers: &HeaderMap) -> Result<ApiKey, CallError> {
     let mut bearer = headers.get_all(header::AUTHORIZATION).iter();
     let mut own = headers.get_all(KEY_HEADER).iter();
     let given = match (bearer.next(), own.next()) {
-        (Some(_), Some(_)) => return Err(CallError::BothKeyHeaders),
+        (Some(_), Some(_)) => {
+            let what = "both Authorization and X-Weirgate-Key are given";
+            return Err(CallError::BothKeyHeaders { what });
+        }
         (None, None) => return Err(CallError::KeyMissing),
         (Some(value), None) => {
             let text = value.to_str().map_err(|_| CallError::KeyMissing)?;
@@ -43,8 +46,11 @@ pub(crate) fn read_key(headers: &HeaderMap) -> Result<ApiKey, CallError> {
         }
         (None, Some(value)) => value.to_str().map_err(|_| CallError::KeyMissing)?.trim(),
     };
-    if bearer.next().is_some() || own.next().is_some() {
-        return Err(CallError::BothKeyHeaders);
+    if bearer.next().is_some() {
+        return Err(CallError::BothKeyHeaders { what: "Authorization is given more than once" });
+    }
+    if own.next().is_some() {
+        return Err(CallError::BothKeyHeaders { what: "X-Weirgate-Key is given more than once" });
     }
     ApiKey::parse(given).map_err(CallError::KeyMalformed)
 }
@@ -417,7 +423,11 @@ mod tests {
         headers.insert(header::AUTHORIZATION, value.clone());
         assert!(read_key(&headers).is_ok());
         headers.append(header::AUTHORIZATION, value);
-        assert!(matches!(read_key(&headers), Err(CallError::BothKeyHeaders)));
+        let said = |headers: &HeaderMap| read_key(headers).unwrap_err().to_string();
+        assert_eq!(said(&headers), "Authorization is given more than once");
+        headers.insert(KEY_HEADER, HeaderValue::from_static("wg_live_x"));
+        assert_eq!(said(&headers), "both Authorization and X-Weirgate-Key are given");
+        headers.remove(KEY_HEADER);
         headers.remove(header::AUTHORIZATION);
         assert!(matches!(read_key(&headers), Err(CallError::KeyMissing)));
         headers.insert(KEY_HEADER, HeaderValue::from_static("wg_live_x"));

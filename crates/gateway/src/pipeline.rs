@@ -148,6 +148,10 @@ async fn run(
     let caller = authenticate(&snapshot, &parts, started)?;
     known.caller = Some(caller.key.clone());
     known.linked = TraceLink::of(&parts.headers);
+    // A refusal, too, has an entry, or it is none.
+    if !core.gateway.recorder.is_healthy() {
+        return Err(CallError::AuditUnavailable.into());
+    }
     let routed = route(&snapshot, &caller, &parts, known)?;
     let permit = authorize(&snapshot, &caller, &routed, started)?;
     let places = limit(core, &caller, &routed)?;

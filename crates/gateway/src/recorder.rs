@@ -159,7 +159,7 @@ pub(crate) fn failure_of(error: &CallError) -> Failure {
 }
 
 fn unavailable(error: &AppendError) -> CallError {
-    tracing::error!(audit.error = %error, "audit log does not take entries");
+    tracing::error!(audit.error = %error, "audit log does not take entries: see to its disk, then restart");
     CallError::AuditUnavailable
 }
 

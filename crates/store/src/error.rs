@@ -39,6 +39,11 @@ pub enum StoreError {
     Busy,
     #[error("there is no room left for the database: free some on its disk")]
     Full,
+    /// SQLite's extended result code says what failed.
+    #[error(
+        "the database's files cannot be read or written (SQLite {code}): free some room on their disk, lift limits on the size of files, and check the disk's health"
+    )]
+    Disk { code: i32 },
     #[error("the database file is damaged: keep it, and restore the newest backup")]
     Corrupt,
     /// The change may be made again: nothing of it happened.

@@ -100,6 +100,14 @@ fn check(
             ExportError::Io(error) => unchecked(file, &error),
             error => Failure::Untrue(error.into()),
         })?;
+        if found.range.is_empty() && found.checkpoint.size > 0 {
+            return Err(Failure::Unchecked(format!(
+                "{}: it holds none of the {} entries of {}, so nothing is said of any.",
+                file.display(),
+                found.checkpoint.size,
+                key.origin()
+            )));
+        }
         let open = found
             .open_intents
             .map_or(String::new(), |open| format!(" {open} calls have no outcome in it."));

@@ -81,6 +81,34 @@ fn what_is_true_is_said_to_be() {
     assert!(out.ends_with("True: entry 200 of 302 in weirgate/inst_test.\n"), "{out}");
 }
 
+/// Well formed and signed, but of no entry at all.
+#[test]
+fn nothing_is_not_said_to_be_true() {
+    let world = World::new();
+    let lines = |range| {
+        let mut out = Vec::new();
+        export(&world.file("audit"), &world.key, range, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let first = lines(0..1);
+    let second = lines(1..2);
+    let before = second.lines().find(|line| line.starts_with("before ")).unwrap();
+    let mut empty = String::new();
+    for line in first.split_inclusive('\n') {
+        if line.starts_with("range ") {
+            empty.push_str(&line.replacen("0 1 ", "1 1 ", 1));
+        } else if line.starts_with("entry ") {
+            empty.push_str(&format!("{before}\n"));
+        } else {
+            empty.push_str(line);
+        }
+    }
+    std::fs::write(world.file("empty"), empty).unwrap();
+    let (code, out, err) = world.run(&["key", "empty"]);
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    assert!(err.contains("holds none of the 302 entries"), "{err}");
+}
+
 #[test]
 fn what_is_not_true_exits_with_one_and_what_cannot_be_checked_with_two() {
     let world = World::new();

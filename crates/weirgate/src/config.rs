@@ -113,7 +113,7 @@ pub(crate) const KEYS: &[Key] = &[
         "max_snapshot_age_ms",
         "60000",
         "milliseconds",
-        "How long the database may stay silent before calls are refused.",
+        "How long the database may stay silent before calls are refused; at least 1000.",
     ),
     key("connect_timeout_ms", "5000", "milliseconds", "Resolving and connecting to a provider."),
     key("tls_timeout_ms", "5000", "milliseconds", "The TLS handshake with a provider."),
@@ -729,6 +729,8 @@ fn read_password(path: &str) -> Result<Option<SecretString>, (String, &'static s
         password => Ok(Some(SecretString::from(password))),
     }
 }
+/// The configuration is confirmed every 250 ms at best: with much less, a sound gateway refuses calls.
+const MIN_SNAPSHOT_AGE: Duration = Duration::from_secs(1);
 
 /// What is wrong with the file of additional certificate authorities, if one is named.
 fn unusable_roots(path: &str) -> Option<String> {
@@ -808,6 +810,11 @@ fn check(reader: &mut Reader<'_>) -> Config {
         0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_CORES),
         cores => cores,
     };
+    let max_snapshot_age = reader.millis("max_snapshot_age_ms");
+    if !max_snapshot_age.is_zero() && max_snapshot_age < MIN_SNAPSHOT_AGE {
+        let remedy = format!("Give at least {}.", MIN_SNAPSHOT_AGE.as_millis());
+        reader.fail("max_snapshot_age_ms", "is too short", remedy);
+    }
     if cores > MAX_CORES {
         reader.fail("cores", "is too many", format!("Give at most {MAX_CORES}."));
     }
@@ -822,7 +829,7 @@ fn check(reader: &mut Reader<'_>) -> Config {
         max_calls,
         limits,
         database: reader.database(),
-        max_snapshot_age: reader.millis("max_snapshot_age_ms"),
+        max_snapshot_age,
         connect_timeout: reader.millis("connect_timeout_ms"),
         tls_timeout: reader.millis("tls_timeout_ms"),
         first_byte_timeout: reader.millis("first_byte_timeout_ms"),
@@ -862,6 +869,14 @@ mod tests {
         let config = loaded("", &[]).unwrap();
         assert!(config.gateway_addr.ip().is_loopback());
         assert_eq!(config.max_write_bytes, 1 << 20);
+    }
+
+    #[test]
+    fn a_snapshot_may_age_for_longer_than_it_takes_to_confirm_it() {
+        let problems = loaded("max_snapshot_age_ms = 999\n", &[]).unwrap_err();
+        assert!(problems[0].contains("is too short"), "{problems:?}");
+        let config = loaded("max_snapshot_age_ms = 1000\n", &[]).unwrap();
+        assert_eq!(config.max_snapshot_age, MIN_SNAPSHOT_AGE);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts everything; when it returns, calls are served.
     pub(crate) async fn start(instance: Instance, config: &Config) -> Result<Self, Failure> {
-        let lock = instance.folder.lock()?;
+        let lock = instance.folder.lock_soon().await?;
         let files = files::raise(config.cores)?;
         // Before anything is written: an address in use must not leave entries behind.
         let listeners = Listeners::bind(config.gateway_addr, config.cores)

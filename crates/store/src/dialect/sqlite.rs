@@ -109,6 +109,8 @@ pub(crate) fn failure(error: &dyn DatabaseError) -> Option<StoreError> {
     match code & 0xff {
         // SQLITE_BUSY, SQLITE_LOCKED
         5 | 6 => Some(StoreError::Busy),
+        // SQLITE_IOERR
+        10 => Some(StoreError::Disk { code }),
         // SQLITE_CORRUPT, SQLITE_NOTADB
         11 | 26 => Some(StoreError::Corrupt),
         // SQLITE_FULL

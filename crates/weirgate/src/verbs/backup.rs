@@ -11,13 +11,13 @@ use app::{
 };
 use serde_json::json;
 use std::time::Duration;
-use types::SystemClock;
+use types::{SystemClock, SystemRandom};
 
 pub(crate) async fn backup(session: &Session, verb: &BackupVerb) -> Result<(), Failure> {
     match verb {
         BackupVerb::Create { file } => {
             let folder = session.folder()?;
-            let summary = backup::create(&folder, file, &SystemClock).await?;
+            let summary = backup::create(&folder, file, &SystemClock, &SystemRandom).await?;
             let said = format!("{} holds", file.display());
             tell(session, &said, &summary)
         }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     cli::{ClientVerb, KeyVerb},
-    output::{Failure, Lines},
+    output::{FAILED, Failure, Lines},
 };
 use app::clients::{self, KeyState};
 use serde_json::json;
@@ -77,7 +77,14 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
                     created.id, created.expires_at
                 ),
             ];
-            session.output.result(&json, text)?;
+            session.output.result(&json, text).map_err(|error| {
+                // Also where the reader went away: nobody has the key then.
+                let failure = Failure::from(error);
+                let message = format!("{} is made and in force; {}", created.id, failure.message);
+                let remedy = session.next(&format!("client key revoke {}", created.id));
+                let remedy = format!("Nobody was shown it: revoke it with `{remedy}`.");
+                Failure::new(FAILED, message, remedy)
+            })?;
             settled
         }
         ClientVerb::Key(KeyVerb::Revoke { id }) => {

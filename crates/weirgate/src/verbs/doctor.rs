@@ -6,6 +6,14 @@ use crate::{
     output::{FINDINGS, Failure},
 };
 use app::doctor::{Finding, Level, examine};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{
+        WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+    },
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
 use serde_json::json;
 use std::{
     io::{self, Read, Write},
@@ -80,14 +88,14 @@ const fn word(level: Level) -> &'static str {
     }
 }
 
-/// Free, or held by a server of ours.
+/// Free, or held by a server of ours; and whether that one serves calls.
 fn ports(gateway: SocketAddr, console: SocketAddr) -> Vec<Finding> {
-    let is_running = lives(console);
-    [("gateway_addr", gateway), ("console_addr", console)]
+    let running = Console::at(console);
+    let mut found: Vec<Finding> = [("gateway_addr", gateway), ("console_addr", console)]
         .into_iter()
         .map(|(key, addr)| match TcpListener::bind(addr) {
             Ok(_) => Finding::good("ports", format_args!("{key} {addr} is free")),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_running => {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && running.is_some() => {
                 Finding::good("ports", format_args!("{key} {addr} is held by a server that lives"))
             }
             Err(error) => Finding::bad(
@@ -96,23 +104,143 @@ fn ports(gateway: SocketAddr, console: SocketAddr) -> Vec<Finding> {
                 format_args!("Stop what listens there, or choose another {key}."),
             ),
         })
-        .collect()
+        .collect();
+    found.extend(running.map(|console| readiness(&console)));
+    found
 }
 
-/// Whether something there answers as our console does.
-fn lives(console: SocketAddr) -> bool {
-    let ask = || -> io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&console, PATIENCE)?;
+/// Whether the server that lives would serve calls, by its own word.
+fn readiness(console: &Console) -> Finding {
+    let remedy = "See the server's log lines; mend what they name, and restart it.";
+    match console.ask("/readyz") {
+        Ok(answer) if answer.is_ok() => {
+            Finding::good("server", format_args!("{} serves calls", console.addr))
+        }
+        Ok(answer) => {
+            let said = answer.line();
+            Finding::bad("server", format_args!("{} says: {said}", console.addr), remedy)
+        }
+        Err(error) => Finding::bad(
+            "server",
+            format_args!("{} does not say whether it is ready: {error}", console.addr),
+            remedy,
+        ),
+    }
+}
+
+/// A console's port behind which something lives.
+struct Console {
+    addr: SocketAddr,
+    is_tls: bool,
+}
+
+/// What a console's port said.
+struct Answer(Vec<u8>);
+
+impl Answer {
+    fn is_ok(&self) -> bool {
+        self.0.starts_with(b"HTTP/1.1 200")
+    }
+
+    /// The first line of the body, shortened.
+    fn line(&self) -> String {
+        let text = String::from_utf8_lossy(&self.0);
+        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        body.lines().next().unwrap_or_default().chars().take(200).collect()
+    }
+}
+
+impl Console {
+    /// `None` if nothing there answers as our console does.
+    fn at(addr: SocketAddr) -> Option<Self> {
+        // A server with TLS answers what is none with an alert (RFC 8446 §6).
+        const ALERT: &[u8] = &[21, 3, 3];
+        let plain = Self { addr, is_tls: false };
+        let answer = plain.ask("/healthz").ok()?;
+        if answer.is_ok() {
+            Some(plain)
+        } else if answer.0.starts_with(ALERT) {
+            Some(Self { addr, is_tls: true })
+        } else {
+            None
+        }
+    }
+
+    fn ask(&self, path: &str) -> io::Result<Answer> {
+        let mut stream = TcpStream::connect_timeout(&self.addr, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream
-            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.take(4_096).read_to_end(&mut answer)?;
-        Ok(answer)
-    };
-    // A server with TLS answers what is none with an alert (RFC 8446 §6), which is a life sign too.
-    const ALERT: &[u8] = &[21, 3, 3];
-    ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200") || answer.starts_with(ALERT))
+        stream.set_write_timeout(Some(PATIENCE))?;
+        if self.is_tls {
+            let config = unverified().map_err(io::Error::other)?;
+            let name = ServerName::IpAddress(self.addr.ip().into());
+            let mut session =
+                ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+            exchange(&mut rustls::Stream::new(&mut session, &mut stream), path)
+        } else {
+            exchange(&mut stream, path)
+        }
+    }
+}
+
+fn exchange(stream: &mut (impl Read + Write), path: &str) -> io::Result<Answer> {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    let mut answer = Vec::new();
+    match stream.take(4_096).read_to_end(&mut answer) {
+        // One that ends without a farewell has said what it had to say.
+        Err(error) if answer.is_empty() => Err(error),
+        _ => Ok(Answer(answer)),
+    }
+}
+
+/// Takes any certificate: nothing secret is sent, nothing that is said is trusted with more than a
+/// line of this report, and the certificate is made out for the name that callers use.
+fn unverified() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let algorithms = provider.signature_verification_algorithms;
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(algorithms)))
+        .with_no_client_auth())
+}
+
+#[derive(Debug)]
+struct AnyCertificate(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
 }
 
 fn open_files() -> Finding {

@@ -30,6 +30,39 @@ fn a_backup_is_made_beside_a_server_and_without_the_root_key() {
 }
 
 #[test]
+fn a_backup_touches_no_file_that_is_there() {
+    let world = World::prepared();
+    let home = world.weirgate.home();
+    let file = home.join("copy");
+    let name = file.display().to_string();
+    let mine = home.join("mine");
+    fs::write(&mine, "mine").unwrap();
+    std::os::unix::fs::symlink(&mine, home.join("copy.draft")).unwrap();
+    // Of several at once one makes it, and the others say that it is there.
+    let said: Vec<_> = std::thread::scope(|scope| {
+        let create = || world.weirgate.run(&["backup", "create", &name], b"").unwrap();
+        let made: Vec<_> = (0..4).map(|_| scope.spawn(create)).collect();
+        made.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(said.iter().filter(|one| one.status == Some(0)).count(), 1);
+    for refused in said.iter().filter(|one| one.status != Some(0)) {
+        assert_eq!(refused.status, Some(2), "{}", refused.err());
+        assert!(refused.err().contains("there is a file"), "{}", refused.err());
+    }
+    ok(&world.weirgate, &["backup", "verify", &name, "--json"]);
+    assert_eq!(fs::read(&mine).unwrap(), b"mine");
+    let left = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".weirgate-");
+    assert_eq!(fs::read_dir(home).unwrap().map(Result::unwrap).filter(left).count(), 0);
+    // A link that leads nowhere is a file, too.
+    let nowhere = home.join("link");
+    std::os::unix::fs::symlink(home.join("nothing"), &nowhere).unwrap();
+    let link = nowhere.display().to_string();
+    let refused = fails(&world.weirgate, 2, &["backup", "create", &link], b"");
+    assert!(refused.contains("there is a file"), "{refused}");
+    assert!(!home.join("nothing").exists());
+}
+
+#[test]
 fn a_backup_that_was_changed_or_cut_is_found() {
     let world = World::prepared();
     let file = world.weirgate.home().join("backup");

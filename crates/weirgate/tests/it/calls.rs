@@ -508,7 +508,24 @@ fn a_second_server_on_the_folder_is_refused() {
         &["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0"],
         b"",
     );
-    assert!(said.contains("another process serves the data folder"), "{said}");
+    assert!(said.contains("another process serves or changes the data folder"), "{said}");
+}
+
+/// A verb that moves its entry into the log holds the folder for a moment.
+#[test]
+fn a_server_waits_for_a_verb_on_the_folder() {
+    let mut world = World::prepared();
+    let folder = std::fs::File::open(world.weirgate.data_dir()).unwrap();
+    folder.try_lock().unwrap();
+    let verb = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(2));
+        drop(folder);
+    });
+    world.serve();
+    assert!(verb.is_finished(), "nobody serves beside a verb");
+    assert_eq!(world.get("/things/1").status, 200);
+    world.stop();
+    verb.join().unwrap();
 }
 
 #[test]

@@ -42,6 +42,16 @@ fn proofs_and_exports_hold_without_the_installation() {
     let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows, listed[3..7]);
 
+    let nothing = world.weirgate.home().join("nothing");
+    for (from, to) in [("7", "3"), ("3", "3"), ("100000", "200000")] {
+        for form in [&["--jsonl"][..], &["--out", nothing.to_str().unwrap()]] {
+            let args = [&["audit", "export", "--from", from, "--to", to], form].concat();
+            let said = fails(&world.weirgate, 2, &args, b"");
+            assert!(said.contains("no entry is in this range"), "{said}");
+        }
+    }
+    assert!(!nothing.exists());
+
     let said = fails(&world.weirgate, 2, &["audit", "proof", "100000"], b"");
     assert!(said.contains("covers") && said.contains("remedy"), "{said}");
     let said = fails(&world.weirgate, 1, &["audit", "export", "--out", &file], b"");

@@ -74,6 +74,27 @@ fn a_replaced_data_folder_closes_the_gate() {
     let answer = world.send("PUT", "/things/1", &[("Content-Type", "application/json")], b"{}");
     assert_eq!(answer.status, 503);
     assert_eq!(world.provider.requests().len(), before, "no audit, no effect");
+    // What would be refused anyhow has no entry either, and is not told more.
+    let bearer = format!("Bearer {}", world.stranger_key);
+    for (path, key) in [
+        (world.path("/things/1"), &bearer),
+        (world.path("/nothing"), &format!("Bearer {}", world.key)),
+        ("/proxy/unknown/x".to_owned(), &bearer),
+    ] {
+        let headers = [("Authorization", key.as_str())];
+        let answer = testkit::client::get(world.addr, &path, &headers).unwrap();
+        assert_eq!((answer.status, code(&answer).as_str()), (503, "audit_unavailable"), "{path}");
+        assert!(answer.text().contains("restart"), "{}", answer.text());
+    }
+    world.weirgate.set("WEIRGATE_GATEWAY_ADDR", &world.addr.to_string());
+    world.weirgate.set("WEIRGATE_CONSOLE_ADDR", &world.console.to_string());
+    let said = world.weirgate.run(&["doctor"], b"").unwrap();
+    assert_eq!(said.status, Some(6), "{}", said.out());
+    assert!(
+        said.out().contains("says: not ready: the audit log takes no entries"),
+        "{}",
+        said.out()
+    );
     let ended = world.server.take().unwrap().terminate().unwrap();
     assert_eq!(ended.status, Some(1), "{}", ended.err());
     // Both folders are whole as they are.

@@ -572,3 +572,62 @@ fn project_is_the_gateways_projection() {
     let said = fails(&weirgate, 1, &["project", "--allow", "a"], b"{\"a\":1,\"a\":2}");
     assert!(said.contains('7'), "the offset of the second name: {said}");
 }
+
+#[test]
+fn what_is_no_file_is_not_waited_for() {
+    let world = World::prepared();
+    let dir = world.weirgate.home().join("pipes");
+    std::fs::create_dir(&dir).unwrap();
+    let pipe = dir.join("pipe.toml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let said = fails(&world.weirgate, 2, &["apply", &dir.display().to_string()], b"");
+    assert!(said.contains("no regular file"), "{said}");
+}
+
+#[test]
+fn a_lost_note_of_the_root_key_is_told_with_the_flag_that_helps() {
+    let world = World::prepared();
+    let note = world.weirgate.data_dir().join("root-key-path");
+    let key = std::fs::read_to_string(&note).unwrap();
+    std::fs::remove_file(note).unwrap();
+    let said = fails(&world.weirgate, 1, &["client", "create", "x"], b"");
+    assert!(said.contains("--root-key-file"), "{said}");
+    ok(&world.weirgate, &["client", "create", "x", "--root-key-file", key.trim(), "--json"]);
+}
+
+/// A program of ours under a shell's limits and redirections.
+fn under_shell(world: &World, before: &str, args: &str, after: &str) -> std::process::Output {
+    let script = format!(
+        "{before} exec '{}' {args} --data-dir '{}' {after}",
+        env!("CARGO_BIN_EXE_weirgate"),
+        world.weirgate.data_dir().display()
+    );
+    std::process::Command::new("sh").args(["-c", &script]).output().unwrap()
+}
+
+#[test]
+fn a_key_that_nobody_was_shown_is_named() {
+    let world = World::prepared();
+    let create = "client key create reader --expires 1d";
+    let output = under_shell(&world, "", create, "> /dev/full");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("is made and in force"), "{said}");
+    let listed = ok(&world.weirgate, &["client", "list", "--json"]);
+    let clients = listed["clients"].as_array().unwrap();
+    let keys = clients.iter().flat_map(|client| client["keys"].as_array().unwrap());
+    let named = keys.filter(|key| said.contains(&text(key, "id"))).count();
+    assert_eq!(named, 1, "{said}");
+}
+
+#[test]
+fn a_database_that_cannot_be_written_asks_for_room() {
+    let world = World::prepared();
+    // The signal of the limit would end the process.
+    let before = "trap '' XFSZ; ulimit -f 1;";
+    let output = under_shell(&world, before, "client create x", "");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("free some room"), "{said}");
+}

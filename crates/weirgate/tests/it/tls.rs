@@ -229,5 +229,6 @@ fn doctor_knows_a_server_with_tls() {
     let output = weirgate.run(&["doctor"], b"").unwrap();
     let held = format!("console_addr {console} is held by a server that lives");
     assert!(output.out().contains(&held), "{}", output.out());
+    assert!(output.out().contains(&format!("{console} serves calls")), "{}", output.out());
     world.stop();
 }
