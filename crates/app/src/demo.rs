@@ -50,7 +50,9 @@ pub async fn seed(
         description: HR_DESCRIPTION.as_bytes().to_vec(),
         overlay: None,
         server: Some(server),
+        is_server_described: false,
         allow_private: vec![host_port],
+        accepts_servers: false,
     };
     providers::import(instance, ctx, import).await?;
     let secret = serde_json::json!({"token": credential.expose()}).to_string();

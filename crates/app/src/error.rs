@@ -159,6 +159,11 @@ pub enum Error {
         }
     )]
     NoGrants { from: String, files: usize, revoked: usize },
+    #[error(
+        "connections of {slug} would send their credentials to {new}, where they do not go now; \
+         they go to {old}"
+    )]
+    ServersMove { slug: String, old: String, new: String },
     #[error("something was changed since the plan was made")]
     PlanStale,
     #[error("something is wrong in Weirgate: {what}")]
@@ -197,6 +202,7 @@ impl Error {
             | Self::VaultRolledBack
             | Self::RowTampered { .. }
             | Self::SealsTampered
+            | Self::ServersMove { .. }
             | Self::NoGrants { .. } => Kind::Refused,
             Self::Store(error) if error.is_unreachable() => Kind::Unreachable,
             // What could not be read says nothing of the log.
@@ -340,6 +346,9 @@ impl Error {
                 }
                 _ => "Check its name.".into(),
             },
+            Self::ServersMove { .. } => {
+                "Name the server with --server, or say --accept-servers if that is meant.".into()
+            }
             Self::NoGrants { .. } => "Name the folder with your `*.toml` grant files, or say \
                  --remove-all if that is meant."
                 .into(),

@@ -12,7 +12,7 @@ use crate::{
 use outbound::{Deadlines, GuardPolicy, OutboundError, Target};
 use provider::{Field, FieldKind, LoadLimits, Provider, ScalarKind};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use types::{Fault, Id, OpContext, Provider as ProviderKind, Slug};
 
 /// What `provider import` is given.
@@ -22,10 +22,15 @@ pub struct Import {
     /// JSON or YAML, as it came.
     pub description: Vec<u8>,
     pub overlay: Option<Vec<u8>>,
-    /// Replaces every server that the description names.
+    /// Replaces every server that the description names. `None`: what an earlier import named stays.
     pub server: Option<String>,
-    /// `HOST:PORT` that may be private, and reached by plain http.
+    /// Nothing that an earlier import named stays: the description's own servers count.
+    pub is_server_described: bool,
+    /// `HOST:PORT` that may be private, and reached by plain http. Empty: what an earlier import
+    /// allowed stays.
     pub allow_private: Vec<String>,
+    /// Connections may send their credentials to other hosts than they do.
+    pub accepts_servers: bool,
 }
 
 /// What became of it.
@@ -52,7 +57,11 @@ pub async fn import(
     let model =
         provider::load(&import.description, import.overlay.as_deref(), &LoadLimits::default())?;
     check_names(&model)?;
-    let policy = guard_policy(&import.allow_private)?;
+    let everything = seals::load_whole(instance).await?;
+    let replaced = everything.providers.iter().find(|row| row.slug == import.slug);
+    let mut notices = Vec::new();
+    let (server, allow_private) = named(&import, replaced, &mut notices);
+    let policy = guard_policy(&allow_private)?;
     if let Some(address) = policy.public_address() {
         return Err(Error::Malformed {
             kind: "private address",
@@ -61,14 +70,22 @@ pub async fn import(
                 .into(),
         });
     }
-    let servers = judge_servers(&model, import.server.as_deref(), &policy)?;
-    let everything = seals::load_whole(instance).await?;
+    let servers = judge_servers(&model, server.as_deref(), &policy)?;
+    let mut moved = None;
+    if let Some(row) = replaced {
+        notices.extend(grants_notices(&everything, row.id, &model)?);
+        let after = Sending { model: &model, server: server.as_deref(), policy: &policy };
+        moved = moves(&everything, row, &after)?;
+    }
+    if let Some(error) = moved.take_if(|_| !import.accepts_servers) {
+        return Err(error);
+    }
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let known = changing.tx.provider_by_slug(&import.slug).await?;
-    let notices = match &known {
-        Some(row) => notices(&everything, row.id, &model)?,
-        None => Vec::new(),
-    };
+    let is_stale = known.is_some() && changing.tx.generation().await? != everything.generation;
+    if is_stale || known.is_some() != replaced.is_some() {
+        return Err(Error::PlanStale);
+    }
     let id = match &known {
         Some(row) => row.id,
         None => Id::generate(ctx.now, instance.random.as_ref())?,
@@ -78,8 +95,8 @@ pub async fn import(
         slug: import.slug.clone(),
         description: import.description,
         overlay: import.overlay,
-        server: import.server,
-        allow_private: import.allow_private,
+        server,
+        allow_private,
         imported_at: ctx.now,
     };
     changing.tx.put_provider(&row).await?;
@@ -98,6 +115,9 @@ pub async fn import(
         details.push(("described_servers", listed(&servers)));
     }
     details.push(("allow_private", listed(&row.allow_private)));
+    if moved.is_some() {
+        details.push(("other_hosts", "accepted".to_owned()));
+    }
     changing.record(Change {
         verb: if known.is_some() { "provider.replace" } else { "provider.import" },
         what: format!("provider {id}"),
@@ -116,8 +136,95 @@ pub async fn import(
     })
 }
 
+/// The server and the private addresses that count: a description that is imported anew must not
+/// undo what the operator named.
+fn named(
+    import: &Import,
+    replaced: Option<&store::ProviderRow>,
+    notices: &mut Vec<String>,
+) -> (Option<String>, Vec<String>) {
+    let mut server = import.server.clone();
+    let mut allow_private = import.allow_private.clone();
+    if let Some(row) = replaced.filter(|_| !import.is_server_described) {
+        if server.is_none() && row.server.is_some() {
+            server.clone_from(&row.server);
+            let kept = server.as_deref().map(shown).unwrap_or_default();
+            notices.push(format!("keeps the server that was named before: {kept}"));
+        }
+        if allow_private.is_empty() && !row.allow_private.is_empty() {
+            allow_private.clone_from(&row.allow_private);
+            let kept = allow_private.join(", ");
+            notices.push(format!("keeps the private addresses that were allowed before: {kept}"));
+        }
+    }
+    (server, allow_private)
+}
+
+/// What decides where the calls of a connection go.
+struct Sending<'s> {
+    model: &'s Provider,
+    server: Option<&'s str>,
+    policy: &'s GuardPolicy,
+}
+
+impl Sending<'_> {
+    /// Scheme and host of each server; none where a connection cannot be served at all.
+    fn origins(&self, variables: &BTreeMap<String, String>) -> BTreeSet<String> {
+        let plan = servers::plan(self.model, self.server, variables);
+        plan.map_or_else(
+            |_| BTreeSet::new(),
+            |plan| plan.urls.iter().map(|url| origin(url, self.policy)).collect(),
+        )
+    }
+}
+
+fn origin(url: &str, policy: &GuardPolicy) -> String {
+    let base = Target::parse(url, policy)
+        .map_or_else(|_| shown(url), |target| target.base_url().to_owned());
+    let host = base.find("://").map_or(0, |at| at + 3);
+    let end = base.get(host..).and_then(|rest| rest.find('/')).map_or(base.len(), |at| host + at);
+    base.get(..end).unwrap_or(&base).to_owned()
+}
+
+/// The refusal if a connection in force would send its credential to a host that it does not send
+/// to now.
+fn moves(
+    everything: &store::Everything,
+    row: &store::ProviderRow,
+    after: &Sending<'_>,
+) -> Result<Option<Error>, Error> {
+    let own = |one: &&store::ConnectionRow| one.provider == row.id && one.revoked_at.is_none();
+    let mut connections = everything.connections.iter().filter(own).peekable();
+    if connections.peek().is_none() {
+        return Ok(None);
+    }
+    let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
+    let policy = guard_policy(&row.allow_private)?;
+    let before = Sending { model: &model, server: row.server.as_deref(), policy: &policy };
+    let (mut old, mut new) = (BTreeSet::new(), BTreeSet::new());
+    for connection in connections {
+        let was = before.origins(&connection.variables);
+        let more: Vec<String> =
+            after.origins(&connection.variables).difference(&was).cloned().collect();
+        if !more.is_empty() {
+            new.extend(more);
+            old.extend(was);
+        }
+    }
+    if new.is_empty() {
+        return Ok(None);
+    }
+    let told = |hosts: BTreeSet<String>| {
+        const MAX_TOLD: usize = 10;
+        let more = if hosts.len() > MAX_TOLD { ", ..." } else { "" };
+        let told: Vec<String> = hosts.into_iter().take(MAX_TOLD).collect();
+        if told.is_empty() { "nowhere".to_owned() } else { told.join(", ") + more }
+    };
+    Ok(Some(Error::ServersMove { slug: row.slug.to_string(), old: told(old), new: told(new) }))
+}
+
 /// What a new description changes for the grants that reach the provider.
-fn notices(
+fn grants_notices(
     everything: &store::Everything,
     id: Id<ProviderKind>,
     model: &Provider,

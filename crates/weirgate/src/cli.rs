@@ -159,9 +159,16 @@ pub(crate) enum ProviderVerb {
         /// The provider's name here.
         #[arg(long, value_name = "SLUG")]
         name: String,
-        /// The server's base URL, in place of every one that the description names.
+        /// The server's base URL, in place of every one that the description names; what an
+        /// earlier import named stays otherwise.
         #[arg(long, value_name = "URL")]
         server: Option<String>,
+        /// Drop the server and the private addresses of an earlier import.
+        #[arg(long, conflicts_with = "server")]
+        server_from_description: bool,
+        /// Let connections send their credentials to other hosts than they do now.
+        #[arg(long)]
+        accept_servers: bool,
         /// An OpenAPI Overlay 1.1 document.
         #[arg(long, value_name = "FILE")]
         overlay: Option<PathBuf>,

@@ -21,7 +21,15 @@ use types::Slug;
 
 pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(), Failure> {
     match verb {
-        ProviderVerb::Import { file, name, server, overlay, allow_private_network } => {
+        ProviderVerb::Import {
+            file,
+            name,
+            server,
+            server_from_description,
+            accept_servers,
+            overlay,
+            allow_private_network,
+        } => {
             let slug = parse_slug(name)?;
             let description = read_input(file)?;
             let files = Files { description: file, overlay: overlay.as_deref() };
@@ -32,7 +40,9 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
                 description,
                 overlay: overlay.clone(),
                 server: server.clone(),
+                is_server_described: *server_from_description,
                 allow_private: allow_private_network.clone(),
+                accepts_servers: *accept_servers,
             };
             let imported = providers::import(&instance, &session.context()?, import)
                 .await

@@ -1,8 +1,8 @@
 //! Descriptions that are imported anew, and overlays that open what would be closed without them.
 
-use crate::world::{World, code, ok};
+use crate::world::{World, code, fails, ok};
 use serde_json::{Value, json};
-use testkit::{THING_DESCRIPTION, client};
+use testkit::{FaultyProvider, THING_DESCRIPTION, client};
 
 const NESTED: &str = "        nested:\n          type: object\n          required: [a, b]\n          \
                       properties:\n            a: { type: string }\n            b: { type: string, \
@@ -286,4 +286,49 @@ fn an_operation_that_came_later_is_withheld() {
         code(&world.get("/archive/1")) == "not_granted"
     });
     assert_eq!(world.get("/things/1").status, 200);
+}
+
+/// Neither a description nor an option that was forgotten moves credentials to another host.
+#[test]
+fn a_description_that_is_imported_anew_moves_no_credential() {
+    let mut world = World::prepared();
+    world.serve();
+    assert_eq!(world.get("/things/1").status, 200);
+    let other = FaultyProvider::start().unwrap();
+    let url = other.url();
+    let described = THING_DESCRIPTION.replace("http://127.0.0.1:9", url);
+    let file = world.weirgate.file("new.yaml", described).unwrap();
+    let anew = ["provider", "import", &file, "--name", "things", "--json"];
+    let imported = ok(&world.weirgate, &anew);
+    let (server, host) = (world.provider.url(), world.provider.host_port());
+    assert_eq!(
+        imported["notices"],
+        json!([
+            format!("keeps the server that was named before: {server}"),
+            format!("keeps the private addresses that were allowed before: {host}"),
+        ])
+    );
+    let private = ["--allow-private-network", other.host_port()];
+    let by_description = [&anew[..], &["--server-from-description"], &private].concat();
+    let by_name = [&anew[..], &["--server", url], &private].concat();
+    for moving in [&by_description, &by_name] {
+        let said = fails(&world.weirgate, 5, moving, b"");
+        assert!(said.contains(url) && said.contains(server), "{said}");
+        assert!(said.contains("--accept-servers"), "{said}");
+    }
+    // Another path of the same host moves nothing.
+    let path = format!("{server}/v2");
+    let same_host = [&anew[..], &["--server", &path, "--allow-private-network", host]].concat();
+    ok(&world.weirgate, &same_host);
+    ok(&world.weirgate, &[&anew[..], &["--server", server]].concat());
+    testkit::wait_until(std::time::Duration::from_secs(5), || world.get("/things/1").status == 200);
+    assert!(other.requests().is_empty());
+    ok(&world.weirgate, &[&by_description[..], &["--accept-servers"]].concat());
+    testkit::wait_until(std::time::Duration::from_secs(5), || {
+        world.get("/things/1");
+        !other.requests().is_empty()
+    });
+    let entries = world.entries();
+    let replaced = entries.iter().rfind(|one| one["verb"] == "provider.replace").unwrap();
+    assert!(replaced["details"].to_string().contains("other_hosts: accepted"), "{replaced}");
 }
