@@ -124,6 +124,29 @@ fn errors_and_references_do_not_repeat_the_credential() {
     }
 }
 
+/// Every character as an escape of JSON.
+fn escaped(text: &str) -> String {
+    text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect()
+}
+
+/// Decoding must not bring back what the spelling hid.
+#[test]
+fn an_error_that_spells_the_credential_in_escapes_does_not_repeat_it() {
+    let (mut world, ids) = connected();
+    for ((scheme, _, spellings), id) in KINDS.iter().zip(&ids) {
+        world.connection.clone_from(id);
+        for spelling in *spellings {
+            let hidden = escaped(spelling);
+            let body = format!(r#"{{"code":"bad_key","message":"key {hidden} is bad"}}"#);
+            world.provider.on("GET /things/1", Answer::json_text(400, body.as_str()));
+            let answer = world.get("/things/1");
+            let told = answer.text();
+            assert_eq!((answer.status, code(&answer).as_str()), (400, "provider_error"), "{told}");
+            assert!(!told.contains("canary") && !told.contains("Y2FuYXJ5"), "{scheme}: {told}");
+        }
+    }
+}
+
 /// Percent-encoded where it is not already.
 fn url_encoded(text: &str) -> String {
     if text.contains('%') {
