@@ -257,7 +257,8 @@ impl Flow {
         if self.echoes.are_in(self.out.get(self.clear..).unwrap_or_default()) {
             return Err(CallError::CredentialEchoed);
         }
-        self.clear = self.out.len().saturating_sub(self.echoes.overlap()).max(self.clear);
+        let open = self.echoes.overlap(&self.out);
+        self.clear = self.out.len().saturating_sub(open).max(self.clear);
         Ok(())
     }
 

@@ -10,10 +10,14 @@ const KINDS: &[(&str, &str, &[&str])] = &[
     ("bearer", r#"{"token":"canary-bearer/7f+3=="}"#, &["canary-bearer/7f+3=="]),
     (
         "basic",
-        r#"{"username":"canary-user","password":"canary-pass=/word"}"#,
-        &["canary-pass=/word", "Y2FuYXJ5LXVzZXI6Y2FuYXJ5LXBhc3M9L3dvcmQ="],
+        r#"{"username":"canary-user","password":"canary-pass=/wörd"}"#,
+        &["canary-pass=/wörd", "Y2FuYXJ5LXVzZXI6Y2FuYXJ5LXBhc3M9L3fDtnJk"],
     ),
-    ("header", r#"{"api_key":"canary header <k>&"}"#, &["canary header <k>&"]),
+    (
+        "header",
+        r#"{"api_key":"Token canary header <k>&"}"#,
+        &["Token canary header <k>&", "canary header <k>&"],
+    ),
     (
         "query",
         r#"{"api_key":"canary query/&=?k"}"#,
@@ -50,9 +54,16 @@ fn an_answer_that_repeats_the_credential_is_refused() {
             let plain = thing(&format!("you sent {spelling}, thanks")).to_string();
             let php = plain.replace('/', "\\/");
             let html = plain.replace('<', "\\u003c").replace('>', "\\u003e");
-            for (how, body) in
-                [("plain", &plain), ("php", &php), ("html", &html.replace('&', "\\u0026"))]
-            {
+            let upper =
+                plain.replace('+', "\\u002B").replace('ö', "\\u00F6").replace('=', "\\u003D");
+            let full = plain.replace(spelling, &escaped(spelling));
+            for (how, body) in [
+                ("plain", &plain),
+                ("php", &php),
+                ("html", &html.replace('&', "\\u0026")),
+                ("upper", &upper),
+                ("full", &full),
+            ] {
                 let answer = Answer::json_text(200, body.as_str()).in_pieces_of(5);
                 world.provider.on("GET /things/1", answer);
                 let answer = world.get("/things/1");
