@@ -135,6 +135,35 @@ fn errors_and_references_do_not_repeat_the_credential() {
     }
 }
 
+#[test]
+fn headers_do_not_repeat_the_credential() {
+    const KEY: &str = "9081726354";
+    let mut world = World::prepared();
+    world.connection = connect(&world, "header", r#"{"api_key":"9081726354"}"#);
+    world.serve();
+    let base = world.provider.url().to_owned();
+    let mut hidden = KEY.to_owned();
+    for times in 0..6 {
+        let url = format!("{base}/things?cursor={hidden}");
+        let body = json!({"results": [], "next": url, "total": 0});
+        let answer = Answer::json(200, &body)
+            .header("X-RateLimit-Remaining", KEY)
+            .header("X-RateLimit-Limit", "100")
+            .header("Retry-After", KEY)
+            .header("Location", &url)
+            .header("Link", &format!("<{url}>; rel=\"next\""));
+        world.provider.on("GET /things", answer);
+        let answer = world.get("/things");
+        assert_eq!(answer.status, 200, "{times}: {}", answer.text());
+        assert_eq!(answer.header("x-ratelimit-limit"), Some("100"));
+        for name in ["x-ratelimit-remaining", "retry-after", "location", "link"] {
+            assert_eq!(answer.header(name), None, "{name} {times}");
+        }
+        assert_eq!(answer.json().unwrap(), json!({"results": [], "total": 0}), "{times}");
+        hidden = hidden.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    }
+}
+
 /// Every character as an escape of JSON.
 fn escaped(text: &str) -> String {
     text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect()
