@@ -54,8 +54,33 @@ pub(crate) fn read_key(headers: &HeaderMap) -> Result<ApiKey, CallError> {
 pub fn is_credential_name(name: &str) -> bool {
     let flat: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    const PARTS: [&str; 8] =
-        ["authorization", "cookie", "token", "apikey", "secret", "password", "passwd", "signature"];
+    const PARTS: [&str; 14] = [
+        "authorization",
+        "cookie",
+        "token",
+        "apikey",
+        "secret",
+        "password",
+        "passwd",
+        "signature",
+        "authkey",
+        "accesskey",
+        "privatekey",
+        "subscriptionkey",
+        "credential",
+        "passphrase",
+    ];
+    // They are parts of harmless names, too: `author`, `training_session_id`.
+    const WHOLE: [&str; 8] = [
+        "auth",
+        "xauth",
+        "session",
+        "xsession",
+        "sessionid",
+        "xsessionid",
+        "sessionkey",
+        "phpsessid",
+    ];
     // Paging tokens are no credentials.
     const HARMLESS: [&str; 7] = [
         "pagetoken",
@@ -66,7 +91,9 @@ pub fn is_credential_name(name: &str) -> bool {
         "paginationtoken",
         "skiptoken",
     ];
-    !HARMLESS.contains(&flat.as_str()) && PARTS.iter().any(|part| flat.contains(part))
+    let flat = flat.as_str();
+    !HARMLESS.contains(&flat)
+        && (WHOLE.contains(&flat) || PARTS.iter().any(|part| flat.contains(part)))
 }
 
 /// Whether servers may read two names as one: some pass over case, over what is in brackets, and over
@@ -381,10 +408,29 @@ mod tests {
             "client-secret",
             "Cookie",
             "token",
+            "X-Auth-Key",
+            "X-Auth",
+            "Access-Key",
+            "X-Session",
+            "X-Session-Id",
+            "X-Amz-Credential",
+            "Ocp-Apim-Subscription-Key",
         ] {
             assert!(is_credential_name(name), "{name}");
         }
-        for name in ["limit", "page_token", "nextPageToken", "X-Tenant", "pageToken"] {
+        for name in [
+            "limit",
+            "page_token",
+            "nextPageToken",
+            "X-Tenant",
+            "pageToken",
+            "startKey",
+            "last_evaluated_key",
+            "cursor",
+            "author",
+            "training_session_id",
+            "sessions",
+        ] {
             assert!(!is_credential_name(name), "{name}");
         }
     }
