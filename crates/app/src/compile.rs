@@ -270,6 +270,8 @@ impl Compiler {
         let injection = credential.inject(&placements)?;
         let memory = &self.secrets.memory_key;
         let sealed = SealedInjection::seal(memory, &injection)?;
+        let places: Vec<_> =
+            placements.into_iter().chain(placement::declared(&provider.model)).collect();
         let policy = providers::guard_policy(&source.allow_private)?.owned_by(row.id.to_bytes());
         let plan = servers::plan(&provider.model, source.server.as_deref(), &row.variables)?;
         let servers = plan
@@ -297,8 +299,8 @@ impl Compiler {
             guard: Arc::new(policy),
             meter,
             credential: Some(sealed),
-            credential_params: query_params(&placements),
-            credential_headers: header_names(&placements),
+            credential_params: query_params(&places),
+            credential_headers: header_names(&places),
             fixed_headers,
         })
     }

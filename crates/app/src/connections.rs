@@ -225,6 +225,8 @@ mod tests {
             ("Host", "evil"),
             ("authorization", "x"),
             ("X-Api-Key", "x"),
+            ("X-Auth-Key", "x"),
+            ("X-Access-Key", "x"),
             ("Proxy-Connection", "x"),
             ("bad name", "x"),
             ("X-Tenant", "a\r\nb"),

@@ -95,6 +95,14 @@ pub(crate) fn placements(provider: &Provider, name: &str) -> Option<Vec<(String,
         .filter(|parts| parts.len() > 1)
 }
 
+/// All places of credentials that the provider declares, whichever a connection uses.
+pub(crate) fn declared(provider: &Provider) -> impl Iterator<Item = (String, Placement)> {
+    provider
+        .security_schemes
+        .iter()
+        .filter_map(|(name, scheme)| Some((name.clone(), placement(scheme)?)))
+}
+
 /// Where a scheme's credential goes; `None` for what this version cannot do.
 fn placement(scheme: &SecurityScheme) -> Option<Placement> {
     Some(match scheme {

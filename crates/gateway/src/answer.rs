@@ -171,7 +171,9 @@ impl Inside {
         if !is_error {
             return Ok(());
         }
-        let code = match value.get(&self.rule.code).filter(|_| !echoes.are_in(&self.out)) {
+        // Spelled as it came, and decoded.
+        let is_echo = echoes.are_in(&self.out) || crate::provider_error::repeats(&value, echoes);
+        let code = match value.get(&self.rule.code).filter(|_| !is_echo) {
             Some(serde_json::Value::String(text)) => text.clone(),
             Some(scalar @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => {
                 scalar.to_string()
@@ -255,7 +257,8 @@ impl Flow {
         if self.echoes.are_in(self.out.get(self.clear..).unwrap_or_default()) {
             return Err(CallError::CredentialEchoed);
         }
-        self.clear = self.out.len().saturating_sub(self.echoes.overlap()).max(self.clear);
+        let open = self.echoes.overlap(&self.out);
+        self.clear = self.out.len().saturating_sub(open).max(self.clear);
         Ok(())
     }
 
@@ -371,10 +374,32 @@ mod tests {
     use super::*;
 
     fn told(equals: &str, body: &str) -> Result<(), CallError> {
+        told_beside(&Echoes::none(), equals, body)
+    }
+
+    fn told_beside(echoes: &Echoes, equals: &str, body: &str) -> Result<(), CallError> {
         let rule = ErrorInside { member: "ok".into(), equals: equals.into(), code: "error".into() };
         let mut inside = Inside::new(rule);
         inside.feed(body.as_bytes())?;
-        inside.finish(&Echoes::none())
+        inside.finish(echoes)
+    }
+
+    #[test]
+    fn an_error_inside_a_success_does_not_repeat_the_credential() {
+        let key = vault::MemoryKey::generate(&types::SeededRandom::new(1)).unwrap();
+        let secret = types::SecretBytes::new(br#"{"api_key":"a name of mine"}"#.to_vec());
+        let place = vault::Placement::Header { name: "x-key".into() };
+        let injection =
+            vault::Credential::parse(&secret).unwrap().inject(&[("s".into(), place)]).unwrap();
+        let sealed = vault::SealedInjection::seal(&key, &injection).unwrap();
+        let echoes = Echoes::of(&sealed.open(&key).unwrap());
+        for spelling in ["a name of mine", r"a n\u0061m\u0065 of mine"] {
+            let body = format!(r#"{{"ok":false,"error":"no {spelling}"}}"#);
+            match told_beside(&echoes, "false", &body) {
+                Err(CallError::ProviderErrorInside { code }) => assert_eq!(code, "", "{spelling}"),
+                other => panic!("{spelling}: {other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -60,8 +60,33 @@ pub(crate) fn read_key(headers: &HeaderMap) -> Result<ApiKey, CallError> {
 pub fn is_credential_name(name: &str) -> bool {
     let flat: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    const PARTS: [&str; 8] =
-        ["authorization", "cookie", "token", "apikey", "secret", "password", "passwd", "signature"];
+    const PARTS: [&str; 14] = [
+        "authorization",
+        "cookie",
+        "token",
+        "apikey",
+        "secret",
+        "password",
+        "passwd",
+        "signature",
+        "authkey",
+        "accesskey",
+        "privatekey",
+        "subscriptionkey",
+        "credential",
+        "passphrase",
+    ];
+    // They are parts of harmless names, too: `author`, `training_session_id`.
+    const WHOLE: [&str; 8] = [
+        "auth",
+        "xauth",
+        "session",
+        "xsession",
+        "sessionid",
+        "xsessionid",
+        "sessionkey",
+        "phpsessid",
+    ];
     // Paging tokens are no credentials.
     const HARMLESS: [&str; 7] = [
         "pagetoken",
@@ -72,13 +97,26 @@ pub fn is_credential_name(name: &str) -> bool {
         "paginationtoken",
         "skiptoken",
     ];
-    !HARMLESS.contains(&flat.as_str()) && PARTS.iter().any(|part| flat.contains(part))
+    let flat = flat.as_str();
+    !HARMLESS.contains(&flat)
+        && (WHOLE.contains(&flat) || PARTS.iter().any(|part| flat.contains(part)))
+}
+
+/// Whether servers may read two names as one: some pass over case, over what is in brackets, and over
+/// which separator stands between words.
+pub(crate) fn is_same_name(one: &str, other: &str) -> bool {
+    let flat = |name: &str| -> String {
+        let base = name.split('[').next().filter(|base| !base.is_empty()).unwrap_or(name);
+        base.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let (flat_one, flat_other) = (flat(one), flat(other));
+    one == other || (!flat_one.is_empty() && flat_one == flat_other)
 }
 
 /// Headers that only the gateway, or the HTTP layer below it, writes; and those that would change
 /// which method or URL the provider sees.
 fn is_reserved(name: &HeaderName) -> bool {
-    const RESERVED: [&str; 26] = [
+    const RESERVED: [&str; 37] = [
         "host",
         "connection",
         "keep-alive",
@@ -101,13 +139,25 @@ fn is_reserved(name: &HeaderName) -> bool {
         "x-http-method",
         "x-http-method-override",
         "x-method-override",
+        "x-method",
+        "x-http-verb",
+        "x-verb",
+        "x-original-method",
+        "x-request-method",
+        "x-override-method",
         "x-original-url",
+        "x-original-uri",
+        "x-original-host",
+        "x-override-url",
         "x-rewrite-url",
+        "x-rewrite-uri",
+        "x-host",
         "forwarded",
         "via",
     ];
-    let name = name.as_str();
-    RESERVED.contains(&name)
+    // Behind CGI both are one.
+    let name = name.as_str().replace('_', "-");
+    RESERVED.contains(&name.as_str())
         || name.starts_with("x-forwarded-")
         || name.starts_with("proxy-")
         || name.starts_with("weirgate-")
@@ -134,7 +184,7 @@ pub(crate) fn to_provider(
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
         if is_reserved(&name)
             || is_credential_name(name.as_str())
-            || connection.credential_headers.contains(name.as_str())
+            || connection.credential_headers.iter().any(|own| is_same_name(own, name.as_str()))
         {
             continue;
         }
@@ -198,16 +248,21 @@ pub(crate) fn to_caller(
     tags: &TagKey,
     urls: &UrlRewriter,
 ) {
+    let mut pass = |name: HeaderName, value: HeaderValue| {
+        if !urls.repeats_credential(value.as_bytes()) {
+            out.insert(name, value);
+        }
+    };
     for (name, value) in answered {
         if is_rate_limit(name) && value.to_str().is_ok_and(is_limit_value) {
-            out.insert(name.clone(), value.clone());
+            pass(name.clone(), value.clone());
         }
     }
     if let Some(location) = answered.get(header::LOCATION).and_then(|value| value.to_str().ok())
         && let Some(url) = urls.rewrite_url(location)
         && let Ok(value) = HeaderValue::from_str(&url)
     {
-        out.insert(header::LOCATION, value);
+        pass(header::LOCATION, value);
     }
     let links: Vec<String> = answered
         .get_all(header::LINK)
@@ -218,13 +273,13 @@ pub(crate) fn to_caller(
     if !links.is_empty()
         && let Ok(value) = HeaderValue::from_str(&links.join(", "))
     {
-        out.insert(header::LINK, value);
+        pass(header::LINK, value);
     }
     if let Some(tag) = answered.get(header::ETAG).and_then(|value| value.to_str().ok())
         && let Some(sealed) = tags.seal(connection.id, &decision.fingerprint, tag)
         && let Ok(value) = HeaderValue::from_str(&sealed)
     {
-        out.insert(header::ETAG, value);
+        pass(header::ETAG, value);
     }
 }
 
@@ -359,12 +414,51 @@ mod tests {
             "client-secret",
             "Cookie",
             "token",
+            "X-Auth-Key",
+            "X-Auth",
+            "Access-Key",
+            "X-Session",
+            "X-Session-Id",
+            "X-Amz-Credential",
+            "Ocp-Apim-Subscription-Key",
         ] {
             assert!(is_credential_name(name), "{name}");
         }
-        for name in ["limit", "page_token", "nextPageToken", "X-Tenant", "pageToken"] {
+        for name in [
+            "limit",
+            "page_token",
+            "nextPageToken",
+            "X-Tenant",
+            "pageToken",
+            "startKey",
+            "last_evaluated_key",
+            "cursor",
+            "author",
+            "training_session_id",
+            "sessions",
+        ] {
             assert!(!is_credential_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn names_are_one_where_a_server_may_read_them_as_one() {
+        for given in ["key", "KEY", "key[]", "Key[0][a]", "k_ey", "[key]"] {
+            assert!(is_same_name("key", given), "{given}");
+        }
+        for given in ["keys", "filter[key]", "", "[]", "_"] {
+            assert!(!is_same_name("key", given), "{given}");
+        }
+        assert!(!is_same_name("-", "_") && is_same_name("_", "_"));
+    }
+
+    #[test]
+    fn headers_that_change_what_is_called_are_reserved() {
+        for name in ["x-http-verb", "x-original-method", "x_http_method_override", "x-rewrite-url"]
+        {
+            assert!(is_reserved(&HeaderName::from_static(name)), "{name}");
+        }
+        assert!(!is_reserved(&HeaderName::from_static("x-tenant")));
     }
 
     #[test]

@@ -564,7 +564,7 @@ async fn classify_error(
             && !echoes.are_in(&bytes)
         {
             let model = &routed.connection.provider.model;
-            fields = provider_error::visible_fields(model, operation, status, &bytes);
+            fields = provider_error::visible_fields(model, operation, status, &bytes, echoes);
         }
     }
     Class::Failed(CallError::ProviderError { status, fields }, headers)
@@ -602,8 +602,10 @@ async fn project(
     if let Err(error) = escort.watch.check() {
         return Err(Failed::after(Some(escort.intent), error));
     }
+    let echoes = Arc::clone(&escort.echoes);
     match class {
         Class::Failed(error, answered) => {
+            let error = without_echo(error, &echoes);
             let mut headers = HeaderMap::new();
             pass_headers(&answered, &mut headers);
             headers.remove(header::ETAG);
@@ -639,9 +641,26 @@ async fn project(
             };
             match flow.into_body().await {
                 Ok(body) => Ok(response.map(|()| body)),
-                Err((intent, error)) => Err(Failed::after(intent, error)),
+                Err((intent, error)) => Err(Failed::after(intent, without_echo(error, &echoes))),
             }
         }
+    }
+}
+
+/// An error whose document does not repeat the credential, whatever way it came in: what the provider
+/// told is left out where it would.
+fn without_echo(error: CallError, echoes: &Echoes) -> CallError {
+    if !echoes.are_in(&error.to_problem(Id::from_u128(0))) {
+        return error;
+    }
+    match error {
+        CallError::ProviderError { status, .. } => {
+            CallError::ProviderError { status, fields: serde_json::Map::new() }
+        }
+        CallError::ProviderErrorInside { .. } => {
+            CallError::ProviderErrorInside { code: String::new() }
+        }
+        _ => CallError::CredentialEchoed,
     }
 }
 

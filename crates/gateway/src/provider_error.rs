@@ -4,6 +4,7 @@
 
 use provider::{ObjectId, Operation, Provider, Shape, ShapeId, StatusRange};
 use serde_json::{Map, Value};
+use vault::Echoes;
 
 /// The most bytes of an error body that are looked at.
 pub(crate) const MAX_ERROR_BYTES: usize = 64 * 1_024;
@@ -102,14 +103,27 @@ pub(crate) fn visible_fields(
     operation: &Operation,
     status: u16,
     body: &[u8],
+    echoes: &Echoes,
 ) -> Map<String, Value> {
     let mut out = Map::new();
     if let Some(shape) = error_shape(operation, status)
         && let Ok(Value::Object(members)) = serde_json::from_slice::<Value>(body)
+        && !members.values().any(|value| repeats(value, echoes))
     {
         collect(model, operation, shape, &members, MAX_DEPTH, &mut out);
     }
     out
+}
+
+/// Whether a value, decoded and not yet masked or cut, repeats the credential.
+pub(crate) fn repeats(value: &Value, echoes: &Echoes) -> bool {
+    match value {
+        Value::String(text) => echoes.are_in(text.as_bytes()),
+        Value::Array(items) => items.iter().any(|item| repeats(item, echoes)),
+        Value::Object(members) => members.values().any(|member| repeats(member, echoes)),
+        Value::Number(number) => echoes.are_in(number.to_string().as_bytes()),
+        Value::Bool(_) | Value::Null => false,
+    }
 }
 
 fn collect(
@@ -197,7 +211,13 @@ mod tests {
         let limits = provider::LoadLimits::default();
         let model = provider::load_value(description, &[], &limits).unwrap();
         let operation = model.operations.iter().find(|one| one.id == "GET /timeoff").unwrap();
-        Value::Object(visible_fields(&model, operation, 409, body.to_string().as_bytes()))
+        Value::Object(visible_fields(
+            &model,
+            operation,
+            409,
+            body.to_string().as_bytes(),
+            &Echoes::none(),
+        ))
     }
 
     #[test]

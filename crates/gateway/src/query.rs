@@ -3,7 +3,7 @@
 
 use crate::{
     error::CallError,
-    headers::is_credential_name,
+    headers::{is_credential_name, is_same_name},
     snapshot::{ConnectionEntry, Decision},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -58,7 +58,7 @@ fn check(
     let Some(param) = declared else {
         return Err(CallError::ParameterUndeclared { name: shown() });
     };
-    let is_own = |own: &String| own.eq_ignore_ascii_case(name);
+    let is_own = |own: &String| is_same_name(own, name);
     if (is_credential_name(name) && !param.is_paging)
         || connection.credential_params.iter().any(is_own)
     {

@@ -1,11 +1,17 @@
 //! URLs of the provider become URLs of the gateway, or are dropped: a caller never learns to go
 //! round the gate, and a URL never carries a credential out.
 
-use crate::{headers::is_credential_name, snapshot::ConnectionEntry};
-use std::sync::Arc;
+use crate::{
+    headers::{is_credential_name, is_same_name},
+    snapshot::ConnectionEntry,
+};
+use std::{borrow::Cow, sync::Arc};
 use types::{Connection, Id};
 use url::Url;
 use vault::Echoes;
+
+/// How often a text that leaves may be percent-encoded.
+const MAX_ENCODINGS: usize = 4;
 
 /// Rewrites what one answer refers to.
 #[derive(Clone, Debug)]
@@ -63,10 +69,24 @@ impl UrlRewriter {
             rewritten.push_str(pair);
             separator = '&';
         }
-        // Wherever the credential stands in it, spelled once or twice.
-        let once: Vec<u8> = percent_encoding::percent_decode_str(&rewritten).collect();
-        let is_echo = self.echoes.are_in(rewritten.as_bytes()) || self.echoes.are_in(&once);
-        (!is_echo).then_some(rewritten)
+        (!self.repeats_credential(rewritten.as_bytes())).then_some(rewritten)
+    }
+
+    /// Whether what would leave repeats the credential, percent-encoded as often as it may be. What
+    /// is encoded more often than anybody means it to be counts as an echo.
+    pub(crate) fn repeats_credential(&self, text: &[u8]) -> bool {
+        let mut text = Cow::Borrowed(text);
+        for _ in 0..MAX_ENCODINGS {
+            if self.echoes.are_in(&text) {
+                return true;
+            }
+            let decoded: Vec<u8> = percent_encoding::percent_decode(&text).collect();
+            if decoded == *text {
+                return false;
+            }
+            text = Cow::Owned(decoded);
+        }
+        true
     }
 
     /// Whether a pair of a query is, or hides in its value, a parameter that carries a credential.
@@ -78,8 +98,7 @@ impl UrlRewriter {
         let (name, value) = (decoded(name), decoded(&decoded(value)));
         is_credential_name(&name)
             || self.connection.credential_params.iter().any(|param| {
-                let param = param.to_lowercase();
-                name == param || value.contains(&format!("{param}="))
+                is_same_name(param, &name) || value.contains(&format!("{}=", param.to_lowercase()))
             })
     }
 

@@ -77,10 +77,10 @@ pub struct ConnectionEntry {
     pub guard: Arc<GuardPolicy>,
     /// `None`: the provider takes no credential.
     pub credential: Option<SealedInjection>,
-    /// Query parameters that carry the credential: they never come from a caller, and never reach one
-    /// in a URL.
+    /// Query parameters that carry a credential, by this connection's scheme or another of the
+    /// provider: they never come from a caller, and never reach one in a URL.
     pub credential_params: BTreeSet<String>,
-    /// Headers that carry the credential, in lower case: they never come from a caller.
+    /// Headers that carry a credential, likewise, in lower case: they never come from a caller.
     pub credential_headers: BTreeSet<String>,
     pub meter: Arc<Meter>,
     /// Headers that the connection fixes.

@@ -4,18 +4,26 @@
 
 use crate::injection::{OpenInjection, OpenPart};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use memchr::memmem;
+use memchr::{memchr, memmem};
 use secrecy::zeroize::Zeroizing;
 use std::fmt;
 
 /// A secret that is shorter would be found in harmless text.
 const MIN_BYTES: usize = 8;
 
+/// A byte of a secret takes six in an escape, and one more where the escape stands in a text that is
+/// escaped itself.
+const WIDEST_ESCAPE: usize = 7;
+
 /// The spellings of one call's credential; wiped on drop.
 pub struct Echoes {
-    needles: Vec<Zeroizing<Vec<u8>>>,
+    needles: Vec<Needle>,
+    /// The same without backslashes, for texts of which the escapes are undone.
+    bare: Vec<Needle>,
     longest: usize,
 }
+
+type Needle = Zeroizing<Vec<u8>>;
 
 impl fmt::Debug for Echoes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,25 +34,14 @@ impl fmt::Debug for Echoes {
 impl Echoes {
     /// Of a call that sends no credential.
     pub const fn none() -> Self {
-        Self { needles: Vec::new(), longest: 0 }
+        Self { needles: Vec::new(), bare: Vec::new(), longest: 0 }
     }
 
     pub fn of(opened: &OpenInjection) -> Self {
         let mut echoes = Self::none();
         for part in opened.iter() {
             match part {
-                OpenPart::Header { name: "authorization", value } => {
-                    let at = value.iter().position(|byte| *byte == b' ');
-                    let (scheme, sent) = at.map_or((&b""[..], value), |at| {
-                        (value.get(..at).unwrap_or(b""), value.get(at + 1..).unwrap_or(b""))
-                    });
-                    if scheme == b"Basic" {
-                        echoes.add_basic(sent);
-                    } else {
-                        echoes.add(sent);
-                    }
-                }
-                OpenPart::Header { value, .. } => echoes.add(value),
+                OpenPart::Header { value, .. } => echoes.add_header(value),
                 OpenPart::Query { value, .. } => {
                     let decoded = percent_encoding::percent_decode_str(value);
                     echoes.add(&Zeroizing::new(decoded.collect::<Vec<u8>>()));
@@ -52,6 +49,21 @@ impl Echoes {
             }
         }
         echoes
+    }
+
+    /// A value may begin with the word of its scheme, in any header: what is repeated then is mostly
+    /// the rest.
+    fn add_header(&mut self, value: &[u8]) {
+        let at = value.iter().position(|byte| *byte == b' ');
+        let (scheme, sent) = at.map_or((&b""[..], value), |at| {
+            let (scheme, sent) = value.split_at_checked(at).unwrap_or((b"", value));
+            (scheme, sent.trim_ascii())
+        });
+        if scheme.eq_ignore_ascii_case(b"basic") {
+            self.add_basic(sent);
+        } else {
+            self.add(if sent.len() < MIN_BYTES { value } else { sent });
+        }
     }
 
     /// The pair as it is sent, and what in it is secret: mostly the password, but where that is
@@ -77,30 +89,86 @@ impl Echoes {
         self.push(respelled(secret, |byte| !is_unreserved(byte), percent_upper));
         self.push(respelled(secret, |byte| !is_unreserved(byte), percent_lower));
         self.push(respelled(secret, |byte| !is_unreserved(byte), form));
-        // JSON: what must be escaped, what PHP escapes besides, and what is escaped for HTML.
-        self.push(respelled(secret, |byte| b"\"\\".contains(&byte), backslash));
-        self.push(respelled(secret, |byte| b"\"\\/".contains(&byte), backslash));
-        self.push(respelled(secret, |byte| b"<>&='\"\\".contains(&byte), unicode));
-        self.push(respelled(secret, |byte| b"<>&\"\\".contains(&byte), html_safe));
+        // Read as Latin-1, which is what HTTP once said of headers.
+        self.push(respelled(secret, |byte| !byte.is_ascii(), latin_1));
+        // Its own backslashes may look like escapes.
+        if memchr(b'\\', secret).is_some() {
+            self.push(respelled(secret, |byte| b"\"\\".contains(&byte), backslash));
+        }
     }
 
-    fn push(&mut self, needle: Zeroizing<Vec<u8>>) {
+    fn push(&mut self, needle: Needle) {
+        let bare = respelled(&needle, |byte| byte == b'\\', |_, _| {});
+        if bare.len() >= MIN_BYTES && !self.bare.contains(&bare) {
+            self.bare.push(bare);
+        }
         if !self.needles.contains(&needle) {
             self.longest = self.longest.max(needle.len());
             self.needles.push(needle);
         }
     }
 
-    /// Whether `text` repeats the credential.
+    /// Whether `text` repeats the credential, as it stands or with the escapes of JSON undone.
     pub fn are_in(&self, text: &[u8]) -> bool {
-        self.needles.iter().any(|needle| memmem::find(text, needle).is_some())
+        let find = |needles: &[Needle], text: &[u8]| {
+            needles.iter().any(|needle| memmem::find(text, needle).is_some())
+        };
+        find(&self.needles, text)
+            || (!self.bare.is_empty()
+                && memchr(b'\\', text).is_some()
+                && find(&self.bare, &without_escapes(text)))
     }
 
-    /// How many bytes at the end of a text may be the beginning of an echo that goes on in what
-    /// follows.
-    pub const fn overlap(&self) -> usize {
-        self.longest.saturating_sub(1)
+    /// How many bytes at the end of `text` may be the beginning of an echo that goes on in what
+    /// follows: more where it may be spelled in escapes.
+    pub fn overlap(&self, text: &[u8]) -> usize {
+        let wide = self.longest.saturating_mul(WIDEST_ESCAPE);
+        let end = text.get(text.len().saturating_sub(wide)..).unwrap_or(text);
+        let is_escaped = memchr(b'\\', end).is_some();
+        (if is_escaped { wide } else { self.longest }).saturating_sub(1)
     }
+}
+
+/// A text with its `\u` escapes decoded and all other backslashes left out. It does not depend on
+/// where in a run of backslashes a text was cut, nor on how often it was escaped.
+fn without_escapes(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    let mut high = None;
+    while let Some(at) = memchr(b'\\', rest) {
+        let (before, escape) = rest.split_at_checked(at).unwrap_or((rest, b""));
+        out.extend_from_slice(before);
+        if !before.is_empty() {
+            high = None;
+        }
+        let end = escape.iter().position(|byte| *byte != b'\\').unwrap_or(escape.len());
+        rest = escape.get(end..).unwrap_or(b"");
+        let Some((unit, after)) = utf16_unit(rest) else {
+            high = None;
+            continue;
+        };
+        rest = after;
+        let units = high.take().into_iter().chain([unit]);
+        for c in char::decode_utf16(units) {
+            match c {
+                Ok('\\') => {}
+                Ok(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                Err(lone) => high = Some(lone.unpaired_surrogate()),
+            }
+        }
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// What stands behind the backslash of `\uXXXX`, and what follows.
+fn utf16_unit(text: &[u8]) -> Option<(u16, &[u8])> {
+    let (digits, after) = text.strip_prefix(b"u")?.split_first_chunk::<4>()?;
+    let mut unit = 0;
+    for digit in digits {
+        unit = unit << 4 | char::from(*digit).to_digit(16)?;
+    }
+    Some((u16::try_from(unit).ok()?, after))
 }
 
 const fn is_unreserved(byte: u8) -> bool {
@@ -111,9 +179,9 @@ fn respelled(
     secret: &[u8],
     is_changed: impl Fn(u8) -> bool,
     write: impl Fn(u8, &mut Vec<u8>),
-) -> Zeroizing<Vec<u8>> {
-    // The longest spelling of a byte has six; a buffer that grows would leave copies behind.
-    let mut out = Zeroizing::new(Vec::with_capacity(6 * secret.len()));
+) -> Needle {
+    // The longest spelling of a byte has three; a buffer that grows would leave copies behind.
+    let mut out = Zeroizing::new(Vec::with_capacity(3 * secret.len()));
     for byte in secret.iter().copied() {
         if is_changed(byte) {
             write(byte, &mut out);
@@ -152,17 +220,8 @@ fn backslash(byte: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'\\', byte]);
 }
 
-fn html_safe(byte: u8, out: &mut Vec<u8>) {
-    if b"<>&".contains(&byte) {
-        unicode(byte, out);
-    } else {
-        backslash(byte, out);
-    }
-}
-
-fn unicode(byte: u8, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\\u00");
-    hex(byte, b"0123456789abcdef", out);
+fn latin_1(byte: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(char::from(byte).encode_utf8(&mut [0; 2]).as_bytes());
 }
 
 #[cfg(test)]
@@ -178,6 +237,12 @@ mod tests {
         Echoes::of(&sealed.open(&key).unwrap())
     }
 
+    fn escaped(text: &str, prefix: &str, is_upper: bool) -> String {
+        let spell =
+            |unit: u16| if is_upper { format!("{unit:04X}") } else { format!("{unit:04x}") };
+        text.encode_utf16().map(|unit| format!("{prefix}{}", spell(unit))).collect()
+    }
+
     #[test]
     fn an_echo_is_found_in_every_spelling() {
         let key = "k/2 <a>&\"b\\c=é+z";
@@ -190,6 +255,12 @@ mod tests {
             url::form_urlencoded::byte_serialize(key.as_bytes()).collect(),
             percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC)
                 .to_string(),
+            escaped(key, "\\u", false),
+            escaped(key, "\\u", true),
+            escaped(key, "\\\\u", false),
+            json.replace('+', "\\u002B").replace('é', "\\u00e9").replace('/', "\\/"),
+            json.replace('é', "\\u00c3\\u00A9"),
+            key.replace('é', "Ã©"),
         ];
         for found in [
             echoes(Part::bearer(key)),
@@ -199,7 +270,13 @@ mod tests {
             for spelling in &spellings {
                 let text = format!("no such key: {spelling}, sorry");
                 assert!(found.are_in(text.as_bytes()), "{spelling}");
-                assert!(spelling.len() <= found.overlap() + 1 + 2, "{spelling}");
+                for cut in 1..spelling.len() {
+                    let (first, second) = spelling.split_at_checked(cut).unwrap_or(("", spelling));
+                    let first = format!("{}{first}", "x".repeat(500));
+                    let kept = first.len() - found.overlap(first.as_bytes()).min(first.len());
+                    let window = [&first.as_bytes()[kept..], second.as_bytes()].concat();
+                    assert!(found.are_in(&window), "{spelling} cut at {cut}");
+                }
             }
             assert!(!found.are_in(b"k/2 <a>&b"));
         }
@@ -213,6 +290,29 @@ mod tests {
         assert!(!found.are_in(b"{\"email\":\"ada@example.com\"}"));
         let found = echoes(Part::basic("sk_live_51H8", "x"));
         assert!(found.are_in(b"Invalid API key: sk_live_51H8"));
+    }
+
+    #[test]
+    fn a_schemes_word_need_not_be_repeated() {
+        let found = echoes(Part::header("s", "x-key", "Token 5b7e0c14d2").unwrap());
+        assert!(found.are_in(b"no such token: 5b7e0c14d2"));
+        let found = echoes(Part::header("s", "x-key", "basic YTpjb3JyZWN0IGhvcnNl").unwrap());
+        assert!(found.are_in(b"the password is correct horse"));
+        let found = echoes(Part::header("s", "x-key", "correct key").unwrap());
+        assert!(found.are_in(b"correct key") && !found.are_in(b"another key"));
+    }
+
+    #[test]
+    fn escapes_are_undone_wherever_a_text_was_cut() {
+        for (text, plain) in [
+            (r#"a\u0062c\/d\"e\\f"#, r#"abc/d"ef"#),
+            (r"\ud83d\ude00\uD83D\uDE00", "😀😀"),
+            (r"\ud83dx\ude00y\ude00\u00e9", "xyé"),
+            (r"\\\u0041\u005c\u00", "Au00"),
+            (r"\u12", "u12"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&without_escapes(text.as_bytes())), plain, "{text}");
+        }
     }
 
     #[test]

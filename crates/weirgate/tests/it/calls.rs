@@ -87,7 +87,8 @@ fn a_key_in_the_query_is_neither_shown_nor_taken_from_callers() {
     }
 }
 
-/// Not even one whose name promises nothing, though it is declared and granted.
+/// Not even one whose name promises nothing, though it is declared and granted; nor a place of
+/// another scheme of the provider's.
 #[test]
 fn a_place_of_the_connections_credential_never_comes_from_a_caller() {
     let mut world = World::prepared();
@@ -114,19 +115,20 @@ fn a_place_of_the_connections_credential_never_comes_from_a_caller() {
     };
     let (query, header) = (connect("query"), connect("header"));
     world.serve();
-    world.connection = header;
-    let answer = world.send("GET", "/things?name=a", &[("X-Tenant", "mine")], b"");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(world.provider.last_request().unwrap().header("x-tenant"), Some("own-123456"));
-    world.connection = query;
-    world.provider.forget();
-    let answer = world.send("GET", "/things", &[("X-Tenant", "mine")], b"");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(world.provider.last_request().unwrap().header("x-tenant"), Some("mine"));
-    world.provider.forget();
-    let answer = world.get("/things?name=mine");
-    assert_eq!((answer.status, code(&answer).as_str()), (403, "parameter_not_granted"));
-    assert!(world.provider.requests().is_empty());
+    for (connection, sent) in [(header, Some("own-123456")), (query, None)] {
+        world.connection = connection;
+        world.provider.forget();
+        let answer = world.send("GET", "/things", &[("X-Tenant", "mine")], b"");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(world.provider.last_request().unwrap().header("x-tenant"), sent);
+        world.provider.forget();
+        for name in ["name", "name[]", "name%5B%5D"] {
+            let answer = world.get(&format!("/things?{name}=mine"));
+            let told = (answer.status, code(&answer));
+            assert_eq!(told, (403, "parameter_not_granted".to_owned()), "{name}");
+            assert!(world.provider.requests().is_empty(), "{name}");
+        }
+    }
 }
 
 /// A key that is revoked while a write's body is on its way must not write.

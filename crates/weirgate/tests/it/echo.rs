@@ -10,10 +10,14 @@ const KINDS: &[(&str, &str, &[&str])] = &[
     ("bearer", r#"{"token":"canary-bearer/7f+3=="}"#, &["canary-bearer/7f+3=="]),
     (
         "basic",
-        r#"{"username":"canary-user","password":"canary-pass=/word"}"#,
-        &["canary-pass=/word", "Y2FuYXJ5LXVzZXI6Y2FuYXJ5LXBhc3M9L3dvcmQ="],
+        r#"{"username":"canary-user","password":"canary-pass=/wörd"}"#,
+        &["canary-pass=/wörd", "Y2FuYXJ5LXVzZXI6Y2FuYXJ5LXBhc3M9L3fDtnJk"],
     ),
-    ("header", r#"{"api_key":"canary header <k>&"}"#, &["canary header <k>&"]),
+    (
+        "header",
+        r#"{"api_key":"Token canary header <k>&"}"#,
+        &["Token canary header <k>&", "canary header <k>&"],
+    ),
     (
         "query",
         r#"{"api_key":"canary query/&=?k"}"#,
@@ -50,9 +54,16 @@ fn an_answer_that_repeats_the_credential_is_refused() {
             let plain = thing(&format!("you sent {spelling}, thanks")).to_string();
             let php = plain.replace('/', "\\/");
             let html = plain.replace('<', "\\u003c").replace('>', "\\u003e");
-            for (how, body) in
-                [("plain", &plain), ("php", &php), ("html", &html.replace('&', "\\u0026"))]
-            {
+            let upper =
+                plain.replace('+', "\\u002B").replace('ö', "\\u00F6").replace('=', "\\u003D");
+            let full = plain.replace(spelling, &escaped(spelling));
+            for (how, body) in [
+                ("plain", &plain),
+                ("php", &php),
+                ("html", &html.replace('&', "\\u0026")),
+                ("upper", &upper),
+                ("full", &full),
+            ] {
                 let answer = Answer::json_text(200, body.as_str()).in_pieces_of(5);
                 world.provider.on("GET /things/1", answer);
                 let answer = world.get("/things/1");
@@ -120,6 +131,58 @@ fn errors_and_references_do_not_repeat_the_credential() {
                 assert_eq!(answer.status, 200, "{what}: {seen}");
                 assert!(!seen.contains("canary") && !seen.contains("Y2FuYXJ5"), "{what}: {seen}");
             }
+        }
+    }
+}
+
+#[test]
+fn headers_do_not_repeat_the_credential() {
+    const KEY: &str = "9081726354";
+    let mut world = World::prepared();
+    world.connection = connect(&world, "header", r#"{"api_key":"9081726354"}"#);
+    world.serve();
+    let base = world.provider.url().to_owned();
+    let mut hidden = KEY.to_owned();
+    for times in 0..6 {
+        let url = format!("{base}/things?cursor={hidden}");
+        let body = json!({"results": [], "next": url, "total": 0});
+        let answer = Answer::json(200, &body)
+            .header("X-RateLimit-Remaining", KEY)
+            .header("X-RateLimit-Limit", "100")
+            .header("Retry-After", KEY)
+            .header("Location", &url)
+            .header("Link", &format!("<{url}>; rel=\"next\""));
+        world.provider.on("GET /things", answer);
+        let answer = world.get("/things");
+        assert_eq!(answer.status, 200, "{times}: {}", answer.text());
+        assert_eq!(answer.header("x-ratelimit-limit"), Some("100"));
+        for name in ["x-ratelimit-remaining", "retry-after", "location", "link"] {
+            assert_eq!(answer.header(name), None, "{name} {times}");
+        }
+        assert_eq!(answer.json().unwrap(), json!({"results": [], "total": 0}), "{times}");
+        hidden = hidden.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    }
+}
+
+/// Every character as an escape of JSON.
+fn escaped(text: &str) -> String {
+    text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect()
+}
+
+/// Decoding must not bring back what the spelling hid.
+#[test]
+fn an_error_that_spells_the_credential_in_escapes_does_not_repeat_it() {
+    let (mut world, ids) = connected();
+    for ((scheme, _, spellings), id) in KINDS.iter().zip(&ids) {
+        world.connection.clone_from(id);
+        for spelling in *spellings {
+            let hidden = escaped(spelling);
+            let body = format!(r#"{{"code":"bad_key","message":"key {hidden} is bad"}}"#);
+            world.provider.on("GET /things/1", Answer::json_text(400, body.as_str()));
+            let answer = world.get("/things/1");
+            let told = answer.text();
+            assert_eq!((answer.status, code(&answer).as_str()), (400, "provider_error"), "{told}");
+            assert!(!told.contains("canary") && !told.contains("Y2FuYXJ5"), "{scheme}: {told}");
         }
     }
 }
