@@ -6,6 +6,7 @@
 use crate::{
     answer::{AnswerBody, Escort, Flow, Watch, full},
     body,
+    crowd::Visitor,
     error::CallError,
     event::Event,
     gateway::{Core, Slot},
@@ -142,6 +143,9 @@ async fn run(
 
     let caller = authenticate(&snapshot, &parts, started)?;
     known.caller = Some(caller.key.clone());
+    if let Some(visitor) = parts.extensions.get::<Arc<Visitor>>() {
+        core.crowd.forget(visitor);
+    }
     // A refusal, too, has an entry, or it is none.
     if !core.gateway.recorder.is_healthy() {
         return Err(CallError::AuditUnavailable.into());
