@@ -183,6 +183,7 @@ const MONOTONIC: &[(&str, &str)] = &[
     ("crates/outbound/src/body.rs", "time-outs of an answer"),
     ("crates/outbound/src/connect.rs", "time-outs of a connection"),
     ("crates/outbound/src/pool.rs", "the age of idle connections"),
+    ("crates/app/src/folder.rs", "how long a server waits for the folder"),
     ("crates/gateway/src/limits.rs", "windows of time must not follow the wall clock"),
     ("crates/gateway/src/snapshot.rs", "a Snapshot must not outlive a clock that is set back"),
     ("crates/gateway/src/recorder.rs", "how long a call has waited for the log"),

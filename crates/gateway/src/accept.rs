@@ -10,6 +10,9 @@ use tokio::{
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often room is asked for while there is none.
+const ROOM_EVERY: Duration = Duration::from_secs(1);
+
 /// How many connections a port may hold at once.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -29,14 +32,27 @@ impl Places {
         Self { free: Arc::new(Semaphore::new(count)), count }
     }
 
+    /// Whether at least three quarters are taken.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.free.available_permits() <= self.count / 4
+    }
+
     /// A place, if one is free.
     pub fn try_take(&self) -> Option<Place> {
         Arc::clone(&self.free).try_acquire_owned().ok().map(Place)
     }
 
-    async fn take(&self) -> io::Result<Place> {
-        let taken = Arc::clone(&self.free).acquire_owned().await;
-        taken.map(Place).map_err(|_| io::Error::other("the port is closed"))
+    /// A place, asking for room again and again until there is one.
+    async fn take(&self, make_room: &impl Fn()) -> io::Result<Place> {
+        loop {
+            if self.free.available_permits() == 0 {
+                make_room();
+            }
+            let taken = Arc::clone(&self.free).acquire_owned();
+            if let Ok(taken) = tokio::time::timeout(ROOM_EVERY, taken).await {
+                return taken.map(Place).map_err(|_| io::Error::other("the port is closed"));
+            }
+        }
     }
 
     /// Returns when no connection is left.
@@ -48,22 +64,24 @@ impl Places {
 }
 
 /// Takes connections in until told to stop, and hands each with its place to `begin`. While all
-/// places are taken, connections wait in the kernel's queue.
+/// places are taken one connection is taken in, for which `make_room` is asked; the others wait in the
+/// kernel's queue.
 pub async fn accept(
     listener: TcpListener,
     places: &Places,
     stopped: &mut watch::Receiver<bool>,
     port: &'static str,
+    make_room: impl Fn(),
     mut begin: impl FnMut(TcpStream, Place),
 ) {
     let mut pause = FIRST_PAUSE;
     loop {
         let next = async {
-            let place = places.take().await?;
             let (stream, _) = listener.accept().await?;
+            let place = places.take(&make_room).await?;
             Ok::<_, io::Error>((stream, place))
         };
-        // Both are cancel-safe: a place not taken and a connection not accepted stay there.
+        // What is cancelled is a connection that nobody serves any more.
         let accepted = tokio::select! {
             biased;
             _ = stopped.changed() => return,

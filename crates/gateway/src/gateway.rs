@@ -2,6 +2,7 @@
 
 use crate::{
     accept::Places,
+    crowd::Crowd,
     error::CallError,
     event::EventSink,
     recorder::Recorder,
@@ -59,6 +60,8 @@ pub struct Core {
     /// Calls of this core at once, each of which may take a connection to a provider: as many as it
     /// may have callers' connections, though one of those may carry many calls.
     pub calls: Places,
+    /// Who gives way when places run out.
+    pub crowd: Crowd,
 }
 
 /// A place among all calls under way, given back on drop.

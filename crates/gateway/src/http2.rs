@@ -1,10 +1,11 @@
 //! HTTP/2 from callers: the same calls as over HTTP/1.1, many at once, within bounds.
 
 use crate::{
+    crowd::Visitor,
     frames::{Credit, Metered},
     framing::{MAX_HEAD_BYTES, MAX_HEADERS, is_authority, number},
     gateway::Core,
-    server::{Answer, log_end, refuse_early, respond},
+    server::{Answer, announce, log_end, refuse_early, respond},
 };
 use http::{HeaderMap, Method, Request, header};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
@@ -13,6 +14,7 @@ use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
     rc::{Rc, Weak},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -97,8 +99,12 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for OnThisCore {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve<S>(core: &Rc<Core>, stream: S, mut stopped: watch::Receiver<bool>)
-where
+pub(crate) async fn serve<S>(
+    core: &Rc<Core>,
+    stream: S,
+    mut stopped: watch::Receiver<bool>,
+    visitor: &Arc<Visitor>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let credit = Credit::default();
@@ -106,7 +112,9 @@ where
     let stream = Metered::new(stream, credit.clone());
     let service = {
         let (core, calls) = (Rc::clone(core), Rc::clone(&calls));
-        service_fn(move |request: Request<Incoming>| {
+        let visitor = Arc::clone(visitor);
+        service_fn(move |mut request: Request<Incoming>| {
+            announce(&core, &mut request, &visitor);
             let (core, call) = (Rc::clone(&core), calls.begin(&credit));
             async move {
                 let is_head = request.method() == Method::HEAD;

@@ -6,6 +6,7 @@
 use crate::{
     answer::{AnswerBody, Escort, Flow, Watch, full},
     body,
+    crowd::Visitor,
     error::CallError,
     event::{Called, Event, Phase, Phases},
     gateway::{Core, Slot},
@@ -148,6 +149,9 @@ async fn run(
     let caller = authenticate(&snapshot, &parts, started)?;
     known.caller = Some(caller.key.clone());
     known.linked = TraceLink::of(&parts.headers);
+    if let Some(visitor) = parts.extensions.get::<Arc<Visitor>>() {
+        core.crowd.forget(visitor);
+    }
     // A refusal, too, has an entry, or it is none.
     if !core.gateway.recorder.is_healthy() {
         return Err(CallError::AuditUnavailable.into());

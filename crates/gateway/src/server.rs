@@ -4,6 +4,7 @@
 use crate::{
     accept::{Place, Places, accept},
     answer::{AnswerBody, full},
+    crowd::{Crowd, Visitor},
     error::CallError,
     error_pages,
     event::Event,
@@ -50,6 +51,9 @@ use types::Id;
 const BACKLOG: i32 = 4_096;
 /// How long a connection may take to send a request's head; also how long it may idle.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether places are scarce.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why the data plane did not start.
 #[derive(Debug, thiserror::Error)]
@@ -180,19 +184,32 @@ fn run_core(
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let core =
-            Rc::new(Core { gateway, pool: make_pool(), calls: Places::new(bounds.connections) });
+        let core = Rc::new(Core {
+            gateway,
+            pool: make_pool(),
+            calls: Places::new(bounds.connections),
+            crowd: Crowd::default(),
+        });
         let places = Places::new(bounds.connections);
+        tokio::task::spawn_local(keep_thin(Rc::clone(&core), places.clone()));
+        let host = Rc::clone(&core);
         let stopping = stopped.clone();
-        accept(listener, &places, &mut stopped, "gateway", |stream, place| {
-            let core = Rc::clone(&core);
-            let stopping = stopping.clone();
-            let tls = tls.clone();
-            tokio::task::spawn_local(async move {
-                serve_connection(core, stream, tls, stopping).await;
-                drop(place);
-            });
-        })
+        accept(
+            listener,
+            &places,
+            &mut stopped,
+            "gateway",
+            || host.crowd.make_room(),
+            |stream, place| {
+                let core = Rc::clone(&core);
+                let stopping = stopping.clone();
+                let tls = tls.clone();
+                tokio::task::spawn_local(async move {
+                    serve_connection(core, stream, tls, stopping).await;
+                    drop(place);
+                });
+            },
+        )
         .await;
         if tokio::time::timeout(bounds.drain, places.all_free()).await.is_err() {
             tracing::warn!("calls were cut off at the end of the drain time");
@@ -201,19 +218,48 @@ fn run_core(
     })
 }
 
+/// While places are scarce, those who do nothing and have shown no key are not waited for.
+async fn keep_thin(core: Rc<Core>, places: Places) {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        looks.tick().await;
+        if places.is_crowded() {
+            core.crowd.thin_out();
+        }
+    }
+}
+
 async fn serve_connection(
     core: Rc<Core>,
     stream: TcpStream,
     tls: Option<ServerTls>,
+    stopped: watch::Receiver<bool>,
+) {
+    core.gateway.metrics.connections.increment(1);
+    let visitor = core.crowd.enter();
+    tokio::select! {
+        biased;
+        // No call with a key is under way on it.
+        () = visitor.sent_away() => tracing::debug!("a connection without a valid key gave way"),
+        () = serve_visitor(&core, stream, tls, stopped, &visitor) => {}
+    }
+    core.crowd.forget(&visitor);
+    core.gateway.metrics.connections.decrement(1);
+}
+
+async fn serve_visitor(
+    core: &Rc<Core>,
+    stream: TcpStream,
+    tls: Option<ServerTls>,
     mut stopped: watch::Receiver<bool>,
+    visitor: &Arc<Visitor>,
 ) {
     // Without it small answers wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
-    core.gateway.metrics.connections.increment(1);
     // Within TLS, so that it sees what the peer takes.
     let stream = Patient::new(stream, core.gateway.settings.write_patience);
     match tls {
-        None => serve_http1(&core, stream, stopped).await,
+        None => serve_http1(core, stream, stopped, visitor).await,
         Some(tls) => {
             // Both are given up whole.
             let accepted = tokio::select! {
@@ -221,24 +267,29 @@ async fn serve_connection(
                 _ = stopped.changed() => Err(io::ErrorKind::Interrupted.into()),
             };
             match accepted {
-                Ok((stream, true)) => http2::serve(&core, stream, stopped).await,
-                Ok((stream, false)) => serve_http1(&core, stream, stopped).await,
+                Ok((stream, true)) => http2::serve(core, stream, stopped, visitor).await,
+                Ok((stream, false)) => serve_http1(core, stream, stopped, visitor).await,
                 // Scanners and callers of plain HTTP are everyday.
                 Err(error) => tracing::debug!(%error, "a caller's handshake failed"),
             }
         }
     }
-    core.gateway.metrics.connections.decrement(1);
 }
 
-async fn serve_http1<S>(core: &Rc<Core>, stream: S, mut stopped: watch::Receiver<bool>)
-where
+async fn serve_http1<S>(
+    core: &Rc<Core>,
+    stream: S,
+    mut stopped: watch::Receiver<bool>,
+    visitor: &Arc<Visitor>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (stream, why) = Ingress::new(stream);
     let service_core = Rc::clone(core);
-    let service = service_fn(move |request| {
+    let visitor = Arc::clone(visitor);
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let core = Rc::clone(&service_core);
+        announce(&core, &mut request, &visitor);
         let why = why.clone();
         async move {
             let answer = match request.uri().path() {
@@ -354,6 +405,12 @@ impl Body for Carried {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Each request carries who asks.
+pub(crate) fn announce(core: &Core, request: &mut Request<Incoming>, visitor: &Arc<Visitor>) {
+    core.crowd.moved(visitor);
+    request.extensions_mut().insert(Arc::clone(visitor));
 }
 
 pub(crate) async fn respond(core: &Rc<Core>, request: Request<Incoming>) -> Answer {

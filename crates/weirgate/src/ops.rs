@@ -49,14 +49,21 @@ impl OpsListener {
     pub(crate) async fn serve(self, ops: Ops, mut stopped: watch::Receiver<bool>) {
         let places = Places::new(ops.max_connections);
         let mut tasks = JoinSet::new();
-        accept(self.listener, &places, &mut stopped, "console", |stream, place| {
-            while tasks.try_join_next().is_some() {}
-            let ops = ops.clone();
-            tasks.spawn(async move {
-                serve_connection(ops, stream).await;
-                drop(place);
-            });
-        })
+        accept(
+            self.listener,
+            &places,
+            &mut stopped,
+            "console",
+            || (),
+            |stream, place| {
+                while tasks.try_join_next().is_some() {}
+                let ops = ops.clone();
+                tasks.spawn(async move {
+                    serve_connection(ops, stream).await;
+                    drop(place);
+                });
+            },
+        )
         .await;
     }
 }

@@ -49,6 +49,42 @@ fn idle_callers_never_take_the_files_of_the_log() {
     assert_eq!(world.verify()["open_intents"], 0);
 }
 
+/// Silent, or asking for what needs no key, or calling with a key that is none.
+#[test]
+fn callers_without_a_key_do_not_shut_out_those_who_have_one() {
+    let mut world = World::prepared();
+    world.weirgate.limit_files(256);
+    world.serve();
+    let bearer = format!("Bearer {}", world.key);
+    let path = world.path("/things/1");
+    let headers = [("Authorization", bearer.as_str())];
+    let mut kept = Connection::open(world.addr).unwrap();
+    assert_eq!(kept.request("GET", &path, &headers, b"").unwrap().status, 200);
+    let mut crowd = idle(world.addr, 400);
+    for one in crowd.iter_mut().take(50) {
+        let _ = one.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for one in crowd.iter_mut().skip(50).take(50) {
+        let _ =
+            one.write(b"GET /proxy/x/y HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer no\r\n\r\n");
+    }
+    for _ in 0..5 {
+        crowd.extend(idle(world.addr, 20));
+        let begun = Instant::now();
+        assert_eq!(world.get("/things/1").status, 200);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        // Who has shown one stays, idle or not.
+        assert_eq!(kept.request("GET", &path, &headers, b"").unwrap().status, 200);
+    }
+    // Nor do they hold their places for long while those are scarce.
+    let mut silent = Connection::open(world.addr).unwrap();
+    assert!(silent.is_closed_within(Duration::from_secs(10)));
+    assert_eq!(kept.request("GET", &path, &headers, b"").unwrap().status, 200);
+    drop(crowd);
+    world.stop();
+    assert_eq!(world.verify()["open_intents"], 0);
+}
+
 #[test]
 fn a_lack_of_files_ends_with_its_cause() {
     let mut world = World::serving();

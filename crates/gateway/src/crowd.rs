@@ -1,0 +1,119 @@
+//! Connections whose caller has shown no valid key yet: they give way when places run out, so that
+//! nobody without a key can shut out those who have one.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::Notify, time::Instant};
+
+/// How long such a connection may do nothing while most places are taken.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The order of a visitor that is in no queue.
+const NONE: u64 = u64::MAX;
+
+/// One connection; each of its requests carries it.
+#[derive(Debug)]
+pub(crate) struct Visitor {
+    /// Its place in [`Crowd::strangers`].
+    order: AtomicU64,
+    away: Notify,
+}
+
+impl Visitor {
+    /// Returns when the connection must give way.
+    pub(crate) async fn sent_away(&self) {
+        self.away.notified().await;
+    }
+}
+
+/// The connections of one core that have never had a call with a valid key.
+#[derive(Debug, Default)]
+pub struct Crowd {
+    /// The one that has been idle for the longest first.
+    strangers: RefCell<BTreeMap<u64, (Instant, Arc<Visitor>)>>,
+    next: Cell<u64>,
+}
+
+impl Crowd {
+    pub(crate) fn enter(&self) -> Arc<Visitor> {
+        let visitor = Arc::new(Visitor { order: AtomicU64::new(NONE), away: Notify::new() });
+        self.queue(&visitor);
+        visitor
+    }
+
+    fn queue(&self, visitor: &Arc<Visitor>) {
+        let order = self.next.get();
+        self.next.set(order + 1);
+        visitor.order.store(order, Ordering::Relaxed);
+        self.strangers.borrow_mut().insert(order, (Instant::now(), Arc::clone(visitor)));
+    }
+
+    /// It asked for something.
+    pub(crate) fn moved(&self, visitor: &Arc<Visitor>) {
+        if self.forget(visitor) {
+            self.queue(visitor);
+        }
+    }
+
+    /// It has shown a valid key, or is gone; whether it was among the strangers.
+    pub(crate) fn forget(&self, visitor: &Visitor) -> bool {
+        let order = visitor.order.swap(NONE, Ordering::Relaxed);
+        self.strangers.borrow_mut().remove(&order).is_some()
+    }
+
+    /// Sends away the stranger that has been idle for the longest, if there is one.
+    pub(crate) fn make_room(&self) {
+        self.send_first_away(|_| true);
+    }
+
+    /// Sends away all that have been idle for longer than [`PATIENCE`].
+    pub(crate) fn thin_out(&self) {
+        while self.send_first_away(|since| since.elapsed() >= PATIENCE) {}
+    }
+
+    fn send_first_away(&self, is_due: impl Fn(Instant) -> bool) -> bool {
+        let mut strangers = self.strangers.borrow_mut();
+        let Some(first) = strangers.first_entry().filter(|entry| is_due(entry.get().0)) else {
+            return false;
+        };
+        let (_, visitor) = first.remove();
+        visitor.order.store(NONE, Ordering::Relaxed);
+        visitor.away.notify_one();
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_idle_stranger_gives_way_and_none_with_a_key() {
+        let crowd = Crowd::default();
+        let [known, silent, asking] = [crowd.enter(), crowd.enter(), crowd.enter()];
+        assert!(crowd.forget(&known));
+        let is_away = async |visitor: &Visitor| {
+            tokio::time::timeout(Duration::from_millis(1), visitor.sent_away()).await.is_ok()
+        };
+        tokio::time::advance(PATIENCE).await;
+        // A request of one that was recognised makes it no stranger again.
+        crowd.moved(&known);
+        crowd.moved(&asking);
+        crowd.thin_out();
+        assert!(is_away(&silent).await);
+        assert!(!is_away(&asking).await);
+        let last = crowd.enter();
+        crowd.make_room();
+        assert!(is_away(&asking).await);
+        crowd.make_room();
+        assert!(is_away(&last).await);
+        crowd.make_room();
+        assert!(!is_away(&known).await);
+    }
+}
