@@ -59,7 +59,7 @@ fn import(weirgate: &Weirgate, name: &str, url: &str) {
     let description = weirgate.file("things.yaml", THING_DESCRIPTION).unwrap();
     let host_port = url.trim_start_matches("https://");
     let import = ["provider", "import", &description, "--name", name, "--server", url];
-    let rest = ["--allow-private-network", host_port, "--json"];
+    let rest = ["--allow-private-network", host_port, "--accept-servers", "--json"];
     ok(weirgate, &[&import[..], &rest[..]].concat());
 }
 

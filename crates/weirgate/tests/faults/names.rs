@@ -43,7 +43,7 @@ impl Rebinding {
         let description = world.weirgate.file("things.yaml", THING_DESCRIPTION).unwrap();
         let server = format!("https://{HOST}/");
         let import = ["provider", "import", &description, "--name", "things", "--server", &server];
-        ok(&world.weirgate, &[&import[..], &["--json"]].concat());
+        ok(&world.weirgate, &[&import[..], &["--accept-servers", "--json"]].concat());
         world.serve();
         Self { names, provider, world }
     }

@@ -45,7 +45,7 @@ fn import(world: &World, name: &str, url: &str) {
     let description = world.weirgate.file("things.yaml", THING_DESCRIPTION).unwrap();
     let (_, host_port) = url.split_once("://").unwrap();
     let import = ["provider", "import", &description, "--name", name, "--server", url];
-    let rest = ["--allow-private-network", host_port, "--json"];
+    let rest = ["--allow-private-network", host_port, "--accept-servers", "--json"];
     ok(&world.weirgate, &[&import[..], &rest[..]].concat());
 }
 
