@@ -6,14 +6,6 @@ use crate::{
     output::{FINDINGS, Failure},
 };
 use app::doctor::{Finding, Level, examine};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{
-        WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
-    },
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
 use serde_json::json;
 use std::{
     io::{self, Read, Write},
@@ -168,11 +160,7 @@ impl Console {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         if self.is_tls {
-            let config = unverified().map_err(io::Error::other)?;
-            let name = ServerName::IpAddress(self.addr.ip().into());
-            let mut session =
-                ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-            exchange(&mut rustls::Stream::new(&mut session, &mut stream), path)
+            exchange(&mut outbound::unverified(stream, self.addr.ip())?, path)
         } else {
             exchange(&mut stream, path)
         }
@@ -187,56 +175,6 @@ fn exchange(stream: &mut (impl Read + Write), path: &str) -> io::Result<Answer> 
         // One that ends without a farewell has said what it had to say.
         Err(error) if answer.is_empty() => Err(error),
         _ => Ok(Answer(answer)),
-    }
-}
-
-/// Takes any certificate: nothing secret is sent, nothing that is said is trusted with more than a
-/// line of this report, and the certificate is made out for the name that callers use.
-fn unverified() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let algorithms = provider.signature_verification_algorithms;
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(algorithms)))
-        .with_no_client_auth())
-}
-
-#[derive(Debug)]
-struct AnyCertificate(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
     }
 }
 
