@@ -187,6 +187,8 @@ const MONOTONIC: &[(&str, &str)] = &[
     ("crates/gateway/src/limits.rs", "windows of time must not follow the wall clock"),
     ("crates/gateway/src/snapshot.rs", "a Snapshot must not outlive a clock that is set back"),
     ("crates/gateway/src/recorder.rs", "how long a call has waited for the log"),
+    ("crates/gateway/src/crowd.rs", "how long a connection has been idle"),
+    ("crates/app/src/folder.rs", "how long the folder's lock was waited for"),
     ("crates/app/src/follow.rs", "when the store was asked, for the age of the Snapshot"),
 ];
 

@@ -23,6 +23,7 @@ mod resolve;
 mod target;
 mod tls;
 mod traffic;
+mod unverified;
 mod zstd;
 
 pub use address::{AddressClass, classify};
@@ -34,3 +35,4 @@ pub use pool::{Lease, Pool, PoolConfig, PoolFigures};
 pub use resolve::{FixedResolver, HickoryResolver, Resolve, ResolveError, ResolverSetupError};
 pub use target::{Target, TargetError};
 pub use tls::{TlsConfig, TlsConfigError, TlsFailure};
+pub use unverified::unverified;

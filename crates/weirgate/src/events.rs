@@ -93,7 +93,6 @@ fn log(event: &Event, failure: &Failure) {
         code = failure.code,
         origin = failure.origin.as_str(),
         retryable = failure.is_retryable,
-        // JSON logs write wider numbers as texts.
         duration_ms = u64::try_from(event.duration.as_millis()).unwrap_or(u64::MAX),
         "call failed"
     );

@@ -398,7 +398,11 @@ fn a_providers_name_that_leads_inside_is_refused_call_by_call() {
     let mut world = World::prepared();
     let description = world.weirgate.file("things.yaml", THING_DESCRIPTION).unwrap();
     let import = ["provider", "import", &description, "--name", "things", "--json", "--server"];
-    ok_with(&world.weirgate, &[&import[..], &["https://rebind.example/", "--accept-servers"]].concat(), b"");
+    ok_with(
+        &world.weirgate,
+        &[&import[..], &["https://rebind.example/", "--accept-servers"]].concat(),
+        b"",
+    );
     world.serve();
     let recorder = PacketRecorder::start().unwrap();
     let mut calls = 0;
