@@ -40,7 +40,7 @@ const CONFINED: &[Confined] = &[
     },
     Confined {
         paths: &["aws_lc_rs"],
-        crates: &["vault", "audit", "gateway", "outbound", "app", "testkit"],
+        crates: &["vault", "audit", "gateway", "outbound", "sandbox", "app", "testkit"],
         is_free_in_tests: true,
         why: "cryptography stays where it can be reviewed",
         remedy: "use what `vault` or `audit` offers",
@@ -106,6 +106,9 @@ const CLIENT_SIDES: &[(&str, &str)] = &[
     ("hickory-resolver", ""),
 ];
 
+/// Dependencies with a server's side that cannot be had apart; there the client's names are confined.
+const SERVER_SIDES: &[(&str, &str)] = &[("gateway", "tokio-rustls")];
+
 /// The manifests' side of the confinement: a feature of a dependency, or the dependency as a whole.
 pub(crate) fn features(tree: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -122,6 +125,9 @@ pub(crate) fn features(tree: &Tree) -> Vec<Problem> {
             };
             let is_client =
                 |(crate_name, feature): &&(&str, &str)| package == crate_name && has(feature);
+            if SERVER_SIDES.contains(&(name, package)) {
+                continue;
+            }
             if let Some((package, feature)) = CLIENT_SIDES.iter().find(is_client) {
                 let what = if feature.is_empty() {
                     format!("crate `{name}` depends on `{package}`")
@@ -274,6 +280,7 @@ mod tests {
         assert!(lines(features, "crates/app/Cargo.toml", &server).is_empty());
         let tls = "[dependencies]\ntokio-rustls.workspace = true\n";
         assert_eq!(lines(features, "crates/app/Cargo.toml", tls), [2]);
+        assert!(lines(features, "crates/gateway/Cargo.toml", tls).is_empty());
         let dev = client.replace("dependencies", "dev-dependencies");
         assert!(lines(features, "crates/app/Cargo.toml", &dev).is_empty());
     }

@@ -7,6 +7,7 @@
 mod confinement;
 mod dependencies;
 mod documents;
+mod faults;
 mod manifests;
 mod rust;
 mod tree;
@@ -37,6 +38,7 @@ const RULES: &[Rule] = &[
     ("changelog", documents::changelog),
     ("links", documents::links),
     ("architecture", documents::architecture),
+    ("fault matrix", faults::matrix),
 ];
 
 fn main() -> anyhow::Result<ExitCode> {

@@ -18,6 +18,8 @@ pub mod demo;
 pub mod doctor;
 pub mod follow;
 pub mod grants;
+pub mod observe;
+pub mod provider_diff;
 pub mod providers;
 pub mod restore;
 pub mod sequence;

@@ -314,6 +314,9 @@ pub fn to_json(slug: &Slug, provider: &Provider) -> Value {
                         "path": field.path,
                         "type": type_name(provider, field),
                         "label": label.map(|label| label.category.as_str()),
+                        "sensitive": label.is_some_and(|label| label.is_sensitive),
+                        "confidence": label.map(|label| label.confidence),
+                        "reason": label.map(|label| label.reason.as_str()),
                     });
                     if let Some(judged) = label.and_then(|label| label.lowered_from.as_deref())
                         && let Some(members) = shown.as_object_mut()
@@ -375,9 +378,10 @@ pub fn to_text(slug: &Slug, provider: &Provider) -> Vec<String> {
 
 /// A category, and what the overlay made of a sensitive one.
 fn label_text(label: &provider::Label) -> String {
+    let provider::Label { category, confidence, reason, .. } = label;
     match &label.lowered_from {
-        Some(judged) => format!("{} (judged {judged}, lowered by the overlay)", label.category),
-        None => label.category.clone(),
+        Some(judged) => format!("{category} (judged {judged}, lowered by the overlay)"),
+        None => format!("{category} ({confidence} %, {reason})"),
     }
 }
 

@@ -7,8 +7,7 @@
 mod category;
 mod label;
 mod mask;
-mod ordinary;
 
 pub use category::{categories, is_category};
-pub use label::{FieldClass, FieldHint, FieldLabel, is_sensitive_category, label_field};
+pub use label::{FieldClass, FieldHint, FieldLabel, Reason, is_sensitive_category, label_field};
 pub use mask::mask;

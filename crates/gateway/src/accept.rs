@@ -29,6 +29,11 @@ impl Places {
         Self { free: Arc::new(Semaphore::new(count)), count }
     }
 
+    /// A place, if one is free.
+    pub fn try_take(&self) -> Option<Place> {
+        Arc::clone(&self.free).try_acquire_owned().ok().map(Place)
+    }
+
     async fn take(&self) -> io::Result<Place> {
         let taken = Arc::clone(&self.free).acquire_owned().await;
         taken.map(Place).map_err(|_| io::Error::other("the port is closed"))

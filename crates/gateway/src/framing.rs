@@ -238,12 +238,12 @@ fn check_target(target: &str, host: Option<&[u8]>) -> Result<(), &'static str> {
     }
 }
 
-fn is_authority(value: &[u8]) -> bool {
+pub(crate) fn is_authority(value: &[u8]) -> bool {
     !value.is_empty()
         && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_~:[]%".contains(byte))
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(digits).ok()?;
     let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     // The largest numbers mean something of their own to parsers.

@@ -1,6 +1,7 @@
 //! What all cores share, and what each core has of its own.
 
 use crate::{
+    accept::Places,
     error::CallError,
     event::EventSink,
     recorder::Recorder,
@@ -55,6 +56,9 @@ pub struct Gateway {
 pub struct Core {
     pub gateway: Arc<Gateway>,
     pub pool: Pool,
+    /// Calls of this core at once, each of which may take a connection to a provider: as many as it
+    /// may have callers' connections, though one of those may carry many calls.
+    pub calls: Places,
 }
 
 /// A place among all calls under way, given back on drop.

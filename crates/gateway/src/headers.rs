@@ -157,7 +157,7 @@ pub(crate) fn to_provider(
         }
     }
     out.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    out.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    out.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd, deflate"));
     out.insert(header::USER_AGENT, HeaderValue::from_static("weirgate"));
     Ok(out)
 }

@@ -16,9 +16,11 @@ mod error;
 mod error_pages;
 mod etag;
 mod event;
+mod frames;
 mod framing;
 mod gateway;
 mod headers;
+mod http2;
 mod ingress;
 mod limits;
 mod patient;
@@ -27,6 +29,7 @@ mod query;
 mod recorder;
 mod rewrite;
 mod server;
+mod tls;
 
 pub use accept::{Place, Places, accept};
 pub use error::CallError;
@@ -42,3 +45,4 @@ pub use snapshot::{
     AnswerRule, ConnectionEntry, Decision, KeyEntry, Projected, ProviderEntry, RequestRule, Rights,
     SharedSnapshot, Snapshot, SnapshotSecrets, withheld_header,
 };
+pub use tls::{ServerTls, ServerTlsError};

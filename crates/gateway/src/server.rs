@@ -2,7 +2,7 @@
 //! connection stays on its core.
 
 use crate::{
-    accept::{Places, accept},
+    accept::{Place, Places, accept},
     answer::{AnswerBody, full},
     error::CallError,
     error_pages,
@@ -10,14 +10,20 @@ use crate::{
     framing::{MAX_HEAD_BYTES, MAX_HEADERS},
     gateway::{Core, Gateway},
     headers,
-    ingress::{Ingress, STAND_IN_TARGET, Why},
+    http2::{self, Call},
+    ingress::{Ingress, STAND_IN_TARGET},
     patient::Patient,
     pipeline,
     recorder::failure_of,
+    tls::ServerTls,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use outbound::Pool;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -25,12 +31,19 @@ use std::{
     convert::Infallible,
     fmt, io,
     net::{SocketAddr, TcpListener},
+    pin::Pin,
     rc::Rc,
     sync::Arc,
+    task::{Context, Poll},
     thread::JoinHandle,
     time::Duration,
 };
-use tokio::{net::TcpStream, sync::watch, task::LocalSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::watch,
+    task::LocalSet,
+};
 use types::Id;
 
 /// Connections that the kernel holds for us.
@@ -119,6 +132,7 @@ pub fn start(
     listeners: Listeners,
     make_pool: &MakePool,
     bounds: Bounds,
+    tls: Option<&ServerTls>,
 ) -> Result<Running, StartError> {
     let (stop, stopped) = watch::channel(false);
     let mut threads = Vec::new();
@@ -126,10 +140,11 @@ pub fn start(
         let gateway = Arc::clone(gateway);
         let make_pool = Arc::clone(make_pool);
         let stopped = stopped.clone();
+        let tls = tls.cloned();
         let thread = std::thread::Builder::new()
             .name(format!("gateway-{index}"))
             .spawn(move || {
-                if let Err(error) = run_core(gateway, listener, &make_pool, stopped, bounds) {
+                if let Err(error) = run_core(gateway, listener, &make_pool, stopped, bounds, tls) {
                     tracing::error!(%error, core = index, "a core of the gateway has stopped");
                 }
             })
@@ -159,19 +174,22 @@ fn run_core(
     make_pool: &MakePool,
     mut stopped: watch::Receiver<bool>,
     bounds: Bounds,
+    tls: Option<ServerTls>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let core = Rc::new(Core { gateway, pool: make_pool() });
+        let core =
+            Rc::new(Core { gateway, pool: make_pool(), calls: Places::new(bounds.connections) });
         let places = Places::new(bounds.connections);
         let stopping = stopped.clone();
         accept(listener, &places, &mut stopped, "gateway", |stream, place| {
             let core = Rc::clone(&core);
             let stopping = stopping.clone();
+            let tls = tls.clone();
             tokio::task::spawn_local(async move {
-                serve_connection(core, stream, stopping).await;
+                serve_connection(core, stream, tls, stopping).await;
                 drop(place);
             });
         })
@@ -183,17 +201,52 @@ fn run_core(
     })
 }
 
-async fn serve_connection(core: Rc<Core>, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
+async fn serve_connection(
+    core: Rc<Core>,
+    stream: TcpStream,
+    tls: Option<ServerTls>,
+    mut stopped: watch::Receiver<bool>,
+) {
     // Without it small answers wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     core.gateway.metrics.connections.increment(1);
+    // Within TLS, so that it sees what the peer takes.
     let stream = Patient::new(stream, core.gateway.settings.write_patience);
+    match tls {
+        None => serve_http1(&core, stream, stopped).await,
+        Some(tls) => {
+            // Both are given up whole.
+            let accepted = tokio::select! {
+                accepted = tls.accept_either(stream) => accepted,
+                _ = stopped.changed() => Err(io::ErrorKind::Interrupted.into()),
+            };
+            match accepted {
+                Ok((stream, true)) => http2::serve(&core, stream, stopped).await,
+                Ok((stream, false)) => serve_http1(&core, stream, stopped).await,
+                // Scanners and callers of plain HTTP are everyday.
+                Err(error) => tracing::debug!(%error, "a caller's handshake failed"),
+            }
+        }
+    }
+    core.gateway.metrics.connections.decrement(1);
+}
+
+async fn serve_http1<S>(core: &Rc<Core>, stream: S, mut stopped: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let (stream, why) = Ingress::new(stream);
-    let service_core = Rc::clone(&core);
+    let service_core = Rc::clone(core);
     let service = service_fn(move |request| {
         let core = Rc::clone(&service_core);
         let why = why.clone();
-        async move { Ok::<_, Infallible>(respond(&core, request, &why).await) }
+        async move {
+            let answer = match request.uri().path() {
+                STAND_IN_TARGET => Answer::from(refuse_early(&core, why.get())),
+                _ => respond(&core, request).await,
+            };
+            Ok::<_, Infallible>(answer.0)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -213,45 +266,130 @@ async fn serve_connection(core: Rc<Core>, stream: TcpStream, mut stopped: watch:
         connection.as_mut().graceful_shutdown();
         log_end(connection.await);
     }
-    core.gateway.metrics.connections.decrement(1);
 }
 
-fn log_end(result: Result<(), hyper::Error>) {
+pub(crate) fn log_end(result: Result<(), hyper::Error>) {
     if let Err(error) = result {
         // Callers that break off are everyday; what they called is in the audit log.
         tracing::debug!(%error, "a caller's connection ended early");
     }
 }
 
-async fn respond(core: &Rc<Core>, request: Request<Incoming>, why: &Why) -> Response<AnswerBody> {
+/// An answer with what must be held until it has ended.
+pub(crate) struct Answer(Response<Carried>);
+
+/// See [`Answer`].
+pub(crate) struct Carried {
+    body: AnswerBody,
+    /// Among the calls of the core.
+    _place: Option<Place>,
+    call: Option<Rc<Call>>,
+}
+
+impl From<Response<AnswerBody>> for Answer {
+    fn from(response: Response<AnswerBody>) -> Self {
+        Self(response.map(|body| Carried { body, _place: None, call: None }))
+    }
+}
+
+impl Answer {
+    /// As HEAD is answered (RFC 9110 §9.3.2); for HTTP/1.1 the library sees to it.
+    pub(crate) fn head_alone(mut self) -> Self {
+        let length = self.0.body().body.size_hint().exact().filter(|length| *length > 0);
+        if let Some(length) = length {
+            self.0.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        self.0.body_mut().body = full(Bytes::new());
+        self
+    }
+
+    /// With somebody who looks whether the caller takes it.
+    pub(crate) fn watched(self, call: Rc<Call>) -> Response<Carried> {
+        call.is_behind.set(true);
+        self.0.map(|mut carried| {
+            carried.call = Some(call);
+            carried
+        })
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        // A body whose end is known is not asked again.
+        if let Some(call) = self.call.as_ref().filter(|_| self.body.is_end_stream()) {
+            call.ended();
+        }
+    }
+}
+
+impl Body for Carried {
+    type Data = Bytes;
+    type Error = <AnswerBody as Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(call) = &self.call {
+            call.takes();
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(call) = &self.call {
+            match &polled {
+                Poll::Ready(Some(Ok(_))) => call.is_behind.set(true),
+                Poll::Ready(None) => {
+                    call.ended();
+                    self.call = None;
+                }
+                _ => {}
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+pub(crate) async fn respond(core: &Rc<Core>, request: Request<Incoming>) -> Answer {
     let is_get = request.method() == Method::GET;
     let path = request.uri().path();
-    if path == STAND_IN_TARGET {
-        return refuse_framing(core, why.get());
-    }
     if let Some((status, text)) = core.gateway.health(path).filter(|_| is_get) {
-        return plain(status, text);
+        return plain(status, text).into();
     }
     if is_get && path.starts_with(error_pages::PREFIX) {
         return match error_pages::page(path) {
-            Some(page) => plain(StatusCode::OK, page),
-            None => plain(StatusCode::NOT_FOUND, "no such error code\n"),
+            Some(page) => plain(StatusCode::OK, page).into(),
+            None => plain(StatusCode::NOT_FOUND, "no such error code\n").into(),
         };
     }
-    pipeline::serve(core, request).await
+    // Before anything is known of the call: there is no file for its provider's connection.
+    let Some(place) = core.calls.try_take() else {
+        return refuse_unseen(core, &CallError::Overloaded).into();
+    };
+    let response = pipeline::serve(core, request).await;
+    Answer(response.map(|body| Carried { body, _place: Some(place), call: None }))
 }
 
 /// A request that cannot be told from what surrounds it, so that its key counts for nothing.
-fn refuse_framing(core: &Core, what: &'static str) -> Response<AnswerBody> {
+pub(crate) fn refuse_early(core: &Core, what: &'static str) -> Response<AnswerBody> {
+    refuse_unseen(core, &CallError::RequestMalformed { what })
+}
+
+fn refuse_unseen(core: &Core, error: &CallError) -> Response<AnswerBody> {
     let gateway = &core.gateway;
     let started = gateway.clock.now();
-    let error = CallError::RequestMalformed { what };
-    let failure = failure_of(&error);
+    let failure = failure_of(error);
     let Ok(id) = Id::generate(started, gateway.random.as_ref()) else {
         return pipeline::problem(&CallError::Internal { what: "no randomness" }, Id::from_u128(0));
     };
     gateway.recorder.count_unauthenticated(failure.code);
-    let mut response = pipeline::problem(&error, id);
+    let mut response = pipeline::problem(error, id);
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(headers::REQUEST_ID, value);
     }

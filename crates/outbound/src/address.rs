@@ -22,6 +22,8 @@ pub enum AddressClass {
     Benchmark,
     /// Protocol assignments, retired transition mechanisms, and space that nobody was given.
     Reserved,
+    /// Public by its bits, and given to the machine that this runs on.
+    ThisMachine,
 }
 
 /// Where instances of clouds ask for their credentials, or talk to their host, besides the networks
@@ -163,6 +165,7 @@ impl AddressClass {
             Self::Documentation => "for documentation",
             Self::Benchmark => "for benchmarks",
             Self::Reserved => "reserved",
+            Self::ThisMachine => "this machine's own",
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     OutboundError,
     codec::{Codec, CodecBody, Http1},
-    gzip::{Damaged, Gunzip, STEP_BYTES, Step},
+    coding::{Damaged, Decoder, STEP_BYTES, Step},
     pool::Return,
 };
 use bytes::Bytes;
@@ -30,7 +30,7 @@ pub(crate) struct Bounds {
 /// The body of a provider's answer.
 pub struct UpstreamBody {
     wire: <Http1 as Codec>::Body,
-    gunzip: Option<Gunzip>,
+    decoder: Option<Decoder>,
     /// Content without a coding that has arrived and was not handed out yet.
     waiting: Bytes,
     back: Option<Return>,
@@ -62,10 +62,10 @@ impl UpstreamBody {
         back: Return,
         bounds: Bounds,
     ) -> Result<Self, OutboundError> {
-        let is_gzip = is_gzip(headers)?;
+        let decoder = decoder(headers)?;
         let mut body = Self {
             wire,
-            gunzip: None,
+            decoder,
             waiting: Bytes::new(),
             back: Some(back),
             bounds,
@@ -76,8 +76,6 @@ impl UpstreamBody {
         if body.wire.is_ended() {
             // An answer without content has no coding either.
             body.end();
-        } else if is_gzip {
-            body.gunzip = Some(Gunzip::new());
         }
         Ok(body)
     }
@@ -89,7 +87,7 @@ impl UpstreamBody {
         if next.is_err() {
             // Nobody uses the connection again.
             self.back = None;
-            self.gunzip = None;
+            self.decoder = None;
             self.state = State::Failed;
         }
         next
@@ -109,7 +107,7 @@ impl UpstreamBody {
                 let part = self.waiting.split_to(length);
                 return self.count_out(part).map(Some);
             }
-            match self.gunzip.as_mut().map(Gunzip::step).transpose() {
+            match self.decoder.as_mut().map(Decoder::step).transpose() {
                 Err(Damaged) => {
                     return Err(OutboundError::Malformed {
                         what: "its compressed content is damaged",
@@ -130,13 +128,13 @@ impl UpstreamBody {
                     if self.bytes_in > self.bounds.bytes {
                         return Err(OutboundError::TooLarge { limit: self.bounds.bytes });
                     }
-                    match &mut self.gunzip {
-                        Some(gunzip) => gunzip.feed(data),
+                    match &mut self.decoder {
+                        Some(decoder) => decoder.feed(data),
                         None => self.waiting = data,
                     }
                 }
-                None => match &mut self.gunzip {
-                    Some(gunzip) if self.bytes_in > 0 => gunzip.end(),
+                None => match &mut self.decoder {
+                    Some(decoder) if self.bytes_in > 0 => decoder.end(),
                     _ => self.end(),
                 },
             }
@@ -161,7 +159,7 @@ impl UpstreamBody {
     /// The whole was taken: the connection is free.
     fn end(&mut self) {
         self.state = State::Ended;
-        self.gunzip = None;
+        self.decoder = None;
         if let Some(back) = self.back.take() {
             back.give_back();
         }
@@ -172,7 +170,7 @@ impl UpstreamBody {
         if self.bytes_out > self.bounds.bytes {
             return Err(OutboundError::TooLarge { limit: self.bounds.bytes });
         }
-        let used = self.gunzip.as_ref().map_or(self.bytes_in, Gunzip::consumed);
+        let used = self.decoder.as_ref().map_or(self.bytes_in, Decoder::consumed);
         if self.bytes_out > BOMB_BYTES && self.bytes_out / BOMB_RATIO > used {
             return Err(OutboundError::Bomb { ratio: BOMB_RATIO });
         }
@@ -180,16 +178,16 @@ impl UpstreamBody {
     }
 }
 
-/// gzip, which is what was asked for, or nothing.
-fn is_gzip(headers: &HeaderMap) -> Result<bool, OutboundError> {
+/// For one of the codings that were asked for; none for content as it is.
+fn decoder(headers: &HeaderMap) -> Result<Option<Decoder>, OutboundError> {
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
-    let Some(first) = codings.next() else { return Ok(false) };
+    let Some(first) = codings.next() else { return Ok(None) };
     if codings.next().is_some() {
         return Err(OutboundError::Encoding);
     }
     match first.to_str().map(|text| text.trim().to_ascii_lowercase()).as_deref() {
-        Ok("" | "identity") => Ok(false),
-        Ok("gzip" | "x-gzip") => Ok(true),
-        _ => Err(OutboundError::Encoding),
+        Ok("" | "identity") => Ok(None),
+        Ok(name) => Decoder::of(name).map(Some).ok_or(OutboundError::Encoding),
+        Err(_) => Err(OutboundError::Encoding),
     }
 }

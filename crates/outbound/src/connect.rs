@@ -45,8 +45,8 @@ pub(crate) async fn connect(
     Http1::begin(stream.map_err(|_| late)??).await
 }
 
-/// Addresses that may be connected to, in the resolver's order. One that may not be is left out;
-/// where none is left, the call is refused.
+/// Addresses that may be connected to, in the resolver's order. One that may not be refuses the whole
+/// name: honest names do not mix them, and names that are about to be rebound do.
 async fn guarded(
     resolver: &dyn Resolve,
     target: &Target,
@@ -57,25 +57,18 @@ async fn guarded(
         None => resolver.resolve(target.host()).await.map_err(|_| OutboundError::Unresolvable)?,
     };
     let mut allowed = Vec::new();
-    let mut refused = None;
     for address in resolved {
         // Plain http was allowed for a private network: a name that moves to a public address must
         // not carry the credential there in clear.
         if !target.is_https() && classify(address) == AddressClass::Public {
-            refused = Some(AddressClass::Public);
-            continue;
+            return Err(OutboundError::AddressRefused(AddressClass::Public));
         }
-        match policy.judge(target.host(), SocketAddr::new(address, target.port())) {
-            Ok(address) => allowed.push(address),
-            Err(class) => refused = Some(class),
-        }
+        let address = SocketAddr::new(address, target.port());
+        let judged = policy.judge_here(target.host(), address);
+        allowed.push(judged.map_err(OutboundError::AddressRefused)?);
     }
     allowed.truncate(MAX_ADDRESSES);
-    match (allowed.is_empty(), refused) {
-        (false, _) => Ok(allowed),
-        (true, Some(class)) => Err(OutboundError::AddressRefused(class)),
-        (true, None) => Err(OutboundError::Unresolvable),
-    }
+    if allowed.is_empty() { Err(OutboundError::Unresolvable) } else { Ok(allowed) }
 }
 
 /// Connects to the first address that answers. Each has an equal share of the time that is left, so
@@ -161,22 +154,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_forbidden_address_among_others_is_left_out() {
-        let mixed = ["127.0.0.1", "8.8.8.8", "::1", "::ffff:10.0.0.1", "2606:4700::1111"].map(ip);
+    async fn one_forbidden_address_among_others_refuses_the_name() {
+        let public = ["8.8.8.8", "2606:4700::1111"].map(ip);
+        let mixed = ["8.8.8.8", "2606:4700::1111", "::ffff:10.0.0.1"].map(ip);
         let hidden = ["10.0.0.1", "::ffff:169.254.169.254"].map(ip);
         let many: Vec<IpAddr> = (1..=200_u8).map(|last| IpAddr::from([8, 8, 4, last])).collect();
         let table = FixedResolver(BTreeMap::from([
+            ("public.example".to_owned(), public.to_vec()),
             ("mixed.example".to_owned(), mixed.to_vec()),
             ("hidden.example".to_owned(), hidden.to_vec()),
             ("empty.example".to_owned(), Vec::new()),
             ("many.example".to_owned(), many),
         ]));
         let wanted = ["8.8.8.8:443", "[2606:4700::1111]:443"].map(str::to_owned);
-        assert_eq!(judged(&table, "mixed.example").await, Ok(wanted.to_vec()));
-        assert_eq!(
-            judged(&table, "hidden.example").await,
-            Err(OutboundError::AddressRefused(AddressClass::Metadata))
-        );
+        assert_eq!(judged(&table, "public.example").await, Ok(wanted.to_vec()));
+        for name in ["mixed.example", "hidden.example"] {
+            assert_eq!(
+                judged(&table, name).await,
+                Err(OutboundError::AddressRefused(AddressClass::Private)),
+                "{name}"
+            );
+        }
         assert_eq!(judged(&table, "empty.example").await, Err(OutboundError::Unresolvable));
         assert_eq!(judged(&table, "unknown.example").await, Err(OutboundError::Unresolvable));
         assert_eq!(judged(&table, "many.example").await.map(|all| all.len()), Ok(MAX_ADDRESSES));

@@ -3,7 +3,7 @@
 use crate::address::{AddressClass, classify, is_metadata_name};
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
 };
 use url::Host;
@@ -81,7 +81,22 @@ impl GuardPolicy {
         self.allowed.contains_key(&(host.to_owned(), port))
     }
 
-    /// Judges an address that a host resolved to.
+    /// Judges an address that a host resolved to, and that this machine may have itself: what
+    /// listens there expects nobody from inside, as on loopback.
+    pub(crate) fn judge_here(
+        &self,
+        host: &str,
+        address: SocketAddr,
+    ) -> Result<GuardedAddr, AddressClass> {
+        let judged = self.judge(host, address)?;
+        let is_named = || self.allowed.contains_key(&(host.to_owned(), address.port()));
+        if classify(address.ip()) == AddressClass::Public && !is_named() && is_own(address) {
+            return Err(AddressClass::ThisMachine);
+        }
+        Ok(judged)
+    }
+
+    /// Judges the bits of an address that a host resolved to.
     pub(crate) fn judge(
         &self,
         host: &str,
@@ -106,6 +121,20 @@ impl GuardPolicy {
         };
         if is_allowed { Ok(GuardedAddr(address)) } else { Err(class) }
     }
+}
+
+/// Whether the system would speak to this address from this very address, which it does with those it
+/// was given. Sends nothing: a datagram socket only learns its peer.
+fn is_own(address: SocketAddr) -> bool {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let local = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect(address)?;
+        socket.local_addr()
+    });
+    local.is_ok_and(|local| local.ip() == address.ip())
 }
 
 /// Host and port, with the host as a URL would read it.

@@ -1,29 +1,12 @@
 //! gzip (RFC 1952), bytes pushed in and pulled out, in memory that depends on neither.
 
+use crate::coding::{Damaged, STEP_BYTES, Step};
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use std::{
     fmt,
     io::{self, BufRead, Read},
 };
-
-/// The most decoded bytes of one step.
-pub(crate) const STEP_BYTES: usize = 64 * 1_024;
-
-/// Not gzip, cut off, or with a wrong checksum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Damaged;
-
-/// What a step gave.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Decoded bytes, at least one.
-    Data(Bytes),
-    /// Everything that was fed is used up.
-    Hungry,
-    /// The last member was whole and nothing stands behind it.
-    Ended,
-}
 
 /// A decoder of one or more members.
 pub(crate) struct Gunzip {

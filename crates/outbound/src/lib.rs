@@ -8,9 +8,12 @@
 
 mod address;
 mod body;
+mod brotli;
 mod codec;
+mod coding;
 mod connect;
 mod deadlines;
+mod deflate;
 mod error;
 mod guard;
 mod gzip;
@@ -20,6 +23,7 @@ mod resolve;
 mod target;
 mod tls;
 mod traffic;
+mod zstd;
 
 pub use address::{AddressClass, classify};
 pub use body::UpstreamBody;

@@ -1,6 +1,6 @@
 //! Names to addresses.
 
-use hickory_resolver::TokioResolver;
+use hickory_resolver::{TokioResolver, proto::rr::Name};
 use std::{collections::BTreeMap, fmt, net::IpAddr, pin::Pin};
 
 /// A name that has no address, or a resolver that gave none.
@@ -39,8 +39,11 @@ impl Resolve for HickoryResolver {
         host: &'a str,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send + 'a>> {
         Box::pin(async move {
-            // A final dot: the name as given, without the system's search domains.
-            let name = if host.contains('.') { format!("{host}.") } else { host.to_owned() };
+            // By its labels: read as a text, a name with `_` inside a label would be none.
+            let labels = host.split('.').map(str::as_bytes);
+            let mut name = Name::from_labels(labels).map_err(|_| ResolveError)?;
+            // The name as given; only a single label is looked for in the system's search domains.
+            name.set_fqdn(host.contains('.'));
             let found = self.0.lookup_ip(name).await.map_err(|_| ResolveError)?;
             Ok(found.iter().collect())
         })

@@ -71,8 +71,7 @@ impl Target {
         let port = port.ok_or(TargetError::Malformed)?;
         let address = literal(&host);
         let text = host_text(&host);
-        // An empty label: `.`, `a..b`, and what two final dots would leave.
-        if address.is_none() && text.split('.').any(str::is_empty) {
+        if address.is_none() && !is_host_name(&text) {
             return Err(TargetError::Malformed);
         }
         if is_metadata_name(&text) {
@@ -122,6 +121,15 @@ impl Target {
         let rest = self.0.base_url.split_once("://").map_or("", |(_, rest)| rest);
         rest.split('/').next().unwrap_or(rest)
     }
+}
+
+/// What the names of machines are made of (RFC 1123 §2.1), and `_`, which some carry. A URL parser
+/// lets commas, quotes and braces through, which resolvers and certificates read in ways of their
+/// own; and empty labels: `.`, `a..b`, and what two final dots would leave.
+fn is_host_name(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(is_part);
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 fn origin(is_https: bool, host: &Host<String>, port: u16) -> String {

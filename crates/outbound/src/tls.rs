@@ -2,7 +2,9 @@
 //! the operator adds.
 
 use crate::OutboundError;
-use rustls::{CertificateError, ClientConfig, Error as RustlsError, RootCertStore};
+use rustls::{
+    CertificateError, ClientConfig, Error as RustlsError, RootCertStore, client::Resumption,
+};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use std::{io, sync::Arc};
 use tokio::net::TcpStream;
@@ -53,6 +55,9 @@ impl TlsConfig {
             .map_err(TlsConfigError::Setup)?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        // A session that is resumed is not verified again: a certificate that has expired, or an issuer
+        // that is trusted no more, would go unseen for as long as the provider's tickets last.
+        config.resumption = Resumption::disabled();
         // RFC 7627: without it a TLS 1.2 session is not bound to its handshake.
         config.require_ems = true;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -79,7 +84,14 @@ pub enum TlsFailure {
     WrongName,
     UnknownIssuer,
     Revoked,
-    /// Any other fault of the certificate: purpose, signature, form.
+    /// It is not for servers.
+    WrongPurpose,
+    /// A signature in its chain, or in the handshake, is not of the key that it claims, or that key
+    /// is not long enough (RSA below 2048 bits) to be asked.
+    WrongSignature,
+    /// Signed by an algorithm that is not strong enough, for instance with SHA-1.
+    WeakAlgorithm,
+    /// Any other fault of the certificate, for instance its form.
     BadCertificate,
     /// The provider sent an alert.
     RefusedByProvider,
@@ -102,6 +114,11 @@ impl TlsFailure {
             Self::WrongName => "the certificate is for another name",
             Self::UnknownIssuer => "the certificate's issuer is not trusted",
             Self::Revoked => "the certificate was revoked",
+            Self::WrongPurpose => "the certificate is not for servers",
+            Self::WrongSignature => {
+                "a signature of the certificate or the handshake is wrong, or its key too short"
+            }
+            Self::WeakAlgorithm => "the certificate's algorithm is not strong enough",
             Self::BadCertificate => "the certificate is not acceptable",
             Self::RefusedByProvider => "the provider refused the handshake",
             Self::NothingInCommon => "no common version or cipher suite",
@@ -115,20 +132,28 @@ impl TlsFailure {
 fn failure(error: &io::Error) -> OutboundError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>());
     OutboundError::Tls(match inner {
-        Some(RustlsError::InvalidCertificate(certificate)) => match certificate {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                TlsFailure::Expired
+        Some(RustlsError::InvalidCertificate(certificate)) => {
+            match certificate {
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    TlsFailure::Expired
+                }
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    TlsFailure::NotValidYet
+                }
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => TlsFailure::WrongName,
+                CertificateError::UnknownIssuer => TlsFailure::UnknownIssuer,
+                CertificateError::Revoked => TlsFailure::Revoked,
+                CertificateError::InvalidPurpose
+                | CertificateError::InvalidPurposeContext { .. } => TlsFailure::WrongPurpose,
+                CertificateError::BadSignature => TlsFailure::WrongSignature,
+                CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+                | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                    TlsFailure::WeakAlgorithm
+                }
+                _ => TlsFailure::BadCertificate,
             }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                TlsFailure::NotValidYet
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                TlsFailure::WrongName
-            }
-            CertificateError::UnknownIssuer => TlsFailure::UnknownIssuer,
-            CertificateError::Revoked => TlsFailure::Revoked,
-            _ => TlsFailure::BadCertificate,
-        },
+        }
         Some(RustlsError::AlertReceived(_)) => TlsFailure::RefusedByProvider,
         Some(RustlsError::PeerIncompatible(_)) => TlsFailure::NothingInCommon,
         Some(_) => TlsFailure::Protocol,

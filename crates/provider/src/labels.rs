@@ -18,7 +18,7 @@ pub(crate) fn label_members(provider: &mut Provider) {
         (0..count).map(|index| classify(&provider.shapes, ShapeId(index))).collect();
     for (index, shape) in (0..count).zip(provider.shapes.iter_mut()) {
         let Shape::Object(object) = shape else { continue };
-        let own = around.get(&ShapeId(index)).map(String::as_str);
+        let outer = outer_names(&around, ShapeId(index));
         for (name, member) in &mut object.members {
             let class = classes.get(member.shape.0 as usize);
             let hint = FieldHint {
@@ -26,9 +26,11 @@ pub(crate) fn label_members(provider: &mut Provider) {
                 description: &member.description,
                 class: class.map_or(FieldClass::Container, |class| class.class),
             };
-            let judged = label_field(name, own.as_slice(), &hint).map(|label| Label {
+            let judged = label_field(name, &outer, &hint).map(|label| Label {
                 category: label.category.to_owned(),
                 is_sensitive: label.is_sensitive,
+                confidence: label.confidence,
+                reason: label.reason.to_string(),
                 lowered_from: None,
                 is_told: false,
             });
@@ -53,23 +55,45 @@ fn keep_sensitive(given: &mut Label, judged: Option<Label>) {
     }
 }
 
-/// By shape: the name of the object that it is, or of the member that it stands in.
-fn surroundings(provider: &Provider) -> HashMap<ShapeId, String> {
-    let mut around: HashMap<ShapeId, String> = HashMap::new();
-    for shape in &provider.shapes {
+/// The name of the object that a shape is, or of the member that it stands in and where that is.
+#[derive(Debug)]
+struct Around {
+    name: String,
+    outer: Option<ShapeId>,
+}
+
+/// The most names around a member that are looked at.
+const MAX_OUTER: usize = 4;
+
+fn surroundings(provider: &Provider) -> HashMap<ShapeId, Around> {
+    let mut around: HashMap<ShapeId, Around> = HashMap::new();
+    for (index, shape) in (0..).zip(&provider.shapes) {
         let Shape::Object(object) = shape else { continue };
         for (name, member) in &object.members {
             for inner in inline(&provider.shapes, member.shape) {
-                around.entry(inner).or_insert_with(|| name.clone());
+                let outer = Some(ShapeId(index));
+                around.entry(inner).or_insert_with(|| Around { name: name.clone(), outer });
             }
         }
     }
     for object in &provider.objects {
         for id in object.read_shapes.iter().chain(&object.write_shapes) {
-            around.insert(*id, object.name.clone());
+            around.insert(*id, Around { name: object.name.clone(), outer: None });
         }
     }
     around
+}
+
+/// The names around a shape's members, outermost first.
+fn outer_names(around: &HashMap<ShapeId, Around>, shape: ShapeId) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut next = around.get(&shape);
+    while let Some(one) = next.filter(|_| names.len() < MAX_OUTER) {
+        names.push(one.name.as_str());
+        next = one.outer.and_then(|outer| around.get(&outer));
+    }
+    names.reverse();
+    names
 }
 
 /// What lies in a sensitive inline object is sensitive, whatever it is itself.
@@ -77,12 +101,13 @@ fn hand_down(provider: &mut Provider) {
     let mut waiting: Vec<(ShapeId, Label)> = Vec::new();
     for shape in &provider.shapes {
         let Shape::Object(object) = shape else { continue };
-        for member in object.members.values() {
+        for (name, member) in &object.members {
             // A text or an object of which nothing is known says nothing of the object's members.
             let is_telling =
                 |label: &&Label| label.is_sensitive && label.category != "unclassified";
             if let Some(label) = member.label.as_ref().filter(is_telling) {
                 let inner = inline(&provider.shapes, member.shape);
+                let label = Label { reason: format!("within `{name}`"), ..label.clone() };
                 waiting.extend(inner.into_iter().map(|id| (id, label.clone())));
             }
         }

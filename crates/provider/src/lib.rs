@@ -18,8 +18,11 @@ mod parse;
 mod schema;
 mod security;
 
+pub mod diff;
 pub mod model;
+pub mod observe;
 pub mod path_template;
+pub mod proposal;
 pub mod route;
 pub mod select;
 

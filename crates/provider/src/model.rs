@@ -309,6 +309,10 @@ pub struct Label {
     pub lowered_from: Option<String>,
     /// The overlay says expressly whether it is sensitive.
     pub(crate) is_told: bool,
+    /// How much the judgement is to be trusted, in per cent; 100 where somebody gave the label.
+    pub confidence: u8,
+    /// What decided, in words.
+    pub reason: String,
 }
 
 /// A schema, reduced to what projection, grants and mocks need.

@@ -51,6 +51,9 @@ const UNKNOWN_CATEGORY: &str = "unknown";
 /// Shape 0, what leads nowhere.
 const UNTYPED: ShapeId = ShapeId(0);
 
+/// On a property: its data category.
+const KEY: &str = "x-weirgate-label";
+
 impl<'d, 'a> Builder<'d, 'a> {
     pub(crate) fn new(document: &'d mut Document<'a>, dialect: Dialect) -> Self {
         let root = document.root;
@@ -288,7 +291,6 @@ impl<'d, 'a> Builder<'d, 'a> {
     /// `x-weirgate-label` on a property, or on the schema that it refers to. Of several parts of a
     /// merged object one that says "sensitive" counts.
     fn given_label(&mut self, property: &Property<'a>) -> Option<Label> {
-        const KEY: &str = "x-weirgate-label";
         let mut found: Option<Label> = None;
         for node in property.nodes.iter().chain(&property.outweighed) {
             let own = self.document.extension(*node, KEY);
@@ -312,6 +314,8 @@ impl<'d, 'a> Builder<'d, 'a> {
         let label = |category: &str, is_sensitive, is_told| Label {
             category: category.to_owned(),
             is_sensitive,
+            confidence: 100,
+            reason: KEY.to_owned(),
             is_told,
             lowered_from: None,
         };

@@ -10,13 +10,19 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod described;
 mod directory;
 mod form;
 mod page;
 mod people;
 mod routes;
 mod server;
+mod wire;
 
+pub use described::{
+    DescribedError, DescribedOptions, FaultError, MAX_SEEDED_RECORDS, RunningDescribed,
+    serve_description,
+};
 pub use server::{MAX_SEEDED_EMPLOYEES, RunningSandbox, Sandbox, SandboxOptions, StartError};
 
 /// The provider's OpenAPI 3.1 description (YAML). Its server is a placeholder: import it with

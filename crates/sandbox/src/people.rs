@@ -10,7 +10,7 @@ use crate::directory::Directory;
 use serde_json::{Map, Value, json};
 use types::SeededRandom;
 
-const FIRST_NAMES: [(&str, &str); 24] = [
+pub(crate) const FIRST_NAMES: [(&str, &str); 24] = [
     ("Amara", "female"),
     ("Anton", "male"),
     ("Beatriz", "female"),
@@ -37,7 +37,7 @@ const FIRST_NAMES: [(&str, &str); 24] = [
     ("Wanjiru", "female"),
 ];
 
-const LAST_NAMES: [&str; 30] = [
+pub(crate) const LAST_NAMES: [&str; 30] = [
     "Abernathy",
     "Bianchi",
     "Castellanos",
@@ -78,7 +78,7 @@ const DEPARTMENTS: [(&str, &str, &[&str]); 5] = [
     ("Support", "CC-500", &["Support Specialist", "Support Engineer"]),
 ];
 
-const STREETS: [&str; 10] = [
+pub(crate) const STREETS: [&str; 10] = [
     "Millrace Lane",
     "Weir Street",
     "Copperfield Road",
@@ -92,7 +92,7 @@ const STREETS: [&str; 10] = [
 ];
 
 /// City, beginning of the postal code, country, currency.
-const CITIES: [(&str, &str, &str, &str); 6] = [
+pub(crate) const CITIES: [(&str, &str, &str, &str); 6] = [
     ("Portland", "97", "US", "USD"),
     ("Columbus", "43", "US", "USD"),
     ("Leipzig", "04", "DE", "EUR"),

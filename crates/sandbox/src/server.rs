@@ -1,19 +1,31 @@
 //! The listener and its connections.
 
 use crate::{
+    answer::{Answer, SlowBody},
     directory::{Directory, MAX_RECORDS},
     people,
     routes::{BASE_PATH, Hr},
+    wire::Wire,
 };
-use hyper::{server::conn::http1, service::service_fn};
+use bytes::Bytes;
+use http::Response;
+use http_body_util::{Either, Full};
+use hyper::{
+    Request,
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
 };
 use types::SecretText;
+
+pub(crate) use crate::wire::Line;
 
 /// Most people a sandbox is seeded with: each brings two absences.
 pub const MAX_SEEDED_EMPLOYEES: usize = MAX_RECORDS / 2;
@@ -59,9 +71,7 @@ pub struct Sandbox;
 pub struct RunningSandbox {
     /// Where it listens, with the port that was taken.
     pub addr: SocketAddr,
-    stop: watch::Sender<bool>,
-    /// The accept loop, which owns the connections: dropping it cuts all.
-    tasks: JoinSet<()>,
+    running: Running,
 }
 
 impl Sandbox {
@@ -84,10 +94,7 @@ impl Sandbox {
         let mut directory = Directory::empty();
         people::populate(&mut directory, seed, records);
         let hr = Arc::new(Hr::new(directory, credential, base_url(addr)));
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, hr, stopped));
-        Ok(RunningSandbox { addr, stop, tasks })
+        Ok(RunningSandbox { addr, running: listen(listener, addr, hr) })
     }
 }
 
@@ -98,10 +105,8 @@ impl RunningSandbox {
     }
 
     /// Stops accepting, lets running requests end for two seconds, then cuts them.
-    pub async fn shutdown(mut self) {
-        // Fails only if the loop has ended already.
-        let _ = self.stop.send(true);
-        while self.tasks.join_next().await.is_some() {}
+    pub async fn shutdown(self) {
+        self.running.shutdown().await;
     }
 }
 
@@ -109,7 +114,56 @@ fn base_url(addr: SocketAddr) -> String {
     format!("http://{addr}{BASE_PATH}")
 }
 
-async fn accept(listener: TcpListener, hr: Arc<Hr>, mut stopped: watch::Receiver<bool>) {
+impl Serve for Hr {
+    type Body = Either<Full<Bytes>, SlowBody>;
+
+    async fn handle(&self, request: Request<Incoming>, _: Line) -> Answer {
+        Self::handle(self, request).await
+    }
+}
+
+/// What answers requests.
+pub(crate) trait Serve: Send + Sync + 'static {
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        line: Line,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// A listener with its connections.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    /// The accept loop, which owns the connections: dropping it cuts all.
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// Stops accepting, lets running requests end for two seconds, then cuts them.
+    pub(crate) async fn shutdown(mut self) {
+        // Fails only if the loop has ended already.
+        let _ = self.stop.send(true);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Begins to accept connections and to answer on them.
+pub(crate) fn listen<S: Serve>(listener: TcpListener, addr: SocketAddr, served: Arc<S>) -> Running {
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(accept(listener, served, stopped));
+    Running { addr, stop, tasks }
+}
+
+async fn accept<S: Serve>(
+    listener: TcpListener,
+    served: Arc<S>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         // All three are cancel-safe: nothing is lost when another branch wins.
@@ -119,7 +173,7 @@ async fn accept(listener: TcpListener, hr: Arc<Hr>, mut stopped: watch::Receiver
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve(stream, Arc::clone(&hr), stopped.clone()));
+                    connections.spawn(serve(stream, Arc::clone(&served), stopped.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "sandbox cannot accept");
@@ -135,17 +189,26 @@ async fn accept(listener: TcpListener, hr: Arc<Hr>, mut stopped: watch::Receiver
     }
 }
 
-async fn serve(stream: TcpStream, hr: Arc<Hr>, mut stopped: watch::Receiver<bool>) {
+async fn serve<S: Serve>(stream: TcpStream, served: Arc<S>, mut stopped: watch::Receiver<bool>) {
     // Small answers must not wait for the peer's acknowledgements; without it they are only slower.
     let _ = stream.set_nodelay(true);
+    let line = Line::default();
+    let wire = Wire { stream, line: line.clone() };
     let service = service_fn(|request| {
-        let hr = Arc::clone(&hr);
-        async move { Ok::<_, Infallible>(hr.handle(request).await) }
+        let (served, line) = (Arc::clone(&served), line.clone());
+        async move {
+            let answer = served.handle(request, line.clone()).await;
+            if line.is_broken() {
+                Err(io::Error::other("broken off on request"))
+            } else {
+                Ok(answer)
+            }
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(wire), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -38,6 +38,8 @@ pub enum End {
 pub(crate) enum Step {
     Pause(Duration),
     Send(Vec<u8>),
+    /// The same bytes so many times.
+    Repeat(Vec<u8>, u64),
 }
 
 /// A scripted answer. Built from a status or from bytes, then changed step by step:
@@ -56,6 +58,8 @@ pub struct Answer {
     end: End,
     before_head: Duration,
     before_part: Duration,
+    /// How often the middle one of three parts is sent.
+    repeats: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +83,7 @@ impl Answer {
             end: End::KeepAlive,
             before_head: Duration::ZERO,
             before_part: Duration::ZERO,
+            repeats: None,
         }
     }
 
@@ -118,6 +123,15 @@ impl Answer {
     /// `{"id":"aaaa..."}` of at least `decoded_bytes`, about a thousand times smaller on the wire.
     pub fn gzip_bomb(decoded_bytes: usize) -> Self {
         Self::json_text(200, bomb(decoded_bytes)).header("Content-Encoding", "gzip")
+    }
+
+    /// JSON without an end in sight, in chunks: a beginning, the same middle so many times, an end.
+    /// Only the middle lies in memory, once.
+    pub fn long(beginning: &str, middle: impl Into<Vec<u8>>, times: u64, end: &str) -> Self {
+        let parts = [beginning.as_bytes().to_vec(), middle.into(), end.as_bytes().to_vec()];
+        let mut answer = Self::json_text(200, "").parts(parts).framing(Framing::Chunked);
+        answer.repeats = Some(times);
+        answer
     }
 
     /// These bytes instead of a well-formed answer, head included.
@@ -162,6 +176,13 @@ impl Answer {
         self
     }
 
+    /// Sends the second part so many times.
+    #[must_use]
+    pub fn repeated(mut self, times: u64) -> Self {
+        self.repeats = Some(times);
+        self
+    }
+
     /// How the length is told, see [`Framing`].
     #[must_use]
     pub fn framing(mut self, framing: Framing) -> Self {
@@ -196,12 +217,16 @@ impl Answer {
         if let Head::Made { status, headers } = &self.head {
             steps.push(Step::Send(self.head_bytes(*status, headers)));
         }
-        for part in &self.parts {
+        for (number, part) in self.parts.iter().enumerate() {
             steps.push(Step::Pause(self.before_part));
-            steps.push(Step::Send(match self.framing {
+            let bytes = match self.framing {
                 Framing::Chunked => chunk(part),
                 _ => part.clone(),
-            }));
+            };
+            steps.push(match self.repeats {
+                Some(times) if number == 1 => Step::Repeat(bytes, times),
+                _ => Step::Send(bytes),
+            });
         }
         if self.framing == Framing::Chunked && self.end == End::KeepAlive {
             steps.push(Step::Send(b"0\r\n\r\n".to_vec()));
@@ -277,6 +302,7 @@ mod tests {
             .into_iter()
             .filter_map(|step| match step {
                 Step::Send(bytes) => Some(bytes),
+                Step::Repeat(bytes, times) => Some(bytes.repeat(usize::try_from(times).unwrap())),
                 Step::Pause(_) => None,
             })
             .flatten()
@@ -303,6 +329,13 @@ mod tests {
         assert!(text.ends_with("\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"), "{text}");
         let (text, _) = sent(&chunked.end(End::Close));
         assert!(text.ends_with("1\r\n}\r\n"), "{text}");
+    }
+
+    #[test]
+    fn a_long_answer_is_what_it_is_made_of() {
+        let (text, _) = sent(&Answer::long("[", "1,", 3, "2]"));
+        let chunks = "1\r\n[\r\n2\r\n1,\r\n2\r\n1,\r\n2\r\n1,\r\n2\r\n2]\r\n0\r\n\r\n";
+        assert!(text.ends_with(&format!("\r\n\r\n{chunks}")), "{text}");
     }
 
     #[test]

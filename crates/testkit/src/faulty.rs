@@ -5,15 +5,16 @@ use crate::{
     Answer, End, TlsOptions,
     answer::Step,
     client::{malformed, read_body, read_headers, read_line},
-    lock, things, tls,
+    lock, things,
+    tls::{self, Authority, Identity, Tls},
 };
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 use socket2::SockRef;
 use std::{
     collections::HashMap,
     fmt,
     io::{self, BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex},
     thread::{self, JoinHandle},
     time::Duration,
@@ -21,6 +22,9 @@ use std::{
 
 /// Longest wait for the next bytes of a request; also the longest idle time of a connection.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A free port of this machine.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// One request as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +97,7 @@ type Script = Arc<dyn Fn(&Received) -> Answer + Send + Sync>;
 
 struct Shared {
     url: String,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Tls>,
     state: Mutex<State>,
     /// Wakes pauses when the provider stops.
     stopping: Condvar,
@@ -122,7 +126,7 @@ impl FaultyProvider {
     /// # Errors
     /// Where no port can be had.
     pub fn start() -> io::Result<Self> {
-        Self::listen(None)
+        Self::listen(LOOPBACK, None)
     }
 
     /// TLS with a fresh certificate for `localhost` and `127.0.0.1` of a fresh authority, see
@@ -139,22 +143,46 @@ impl FaultyProvider {
     /// # Errors
     /// Where no port can be had, or a name is none.
     pub fn start_tls_with(options: &TlsOptions) -> io::Result<Self> {
-        Self::listen(Some(tls::identity(options)?))
+        let authority = Authority::new()?;
+        let identity = authority.issue(options)?;
+        let setup = tls::server(identity, options.is_tls12_only)?;
+        Self::listen(LOOPBACK, Some(("localhost", &authority, setup)))
     }
 
-    fn listen(identity: Option<tls::Identity>) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    /// TLS at an address of the test's choice (port 0: a free one), for a host that stands in the
+    /// URL, with what it shows at first, see [`Self::show`].
+    ///
+    /// # Errors
+    /// Where the port cannot be had.
+    pub fn start_tls_at(
+        addr: SocketAddr,
+        host: &str,
+        authority: &Authority,
+        identity: Identity,
+    ) -> io::Result<Self> {
+        Self::listen(addr, Some((host, authority, tls::server(identity, false)?)))
+    }
+
+    /// Shows this to connections that come from now on; without effect where there is no TLS.
+    pub fn show(&self, identity: Identity) {
+        if let Some(tls) = &self.shared.tls {
+            tls.shown.show(identity);
+        }
+    }
+
+    fn listen(addr: SocketAddr, tls: Option<(&str, &Authority, Tls)>) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr)?;
         let addr = listener.local_addr()?;
-        let (root, tls) = match identity {
-            Some(identity) => {
-                let root = Root { pem: identity.root_pem, der: identity.root_der };
-                (Some(root), Some(identity.config))
+        let url = match &tls {
+            Some((host, ..)) => format!("https://{host}:{}", addr.port()),
+            None => format!("http://{addr}"),
+        };
+        let (root, tls) = match tls {
+            Some((_, authority, tls)) => {
+                let root = Root { pem: authority.pem(), der: authority.der() };
+                (Some(root), Some(tls))
             }
             None => (None, None),
-        };
-        let url = match root {
-            Some(_) => format!("https://localhost:{}", addr.port()),
-            None => format!("http://{addr}"),
         };
         let state = Mutex::new(State {
             scripts: HashMap::new(),
@@ -329,9 +357,9 @@ impl Shared {
         }
         match &self.tls {
             None => self.serve(BufReader::new(Wire::Plain(stream)), number),
-            Some(config) => {
+            Some(tls) => {
                 let connection =
-                    ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+                    ServerConnection::new(Arc::clone(&tls.config)).map_err(io::Error::other)?;
                 let wire = Wire::Tls(Box::new(StreamOwned::new(connection, stream)));
                 self.serve(BufReader::new(wire), number)
             }
@@ -358,6 +386,12 @@ impl Shared {
                 match step {
                     Step::Send(bytes) => {
                         wire.get_mut().write_all(&bytes)?;
+                        wire.get_mut().flush()?;
+                    }
+                    Step::Repeat(bytes, times) => {
+                        for _ in 0..times {
+                            wire.get_mut().write_all(&bytes)?;
+                        }
                         wire.get_mut().flush()?;
                     }
                     Step::Pause(pause) => match self.pause(pause) {

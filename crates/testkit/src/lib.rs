@@ -8,8 +8,14 @@
 pub mod answer;
 pub mod canary;
 pub mod client;
+pub mod dns;
 pub mod faulty;
+pub mod hosts;
+pub mod listener;
+pub mod namespace;
+pub mod packets;
 pub mod postgres;
+pub mod proxy;
 pub mod runner;
 pub mod sqlite;
 pub mod things;
@@ -18,12 +24,16 @@ mod wait;
 
 pub use answer::{Answer, End, Framing};
 pub use canary::{Form, Found, find_canary};
+pub use dns::{DnsReply, DnsServer};
 pub use faulty::{FaultyProvider, Greeting, Received};
+pub use hosts::{Refusal, honest_hosts, hostile_hosts};
+pub use packets::{Packet, PacketRecorder, Transport};
 pub use postgres::{POSTGRES_PASSWORD, Postgres};
+pub use proxy::{Cut, FaultProxy, ProxyFault};
 pub use runner::{Output, Server, Weirgate};
 pub use sqlite::sqlite;
 pub use things::{FAULTS, SECRET, THING_DESCRIPTION, fault, thing};
-pub use tls::TlsOptions;
+pub use tls::{Authority, Flaw, Identity, TlsOptions};
 pub use wait::{Until, poll, wait_until};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -88,6 +88,8 @@ pub(crate) enum Verb {
     Completions { shell: clap_complete::Shell },
     /// Write the manual's pages into a folder.
     Man { dir: PathBuf },
+    /// Serve an OpenAPI description as a provider that keeps what is written.
+    Sandbox(SandboxArgs),
 }
 
 #[derive(Debug, Args)]
@@ -179,6 +181,38 @@ pub(crate) enum ProviderVerb {
         /// The provider.
         slug: String,
     },
+    /// Say what changed between two descriptions, and what that means for the grants in force.
+    Diff(ProviderDiffArgs),
+    /// Learn the shape of an answer that the description does not declare, and propose an overlay.
+    Observe(ProviderObserveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProviderDiffArgs {
+    /// A description's file, or the name of an imported provider where there is no such file.
+    pub old: PathBuf,
+    /// The other description's file; `-` is standard input.
+    pub new: PathBuf,
+    /// An overlay for what is a file here; an imported provider's own stays in force without it.
+    #[arg(long, value_name = "FILE")]
+    pub overlay: Option<PathBuf>,
+    /// Exit with 6 from this level on: info, attention or breaking.
+    #[arg(long, default_value = "attention", value_name = "LEVEL")]
+    pub fail_on: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProviderObserveArgs {
+    /// A description's file, or the name of an imported provider where there is no such file.
+    pub provider: PathBuf,
+    /// The operation, by its id or like "GET /things".
+    pub operation: String,
+    /// Bodies of its answers as JSON, one a file; `-` is standard input. No value of them is kept.
+    #[arg(required = true)]
+    pub samples: Vec<PathBuf>,
+    /// The status that they are answers with; the first success without a shape if not given.
+    #[arg(long, value_name = "STATUS")]
+    pub status: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -337,4 +371,31 @@ pub(crate) enum ConfigVerb {
         #[arg(long)]
         origin: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SandboxArgs {
+    /// The description (OpenAPI 3.x or Swagger 2.0, JSON or YAML; `-` is standard input).
+    pub file: PathBuf,
+    /// Where to listen, on loopback; port 0 chooses a free one.
+    #[arg(long, default_value = "127.0.0.1:8410", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Make all data from this number: the same number, the same bytes.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Records that each collection begins with.
+    #[arg(long, default_value_t = 25, value_name = "COUNT")]
+    pub records: u64,
+    /// A file with the credential that callers must present; made from the seed if not given.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_auth")]
+    pub credential_file: Option<PathBuf>,
+    /// Ask for no credential, whatever the description declares.
+    #[arg(long)]
+    pub no_auth: bool,
+    /// How long OAuth access tokens live.
+    #[arg(long, default_value = "1h", value_name = "SPAN")]
+    pub token_lifetime: String,
+    /// Let calls fail, like `429 every=5 path=/employees`; may be given several times.
+    #[arg(long = "fault", value_name = "RULE")]
+    pub faults: Vec<String>,
 }

@@ -3,7 +3,7 @@
 //! Two stages: texts with their origin, then checked types. All problems are reported together, each
 //! with its place and remedy.
 
-use crate::output::chain;
+use crate::{listener_tls, output::chain};
 use gateway::LimitSettings;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -58,7 +58,19 @@ pub(crate) const KEYS: &[Key] = &[
         "behind_proxy",
         "false",
         "true or false",
-        "A TLS-terminating proxy stands in front: only then may an address be other than loopback.",
+        "A TLS-terminating proxy stands in front: then, or with `tls_cert`, an address may be other than loopback.",
+    ),
+    key(
+        "tls_cert",
+        "",
+        "path",
+        "PEM file of the certificate that both ports show, followed by those that lead to its authority. With it both speak TLS 1.3 and nothing else. A change is followed within seconds.",
+    ),
+    key(
+        "tls_key",
+        "",
+        "path",
+        "PEM file of the certificate's private key, unencrypted, mode 0400 or 0600.",
     ),
     key(
         "public_url",
@@ -230,6 +242,8 @@ pub(crate) struct Problems(pub Vec<Problem>);
 pub(crate) struct Config {
     pub gateway_addr: SocketAddr,
     pub console_addr: SocketAddr,
+    /// The listeners' certificate, which could be loaded.
+    pub tls: Option<TlsFiles>,
     pub public_url: Option<String>,
     pub cores: usize,
     pub max_write_bytes: usize,
@@ -249,6 +263,21 @@ pub(crate) struct Config {
     pub extra_roots_file: Option<PathBuf>,
     pub log_level: String,
     pub is_log_json: bool,
+}
+
+/// Where the listeners' certificate and its key lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Config {
+    /// How an address of ours is reached.
+    pub(crate) fn url_of(&self, addr: SocketAddr) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{addr}")
+    }
 }
 
 /// Variables that say where things lie; they are flags of their own.
@@ -608,6 +637,35 @@ impl Reader<'_> {
         }
     }
 
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        let value = &self.text(name).value;
+        (!value.is_empty()).then(|| PathBuf::from(value))
+    }
+
+    /// The listeners' certificate. It is loaded once to see that it can be.
+    fn tls(&mut self) -> Option<TlsFiles> {
+        let (cert, key) = match (self.path("tls_cert"), self.path("tls_key")) {
+            (Some(cert), Some(key)) => (cert, key),
+            (None, None) => return None,
+            (Some(_), None) => {
+                let remedy = "Name the file of the certificate's private key.";
+                self.fail("tls_key", "is missing beside `tls_cert`", remedy.into());
+                return None;
+            }
+            (None, Some(_)) => {
+                let remedy = "Name the file of the key's certificate.";
+                self.fail("tls_cert", "is missing beside `tls_key`", remedy.into());
+                return None;
+            }
+        };
+        let files = TlsFiles { cert, key };
+        if let Err(error) = listener_tls::load(&files) {
+            let name = if error.is_of_the_key(&files) { "tls_key" } else { "tls_cert" };
+            self.fail(name, &format!("cannot be used: {}", chain(&error)), error.remedy());
+        }
+        Some(files)
+    }
+
     fn millis(&mut self, name: &str) -> Duration {
         Duration::from_millis(self.positive(name))
     }
@@ -658,12 +716,13 @@ fn check(reader: &mut Reader<'_>) -> Config {
     let behind_proxy = reader.parse("behind_proxy", false);
     let gateway_addr = reader.parse("gateway_addr", loopback);
     let console_addr = reader.parse("console_addr", loopback);
+    let tls = reader.tls();
     for (name, addr) in [("gateway_addr", gateway_addr), ("console_addr", console_addr)] {
-        if !addr.ip().is_loopback() && !behind_proxy {
+        if !addr.ip().is_loopback() && !behind_proxy && tls.is_none() {
             reader.fail(
                 name,
                 "is not a loopback address, and calls would travel without TLS",
-                "Bind to 127.0.0.1 or [::1], or set behind_proxy = true where a TLS-terminating proxy stands in front."
+                "Bind to 127.0.0.1 or [::1], give tls_cert and tls_key, or set behind_proxy = true where a TLS-terminating proxy stands in front."
                     .into(),
             );
         }
@@ -724,6 +783,7 @@ fn check(reader: &mut Reader<'_>) -> Config {
     Config {
         gateway_addr,
         console_addr,
+        tls,
         public_url,
         cores,
         max_write_bytes: usize::try_from(reader.positive("max_write_bytes")).unwrap_or(usize::MAX),
@@ -740,7 +800,7 @@ fn check(reader: &mut Reader<'_>) -> Config {
         body_timeout: reader.millis("body_timeout_ms"),
         write_timeout: reader.millis("write_timeout_ms"),
         drain_timeout: reader.millis("drain_timeout_ms"),
-        extra_roots_file: (!roots.is_empty()).then(|| PathBuf::from(roots)),
+        extra_roots_file: reader.path("extra_roots_file"),
         log_level,
         is_log_json: log_format == "json",
     }

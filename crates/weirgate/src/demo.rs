@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     harmless::short,
     logging,
-    output::{FAILED, Failure, Lines, Output, chain, command, quoted},
+    output::{FAILED, Failure, Lines, Output, USAGE, chain, command, quoted},
     serve::{Hangup, Server, Signals},
     verbs::Session,
 };
@@ -42,6 +42,13 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     // The guided calls are the talk; only what is wrong is logged beside them.
     logging::start("warn", session.output.is_json);
+    if config.tls.is_some() {
+        return Err(Failure::new(
+            USAGE,
+            "the demo calls itself by plain HTTP on this machine, and a certificate is configured",
+            "Run it without tls_cert and tls_key: an empty WEIRGATE_TLS_CERT and WEIRGATE_TLS_KEY do.",
+        ));
+    }
     choose_free_ports(args, &mut config);
     let dir = data_dir(session)?;
     let scratch = Scratch { key: key_file(&dir), dir };

@@ -7,6 +7,7 @@ mod demo;
 mod events;
 mod files;
 mod harmless;
+mod listener_tls;
 mod logging;
 mod ops;
 mod output;
@@ -143,6 +144,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     Verb::Apply(args) => verbs::apply(&session, args).await,
                     Verb::Backup(verb) => verbs::backup(&session, verb).await,
                     Verb::Audit(verb) => verbs::audit(&session, verb).await,
+                    Verb::Sandbox(args) => verbs::sandbox(&session, args).await,
                     Verb::Demo(_)
                     | Verb::Serve(_)
                     | Verb::Project(_)
@@ -236,14 +238,11 @@ async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
     let server =
         Server::start(session.instance_on(config.database.as_ref()).await?, config).await?;
     let signals = Signals::listen(Hangup::IsIgnored)?;
-    let json = json!({
-        "gateway": format!("http://{}", server.gateway_addr),
-        "console": format!("http://{}", server.console_addr),
-    });
-    let text = [
-        format!("gateway  http://{}", server.gateway_addr),
-        format!("console  http://{} (healthz, readyz, metrics)", server.console_addr),
-    ];
+    let gateway = config.url_of(server.gateway_addr);
+    let console = config.url_of(server.console_addr);
+    let json = json!({"gateway": gateway, "console": console});
+    let text =
+        [format!("gateway  {gateway}"), format!("console  {console} (healthz, readyz, metrics)")];
     session.output.result(&json, text)?;
     signals.until_told().await;
     server.stop().await

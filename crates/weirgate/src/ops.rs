@@ -1,7 +1,7 @@
 //! Health, readiness and metrics on the console's port, until there is a console.
 
 use bytes::Bytes;
-use gateway::{Gateway, Patient, Places, accept};
+use gateway::{Gateway, Patient, Places, ServerTls, accept};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -9,6 +9,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
@@ -23,6 +24,7 @@ pub(crate) struct Ops {
     pub metrics: PrometheusHandle,
     /// Connections at once; more wait in the listener's queue.
     pub max_connections: usize,
+    pub tls: Option<ServerTls>,
 }
 
 /// A bound port that is not served yet.
@@ -61,6 +63,19 @@ impl OpsListener {
 
 async fn serve_connection(ops: Ops, stream: TcpStream) {
     let stream = Patient::new(stream, ops.gateway.settings.write_patience);
+    match ops.tls.clone() {
+        None => serve_http(ops, stream).await,
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => serve_http(ops, stream).await,
+            Err(error) => tracing::debug!(%error, "a handshake on the console port failed"),
+        },
+    }
+}
+
+async fn serve_http<S>(ops: Ops, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let service = service_fn(move |request: Request<Incoming>| {
         let response = answer(&ops, &request);
         async move { Ok::<_, Infallible>(response) }

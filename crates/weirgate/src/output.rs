@@ -73,6 +73,12 @@ impl Output {
         write_lines(io::stdout().lock(), &lines)
     }
 
+    /// Talk for people beside a result that is meant for a file.
+    pub(crate) fn talk(self, text: impl Into<Lines>) -> io::Result<()> {
+        let lines: Vec<String> = text.into().0.iter().map(|line| harmless::line(line)).collect();
+        write_lines(io::stderr().lock(), &lines)
+    }
+
     /// Talk beside the result.
     fn say(self, line: &str) {
         // Nobody is left to tell when standard error is closed.

@@ -4,11 +4,14 @@
 use crate::{
     config::Config,
     events, files,
+    listener_tls::Follower,
     ops::{Ops, OpsListener},
     output::{FAILED, Failure, chain},
 };
 use app::{Instance, follow, sequence::OpenLog};
-use gateway::{Bounds, EventSink, Gateway, Listeners, MakePool, Recorder, Running, Settings};
+use gateway::{
+    Bounds, EventSink, Gateway, Listeners, MakePool, Recorder, Running, ServerTls, Settings,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, Resolve, TlsConfig};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -35,6 +38,7 @@ pub(crate) struct Server {
     follower: JoinHandle<OpenLog>,
     events: JoinHandle<()>,
     upkeep: JoinHandle<()>,
+    certificates: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -51,6 +55,7 @@ impl Server {
             listen_failure(&error, "console_addr")
         })?;
         let tls = tls_config(config)?;
+        let (certificates, listener_tls) = listener_tls(config)?.unzip();
         let resolver: Arc<dyn Resolve> = Arc::new(
             HickoryResolver::from_system()
                 .map_err(|error| Failure::new(FAILED, chain(&error), "Check /etc/resolv.conf."))?,
@@ -65,8 +70,7 @@ impl Server {
         let metrics = install_metrics();
         let (sink, received) = EventSink::channel();
         let gateway_addr = listeners.addr();
-        let public_url =
-            config.public_url.clone().unwrap_or_else(|| format!("http://{gateway_addr}"));
+        let public_url = config.public_url.clone().unwrap_or_else(|| config.url_of(gateway_addr));
         let gateway = Arc::new(Gateway::new(
             Arc::clone(&shared),
             Arc::clone(&recorder),
@@ -87,8 +91,9 @@ impl Server {
             })
         };
         let bounds = Bounds { connections: files.callers_per_core, drain: config.drain_timeout };
-        let data_plane = gateway::start(&gateway, listeners, &make_pool, bounds)
-            .map_err(|error| Failure::new(FAILED, chain(&error), ""))?;
+        let data_plane =
+            gateway::start(&gateway, listeners, &make_pool, bounds, listener_tls.as_ref())
+                .map_err(|error| Failure::new(FAILED, chain(&error), ""))?;
 
         let (stop, stopped) = watch::channel(false);
         let console_addr = ops_listener.addr();
@@ -96,6 +101,7 @@ impl Server {
             gateway: Arc::clone(&gateway),
             metrics: metrics.clone(),
             max_connections: files.console,
+            tls: listener_tls,
         };
         let ops = spawn("ops", ops_listener.serve(ops, stopped.clone()));
         let follower = spawn(
@@ -103,6 +109,8 @@ impl Server {
             follower.run(Arc::clone(&shared), Arc::clone(&recorder), log, stopped.clone()),
         );
         let events = spawn("events", events::drain(received, stopped.clone()));
+        let certificates =
+            certificates.map(|follower| spawn("certificates", follower.run(stopped.clone())));
         let upkeep = spawn("metrics", keep_metrics(metrics, stopped));
         tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
         Ok(Self {
@@ -117,6 +125,7 @@ impl Server {
             follower,
             events,
             upkeep,
+            certificates,
         })
     }
 
@@ -134,7 +143,7 @@ impl Server {
         }
         // Nobody listens only if all tasks ended already.
         let _ = self.stop.send(true);
-        for task in [self.ops, self.upkeep, self.events] {
+        for task in [self.ops, self.upkeep, self.events].into_iter().chain(self.certificates) {
             report_panic(task.await);
         }
         self.recorder.flush();
@@ -162,6 +171,13 @@ fn listen_failure(error: &dyn std::error::Error, key: &str) -> Failure {
             "Stop what listens there, or choose another with --{flag}; port 0 takes a free one."
         ),
     )
+}
+
+/// What the listeners show, and what follows its files.
+fn listener_tls(config: &Config) -> Result<Option<(Follower, ServerTls)>, Failure> {
+    let Some(files) = &config.tls else { return Ok(None) };
+    let made = Follower::new(files);
+    made.map(Some).map_err(|error| Failure::new(FAILED, chain(&error), error.remedy()))
 }
 
 fn tls_config(config: &Config) -> Result<Arc<TlsConfig>, Failure> {

@@ -52,7 +52,7 @@ async fn sizes_and_codings_are_bounded() {
     let large = Answer::json_text(200, vec![b' '; (4 << 20) + 1]);
     world.provider.on("/large", large);
     assert_eq!(world.code("/large").await, "provider_answer_too_large");
-    for coding in ["br", "deflate", "gzip, gzip", "zstd", "x"] {
+    for coding in ["compress", "gzip, gzip", "br, gzip", "dcb", "dcz", "x"] {
         world
             .provider
             .on("/coded", Answer::json_text(200, "{}").header("Content-Encoding", coding));
@@ -81,6 +81,50 @@ async fn sizes_and_codings_are_bounded() {
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write as _;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Each coding that is asked for, from encoders that others wrote; its bomb; and its damage.
+#[tokio::test]
+async fn every_coding_that_is_asked_for_is_undone() {
+    let world = plain();
+    let text = testkit::thing("1").to_string().into_bytes();
+    let zeros = vec![0; 4 << 20];
+    for (coding, pack) in
+        [("br", brotli as fn(&[u8]) -> Vec<u8>), ("zstd", zstd), ("deflate", zlib)]
+    {
+        let answer = |packed: Vec<u8>| {
+            Answer::json_text(200, packed).header("Content-Encoding", coding).in_pieces_of(5)
+        };
+        world.provider.on("/whole", answer(pack(&text)));
+        assert_eq!(world.get("/whole").await, Ok((200, text.clone())), "{coding}");
+        let packed = pack(&text);
+        let cut = packed[..packed.len() - 1].to_vec();
+        world.provider.on("/cut", answer(cut));
+        assert_eq!(world.code("/cut").await, "provider_malformed", "{coding}");
+        world.provider.on("/plain", answer(b"{\"plain\":true}".to_vec()));
+        assert_eq!(world.code("/plain").await, "provider_malformed", "{coding}");
+        let packed = pack(&zeros);
+        world.provider.on("/bomb", answer(packed).in_pieces_of(16_384));
+        assert_eq!(world.code("/bomb").await, "provider_bomb", "{coding}");
+    }
+}
+
+fn brotli(bytes: &[u8]) -> Vec<u8> {
+    let params = brotli::enc::BrotliEncoderParams { quality: 4, ..Default::default() };
+    let mut packed = Vec::new();
+    brotli::BrotliCompress(&mut &*bytes, &mut packed, &params).unwrap();
+    packed
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd_encoder::bulk::compress(bytes, 3).unwrap()
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }

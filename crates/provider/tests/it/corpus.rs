@@ -3,7 +3,7 @@
 use provider::{LoadLimits, load};
 use std::path::{Path, PathBuf};
 
-fn corpus() -> Option<PathBuf> {
+pub fn corpus() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/openapi-corpus");
     if path.join("INDEX.tsv").is_file() {
         return Some(path);

@@ -9,5 +9,7 @@
     reason = "a failed test should stop where it fails"
 )]
 
+mod dns;
 mod faulty;
+mod proxy;
 mod tls;

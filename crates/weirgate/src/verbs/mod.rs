@@ -9,6 +9,7 @@ mod doctor;
 mod init;
 mod input;
 mod provider;
+mod sandbox;
 
 pub(crate) use apply::apply;
 pub(crate) use audit::audit;
@@ -18,6 +19,7 @@ pub(crate) use connection::connection;
 pub(crate) use doctor::doctor;
 pub(crate) use init::init;
 pub(crate) use provider::provider;
+pub(crate) use sandbox::sandbox;
 
 use crate::{
     cli::Global,

@@ -5,13 +5,19 @@ use super::{
     input::{parse_slug, read_input},
 };
 use crate::{
-    cli::ProviderVerb,
-    output::{Failure, Lines, UNREACHABLE, counted},
+    cli::{ProviderDiffArgs, ProviderObserveArgs, ProviderVerb},
+    harmless::short,
+    output::{FINDINGS, Failure, Lines, UNREACHABLE, USAGE, chain, counted},
 };
-use app::{providers, servers};
+use app::{
+    observe,
+    provider_diff::{self, Description, Level},
+    providers, servers,
+};
 use provider::{LoadError, LoadLimits};
 use serde_json::json;
 use std::path::Path;
+use types::Slug;
 
 pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(), Failure> {
     match verb {
@@ -104,6 +110,67 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
             }
             Ok(())
         }
+        ProviderVerb::Diff(args) => diff(session, args).await,
+        ProviderVerb::Observe(args) => observe(session, args).await,
+    }
+}
+
+async fn observe(session: &Session, args: &ProviderObserveArgs) -> Result<(), Failure> {
+    let samples =
+        args.samples.iter().map(|path| read_input(path)).collect::<Result<Vec<_>, _>>()?;
+    let description = if let Some(slug) = named(&args.provider) {
+        let instance = session.instance().await?;
+        let description = observe::imported(&instance, &slug).await?;
+        instance.close().await?;
+        description
+    } else {
+        Description { bytes: read_input(&args.provider)?, overlay: None }
+    };
+    let status = args.status.as_deref();
+    let observed = match observe::observe(&description, &args.operation, status, &samples) {
+        Ok(observed) => observed,
+        Err(observe::Problem::Other(error)) => return Err(error.into()),
+        Err(problem) => {
+            let remedy = problem.remedy().unwrap_or_default();
+            return Err(Failure::new(USAGE, chain(&problem), remedy));
+        }
+    };
+    if !session.output.is_json {
+        session.output.talk(observed.to_text())?;
+    }
+    let overlay: Vec<String> = observed.overlay().lines().map(ToOwned::to_owned).collect();
+    Ok(session.output.result(&observed.to_json(), overlay)?)
+}
+
+/// The provider that is named where a file could be: a file counts where both could be meant.
+fn named(path: &Path) -> Option<Slug> {
+    path.to_str().filter(|_| !path.is_file())?.parse().ok()
+}
+
+async fn diff(session: &Session, args: &ProviderDiffArgs) -> Result<(), Failure> {
+    let threshold: Level = args.fail_on.parse().map_err(|remedy| {
+        let what = format!("`{}` is no level", short(&args.fail_on));
+        Failure::new(USAGE, what, remedy)
+    })?;
+    let overlay = args.overlay.as_deref().map(read_input).transpose()?;
+    let new = Description { bytes: read_input(&args.new)?, overlay: overlay.clone() };
+    let report = if let Some(slug) = named(&args.old) {
+        let instance = session.instance().await?;
+        let report = provider_diff::with_imported(&instance, &slug, new).await?;
+        instance.close().await?;
+        report
+    } else {
+        let old = Description { bytes: read_input(&args.old)?, overlay };
+        provider_diff::between_files(&old, &new)?
+    };
+    session.output.result(&report.to_json(), report.to_text())?;
+    match report.worst() {
+        Some(worst) if worst >= threshold => Err(Failure::new(
+            FINDINGS,
+            format!("there are changes of level {worst}"),
+            "Look at them; change overlay and grants where needed, then import the description.",
+        )),
+        _ => Ok(()),
     }
 }
 

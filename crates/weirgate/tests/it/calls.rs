@@ -366,7 +366,7 @@ fn callers_headers_do_not_reach_the_provider() {
         assert_eq!(received.header(name), None, "{name}");
     }
     assert_eq!(received.header("accept-language"), Some("de"));
-    assert_eq!(received.header("accept-encoding"), Some("gzip"));
+    assert_eq!(received.header("accept-encoding"), Some("gzip, br, zstd, deflate"));
 }
 
 #[test]

@@ -112,6 +112,8 @@ fn a_stuck_provider_leaves_room_for_the_others() {
     };
     // A quarter of all places for one connection.
     let _stuck: Vec<_> = (0..10).map(|_| open()).collect();
+    // All of them: one that comes later would be refused instead of those below.
+    wait_until(Duration::from_secs(10), || world.provider.requests().len() >= 10);
     let refused = wait_until(Duration::from_secs(5), || {
         let mut one = open();
         one.set_read_timeout(Duration::from_millis(200)).unwrap();

@@ -223,7 +223,7 @@ pub fn text(value: &Value, name: &str) -> String {
 }
 
 pub fn addr(line: &Value, name: &str) -> SocketAddr {
-    text(line, name).trim_start_matches("http://").parse().unwrap()
+    text(line, name).split_once("://").unwrap().1.parse().unwrap()
 }
 
 /// A problem document's code, with its form checked.

@@ -1,0 +1,91 @@
+//! Brotli (RFC 7932). Its window is at most 16 MiB; larger ones, which are no part of the coding, are
+//! damage. It has no checksum.
+
+use crate::coding::{Damaged, STEP_BYTES, Step};
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+use bytes::{Buf as _, Bytes};
+use std::fmt;
+
+pub(crate) struct Unbrotli {
+    state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
+    waiting: Bytes,
+    consumed: u64,
+    /// Nothing more comes.
+    is_ended: bool,
+    is_whole: bool,
+    scratch: Box<[u8]>,
+}
+
+impl fmt::Debug for Unbrotli {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unbrotli").finish_non_exhaustive()
+    }
+}
+
+impl Unbrotli {
+    pub(crate) fn new() -> Self {
+        let alloc = StandardAlloc::default;
+        Self {
+            state: Box::new(BrotliState::new_strict(alloc(), alloc(), alloc())),
+            waiting: Bytes::new(),
+            consumed: 0,
+            is_ended: false,
+            is_whole: false,
+            scratch: vec![0; STEP_BYTES].into_boxed_slice(),
+        }
+    }
+
+    pub(crate) fn feed(&mut self, bytes: Bytes) {
+        self.waiting = bytes;
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.is_ended = true;
+    }
+
+    pub(crate) fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    pub(crate) fn step(&mut self) -> Result<Step, Damaged> {
+        loop {
+            if self.is_whole {
+                return match (self.waiting.is_empty(), self.is_ended) {
+                    (false, _) => Err(Damaged),
+                    (true, false) => Ok(Step::Hungry),
+                    (true, true) => Ok(Step::Ended),
+                };
+            }
+            let (mut left_in, mut taken) = (self.waiting.len(), 0);
+            let (mut left_out, mut made, mut total) = (self.scratch.len(), 0, 0);
+            let result = BrotliDecompressStream(
+                &mut left_in,
+                &mut taken,
+                &self.waiting,
+                &mut left_out,
+                &mut made,
+                &mut self.scratch,
+                &mut total,
+                &mut *self.state,
+            );
+            self.waiting.advance(taken.min(self.waiting.len()));
+            self.consumed += taken as u64;
+            match result {
+                BrotliResult::ResultFailure => return Err(Damaged),
+                BrotliResult::ResultSuccess => self.is_whole = true,
+                BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
+            }
+            if made > 0 {
+                let decoded = self.scratch.get(..made).unwrap_or_default();
+                return Ok(Step::Data(Bytes::copy_from_slice(decoded)));
+            }
+            if matches!(result, BrotliResult::NeedsMoreInput) {
+                return if self.is_ended { Err(Damaged) } else { Ok(Step::Hungry) };
+            }
+            if matches!(result, BrotliResult::NeedsMoreOutput) {
+                // With room for output there is always some.
+                return Err(Damaged);
+            }
+        }
+    }
+}
