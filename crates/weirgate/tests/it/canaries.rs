@@ -394,7 +394,7 @@ fn hundreds_of_canaries_appear_nowhere() {
     let variable = run.fill("a variable of the environment", "{}");
     run.world.weirgate.set("AWS_SECRET_ACCESS_KEY", &variable);
     let variable = run.fill("a variable that is almost ours", "{}");
-    run.world.weirgate.set("WEIRGATE_PASSWORD", &variable);
+    run.world.weirgate.set("PLANTED_PASSWORD", &variable);
     run.world.weirgate.set("WEIRGATE_LOG_LEVEL", "trace");
     run.world.weirgate.set("WEIRGATE_OTLP_INTERVAL_MS", "200");
     export_to(&mut run.world, &run.collector);
