@@ -72,7 +72,7 @@ impl Follower {
             if count.is_multiple_of(FLUSH_EVERY) {
                 recorder.flush();
             }
-            if let Err(error) = self.poll(&shared).await {
+            if let Err(error) = self.poll(&shared, &mut log).await {
                 tracing::error!(error = %error, "the store cannot be followed");
                 // Until it is, the Snapshot is not confirmed, ages, and the gateway closes.
                 if matches!(error, Error::Store(StoreError::Replaced { .. }))
@@ -82,9 +82,6 @@ impl Follower {
                     tracing::error!(error = %error, cause, "the database in its place is not taken");
                     continue;
                 }
-            }
-            if let Err(error) = log.drain(&self.instance).await {
-                tracing::error!(error = %error, "the outbox cannot be moved into the audit log");
             }
             if let Err(error) = log.tell_checkpoint().await {
                 tracing::error!(error = %error, "the store cannot be told of the audit log");
@@ -114,25 +111,52 @@ impl Follower {
         replaced.close_store().await;
         // Whatever its generation is: the Snapshot is not confirmed before its rows are in force.
         self.valid_until = Timestamp::EPOCH;
-        self.take_over(shared, asked_at).await?;
+        self.take_over(shared, asked_at, log).await?;
         tracing::warn!("the database was replaced while the server ran: the new one is followed");
         Ok(())
     }
 
-    async fn poll(&mut self, shared: &SharedSnapshot) -> Result<(), Error> {
+    /// Confirms or replaces the Snapshot, with nothing of which the log has not heard.
+    async fn poll(&mut self, shared: &SharedSnapshot, log: &mut OpenLog) -> Result<(), Error> {
         let asked_at = Instant::now();
         let generation = self.instance.store.generation().await?;
         if generation == shared.generation() && self.instance.clock.now() < self.valid_until {
+            self.sequence(log).await?;
             shared.confirm(asked_at);
             return Ok(());
         }
-        self.take_over(shared, asked_at).await?;
+        self.take_over(shared, asked_at, log).await?;
         tracing::info!(generation, "took over a change");
         Ok(())
     }
 
-    async fn take_over(&mut self, shared: &SharedSnapshot, asked_at: Instant) -> Result<(), Error> {
+    /// Moves what waits. Where events are not those of the changes, no change takes effect; a log
+    /// that cannot be written is no reason to let a revocation wait.
+    async fn sequence(&self, log: &mut OpenLog) -> Result<(), Error> {
+        match log.drain(&self.instance).await {
+            Err(
+                error @ (Error::VaultRolledBack
+                | Error::RowTampered { .. }
+                | Error::EventMissing { .. }
+                | Error::SealsTampered),
+            ) => Err(error),
+            Err(error) => {
+                tracing::error!(error = %error, "the outbox cannot be moved into the audit log");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn take_over(
+        &mut self,
+        shared: &SharedSnapshot,
+        asked_at: Instant,
+        log: &mut OpenLog,
+    ) -> Result<(), Error> {
         let Compiled { snapshot, missing, .. } = self.compile().await?;
+        // After the rows were read: the log has all that led to them.
+        self.sequence(log).await?;
         shared.replace(snapshot, asked_at);
         if !missing.is_empty() {
             // What was known is in force already: a revocation does not wait for a description.
@@ -140,6 +164,7 @@ impl Follower {
                 self.read(row).await?;
             }
             let whole = self.compile().await?;
+            self.sequence(log).await?;
             shared.replace(whole.snapshot, asked_at);
         }
         Ok(())

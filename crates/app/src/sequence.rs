@@ -4,6 +4,11 @@
 //! exits if no server runs. A row is deleted only after its entry is on disk; a crash between the
 //! two is recognised by the event's id: batches are no longer than what the log remembers.
 //!
+//! Rows are numbered without gaps. So each that is moved is the one after the last that the log has,
+//! and when none waits the log ends in the store's newest state: a row that somebody removed is
+//! missed, and one that somebody put back is none that follows. Where several nodes with logs of
+//! their own share the store, a log sees gaps where others were: there numbers only have to rise.
+//!
 //! Before anything moves, the log is asked what it remembers: the state that it last bound must be
 //! one that the store has. That is decided by the store's chain of heads, not by its newest one: so
 //! it is right however many nodes with logs of their own sequence the changes of one store.
@@ -25,6 +30,10 @@ use types::{Actor, Id, OpContext};
 /// Never more than the log knows again after a crash.
 const BATCH: u32 = 256;
 const _: () = assert!(BATCH as usize <= RECENT_EVENTS, "a crash must not sequence twice");
+/// So many events are known by their ids at most, between batches.
+const MAX_KNOWN: usize = 16 * RECENT_EVENTS;
+/// So far back the log is read for the beginning of a change that a crash cut in two.
+const MAX_LOOKED_BACK: usize = 65_536;
 
 /// The log, open for writing.
 #[derive(Debug)]
@@ -38,10 +47,32 @@ pub struct OpenLog {
     told: Option<Signed>,
     /// Events that lie in the log already: their rows are only deleted.
     known: HashSet<[u8; 16]>,
+    end: End,
+}
+
+/// How far the log has come.
+#[derive(Debug, Clone, Copy)]
+struct End {
     /// The newest state that the log binds.
     last: Option<VaultHead>,
+    /// The number of the last event in it; `None` where the log does not tell.
+    number: Option<u64>,
+    /// Whether a crash may have left the first events of a change behind `last`.
+    may_be_inside: bool,
     /// Whether the log holds no change yet: that of its beginning still waits.
     is_new: bool,
+}
+
+impl End {
+    fn of(last: Option<VaultHead>, is_new: bool) -> Self {
+        let numbered = last.filter(|last| last.sequence > 0 && !is_new);
+        let number = numbered.map(|last| last.sequence);
+        Self { last, number, may_be_inside: true, is_new }
+    }
+
+    fn follows(&self, sequence: u64) -> bool {
+        self.number.is_none_or(|number| number.checked_add(1) == Some(sequence))
+    }
 }
 
 impl OpenLog {
@@ -69,8 +100,7 @@ impl OpenLog {
             origin: instance.origin.clone(),
             store: instance.store.clone(),
             told: None,
-            last: opened.vault_head,
-            is_new: opened.recent_events.is_empty(),
+            end: End::of(opened.vault_head, opened.recent_events.is_empty()),
             known: opened.recent_events.into_iter().collect(),
         })
     }
@@ -115,56 +145,105 @@ impl OpenLog {
     /// Moves all waiting rows.
     ///
     /// # Errors
-    /// [`Error::VaultRolledBack`] if the store, or a waiting row, contradicts what the log binds:
-    /// then nothing moves.
+    /// [`Error::VaultRolledBack`] if the store, or a waiting row, contradicts what the log binds,
+    /// [`Error::RowTampered`] if a row is none that waited, [`Error::EventMissing`] if one was
+    /// removed: then nothing of its batch moves.
     pub async fn drain(&mut self, instance: &Instance) -> Result<(), Error> {
-        if let Some(last) = self.last {
+        if let Some(last) = self.end.last {
             remembers(instance, last).await?;
         }
         loop {
+            // Read before the rows: what leads to this state waits by then, or is in the log.
+            let newest = newest_head(instance).await?;
             let rows = instance.store.outbox_batch(BATCH).await?;
-            let Some(up_to) = rows.last().map(|row| row.sequence) else { return Ok(()) };
-            let mut tickets = Vec::new();
-            for row in &rows {
-                authenticate(instance, row, self.is_first_layout())?;
-                let record = Record::decode(&row.record)
-                    .map_err(|_| Error::Internal { what: "an outbox row is malformed" })?;
-                let Record::Changed(changed) = record else {
-                    return Err(Error::Internal { what: "an outbox row is no change" });
-                };
-                if self.known.remove(&changed.event) {
-                    continue;
+            let Some(up_to) = rows.last().map(|row| row.sequence) else {
+                if self.end.is_new
+                    && let Some(beginning) = self.end.last
+                    && is_alone(instance).await?
+                {
+                    return Err(Error::EventMissing { sequence: beginning.sequence });
                 }
-                self.link(instance, &changed).await?;
-                let record = Record::Changed(fitting(changed, &row.record));
-                tickets.push(self.handle.append(&record, Durability::Synced)?);
+                return check_end(instance, self.end.last, newest).await;
+            };
+            // All are judged before one moves.
+            let mut judged = Vec::new();
+            let mut end = self.end;
+            for row in &rows {
+                if let Some(changed) = self.judge(instance, row, &mut end).await? {
+                    judged.push((
+                        changed.event,
+                        end,
+                        Record::Changed(fitting(changed, &row.record)),
+                    ));
+                }
             }
-            for ticket in tickets {
-                ticket.await?;
-            }
+            self.append(judged).await?;
             instance.store.delete_outbox(up_to).await?;
+            self.end = end;
+            if self.known.len() > MAX_KNOWN {
+                self.known = rows.iter().map(|row| row.event).collect();
+            }
         }
+    }
+
+    /// The event of a row that the log does not have yet, and where the log ends with it.
+    async fn judge(
+        &self,
+        instance: &Instance,
+        row: &OutboxRow,
+        end: &mut End,
+    ) -> Result<Option<Changed>, Error> {
+        authenticate(instance, row, self.is_first_layout())?;
+        let record = Record::decode(&row.record)
+            .map_err(|_| Error::Internal { what: "an outbox row is malformed" })?;
+        let Record::Changed(changed) = record else {
+            return Err(Error::Internal { what: "an outbox row is no change" });
+        };
+        if self.known.contains(&changed.event) {
+            end.number = end.number.map(|number| number.max(row.sequence));
+            return Ok(None);
+        }
+        if end.number.is_some_and(|number| row.sequence <= number) {
+            return Err(tampered(row.sequence, Tampering::Added));
+        }
+        if !end.follows(row.sequence) && std::mem::replace(&mut end.may_be_inside, false) {
+            let begun = begun_events(instance)?;
+            let last = end.last.map_or(0, |last| last.sequence);
+            end.number = end.number.max(Some(last.saturating_add(begun)));
+        }
+        if !end.follows(row.sequence) && is_alone(instance).await? {
+            let sequence = end.number.map_or(row.sequence, |number| number.saturating_add(1));
+            return Err(Error::EventMissing { sequence });
+        }
+        link(instance, &changed, end).await?;
+        end.number = Some(row.sequence);
+        end.may_be_inside = false;
+        Ok(Some(changed))
+    }
+
+    /// What is on disk counts as moved, whatever becomes of the rest.
+    async fn append(&mut self, judged: Vec<([u8; 16], End, Record)>) -> Result<(), Error> {
+        let mut tickets = Vec::new();
+        let mut failed = None;
+        for (event, end, record) in judged {
+            match self.handle.append(&record, Durability::Synced) {
+                Ok(ticket) => tickets.push((event, end, ticket)),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        for (event, end, ticket) in tickets {
+            ticket.await?;
+            self.known.insert(event);
+            self.end = end;
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn is_first_layout(&self) -> bool {
-        is_first_layout(self.last)
-    }
-
-    /// Takes the next link of the chain: later than all before it, and one that the store has. The
-    /// first of a log may be the one that the log was made with.
-    async fn link(&mut self, instance: &Instance, changed: &Changed) -> Result<(), Error> {
-        let is_new = std::mem::replace(&mut self.is_new, false);
-        let Some(head) = changed.vault_head else { return Ok(()) };
-        let is_later = |last: VaultHead| last.sequence < head.sequence || (is_new && last == head);
-        if self.last.is_some_and(|last| last.sequence > 0 && !is_later(last)) {
-            return Err(Error::VaultRolledBack);
-        }
-        remembers(instance, head).await?;
-        if let Some(previous) = changed.previous_head {
-            remembers(instance, previous).await?;
-        }
-        self.last = Some(head);
-        Ok(())
+        is_first_layout(self.end.last)
     }
 
     /// Writes what is queued, signs the last checkpoint, ends the writer, and tells the store.
@@ -212,6 +291,61 @@ fn check_public_key(instance: &Instance) -> Result<(), Error> {
     }
 }
 
+/// Takes the next link of the chain: later than all before it, and one that the store has. The first
+/// of a log may be the one that the log was made with.
+async fn link(instance: &Instance, changed: &Changed, end: &mut End) -> Result<(), Error> {
+    let is_new = std::mem::replace(&mut end.is_new, false);
+    let Some(head) = changed.vault_head else { return Ok(()) };
+    let is_later = |last: VaultHead| last.sequence < head.sequence || (is_new && last == head);
+    if end.last.is_some_and(|last| last.sequence > 0 && !is_later(last)) {
+        return Err(Error::VaultRolledBack);
+    }
+    remembers(instance, head).await?;
+    if let Some(previous) = changed.previous_head {
+        remembers(instance, previous).await?;
+    }
+    end.last = Some(head);
+    Ok(())
+}
+
+/// Nothing waits: then the log has all that led to the store's newest state.
+async fn check_end(
+    instance: &Instance,
+    last: Option<VaultHead>,
+    newest: Option<VaultHead>,
+) -> Result<(), Error> {
+    let [last, newest] = [last, newest].map(|head| head.map_or(0, |head| head.sequence));
+    if newest > last && is_alone(instance).await? {
+        return Err(Error::EventMissing { sequence: newest });
+    }
+    Ok(())
+}
+
+/// How many events of a change are the last in the log, without the one that ends it.
+fn begun_events(instance: &Instance) -> Result<u64, Error> {
+    let newest = verify::list(&instance.folder.audit(), MAX_LOOKED_BACK)?;
+    let changes = newest.iter().filter_map(|(_, record)| match record {
+        Record::Changed(changed) => Some(changed),
+        _ => None,
+    });
+    Ok(changes.take_while(|changed| changed.vault_head.is_none()).count() as u64)
+}
+
+async fn newest_head(instance: &Instance) -> Result<Option<VaultHead>, Error> {
+    let newest = instance.store.newest_head().await?;
+    newest.map(|newest| seals::opened_head(&instance.secrets.pepper, &newest)).transpose()
+}
+
+/// Whether no other log of this installation takes changes of this store. Another is one whose
+/// checkpoint its key signed: a row that somebody puts there makes none.
+async fn is_alone(instance: &Instance) -> Result<bool, Error> {
+    let logs = instance.store.audit_checkpoints().await?;
+    Ok(!logs.iter().any(|(origin, note)| {
+        *origin != instance.origin
+            && instance.signing_key_of(origin).is_ok_and(|key| key.verifier().open(note).is_ok())
+    }))
+}
+
 /// Nothing goes into the log that Weirgate did not write. Only a log of the first layout takes rows
 /// without a seal: there were none.
 fn authenticate(instance: &Instance, row: &OutboxRow, is_first_layout: bool) -> Result<(), Error> {
@@ -223,7 +357,11 @@ fn authenticate(instance: &Instance, row: &OutboxRow, is_first_layout: bool) -> 
         None if is_first_layout => return Ok(()),
         None => Tampering::Added,
     };
-    Err(Error::RowTampered { kind: OUTBOX.to_owned(), id: sequence.to_string(), how })
+    Err(tampered(*sequence, how))
+}
+
+fn tampered(sequence: u64, how: Tampering) -> Error {
+    Error::RowTampered { kind: OUTBOX.to_owned(), id: sequence.to_string(), how }
 }
 
 /// Before a verb changes anything: whether its audit entry could be moved into the log afterwards.
@@ -231,10 +369,13 @@ fn authenticate(instance: &Instance, row: &OutboxRow, is_first_layout: bool) -> 
 pub async fn check(instance: &Instance) -> Result<(), Error> {
     let Some(lock) = instance.folder.try_lock()? else { return Ok(()) };
     check_public_key(instance)?;
-    for row in &instance.store.outbox_batch(BATCH).await? {
+    let newest = newest_head(instance).await?;
+    let rows = instance.store.outbox_batch(BATCH).await?;
+    for row in &rows {
         authenticate(instance, row, false)?;
     }
-    Ok(Log::check(&config(instance, lock, told(instance).await?)?)?)
+    let last = Log::check(&config(instance, lock, told(instance).await?)?)?;
+    if rows.is_empty() { check_end(instance, last, newest).await } else { Ok(()) }
 }
 
 async fn remembers(instance: &Instance, known: VaultHead) -> Result<(), Error> {
@@ -309,11 +450,11 @@ async fn seal_rows(instance: &Instance, log: &mut OpenLog) -> Result<(), Error> 
     let now = instance.clock.now();
     let request = Id::generate(now, instance.random.as_ref())?;
     let ctx = OpContext { actor: Actor::System, request, now };
-    let mut changing = Changing::first(instance, &ctx, log.last).await?;
+    let mut changing = Changing::first(instance, &ctx, log.end.last).await?;
     if changing.tx.everything().await?.head.is_some() || !log.is_first_layout() {
         return Err(Error::SealsTampered);
     }
-    if Some(change::first_layout_head(&changing.tx.sealed_heads().await?)) != log.last {
+    if Some(change::first_layout_head(&changing.tx.sealed_heads().await?)) != log.end.last {
         return Err(Error::VaultRolledBack);
     }
     for row in changing.tx.providers().await? {
@@ -331,7 +472,10 @@ async fn seal_rows(instance: &Instance, log: &mut OpenLog) -> Result<(), Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seals_tests::{Home, ctx, id_of};
+    use crate::{
+        change::Care,
+        seals_tests::{Home, add_client, ctx, id_of},
+    };
 
     fn forged(event: [u8; 16]) -> Vec<u8> {
         let ctx = ctx();
@@ -366,9 +510,13 @@ mod tests {
             3 => Some(seals::of_event(pepper, at + 1, &event, &record)),
             _ => Some(seals::of_event(pepper, at, &event, b"another")),
         };
+        let mut tx = instance.store.begin(&ctx()).await.unwrap();
+        let sequence = tx.next_sequence().await.unwrap();
+        tx.put_outbox(OutboxRow { sequence, event, record: Vec::new(), seal: None }).await.unwrap();
+        tx.commit().await.unwrap();
+        instance.store.delete_outbox(sequence).await.unwrap();
         let put = async |seal: &dyn Fn(u64) -> Option<[u8; 32]>| {
             let mut tx = instance.store.begin(&ctx()).await.unwrap();
-            let sequence = tx.next_sequence().await.unwrap();
             let seal = seal(sequence).map(|seal| seal.to_vec());
             let record = record.clone();
             tx.put_outbox(OutboxRow { sequence, event, record, seal }).await.unwrap();
@@ -393,6 +541,133 @@ mod tests {
             _ => false,
         };
         assert_eq!(listed.iter().filter(|(_, record)| of_event(record)).count(), 1);
+        instance.close().await.unwrap();
+    }
+
+    fn changes(instance: &Instance) -> Vec<Changed> {
+        let listed = crate::audit_log::list(&instance.folder, 1_000).unwrap();
+        let changed = |(_, record)| match record {
+            Record::Changed(changed) => Some(changed),
+            _ => None,
+        };
+        listed.into_iter().filter_map(changed).collect()
+    }
+
+    async fn waiting(instance: &Instance) -> Vec<OutboxRow> {
+        instance.store.outbox_batch(100).await.unwrap()
+    }
+
+    async fn put_back(instance: &Instance, rows: &[OutboxRow]) {
+        let mut tx = instance.store.begin(&ctx()).await.unwrap();
+        for row in rows {
+            tx.put_outbox(row.clone()).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    /// One change of several events.
+    async fn change_of(instance: &Instance, events: &[&str]) {
+        let ctx = ctx();
+        let mut changing = Changing::begin(instance, &ctx, Care::Whole).await.unwrap();
+        for what in events {
+            let what = (*what).to_owned();
+            changing.record(Change { verb: "test", what, ..Change::default() });
+        }
+        changing.commit().await.unwrap();
+    }
+
+    /// Nobody needs a key to remove a row: its change was made all the same.
+    #[tokio::test]
+    async fn an_event_that_somebody_removed_is_missed() {
+        let home = Home::new();
+        let instance = home.init().await;
+        settle(&instance).await.unwrap();
+        let before = changes(&instance).len();
+        for name in ["a", "b", "c"] {
+            add_client(&instance, name).await.unwrap();
+        }
+        let rows = waiting(&instance).await;
+        assert_eq!(rows.len(), 3);
+        for gone in [&[0][..], &[0, 1], &[0, 1, 2], &[1], &[1, 2], &[2]] {
+            instance.store.delete_outbox(u64::MAX).await.unwrap();
+            let left: Vec<OutboxRow> = (0..3)
+                .filter(|place| !gone.contains(place))
+                .map(|place| rows[place].clone())
+                .collect();
+            put_back(&instance, &left).await;
+            // With what could look like a second node.
+            let own = told(&instance).await.unwrap();
+            for note in ["forged", own.as_str()] {
+                instance.store.keep_audit_checkpoint("weirgate/other", 0, note).await.unwrap();
+                let refused = settle(&instance).await;
+                assert!(
+                    matches!(refused, Err(Error::EventMissing { .. })),
+                    "{gone:?}: {refused:?}"
+                );
+            }
+            // What stood before the gap may be in the log, and what is behind it is not.
+            let there = changes(&instance).len() - before;
+            assert!(there <= gone[0], "{gone:?}: {there}");
+        }
+        instance.store.delete_outbox(u64::MAX).await.unwrap();
+        let refused = check(&instance).await;
+        assert!(matches!(refused, Err(Error::EventMissing { .. })), "{refused:?}");
+        put_back(&instance, &rows).await;
+        settle(&instance).await.unwrap();
+        assert_eq!(changes(&instance).len(), before + 3);
+        instance.close().await.unwrap();
+    }
+
+    /// A row's seal is right for ever: its number is not.
+    #[tokio::test]
+    async fn an_event_that_somebody_put_back_is_not_sequenced_again() {
+        let home = Home::new();
+        let instance = home.init().await;
+        settle(&instance).await.unwrap();
+        let before = changes(&instance).len();
+        change_of(&instance, &["one", "two"]).await;
+        let rows = waiting(&instance).await;
+        let mut log = OpenLog::open(&instance, instance.folder.lock().unwrap()).await.unwrap();
+        // As after a crash between the entry and the row's end.
+        put_back(&instance, &rows).await;
+        log.drain(&instance).await.unwrap();
+        assert!(waiting(&instance).await.is_empty());
+        // Later than any crash: the log does not know so many ids.
+        log.known.clear();
+        for row in &rows {
+            put_back(&instance, std::slice::from_ref(row)).await;
+            for _ in 0..2 {
+                let refused = log.drain(&instance).await;
+                let is_added =
+                    matches!(refused, Err(Error::RowTampered { how: Tampering::Added, .. }));
+                assert!(is_added, "{refused:?}");
+            }
+            instance.store.delete_outbox(u64::MAX).await.unwrap();
+        }
+        log.close().await.unwrap();
+        assert_eq!(changes(&instance).len(), before + 2);
+        instance.close().await.unwrap();
+    }
+
+    /// A crash may come between two events of one change, and the first one's row may be gone.
+    #[tokio::test]
+    async fn a_change_that_a_crash_cut_in_two_is_completed() {
+        let home = Home::new();
+        let instance = home.init().await;
+        settle(&instance).await.unwrap();
+        let before = changes(&instance).len();
+        change_of(&instance, &["one", "two", "three"]).await;
+        let rows = waiting(&instance).await;
+        assert_eq!(rows.len(), 3);
+        let log = OpenLog::open_unjudged(&instance, instance.folder.lock().unwrap()).await.unwrap();
+        for row in &rows[..2] {
+            let record = Record::decode(&row.record).unwrap();
+            log.handle.append(&record, Durability::Synced).unwrap().await.unwrap();
+        }
+        log.close().await.unwrap();
+        instance.store.delete_outbox(rows[1].sequence).await.unwrap();
+        settle(&instance).await.unwrap();
+        assert_eq!(changes(&instance).len(), before + 3);
         instance.close().await.unwrap();
     }
 }

@@ -149,6 +149,12 @@ impl Store {
         row.as_ref().map(StateHead::from_row).transpose()
     }
 
+    /// The state after the last change.
+    pub async fn newest_head(&self) -> Result<Option<StateHead>, StoreError> {
+        let row = self.readers.optional(sql(NEWEST_HEAD)).await?;
+        row.as_ref().map(StateHead::from_row).transpose()
+    }
+
     /// What authenticates a row, if anything does.
     pub async fn seal(&self, kind: &str, id: &str) -> Result<Option<RowSeal>, StoreError> {
         let query = sql("SELECT kind, id, seal FROM row_seal WHERE kind = $1 AND id = $2")
@@ -194,6 +200,17 @@ impl Store {
         let row = self.readers.optional(query).await?;
         row.map(|row| Reader { table: "audit_checkpoint", row: &row }.text("checkpoint"))
             .transpose()
+    }
+
+    /// The logs that were ever told of, each with its last checkpoint.
+    pub async fn audit_checkpoints(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let query = sql("SELECT origin, checkpoint FROM audit_checkpoint ORDER BY origin");
+        let rows = self.readers.all(query).await?;
+        let read = |row| {
+            let reader = Reader { table: "audit_checkpoint", row };
+            Ok((reader.text("origin")?, reader.text("checkpoint")?))
+        };
+        rows.iter().map(read).collect()
     }
 
     /// Keeps a log's newer checkpoint, which signs `size` entries; an older one changes nothing.
