@@ -68,6 +68,9 @@ pub enum Error {
     /// A row that only somebody else can have written, or that somebody else removed.
     #[error("the row {id} of {kind} was {how} by somebody else than Weirgate")]
     RowTampered { kind: String, id: String, how: Tampering },
+    /// A change is in force, or others were built on it, and its event is nowhere.
+    #[error("the event {sequence} of a change was removed before the audit log had it")]
+    EventMissing { sequence: u64 },
     /// No single row can be named: rows with their seals were removed, added or put back.
     #[error("the store's rows are not those that Weirgate left: their seals do not fit together")]
     SealsTampered,
@@ -201,6 +204,7 @@ impl Error {
             Self::RootKeyInFolder
             | Self::VaultRolledBack
             | Self::RowTampered { .. }
+            | Self::EventMissing { .. }
             | Self::SealsTampered
             | Self::ServersMove { .. }
             | Self::NoGrants { .. } => Kind::Refused,
@@ -265,6 +269,11 @@ impl Error {
             Self::RowTampered { kind, .. } if kind == OUTBOX => {
                 "Find out who writes to the database, and restore it. Nothing that waits behind that \
                  row is moved into the audit log before."
+                    .into()
+            }
+            Self::EventMissing { .. } => {
+                "Find out who writes to the database, and restore it as it was while that event \
+                 waited. Nothing is moved into the audit log before, and no server starts."
                     .into()
             }
             Self::RowTampered { .. } => {

@@ -11,7 +11,10 @@ use crate::{
 use gateway::{LimitSettings, Recorder, SharedSnapshot};
 use std::{
     error::Error as _,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 use store::StoreError;
@@ -64,8 +67,34 @@ fn ticks() -> tokio::time::Interval {
     ticks
 }
 
+/// Whether what waits contradicts the changes that were made, or the log: entries were removed, put
+/// there or changed by somebody else.
+#[derive(Debug, Default)]
+struct Refused(AtomicBool);
+
+impl Refused {
+    /// Only what was moved whole is beyond doubt again. A log that cannot be written, or a store that
+    /// is away, is no reason to let a revocation wait: then it stays as it was.
+    fn judge(&self, moved: &Result<(), Error>) {
+        match moved {
+            Ok(()) => self.0.store(false, Ordering::Release),
+            Err(
+                Error::VaultRolledBack
+                | Error::RowTampered { .. }
+                | Error::EventMissing { .. }
+                | Error::SealsTampered,
+            ) => self.0.store(true, Ordering::Release),
+            Err(_) => {}
+        }
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// Moves entries into the log, and tells the store of its checkpoints.
-async fn sequence(work: &Mutex<Work>, mut stopped: watch::Receiver<bool>) {
+async fn sequence(work: &Mutex<Work>, refused: &Refused, mut stopped: watch::Receiver<bool>) {
     let mut ticks = ticks();
     loop {
         // Both are cancel-safe: a tick that was not taken comes again.
@@ -75,7 +104,9 @@ async fn sequence(work: &Mutex<Work>, mut stopped: watch::Receiver<bool>) {
             _ = ticks.tick() => {}
         }
         let Work { log, instance } = &mut *work.lock().await;
-        if let Err(error) = log.drain(instance).await {
+        let moved = log.drain(instance).await;
+        refused.judge(&moved);
+        if let Err(error) = moved {
             tracing::error!(error = %error, "the outbox cannot be moved into the audit log");
         }
         if let Err(error) = log.tell_checkpoint().await {
@@ -95,10 +126,11 @@ impl Follower {
         stopped: watch::Receiver<bool>,
     ) -> OpenLog {
         let work = Mutex::new(Work { log, instance: Arc::clone(&self.instance) });
+        let refused = Refused::default();
         // Apart from each other: who waits to move entries does not keep a revocation waiting.
         tokio::join!(
-            self.follow(&shared, &recorder, &work, stopped.clone()),
-            sequence(&work, stopped),
+            self.follow(&shared, &recorder, &work, &refused, stopped.clone()),
+            sequence(&work, &refused, stopped),
         );
         let Work { mut log, instance } = work.into_inner();
         // What was committed since the last time. If it fails, the next start does it.
@@ -113,6 +145,7 @@ impl Follower {
         shared: &SharedSnapshot,
         recorder: &Recorder,
         work: &Mutex<Work>,
+        refused: &Refused,
         mut stopped: watch::Receiver<bool>,
     ) {
         let mut ticks = ticks();
@@ -128,7 +161,7 @@ impl Follower {
             if count.is_multiple_of(FLUSH_EVERY) {
                 recorder.flush();
             }
-            if let Err(error) = self.poll(shared).await {
+            if let Err(error) = self.poll(shared, refused).await {
                 tracing::error!(error = %error, "the store cannot be followed");
                 // Until it is, the Snapshot is not confirmed, ages, and the gateway closes.
                 if matches!(error, Error::Store(StoreError::Replaced { .. }))
@@ -166,9 +199,14 @@ impl Follower {
         Ok(())
     }
 
-    async fn poll(&mut self, shared: &SharedSnapshot) -> Result<(), Error> {
+    /// Confirms or replaces the Snapshot, unless what waits for the log was tampered with: then it
+    /// ages, and the gateway closes. Who moves the entries says why.
+    async fn poll(&mut self, shared: &SharedSnapshot, refused: &Refused) -> Result<(), Error> {
         let asked_at = Instant::now();
         let generation = self.instance.store.generation().await?;
+        if refused.is_set() {
+            return Ok(());
+        }
         if generation == shared.generation() && self.instance.clock.now() < self.valid_until {
             shared.confirm(asked_at);
             return Ok(());

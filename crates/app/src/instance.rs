@@ -336,7 +336,12 @@ impl Instance {
 
     /// The key that signs the audit log's checkpoints.
     pub(crate) fn signing_key(&self) -> Result<SigningKey, Error> {
-        SigningKey::from_seed(self.secrets.audit_seed.expose(), &self.origin)
+        self.signing_key_of(&self.origin)
+    }
+
+    /// What a log of this name is signed with, if it has this one's secret.
+    pub(crate) fn signing_key_of(&self, origin: &str) -> Result<SigningKey, Error> {
+        SigningKey::from_seed(self.secrets.audit_seed.expose(), origin)
             .map_err(|_| Error::Internal { what: "the audit log's key is malformed" })
     }
 

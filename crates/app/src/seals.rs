@@ -340,7 +340,7 @@ pub(crate) fn stored_head(pepper: &KeyPepper, head: VaultHead, event: [u8; 16]) 
 ///
 /// # Errors
 /// [`Error::SealsTampered`] unless Weirgate wrote it.
-fn opened_head(pepper: &KeyPepper, stored: &StateHead) -> Result<VaultHead, Error> {
+pub(crate) fn opened_head(pepper: &KeyPepper, stored: &StateHead) -> Result<VaultHead, Error> {
     let StateHead { sequence, event, count, root, seal } = *stored;
     let head = VaultHead { count, root, sequence };
     if vault::digests_match(&stored_head(pepper, head, event).seal, &seal) {

@@ -50,7 +50,7 @@ impl Home {
     }
 }
 
-async fn add_client(instance: &Instance, name: &str) -> Result<(), Error> {
+pub(crate) async fn add_client(instance: &Instance, name: &str) -> Result<(), Error> {
     clients::create(instance, &ctx(), &name.parse().unwrap()).await.map(drop)
 }
 

@@ -5,6 +5,11 @@
 //! two is recognised by the event's id: batches are no longer than what the log remembers.
 //! Of several nodes the one that claims a row moves it, and none but it.
 //!
+//! Rows are numbered without gaps. So each that is moved is the one after the last that the log has,
+//! and when none waits the log ends in the store's newest state: a row that somebody removed is
+//! missed, and one that somebody put back is none that follows. Where several nodes with logs of
+//! their own share the store, a log sees gaps where others were: there numbers only have to rise.
+//!
 //! Before anything moves, the log is asked what it remembers: the state that it last bound must be
 //! one that the store has. That is decided by the store's chain of heads, not by its newest one: so
 //! it is right however many nodes with logs of their own sequence the changes of one store.
@@ -19,13 +24,17 @@ use audit::{
     Changed, Durability, FolderLock, Handle, Log, LogConfig, MAX_RECORD_BYTES, OpenError,
     RECENT_EVENTS, Record, Signed, VaultHead, VerifyError, VerifyOptions, verify,
 };
-use std::{collections::HashSet, fs, io};
+use std::{collections::HashSet, fs, io, sync::OnceLock};
 use store::{OutboxRow, Store};
 use types::{Actor, Id, OpContext};
 
 /// Never more than the log knows again after a crash.
 const BATCH: u32 = 256;
 const _: () = assert!(BATCH as usize <= RECENT_EVENTS, "a crash must not sequence twice");
+/// So many events are known by their ids at most, between batches.
+const MAX_KNOWN: usize = 16 * RECENT_EVENTS;
+/// So far back the log is read for the beginning of a change that a crash cut in two.
+const MAX_LOOKED_BACK: usize = 65_536;
 
 /// The log, open for writing.
 #[derive(Debug)]
@@ -39,10 +48,34 @@ pub struct OpenLog {
     told: Option<Signed>,
     /// Events that lie in the log already: their rows are only deleted.
     known: HashSet<[u8; 16]>,
+    end: End,
+    /// Set when another log of the installation was found: it stays known to the store.
+    others: OnceLock<()>,
+}
+
+/// How far the log has come.
+#[derive(Debug, Clone, Copy)]
+struct End {
     /// The newest state that the log binds.
     last: Option<VaultHead>,
+    /// The number of the last event in it; `None` where the log does not tell.
+    number: Option<u64>,
+    /// Whether a crash may have left the first events of a change behind `last`.
+    may_be_inside: bool,
     /// Whether the log holds no change yet: that of its beginning still waits.
     is_new: bool,
+}
+
+impl End {
+    fn of(last: Option<VaultHead>, is_new: bool) -> Self {
+        let numbered = last.filter(|last| last.sequence > 0 && !is_new);
+        let number = numbered.map(|last| last.sequence);
+        Self { last, number, may_be_inside: true, is_new }
+    }
+
+    fn follows(&self, sequence: u64) -> bool {
+        self.number.is_none_or(|number| number.checked_add(1) == Some(sequence))
+    }
 }
 
 impl OpenLog {
@@ -70,9 +103,9 @@ impl OpenLog {
             origin: instance.origin.clone(),
             store: instance.store.clone(),
             told: None,
-            last: opened.vault_head,
-            is_new: opened.recent_events.is_empty(),
+            end: End::of(opened.vault_head, opened.recent_events.is_empty()),
             known: opened.recent_events.into_iter().collect(),
+            others: OnceLock::new(),
         })
     }
 
@@ -116,56 +149,118 @@ impl OpenLog {
     /// Moves all waiting rows.
     ///
     /// # Errors
-    /// [`Error::VaultRolledBack`] if the store, or a waiting row, contradicts what the log binds:
-    /// then nothing moves.
+    /// [`Error::VaultRolledBack`] if the store, or a waiting row, contradicts what the log binds,
+    /// [`Error::RowTampered`] if a row is none that waited, [`Error::EventMissing`] if one was
+    /// removed: then nothing of its batch moves.
     pub async fn drain(&mut self, instance: &Instance) -> Result<(), Error> {
-        if let Some(last) = self.last {
+        if let Some(last) = self.end.last {
             remembers(instance, last).await?;
         }
         loop {
+            // Read before the rows: what leads to this state waits by then, or is in the log.
+            let newest = newest_head(instance).await?;
             let rows = instance.store.take_outbox(&instance.origin, BATCH).await?;
-            let Some(up_to) = rows.last().map(|row| row.sequence) else { return Ok(()) };
-            let mut tickets = Vec::new();
-            for row in &rows {
-                authenticate(instance, row, self.is_first_layout())?;
-                let record = Record::decode(&row.record)
-                    .map_err(|_| Error::Internal { what: "an outbox row is malformed" })?;
-                let Record::Changed(changed) = record else {
-                    return Err(Error::Internal { what: "an outbox row is no change" });
+            let Some(up_to) = rows.last().map(|row| row.sequence) else {
+                let beginning = self.end.last.filter(|_| self.end.is_new);
+                let missing = beginning.map(|head| head.sequence);
+                return match missing.or_else(|| missing_end(self.end.last, newest)) {
+                    Some(sequence) if self.is_alone(instance).await? => {
+                        Err(Error::EventMissing { sequence })
+                    }
+                    _ => Ok(()),
                 };
-                if self.known.remove(&changed.event) {
-                    continue;
+            };
+            // All are judged before one moves.
+            let mut judged = Vec::new();
+            let mut end = self.end;
+            for row in &rows {
+                if let Some(changed) = self.judge(instance, row, &mut end).await? {
+                    judged.push((
+                        changed.event,
+                        end,
+                        Record::Changed(fitting(changed, &row.record)),
+                    ));
                 }
-                self.link(instance, &changed).await?;
-                let record = Record::Changed(fitting(changed, &row.record));
-                tickets.push(self.handle.append(&record, Durability::Synced)?);
             }
-            for ticket in tickets {
-                ticket.await?;
-            }
+            self.append(judged).await?;
             instance.store.delete_outbox(&instance.origin, up_to).await?;
+            self.end = end;
+            if self.known.len() > MAX_KNOWN {
+                self.known = rows.iter().map(|row| row.event).collect();
+            }
         }
+    }
+
+    /// The event of a row that the log does not have yet, and where the log ends with it.
+    async fn judge(
+        &self,
+        instance: &Instance,
+        row: &OutboxRow,
+        end: &mut End,
+    ) -> Result<Option<Changed>, Error> {
+        authenticate(instance, row, self.is_first_layout())?;
+        let record = Record::decode(&row.record)
+            .map_err(|_| Error::Internal { what: "an outbox row is malformed" })?;
+        let Record::Changed(changed) = record else {
+            return Err(Error::Internal { what: "an outbox row is no change" });
+        };
+        if self.known.contains(&changed.event) {
+            end.number = end.number.map(|number| number.max(row.sequence));
+            return Ok(None);
+        }
+        if end.number.is_some_and(|number| row.sequence <= number) {
+            return Err(tampered(row.sequence, Tampering::Added));
+        }
+        if !end.follows(row.sequence) && std::mem::replace(&mut end.may_be_inside, false) {
+            let begun = begun_events(instance)?;
+            let last = end.last.map_or(0, |last| last.sequence);
+            end.number = end.number.max(Some(last.saturating_add(begun)));
+        }
+        if !end.follows(row.sequence) && self.is_alone(instance).await? {
+            let sequence = end.number.map_or(row.sequence, |number| number.saturating_add(1));
+            return Err(Error::EventMissing { sequence });
+        }
+        link(instance, &changed, end).await?;
+        end.number = Some(row.sequence);
+        end.may_be_inside = false;
+        Ok(Some(changed))
+    }
+
+    async fn is_alone(&self, instance: &Instance) -> Result<bool, Error> {
+        if self.others.get().is_some() {
+            return Ok(false);
+        }
+        let is_alone = is_alone(instance).await?;
+        if !is_alone {
+            // Whoever else said so meanwhile said the same.
+            let _ = self.others.set(());
+        }
+        Ok(is_alone)
+    }
+
+    /// What is on disk counts as moved, whatever becomes of the rest.
+    async fn append(&mut self, judged: Vec<([u8; 16], End, Record)>) -> Result<(), Error> {
+        let mut tickets = Vec::new();
+        let mut failed = None;
+        for (event, end, record) in judged {
+            match self.handle.append(&record, Durability::Synced) {
+                Ok(ticket) => tickets.push((event, end, ticket)),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        for (event, end, ticket) in tickets {
+            ticket.await?;
+            self.known.insert(event);
+            self.end = end;
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn is_first_layout(&self) -> bool {
-        is_first_layout(self.last)
-    }
-
-    /// Takes the next link of the chain: later than all before it, and one that the store has. The
-    /// first of a log may be the one that the log was made with, or one that waited before that.
-    async fn link(&mut self, instance: &Instance, changed: &Changed) -> Result<(), Error> {
-        let is_new = std::mem::replace(&mut self.is_new, false);
-        let Some(head) = changed.vault_head else { return Ok(()) };
-        let is_later = |last: VaultHead| last.sequence < head.sequence || is_new;
-        if self.last.is_some_and(|last| last.sequence > 0 && !is_later(last)) {
-            return Err(Error::VaultRolledBack);
-        }
-        remembers(instance, head).await?;
-        if let Some(previous) = changed.previous_head {
-            remembers(instance, previous).await?;
-        }
-        self.last = Some(head);
-        Ok(())
+        is_first_layout(self.end.last)
     }
 
     /// Writes what is queued, signs the last checkpoint, ends the writer, and tells the store.
@@ -213,6 +308,61 @@ fn check_public_key(instance: &Instance) -> Result<(), Error> {
     }
 }
 
+/// Takes the next link of the chain: later than all before it, and one that the store has. The first
+/// of a log may be the one that the log was made with, or one that waited before that.
+async fn link(instance: &Instance, changed: &Changed, end: &mut End) -> Result<(), Error> {
+    let is_new = std::mem::replace(&mut end.is_new, false);
+    let Some(head) = changed.vault_head else { return Ok(()) };
+    let is_later = |last: VaultHead| last.sequence < head.sequence || is_new;
+    if end.last.is_some_and(|last| last.sequence > 0 && !is_later(last)) {
+        return Err(Error::VaultRolledBack);
+    }
+    remembers(instance, head).await?;
+    if let Some(previous) = changed.previous_head {
+        remembers(instance, previous).await?;
+    }
+    end.last = Some(head);
+    Ok(())
+}
+
+/// Nothing waits: then the log has all that led to the store's newest state, or this is missing.
+fn missing_end(last: Option<VaultHead>, newest: Option<VaultHead>) -> Option<u64> {
+    let [last, newest] = [last, newest].map(|head| head.map_or(0, |head| head.sequence));
+    (newest > last).then_some(newest)
+}
+
+/// How many events of a change are the last in the log, without the one that ends it.
+fn begun_events(instance: &Instance) -> Result<u64, Error> {
+    let newest = verify::list(&instance.folder.audit(), MAX_LOOKED_BACK)?;
+    let changes = newest.iter().filter_map(|(_, record)| match record {
+        Record::Changed(changed) => Some(changed),
+        _ => None,
+    });
+    Ok(changes.take_while(|changed| changed.vault_head.is_none()).count() as u64)
+}
+
+async fn newest_head(instance: &Instance) -> Result<Option<VaultHead>, Error> {
+    let newest = instance.store.newest_head().await?;
+    newest.map(|newest| seals::opened_head(&instance.secrets.pepper, &newest)).transpose()
+}
+
+/// Whether no other log of this installation takes changes of this store. Another is one whose
+/// checkpoint its key signed: a row that somebody puts there makes none.
+async fn is_alone(instance: &Instance) -> Result<bool, Error> {
+    let mut logs = instance.store.audit_checkpoints().await?;
+    logs.retain(|(origin, _)| *origin != instance.origin);
+    if logs.is_empty() {
+        return Ok(true);
+    }
+    // Each node's key is its own, and lies in the store, sealed; only somebody with the root key
+    // makes one, with one secret or another.
+    let everything = instance.store.load_all().await?;
+    Ok(!logs.iter().any(|(origin, note)| {
+        let keys = [instance.key_of_log(&everything, origin), instance.signing_key_of(origin)];
+        keys.iter().flatten().any(|key| key.verifier().open(note).is_ok())
+    }))
+}
+
 /// Nothing goes into the log that Weirgate did not write. Only a log of the first layout takes rows
 /// without a seal: there were none.
 fn authenticate(instance: &Instance, row: &OutboxRow, is_first_layout: bool) -> Result<(), Error> {
@@ -224,7 +374,11 @@ fn authenticate(instance: &Instance, row: &OutboxRow, is_first_layout: bool) -> 
         None if is_first_layout => return Ok(()),
         None => Tampering::Added,
     };
-    Err(Error::RowTampered { kind: OUTBOX.to_owned(), id: sequence.to_string(), how })
+    Err(tampered(*sequence, how))
+}
+
+fn tampered(sequence: u64, how: Tampering) -> Error {
+    Error::RowTampered { kind: OUTBOX.to_owned(), id: sequence.to_string(), how }
 }
 
 /// Before a verb changes anything: whether its audit entry could be moved into the log afterwards.
@@ -232,16 +386,32 @@ fn authenticate(instance: &Instance, row: &OutboxRow, is_first_layout: bool) -> 
 pub async fn check(instance: &Instance) -> Result<(), Error> {
     let Some(lock) = instance.folder.try_lock()? else { return Ok(()) };
     check_public_key(instance)?;
-    authenticate_all(instance).await?;
-    Ok(Log::check(&config(instance, lock, told(instance).await?)?)?)
+    let newest = newest_head(instance).await?;
+    let waiting = authenticate_all(instance).await?;
+    let last = Log::check(&config(instance, lock, told(instance).await?)?)?;
+    match missing_end(last, newest) {
+        Some(sequence) if waiting == 0 && is_alone(instance).await? => {
+            Err(Error::EventMissing { sequence })
+        }
+        _ => Ok(()),
+    }
 }
 
-/// Whether all that waits was written by Weirgate.
-pub(crate) async fn authenticate_all(instance: &Instance) -> Result<(), Error> {
-    for row in &instance.store.outbox_batch(u32::MAX).await? {
+/// Whether all that waits was written by Weirgate, and how much that is.
+pub(crate) async fn authenticate_all(instance: &Instance) -> Result<usize, Error> {
+    let rows = instance.store.outbox_batch(u32::MAX).await?;
+    for row in &rows {
         authenticate(instance, row, false)?;
     }
-    Ok(())
+    for pair in rows.windows(2) {
+        if let [before, row] = pair
+            && before.sequence.checked_add(1) != Some(row.sequence)
+            && is_alone(instance).await?
+        {
+            return Err(Error::EventMissing { sequence: before.sequence.saturating_add(1) });
+        }
+    }
+    Ok(rows.len())
 }
 
 async fn remembers(instance: &Instance, known: VaultHead) -> Result<(), Error> {
@@ -316,11 +486,11 @@ async fn seal_rows(instance: &Instance, log: &mut OpenLog) -> Result<(), Error> 
     let now = instance.clock.now();
     let request = Id::generate(now, instance.random.as_ref())?;
     let ctx = OpContext { actor: Actor::System, request, now };
-    let mut changing = Changing::first(instance, &ctx, log.last).await?;
+    let mut changing = Changing::first(instance, &ctx, log.end.last).await?;
     if changing.tx.everything().await?.head.is_some() || !log.is_first_layout() {
         return Err(Error::SealsTampered);
     }
-    if Some(change::first_layout_head(&changing.tx.sealed_heads().await?)) != log.last {
+    if Some(change::first_layout_head(&changing.tx.sealed_heads().await?)) != log.end.last {
         return Err(Error::VaultRolledBack);
     }
     for row in changing.tx.providers().await? {
@@ -338,7 +508,10 @@ async fn seal_rows(instance: &Instance, log: &mut OpenLog) -> Result<(), Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seals_tests::{Home, ctx, id_of};
+    use crate::{
+        change::Care,
+        seals_tests::{Home, add_client, ctx, id_of},
+    };
 
     fn forged(event: [u8; 16]) -> Vec<u8> {
         let ctx = ctx();
@@ -373,9 +546,13 @@ mod tests {
             3 => Some(seals::of_event(pepper, at + 1, &event, &record)),
             _ => Some(seals::of_event(pepper, at, &event, b"another")),
         };
+        let mut tx = instance.store.begin(&ctx()).await.unwrap();
+        let sequence = tx.next_sequence().await.unwrap();
+        tx.put_outbox(OutboxRow { sequence, event, record: Vec::new(), seal: None }).await.unwrap();
+        tx.commit().await.unwrap();
+        remove(&instance, sequence).await;
         let put = async |seal: &dyn Fn(u64) -> Option<[u8; 32]>| {
             let mut tx = instance.store.begin(&ctx()).await.unwrap();
-            let sequence = tx.next_sequence().await.unwrap();
             let seal = seal(sequence).map(|seal| seal.to_vec());
             let record = record.clone();
             tx.put_outbox(OutboxRow { sequence, event, record, seal }).await.unwrap();
@@ -389,7 +566,7 @@ mod tests {
                     "{refused:?}"
                 );
             }
-            instance.store.delete_outbox(&instance.origin, u64::MAX).await.unwrap();
+            remove(&instance, u64::MAX).await;
         }
         put(&|at| Some(seals::of_event(pepper, at, &event, &record))).await;
         check(&instance).await.unwrap();
@@ -400,6 +577,139 @@ mod tests {
             _ => false,
         };
         assert_eq!(listed.iter().filter(|(_, record)| of_event(record)).count(), 1);
+        instance.close().await.unwrap();
+    }
+
+    fn changes(instance: &Instance) -> Vec<Changed> {
+        let listed = crate::audit_log::list(&instance.folder, 1_000).unwrap();
+        let changed = |(_, record)| match record {
+            Record::Changed(changed) => Some(changed),
+            _ => None,
+        };
+        listed.into_iter().filter_map(changed).collect()
+    }
+
+    async fn waiting(instance: &Instance) -> Vec<OutboxRow> {
+        instance.store.outbox_batch(100).await.unwrap()
+    }
+
+    /// As by hand: whoever claimed the rows.
+    async fn remove(instance: &Instance, up_to: u64) {
+        instance.store.take_outbox(&instance.origin, 100).await.unwrap();
+        instance.store.delete_outbox(&instance.origin, up_to).await.unwrap();
+    }
+
+    async fn put_back(instance: &Instance, rows: &[OutboxRow]) {
+        let mut tx = instance.store.begin(&ctx()).await.unwrap();
+        for row in rows {
+            tx.put_outbox(row.clone()).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    /// One change of several events.
+    async fn change_of(instance: &Instance, events: &[&str]) {
+        let ctx = ctx();
+        let mut changing = Changing::begin(instance, &ctx, Care::Whole).await.unwrap();
+        for what in events {
+            let what = (*what).to_owned();
+            changing.record(Change { verb: "test", what, ..Change::default() });
+        }
+        changing.commit().await.unwrap();
+    }
+
+    /// Nobody needs a key to remove a row: its change was made all the same.
+    #[tokio::test]
+    async fn an_event_that_somebody_removed_is_missed() {
+        let home = Home::new();
+        let instance = home.init().await;
+        settle(&instance).await.unwrap();
+        let before = changes(&instance).len();
+        for name in ["a", "b", "c"] {
+            add_client(&instance, name).await.unwrap();
+        }
+        let rows = waiting(&instance).await;
+        assert_eq!(rows.len(), 3);
+        for gone in [&[0][..], &[0, 1], &[0, 1, 2], &[1], &[1, 2], &[2]] {
+            remove(&instance, u64::MAX).await;
+            let left: Vec<OutboxRow> = (0..3)
+                .filter(|place| !gone.contains(place))
+                .map(|place| rows[place].clone())
+                .collect();
+            put_back(&instance, &left).await;
+            // With what could look like a second node.
+            let own = told(&instance).await.unwrap();
+            for note in ["forged", own.as_str()] {
+                instance.store.keep_audit_checkpoint("weirgate/other", 0, note).await.unwrap();
+                let refused = settle(&instance).await;
+                assert!(
+                    matches!(refused, Err(Error::EventMissing { .. })),
+                    "{gone:?}: {refused:?}"
+                );
+            }
+            // What stood before the gap may be in the log, and what is behind it is not.
+            let there = changes(&instance).len() - before;
+            assert!(there <= gone[0], "{gone:?}: {there}");
+        }
+        remove(&instance, u64::MAX).await;
+        let refused = check(&instance).await;
+        assert!(matches!(refused, Err(Error::EventMissing { .. })), "{refused:?}");
+        put_back(&instance, &rows).await;
+        settle(&instance).await.unwrap();
+        assert_eq!(changes(&instance).len(), before + 3);
+        instance.close().await.unwrap();
+    }
+
+    /// A row's seal is right for ever: its number is not.
+    #[tokio::test]
+    async fn an_event_that_somebody_put_back_is_not_sequenced_again() {
+        let home = Home::new();
+        let instance = home.init().await;
+        settle(&instance).await.unwrap();
+        let before = changes(&instance).len();
+        change_of(&instance, &["one", "two"]).await;
+        let rows = waiting(&instance).await;
+        let mut log = OpenLog::open(&instance, instance.folder.lock().unwrap()).await.unwrap();
+        // As after a crash between the entry and the row's end.
+        put_back(&instance, &rows).await;
+        log.drain(&instance).await.unwrap();
+        assert!(waiting(&instance).await.is_empty());
+        // Later than any crash: the log does not know so many ids.
+        log.known.clear();
+        for row in &rows {
+            put_back(&instance, std::slice::from_ref(row)).await;
+            for _ in 0..2 {
+                let refused = log.drain(&instance).await;
+                let is_added =
+                    matches!(refused, Err(Error::RowTampered { how: Tampering::Added, .. }));
+                assert!(is_added, "{refused:?}");
+            }
+            remove(&instance, u64::MAX).await;
+        }
+        log.close().await.unwrap();
+        assert_eq!(changes(&instance).len(), before + 2);
+        instance.close().await.unwrap();
+    }
+
+    /// A crash may come between two events of one change, and the first one's row may be gone.
+    #[tokio::test]
+    async fn a_change_that_a_crash_cut_in_two_is_completed() {
+        let home = Home::new();
+        let instance = home.init().await;
+        settle(&instance).await.unwrap();
+        let before = changes(&instance).len();
+        change_of(&instance, &["one", "two", "three"]).await;
+        let rows = waiting(&instance).await;
+        assert_eq!(rows.len(), 3);
+        let log = OpenLog::open_unjudged(&instance, instance.folder.lock().unwrap()).await.unwrap();
+        for row in &rows[..2] {
+            let record = Record::decode(&row.record).unwrap();
+            log.handle.append(&record, Durability::Synced).unwrap().await.unwrap();
+        }
+        log.close().await.unwrap();
+        remove(&instance, rows[1].sequence).await;
+        settle(&instance).await.unwrap();
+        assert_eq!(changes(&instance).len(), before + 3);
         instance.close().await.unwrap();
     }
 }

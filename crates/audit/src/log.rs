@@ -123,11 +123,13 @@ impl Log {
         Ok(note)
     }
 
-    /// Whether [`Log::open`] would find a log that it can go on with. Writes nothing.
-    pub fn check(config: &LogConfig) -> Result<(), OpenError> {
+    /// Whether [`Log::open`] would find a log that it can go on with, and the vault's state as it
+    /// last bound it. Writes nothing.
+    pub fn check(config: &LogConfig) -> Result<Option<VaultHead>, OpenError> {
         let kept = config.kept_checkpoint()?;
         let paths = Paths::new(&config.dir);
-        recover::read(&paths, &config.key, &config.hint_file, kept.as_ref()).map(drop)
+        recover::read(&paths, &config.key, &config.hint_file, kept.as_ref())
+            .map(|found| found.vault_head)
     }
 
     /// Completes what a crash interrupted, says so in the log, and starts the writer. It blocks for

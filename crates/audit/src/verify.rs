@@ -71,7 +71,7 @@ pub enum VerifyError {
     KeptMismatch { signed: u64 },
     #[error("entry {index} cannot be read")]
     Entry { index: u64 },
-    #[error("entry {index} does not fit the calls before it")]
+    #[error("entry {index} does not fit the calls and changes before it")]
     Order { index: u64 },
     #[error("the bundle that begins with entry {index} is damaged")]
     Bundle { index: u64 },
@@ -109,7 +109,7 @@ impl VerifyError {
 }
 
 /// Recomputes and compares everything. Memory does not depend on the log's length but for the calls
-/// that are open at once.
+/// that are open at once and 16 bytes for each change.
 pub fn verify(
     dir: &Path,
     key: &VerifierKey,
@@ -173,6 +173,8 @@ struct Walk<'a> {
     checkpoint: Checkpoint,
     kept: Vec<Checkpoint>,
     open: HashSet<u128>,
+    /// Changes: none is in the log twice.
+    events: HashSet<[u8; 16]>,
     /// Whether the last entry that the checkpoint signs says that the writer ended.
     was_closed: bool,
     vault_head: Option<VaultHead>,
@@ -188,6 +190,7 @@ impl<'a> Walk<'a> {
             checkpoint,
             kept,
             open: HashSet::new(),
+            events: HashSet::new(),
             was_closed: false,
             vault_head: checkpoint.vault,
         }
@@ -215,7 +218,11 @@ impl<'a> Walk<'a> {
             Some(CallStep::Ends(request)) => self.open.remove(&request),
             None => true,
         };
-        if !fits {
+        let is_new = match &record {
+            Record::Changed(changed) => self.events.insert(changed.event),
+            _ => true,
+        };
+        if !fits || !is_new {
             return Err(VerifyError::Order { index });
         }
         if let Record::Changed(changed) = &record

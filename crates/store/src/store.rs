@@ -163,7 +163,19 @@ impl Store {
     /// The state after the change of this sequence, if there was one.
     pub async fn head_at(&self, sequence: u64) -> Result<Option<StateHead>, StoreError> {
         let query = sql(HEAD_AT).bind(i64::try_from(sequence).unwrap_or(i64::MAX));
+        self.head(query).await
+    }
+
+    /// The state after the last change.
+    pub async fn newest_head(&self) -> Result<Option<StateHead>, StoreError> {
+        self.head(sql(NEWEST_HEAD)).await
+    }
+
+    /// Before it is asked too: a connection that is opened meanwhile would lead to another file.
+    async fn head(&self, query: Statement) -> Result<Option<StateHead>, StoreError> {
+        self.check_place()?;
         let row = self.readers.optional(query).await?;
+        self.check_place()?;
         row.as_ref().map(StateHead::from_row).transpose()
     }
 

@@ -130,7 +130,7 @@ fn a_forged_tile_is_refused() {
     let world = killed(100, 0);
     let entries: Vec<Record> = world.records();
     let mut forged = entries.clone();
-    forged.extend((entries.len()..256).map(|_| changed(666)));
+    forged.extend((entries.len()..256).map(|number| changed(1_000 + number as u64)));
     fs::create_dir_all(world.dir().join("tile/entries")).unwrap();
     fs::write(world.dir().join("tile/entries/000"), framed(&forged)).unwrap();
     assert!(matches!(world.try_open(), Err(OpenError::Corrupt { .. })));
@@ -138,7 +138,7 @@ fn a_forged_tile_is_refused() {
     // Nor is one taken where the tail holds nothing.
     let world = World::new();
     world.create();
-    let all: Vec<Record> = (0..256).map(|_| changed(666)).collect();
+    let all: Vec<Record> = (0..256).map(changed).collect();
     fs::create_dir_all(world.dir().join("tile/entries")).unwrap();
     fs::write(world.dir().join("tile/entries/000"), framed(&all)).unwrap();
     fs::write(world.dir().join("tail"), [0; 8]).unwrap();
@@ -187,4 +187,18 @@ fn an_older_or_another_log_is_not_opened_where_a_checkpoint_is_known() {
     assert!(matches!(found, Err(OpenError::Other { kept: 405 })), "{found:?}");
     let found = with(&world, "weirgate/inst_test\n1\n");
     assert!(matches!(found, Err(OpenError::Kept(_))), "{found:?}");
+}
+
+/// The writer is right in form and key, and says the same change twice.
+#[test]
+fn a_change_that_is_there_twice_is_found() {
+    let world = World::new();
+    world.create();
+    let opened = world.open();
+    for number in [1, 2, 1] {
+        opened.log.handle().append(&changed(number), Durability::Synced).unwrap().wait().unwrap();
+    }
+    opened.log.close().unwrap();
+    let refused = world.verify();
+    assert!(matches!(refused, Err(VerifyError::Order { index: 3 })), "{refused:?}");
 }

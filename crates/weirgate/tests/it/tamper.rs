@@ -1,7 +1,7 @@
 //! Somebody at the database by hand, with everything but the root key.
 
-use crate::world::{World, fails, ok, text};
-use std::{fs, path::PathBuf};
+use crate::world::{GRANTS, World, fails, ok, text};
+use std::{fs, path::PathBuf, time::Duration};
 use testkit::{FaultyProvider, THING_DESCRIPTION};
 
 const SERVE: [&str; 5] =
@@ -252,6 +252,59 @@ fn nothing_foreign_gets_into_the_log() {
     world.stop();
     let verified = world.verify();
     assert!(verified["entries"].as_u64().unwrap() > u64::try_from(entries).unwrap());
+}
+
+/// A change whose event somebody takes away before the log has it comes into no force: the server
+/// closes, and none starts.
+#[test]
+fn no_change_takes_effect_without_its_event() {
+    let mut world = World::prepared();
+    world.weirgate.set("WEIRGATE_MAX_SNAPSHOT_AGE_MS", "1000");
+    world.serve();
+    assert_eq!(world.get("/things/1").status, 200);
+    let taken = "CREATE TRIGGER taken AFTER INSERT ON outbox
+        BEGIN DELETE FROM outbox WHERE sequence = NEW.sequence; END";
+    if sql(&world, &[taken]).is_none() {
+        return;
+    }
+    ok(&world.weirgate, &["client", "create", "another", "--json"]);
+    testkit::wait_until(Duration::from_secs(5), || world.get("/things/1").status == 503);
+    let said = world.stop().err();
+    assert!(said.contains("was removed before the audit log had it"), "{said}");
+    sql(&world, &["DROP TRIGGER taken"]).unwrap();
+    for args in [&["client", "create", "more"][..], &SERVE] {
+        let said = fails(&world.weirgate, 5, args, b"");
+        assert!(said.contains("was removed before the audit log had it"), "{said}");
+    }
+}
+
+/// The seal of an event that was moved long ago is still right: it gets into the log once.
+#[test]
+fn an_event_that_was_copied_is_not_moved_again() {
+    let mut world = World::prepared();
+    let copied = "CREATE TABLE kept AS SELECT * FROM outbox WHERE 0";
+    let copies = "CREATE TRIGGER copies AFTER INSERT ON outbox
+        BEGIN INSERT INTO kept SELECT * FROM outbox WHERE sequence = NEW.sequence; END";
+    if sql(&world, &[copied, copies]).is_none() {
+        return;
+    }
+    // A change of several events.
+    ok(&world.weirgate, &["client", "create", "another", "--json"]);
+    sql(&world, &["DELETE FROM kept"]).unwrap();
+    let changed = GRANTS.replace("read things", "read them");
+    world.apply(&[&changed, &GRANTS.replace("reader", "another")[..]].concat());
+    sql(&world, &["DROP TRIGGER copies"]).unwrap();
+    assert_ne!(sql(&world, &["SELECT COUNT(*) FROM kept"]).unwrap().trim(), "1");
+    revoke_key(&world);
+    world.serve();
+    let entries = world.entries().len();
+    for _ in 0..2 {
+        sql(&world, &["INSERT OR REPLACE INTO outbox SELECT * FROM kept"]).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(world.entries().len(), entries);
+    }
+    world.stop();
+    world.verify();
 }
 
 /// An attack on one row must not keep a key alive.
