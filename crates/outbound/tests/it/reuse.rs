@@ -127,7 +127,7 @@ async fn refused_answers_end_their_connection() {
     for fault in faults {
         assert_eq!(world.code(&format!("/fault/{fault}")).await, "provider_malformed");
     }
-    world.provider.on("/coded", fine().header("Content-Encoding", "br"));
+    world.provider.on("/coded", fine().header("Content-Encoding", "compress"));
     assert_eq!(world.code("/coded").await, "provider_encoding");
     world.get("/fault/none").await.unwrap();
     assert_eq!(world.provider.connections(), faults.len() + 2);
