@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_says_how_long_and_for_whom() {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        const DAY: Duration = Duration::from_hours(24);
         let made = made();
         let tls = ServerTls::new(made.chain_pem.as_bytes(), made.key_pem.as_bytes()).unwrap();
         let (from, until) = tls.validity();

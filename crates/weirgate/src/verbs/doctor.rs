@@ -22,7 +22,7 @@ use types::{Clock, SystemClock, SystemRandom, Timestamp};
 const PATIENCE: Duration = Duration::from_secs(2);
 const CERTIFICATE: &str = "certificate";
 /// A certificate that ends sooner should have been renewed.
-const RENEWED_BEFORE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+const RENEWED_BEFORE: Duration = Duration::from_hours(14 * 24);
 /// Fewer open files than this are few for a gateway.
 const FEW_FILES: u64 = 4_096;
 
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_judged_by_its_days_and_names() {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        const DAY: Duration = Duration::from_hours(24);
         let made = Certificate::make(&TlsOptions::default()).unwrap();
         let tls = ServerTls::new(made.chain_pem.as_bytes(), made.key_pem.as_bytes()).unwrap();
         let (from, until) = tls.validity();

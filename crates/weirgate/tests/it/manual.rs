@@ -2,9 +2,9 @@
 //! binary, with stand-ins for root, its folders, systemd and the provider. `.ci/walk.py` follows the
 //! same page on machines with all of these.
 
-use crate::world::binary;
+use crate::world::{binary, text};
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::BTreeSet,
     fs,
     net::TcpListener,
@@ -26,10 +26,10 @@ struct Block {
 }
 
 fn blocks(document: &str) -> Vec<Block> {
-    let text = fs::read_to_string(Path::new(REPO).join(document)).unwrap();
+    let page = fs::read_to_string(Path::new(REPO).join(document)).unwrap();
     let mut found = Vec::new();
     let mut section = String::new();
-    let mut lines = text.lines();
+    let mut lines = page.lines();
     while let Some(line) = lines.next() {
         if let Some(title) = line.strip_prefix("## ") {
             title.clone_into(&mut section);
@@ -85,14 +85,20 @@ struct Machine {
     /// What the page says, and what it is here.
     instead: Vec<(String, String)>,
     shown: RefCell<Vec<String>>,
-    /// Commands that are there for the page's sake.
-    _sandbox: Option<Server>,
 }
 
 fn free_ports<const N: usize>() -> [u16; N] {
     // All at once, so that they differ.
     let held = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
     held.map(|listener| listener.local_addr().unwrap().port())
+}
+
+/// The built-in sandbox, and its URL.
+fn sandbox(weirgate: &Weirgate) -> (Server, String) {
+    let hr = Path::new(REPO).join("crates/sandbox/hr.yaml").display().to_string();
+    let args = ["sandbox", &hr, "--no-auth", "--listen", "127.0.0.1:0", "--json"];
+    let (server, line) = weirgate.spawn_until_json(&args).unwrap();
+    (server, text(&line, "url"))
 }
 
 /// Programs that need root or systemd; `@ROOT@` is the machine's folder.
@@ -160,7 +166,7 @@ impl Machine {
         for (known, port) in [(8400, ports[0]), (8401, ports[1])] {
             instead.push((format!(":{known}"), format!(":{port}")));
         }
-        let machine = Self { root, ports, instead, shown: RefCell::default(), _sandbox: None };
+        let machine = Self { root, ports, instead, shown: RefCell::default() };
         for (name, script) in STAND_INS {
             machine.stand_in(name, script);
         }
@@ -184,18 +190,13 @@ impl Machine {
         machine
     }
 
-    /// With the built-in sandbox in place of the provider that the page makes up.
-    fn with_sandbox(mut self, weirgate: &Weirgate) -> Self {
-        let hr = Path::new(REPO).join("crates/sandbox/hr.yaml").display().to_string();
-        let args = ["sandbox", &hr, "--no-auth", "--listen", "127.0.0.1:0", "--json"];
-        let (server, line) = weirgate.spawn_until_json(&args).unwrap();
-        let url = line["url"].as_str().unwrap().to_owned();
+    /// With this one in place of the provider that the page makes up.
+    fn with_provider(mut self, url: &str) -> Self {
         let place = url.trim_start_matches("http://").split('/').next().unwrap();
         self.instead.push((
             "--server https://api.hr.example".to_owned(),
             format!("--server {url} --allow-private-network {place}"),
         ));
-        self._sandbox = Some(server);
         self
     }
 
@@ -306,12 +307,11 @@ struct Reader {
     blocks: Vec<Block>,
     /// Which blocks were run.
     run: RefCell<BTreeSet<usize>>,
-    count: Cell<usize>,
 }
 
 impl Reader {
     fn of(document: &str) -> Self {
-        Self { blocks: blocks(document), run: RefCell::default(), count: Cell::new(0) }
+        Self { blocks: blocks(document), run: RefCell::default() }
     }
 
     /// Runs the blocks of a section that are for this place, but for the first ones, and no more.
@@ -338,7 +338,6 @@ impl Reader {
                         let script = machine.filled(&machine.here(&block.body));
                         printed = Some(machine.sh(&script));
                         self.run.borrow_mut().insert(index);
-                        self.count.set(self.count.get() + 1);
                     }
                     number += 1;
                 }
@@ -363,7 +362,8 @@ const CLUSTER: &str = "PostgreSQL, and several nodes";
 /// From a bare machine to an upgrade, and its backup on another.
 fn one_machine(reader: &Reader) {
     let weirgate = binary();
-    let first = Machine::bare().with_sandbox(&weirgate);
+    let (_provider, url) = sandbox(&weirgate);
+    let first = Machine::bare().with_provider(&url);
     let authority = Machine::bare();
     reader.all(&authority, "TLS", "authority");
     reader.all(&first, "Install", "");
@@ -399,11 +399,12 @@ fn two_nodes(reader: &Reader) -> bool {
         return false;
     };
     let weirgate = binary();
+    let (_provider, url) = sandbox(&weirgate);
     let database = Machine::bare().with_database(postgres);
     reader.follow(&database, CLUSTER, "db", 1..usize::MAX);
     let mut nodes: Vec<Machine> = Vec::new();
     for place in ["one", "two"] {
-        let node = Machine::bare().with_sandbox(&weirgate).with_database(postgres);
+        let node = Machine::bare().with_provider(&url).with_database(postgres);
         reader.follow(&node, "Install", "", 0..1);
         node.bring_as(&database.path("etc/weirgate-password"), "database-password");
         // This server has no TLS, and needs none on loopback.
@@ -449,7 +450,8 @@ fn the_page_for_operators_is_followed_word_by_word() {
 fn the_readme_is_followed_word_by_word() {
     const SECTION: &str = "Set it up by hand";
     let weirgate = binary();
-    let machine = Machine::bare().with_sandbox(&weirgate);
+    let (_provider, url) = sandbox(&weirgate);
+    let machine = Machine::bare().with_provider(&url);
     let clone = machine.release();
     std::os::unix::fs::symlink(Path::new(REPO).join("crates"), clone.join("crates")).unwrap();
     let bin = machine.path("usr/local/bin/weirgate");

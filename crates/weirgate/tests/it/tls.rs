@@ -17,6 +17,7 @@ use testkit::{
     listener::{Certificate, ClientStream, connect},
     wait_until,
 };
+use types::{Clock as _, SystemClock, Timestamp};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -246,7 +247,7 @@ fn the_end_of_the_certificate_is_told() {
         line.parse::<f64>().unwrap()
     };
     let told = end("weirgate_certificate_expires_timestamp_seconds ");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = SystemClock.now().since(Timestamp::EPOCH);
     let days = (told - now.as_secs_f64()) / 86_400.0;
     assert!((59.0..=60.0).contains(&days), "{days}");
     let doctor = |wanted: i32, said: &str| {
