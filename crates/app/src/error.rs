@@ -439,6 +439,9 @@ fn remedy_of_io(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Free some space.",
         io::ErrorKind::NotADirectory => "Name a folder: a part of the path is a file.",
         io::ErrorKind::IsADirectory => "Name a file, not a folder.",
+        io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices => {
+            "A file system is mounted there: name a folder inside of it."
+        }
         _ => "Check the path, and the disk's health.",
     }
 }

@@ -105,6 +105,11 @@ impl Postgres {
         SHARED.get_or_init(|| Self::start().expect("PostgreSQL starts")).as_ref()
     }
 
+    /// The path of one of its programs, for instance `psql`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }

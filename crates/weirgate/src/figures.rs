@@ -2,7 +2,7 @@
 //! not counted, and no metric has more than [`MAX_SERIES`] series, so that nobody who calls can make
 //! them many.
 
-use gateway::Gateway;
+use gateway::{Gateway, ServerTls};
 use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, counter, gauge,
 };
@@ -102,6 +102,10 @@ pub(crate) const METRICS: &[Metric] = &[
         "The time that these syncs took together; by their number, the latency of one.",
     ),
     value("weirgate_outbox_rows", "Changes that wait in the store to be moved into the audit log."),
+    value(
+        "weirgate_certificate_expires_timestamp_seconds",
+        "When the listeners' certificate ends, in seconds since 1970; 0 without `tls_cert`.",
+    ),
     count(
         "weirgate_log_fields_dropped_total",
         &[],
@@ -161,6 +165,7 @@ pub(crate) struct Figures {
     handle: PrometheusHandle,
     gateway: Arc<Gateway>,
     pools: Arc<PoolFigures>,
+    tls: Option<ServerTls>,
 }
 
 impl fmt::Debug for Figures {
@@ -174,13 +179,14 @@ impl Figures {
         handle: PrometheusHandle,
         gateway: Arc<Gateway>,
         pools: Arc<PoolFigures>,
+        tls: Option<ServerTls>,
     ) -> Self {
-        Self { handle, gateway, pools }
+        Self { handle, gateway, pools, tls }
     }
 
     /// All of them, in Prometheus' text format.
     pub(crate) fn render(&self) -> String {
-        let Self { handle, gateway, pools } = self;
+        let Self { handle, gateway, pools, tls } = self;
         gauge!("weirgate_calls_under_way").set(number(gateway.calls_under_way()));
         gauge!("weirgate_provider_connections_idle").set(number(pools.idle()));
         counter!("weirgate_provider_connections_opened_total").absolute(pools.opened());
@@ -193,6 +199,11 @@ impl Figures {
         counter!("weirgate_audit_syncs_total").absolute(pace.syncs);
         let micros = u64::try_from(pace.syncing.as_micros()).unwrap_or(u64::MAX);
         counter!("weirgate_audit_sync_microseconds_total").absolute(micros);
+        if let Some(tls) = tls {
+            let seconds = tls.validity().1.as_micros() / 1_000_000;
+            gauge!("weirgate_certificate_expires_timestamp_seconds")
+                .set(number(usize::try_from(seconds).unwrap_or_default()));
+        }
         counter!("weirgate_log_fields_dropped_total").absolute(crate::logging::dropped());
         handle.render()
     }

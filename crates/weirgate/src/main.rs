@@ -10,6 +10,7 @@ mod files;
 mod harmless;
 mod listener_tls;
 mod logging;
+mod notify;
 mod ops;
 mod output;
 mod project;
@@ -246,6 +247,8 @@ async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
     let text =
         [format!("gateway  {gateway}"), format!("console  {console} (healthz, readyz, metrics)")];
     session.output.result(&json, text)?;
+    notify::tell(notify::READY);
     signals.until_told().await;
+    notify::tell(notify::STOPPING);
     server.stop().await
 }

@@ -85,7 +85,8 @@ impl Server {
             Arc::from(public_url),
         ));
         let pools = Arc::new(PoolFigures::default());
-        let figures = Figures::new(handle, Arc::clone(&gateway), Arc::clone(&pools));
+        let figures =
+            Figures::new(handle, Arc::clone(&gateway), Arc::clone(&pools), listener_tls.clone());
         let (exporter, traces) = match config.otlp_endpoint.clone() {
             None => (None, None),
             Some(endpoint) => {

@@ -23,6 +23,7 @@ mod hostile;
 mod http2;
 mod kinto;
 mod limits;
+mod manual;
 mod nodes;
 mod observe;
 mod provider_diff;
