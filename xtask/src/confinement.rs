@@ -40,7 +40,16 @@ const CONFINED: &[Confined] = &[
     },
     Confined {
         paths: &["aws_lc_rs"],
-        crates: &["vault", "audit", "gateway", "outbound", "sandbox", "app", "testkit"],
+        crates: &[
+            "vault",
+            "audit",
+            "gateway",
+            "outbound",
+            "sandbox",
+            "app",
+            "testkit",
+            "properties",
+        ],
         is_free_in_tests: true,
         why: "cryptography stays where it can be reviewed",
         remedy: "use what `vault` or `audit` offers",

@@ -284,7 +284,7 @@ pub(crate) fn to_caller(
 }
 
 /// The rate-limit family, by a closed list of endings.
-fn is_rate_limit(name: &HeaderName) -> bool {
+pub(crate) fn is_rate_limit(name: &HeaderName) -> bool {
     const ENDINGS: [&str; 5] = ["limit", "remaining", "reset", "used", "policy"];
     let name = name.as_str();
     let rest = ["ratelimit-", "x-ratelimit-", "x-rate-limit-"]
@@ -296,7 +296,7 @@ fn is_rate_limit(name: &HeaderName) -> bool {
 
 /// Numbers, spans, dates and the parameters of the rate-limit family: no free text passes, so that
 /// these headers carry nothing else.
-fn is_limit_value(value: &str) -> bool {
+pub(crate) fn is_limit_value(value: &str) -> bool {
     const WORDS: [&str; 31] = [
         "limit",
         "remaining",

@@ -33,6 +33,9 @@ mod server;
 mod tls;
 mod trace_link;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+
 pub use accept::{Place, Places, accept};
 pub use error::CallError;
 pub use etag::TagKey;

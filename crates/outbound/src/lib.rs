@@ -26,6 +26,9 @@ mod traffic;
 mod unverified;
 mod zstd;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+
 pub use address::{AddressClass, classify};
 pub use body::UpstreamBody;
 pub use deadlines::Deadlines;

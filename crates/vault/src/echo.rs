@@ -98,9 +98,14 @@ impl Echoes {
     }
 
     fn push(&mut self, needle: Needle) {
+        // Backslashes of its own may begin what looks like an escape, and is undone with the others
+        // unless it is spelled as one itself.
         let bare = respelled(&needle, |byte| byte == b'\\', |_, _| {});
-        if bare.len() >= MIN_BYTES && !self.bare.contains(&bare) {
-            self.bare.push(bare);
+        let undone = Zeroizing::new(without_escapes(&needle));
+        for bare in [bare, undone] {
+            if bare.len() >= MIN_BYTES && !self.bare.contains(&bare) {
+                self.bare.push(bare);
+            }
         }
         if !self.needles.contains(&needle) {
             self.longest = self.longest.max(needle.len());
@@ -280,6 +285,21 @@ mod tests {
             }
             assert!(!found.are_in(b"k/2 <a>&b"));
         }
+    }
+
+    /// A secret that holds what reads like an escape.
+    #[test]
+    fn a_secrets_own_escapes_do_not_hide_it() {
+        let found = echoes(Part::bearer(r"k/\u0041-012345"));
+        for spelling in [
+            r"k/\u0041-012345",
+            r"k\/\\u0041-012345",
+            r"k\/\u005cu0041-012345",
+            r"\u006b/\\u0041-01234\u0035",
+        ] {
+            assert!(found.are_in(format!("no such key: {spelling}").as_bytes()), "{spelling}");
+        }
+        assert!(!found.are_in(br"k\/\\u0042-012345"));
     }
 
     #[test]

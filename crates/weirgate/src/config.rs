@@ -233,7 +233,7 @@ pub(crate) struct Setting {
 pub(crate) struct Problem {
     pub place: String,
     /// In the file; 0 for all of it.
-    line: Option<usize>,
+    pub line: Option<usize>,
     /// Else about the file as a whole.
     is_about_a_key: bool,
     pub what: String,

@@ -13,5 +13,6 @@ mod exports;
 mod mutations;
 mod proofs;
 mod tampering;
+mod ten_thousand;
 mod world;
 mod writing;
