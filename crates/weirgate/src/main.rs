@@ -13,6 +13,7 @@ mod logging;
 mod ops;
 mod output;
 mod project;
+mod room;
 mod serve;
 mod shell;
 mod telemetry;
