@@ -199,7 +199,7 @@ fn a_full_disk_refuses_calls_and_lets_those_under_way_end() {
     on.stays();
     let refused = on.world.weirgate.run(&["client", "create", "lost"], b"").unwrap();
     assert_ne!(refused.status, Some(0), "{}", refused.out());
-    assert!(refused.err().contains("full"), "{}", refused.err());
+    assert!(refused.err().contains("no room left"), "{}", refused.err());
     assert!(!on.is_ready());
 
     on.disk.make_room().unwrap();
