@@ -108,6 +108,11 @@ impl DataFolder {
         self.dir.join("audit-hint")
     }
 
+    /// Room that a server keeps for the log's last words.
+    pub fn audit_reserve(&self) -> PathBuf {
+        self.dir.join("audit-reserve")
+    }
+
     /// The file that says where the root key lies.
     pub fn root_key_path(&self) -> PathBuf {
         self.dir.join("root-key-path")

@@ -35,7 +35,7 @@ mod seals;
 #[cfg(test)]
 mod seals_tests;
 
-pub use audit::FolderLock;
+pub use audit::{FolderLock, Space};
 pub use error::{Error, Kind};
 pub use folder::DataFolder;
 pub use instance::{Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER};

@@ -22,9 +22,9 @@ use crate::{
 };
 use audit::{
     Changed, Durability, FolderLock, Handle, Log, LogConfig, MAX_RECORD_BYTES, OpenError,
-    RECENT_EVENTS, Record, Signed, VaultHead, VerifyError, VerifyOptions, verify,
+    RECENT_EVENTS, Record, Reserve, Signed, VaultHead, VerifyError, VerifyOptions, verify,
 };
-use std::{collections::HashSet, fs, io, sync::OnceLock};
+use std::{collections::HashSet, fs, io, num::NonZeroU64, sync::OnceLock};
 use store::{OutboxRow, Store};
 use types::{Actor, Id, OpContext};
 
@@ -80,12 +80,17 @@ impl End {
 
 impl OpenLog {
     /// Opens the log, compares the store with what the log last said of it, and moves what waits in
-    /// the outbox. The lock makes this process its one writer.
+    /// the outbox. The lock makes this process its one writer. A server keeps a reserve of so many
+    /// bytes beside the log, which it gives back when the disk is full; a verb has none.
     ///
     /// # Errors
     /// [`Error::VaultRolledBack`] if the store does not have the state that the log last bound.
-    pub async fn open(instance: &Instance, lock: FolderLock) -> Result<Self, Error> {
-        let mut log = Self::open_unjudged(instance, lock).await?;
+    pub async fn open(
+        instance: &Instance,
+        lock: FolderLock,
+        reserve: Option<NonZeroU64>,
+    ) -> Result<Self, Error> {
+        let mut log = Self::open_unjudged(instance, lock, reserve).await?;
         if let Err(error) = log.begin(instance).await {
             // Ends the writer, which gives the lock back. What is wrong has been said.
             let _ = log.close().await;
@@ -94,9 +99,16 @@ impl OpenLog {
         Ok(log)
     }
 
-    async fn open_unjudged(instance: &Instance, lock: FolderLock) -> Result<Self, Error> {
+    async fn open_unjudged(
+        instance: &Instance,
+        lock: FolderLock,
+        reserve: Option<NonZeroU64>,
+    ) -> Result<Self, Error> {
         check_public_key(instance)?;
-        let opened = Log::open(config(instance, lock, told(instance).await?)?)?;
+        let mut config = config(instance, lock, told(instance).await?)?;
+        config.reserve =
+            reserve.map(|bytes| Reserve::new(instance.folder.audit_reserve(), bytes.get()));
+        let opened = Log::open(config)?;
         Ok(Self {
             handle: opened.log.handle(),
             log: opened.log,
@@ -153,6 +165,11 @@ impl OpenLog {
     /// [`Error::RowTampered`] if a row is none that waited, [`Error::EventMissing`] if one was
     /// removed: then nothing of its batch moves.
     pub async fn drain(&mut self, instance: &Instance) -> Result<(), Error> {
+        // What a failed disk has taken is known again as after a crash.
+        if let Some(found) = self.handle.take_reopened() {
+            self.end = End::of(found.vault_head, found.recent_events.is_empty());
+            self.known.extend(found.recent_events);
+        }
         if let Some(last) = self.end.last {
             remembers(instance, last).await?;
         }
@@ -291,6 +308,7 @@ fn config(instance: &Instance, lock: FolderLock, kept: String) -> Result<LogConf
         key: instance.signing_key()?,
         clock: instance.clock.clone(),
         kept: Some(kept),
+        reserve: None,
     })
 }
 
@@ -434,7 +452,8 @@ fn fitting(mut changed: Changed, record: &[u8]) -> Changed {
 /// Before a verb exits: sequences what it committed, unless a server holds the folder and does it.
 pub async fn settle(instance: &Instance) -> Result<(), Error> {
     let Some(lock) = instance.folder.try_lock()? else { return Ok(()) };
-    OpenLog::open(instance, lock).await?.close().await
+    // On the heap: it is a large part of what many verbs keep on their stacks.
+    Box::pin(OpenLog::open(instance, lock, None)).await?.close().await
 }
 
 /// Seals the rows of a store that an earlier release wrote. They are taken as they are, once: but
@@ -448,7 +467,7 @@ pub async fn settle(instance: &Instance) -> Result<(), Error> {
 pub(crate) async fn seal_first_layout(instance: &Instance) -> Result<(), Error> {
     let lock = instance.folder.lock_soon().await?;
     take_over_log(instance).await?;
-    let mut log = OpenLog::open_unjudged(instance, lock).await?;
+    let mut log = OpenLog::open_unjudged(instance, lock, None).await?;
     let sealed = seal_rows(instance, &mut log).await;
     let closed = log.close().await;
     sealed.and(closed)
@@ -669,7 +688,8 @@ mod tests {
         let before = changes(&instance).len();
         change_of(&instance, &["one", "two"]).await;
         let rows = waiting(&instance).await;
-        let mut log = OpenLog::open(&instance, instance.folder.lock().unwrap()).await.unwrap();
+        let mut log =
+            OpenLog::open(&instance, instance.folder.lock().unwrap(), None).await.unwrap();
         // As after a crash between the entry and the row's end.
         put_back(&instance, &rows).await;
         log.drain(&instance).await.unwrap();
@@ -701,7 +721,8 @@ mod tests {
         change_of(&instance, &["one", "two", "three"]).await;
         let rows = waiting(&instance).await;
         assert_eq!(rows.len(), 3);
-        let log = OpenLog::open_unjudged(&instance, instance.folder.lock().unwrap()).await.unwrap();
+        let log =
+            OpenLog::open_unjudged(&instance, instance.folder.lock().unwrap(), None).await.unwrap();
         for row in &rows[..2] {
             let record = Record::decode(&row.record).unwrap();
             log.handle.append(&record, Durability::Synced).unwrap().await.unwrap();

@@ -3,7 +3,7 @@
 //!
 //! It promises: what was acknowledged as durable survives a crash; any edited, deleted, inserted or
 //! reordered entry below a signed checkpoint is found by [`verify::verify`] with the public key
-//! alone; when the disk fails, every later append is refused. It cannot show that the end was cut
+//! alone; while the disk fails, every append is refused at once, and none is lost that was taken. It cannot show that the end was cut
 //! back to an older checkpoint, unless a later one is kept elsewhere.
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ mod note;
 mod proof;
 mod record;
 mod recover;
+mod reserve;
 mod tiler;
 mod tree;
 mod writer;
@@ -40,6 +41,7 @@ pub use record::{
     Changed, DecodeError, Intent, MAX_RECORD_BYTES, Outcome, Record, Refused, RefusedCount,
     Unauthenticated, VaultHead,
 };
+pub use reserve::{Reserve, Space};
 pub use tree::{Hash, leaf_hash};
 pub use verify::{Report, VerifyError, VerifyOptions};
-pub use writer::{AppendError, Durability, Handle, Pace, Ticket};
+pub use writer::{AppendError, Durability, Handle, Pace, Reopened, Ticket};

@@ -14,12 +14,13 @@ use crate::{
     note::{Checkpoint, NoteError, Sealer, SigningKey},
     record::{Record, VaultHead},
     recover::{self, Found},
+    reserve::Reserve,
     tiler::{FullTile, Tiler, Tiles},
-    tree::CompactRange,
+    tree::{CompactRange, Hash},
     writer::{AppendError, Handle, Writer},
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -48,6 +49,8 @@ pub struct LogConfig {
     pub clock: Arc<dyn Clock>,
     /// A checkpoint of this log that was kept elsewhere: the log must contain what it signed.
     pub kept: Option<String>,
+    /// Room on the log's disk for what must be written though it is full.
+    pub reserve: Option<Reserve>,
 }
 
 /// Why a log does not open.
@@ -126,10 +129,9 @@ impl Log {
     /// Whether [`Log::open`] would find a log that it can go on with, and the vault's state as it
     /// last bound it. Writes nothing.
     pub fn check(config: &LogConfig) -> Result<Option<VaultHead>, OpenError> {
-        let kept = config.kept_checkpoint()?;
+        let known = Known { kept: config.kept_checkpoint()?, durable: None };
         let paths = Paths::new(&config.dir);
-        recover::read(&paths, &config.key, &config.hint_file, kept.as_ref())
-            .map(|found| found.vault_head)
+        recover::read(&paths, &config.key, &config.hint_file, &known).map(|found| found.vault_head)
     }
 
     /// Completes what a crash interrupted, says so in the log, and starts the writer. It blocks for
@@ -145,24 +147,18 @@ impl Log {
     }
 
     pub(crate) fn open_at(paths: Paths, config: LogConfig) -> Result<Opened, OpenError> {
-        let kept = config.kept_checkpoint()?;
-        let LogConfig { lock, hint_file, key, clock, .. } = config;
-        let found = recover::read(&paths, &key, &hint_file, kept.as_ref())?;
-        let (vault_head, events) = (found.vault_head, found.events.clone());
-        let at = clock.now();
-        let mut entries = Vec::new();
-        if found.cut_bytes > 0 {
-            entries.push(Record::Recovered { at, cut_bytes: found.cut_bytes });
-        }
-        for request in found.open.keys() {
-            entries.push(Record::Interrupted { at, request: Id::from_u128(*request) });
-        }
-        entries.push(Record::Started { at, version: env!("CARGO_PKG_VERSION").to_owned() });
-        let encoded: Vec<Vec<u8>> = entries.iter().map(Record::encode).collect();
-        let mut appender = Appender::start(paths, found, &encoded, key.sealer().clone(), lock)?;
-        appender.write_checkpoint(&key)?;
-        let recent_events = events.to_vec();
-        let (handle, thread) = Writer::start(appender, key, clock, hint_file, events)?;
+        let known = Known { kept: config.kept_checkpoint()?, durable: None };
+        let LogConfig { lock, hint_file, key, clock, reserve, .. } = config;
+        let opener = Opener { paths, key, clock, hint_file, lock: Arc::new(lock) };
+        let begin = || opener.begin(&known, |_| true);
+        let begun = match begin() {
+            Err(OpenError::Io(error)) if reserve.as_ref().is_some_and(|it| it.helps(&error)) => {
+                begin()?
+            }
+            begun => begun?,
+        };
+        let (recent_events, vault_head) = (begun.events.to_vec(), begun.vault_head);
+        let (handle, thread) = Writer::start(begun, opener, reserve)?;
         Ok(Opened { log: Self { handle, thread }, recent_events, vault_head })
     }
 
@@ -190,6 +186,74 @@ impl LogConfig {
     }
 }
 
+/// What must be in the log that is found.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// A checkpoint that was kept elsewhere.
+    pub(crate) kept: Option<Checkpoint>,
+    /// What this process had on disk already.
+    pub(crate) durable: Option<Mark>,
+}
+
+/// The first `size` entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) size: u64,
+    pub(crate) root: Hash,
+}
+
+/// Opens the log, at the start and again after its disk failed.
+#[derive(Debug)]
+pub(crate) struct Opener {
+    pub(crate) paths: Paths,
+    pub(crate) key: SigningKey,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) hint_file: PathBuf,
+    pub(crate) lock: Arc<FolderLock>,
+}
+
+/// A log that was completed and says so, under a fresh checkpoint.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) appender: Appender,
+    /// Requests of calls that go on, with the index of their intent.
+    pub(crate) open: BTreeMap<u128, u64>,
+    pub(crate) events: RecentEvents,
+    pub(crate) vault_head: Option<VaultHead>,
+}
+
+impl Opener {
+    /// Of the calls without an outcome, those that are `lost` are told to be interrupted.
+    pub(crate) fn begin(
+        &self,
+        known: &Known,
+        is_lost: impl Fn(u128) -> bool,
+    ) -> Result<Begun, OpenError> {
+        let mut found = recover::read(&self.paths, &self.key, &self.hint_file, known)?;
+        let at = self.clock.now();
+        let mut entries = Vec::new();
+        if found.cut_bytes > 0 {
+            entries.push(Record::Recovered { at, cut_bytes: found.cut_bytes });
+        }
+        let mut open = std::mem::take(&mut found.open);
+        open.retain(|request, _| {
+            let is_lost = is_lost(*request);
+            if is_lost {
+                entries.push(Record::Interrupted { at, request: Id::from_u128(*request) });
+            }
+            !is_lost
+        });
+        entries.push(Record::Started { at, version: env!("CARGO_PKG_VERSION").to_owned() });
+        let encoded: Vec<Vec<u8>> = entries.iter().map(Record::encode).collect();
+        let (vault_head, events) = (found.vault_head, found.events.clone());
+        let (paths, lock) = (self.paths.clone(), Arc::clone(&self.lock));
+        let sealer = self.key.sealer().clone();
+        let mut appender = Appender::start(paths, found, &encoded, sealer, lock)?;
+        appender.write_checkpoint(&self.key)?;
+        Ok(Begun { appender, open, events, vault_head })
+    }
+}
+
 /// A checkpoint as it was signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
@@ -213,10 +277,37 @@ pub(crate) struct Appender {
     last: FullTile,
     tail: Tail,
     is_synced: bool,
+    /// What is on disk for sure.
+    durable: Mark,
     pub(crate) vault: Option<VaultHead>,
     signed: Option<Signed>,
     /// The last to be dropped.
-    lock: FolderLock,
+    lock: Arc<FolderLock>,
+}
+
+/// What a writer knows of a log that it could not go on with.
+#[derive(Debug)]
+pub(crate) struct Abandoned {
+    known: Known,
+    /// Its file has what it had, whatever lies under its name; gone once it lies there.
+    tail: Option<Tail>,
+}
+
+impl Abandoned {
+    /// Opens the log again: only if all is there that this process had on disk.
+    pub(crate) fn reopen(
+        &mut self,
+        opener: &Opener,
+        is_lost: impl Fn(u128) -> bool,
+    ) -> Result<Begun, OpenError> {
+        opener.lock.check()?;
+        if let Some(tail) = &self.tail {
+            tail.put_back()?;
+        }
+        // What lies there from now on is what opening made of it.
+        self.tail = None;
+        opener.begin(&self.known, is_lost)
+    }
 }
 
 impl Appender {
@@ -227,7 +318,7 @@ impl Appender {
         found: Found,
         entries: &[Vec<u8>],
         sealer: Sealer,
-        lock: FolderLock,
+        lock: Arc<FolderLock>,
     ) -> io::Result<Self> {
         paths.create()?;
         // A sync that failed before the crash may have left these in memory only.
@@ -249,7 +340,8 @@ impl Appender {
                 full.push(std::mem::take(&mut last));
             }
         }
-        let seal = sealer.seal(range.size(), &range.root());
+        let durable = Mark { size: range.size(), root: range.root() };
+        let seal = sealer.seal(durable.size, &durable.root);
         let mut tail = put_tail(&paths, tiles, full.iter().chain([&last]), Some(&seal))?;
         let mut made = Tiles::new(paths.for_tiles(), tiles, levels);
         for tile in &full {
@@ -268,6 +360,7 @@ impl Appender {
             last,
             tail,
             is_synced: true,
+            durable,
             vault: vault_head,
             signed: None,
             lock,
@@ -276,6 +369,12 @@ impl Appender {
 
     pub(crate) const fn size(&self) -> u64 {
         self.range.size()
+    }
+
+    /// Ends the thread that writes tiles; the log is gone on with by opening it again.
+    pub(crate) fn abandon(self) -> Abandoned {
+        let kept = self.signed.map(|signed| signed.checkpoint);
+        Abandoned { known: Known { kept, durable: Some(self.durable) }, tail: Some(self.tail) }
     }
 
     fn seal(&self) -> [u8; SEAL] {
@@ -316,7 +415,7 @@ impl Appender {
         self.tail.check()?;
         self.full.drain(..self.held_in_vain());
         self.tail = self.put_tail(Some(&self.seal()))?;
-        self.is_synced = true;
+        self.has_synced();
         self.hand_over()
     }
 
@@ -361,10 +460,15 @@ impl Appender {
             self.tail.check()?;
         } else {
             self.tail.sync()?;
-            self.is_synced = true;
+            self.has_synced();
             self.hand_over()?;
         }
         self.lock.check()
+    }
+
+    fn has_synced(&mut self) {
+        self.is_synced = true;
+        self.durable = Mark { size: self.range.size(), root: self.range.root() };
     }
 
     /// Whether a checkpoint would say more than the last one.

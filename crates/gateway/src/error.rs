@@ -199,7 +199,7 @@ impl CallError {
             Self::PreconditionFailed => "Read the object again and use the ETag of that answer.",
             Self::Held(_) | Self::Overloaded => "Wait for the time that Retry-After gives.",
             Self::AuditUnavailable => {
-                "The operator must look at the disk of the data folder, and restart the server: the log stays closed until then."
+                "The operator must look at the disk of the data folder and at the server's log lines; once the log can be written it goes on by itself."
             }
             Self::SnapshotStale { .. } => "The operator must look at the database.",
             Self::CredentialUnavailable => {

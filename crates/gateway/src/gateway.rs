@@ -117,7 +117,9 @@ impl Gateway {
         if self.is_draining.load(Ordering::Relaxed) {
             Some("not ready: it is stopping\n")
         } else if !self.recorder.is_healthy() {
-            Some("not ready: the audit log takes no entries; see to its disk, then restart\n")
+            Some(
+                "not ready: the audit log takes no entries; see to its disk, and it goes on by itself\n",
+            )
         } else if self.snapshot().is_err() {
             Some("not ready: the database does not confirm the configuration\n")
         } else {

@@ -122,8 +122,12 @@ impl Recorder {
         *counts.unauthenticated.entry(code).or_default() += 1;
     }
 
-    /// Writes the counts of the last second. Called each second, and before the log is closed.
+    /// Writes the counts of the last second, or since the log took entries last. Called each second,
+    /// and before the log is closed.
     pub fn flush(&self) {
+        if !self.log.is_healthy() {
+            return;
+        }
         let counts =
             std::mem::take(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner));
         let at = self.clock.now();
@@ -159,7 +163,10 @@ pub(crate) fn failure_of(error: &CallError) -> Failure {
 }
 
 fn unavailable(error: &AppendError) -> CallError {
-    tracing::error!(audit.error = %error, "audit log does not take entries: see to its disk, then restart");
+    // One that failed has said so itself, once and not for each call.
+    if !matches!(error, AppendError::Failed { .. }) {
+        tracing::error!(audit.error = %error, "audit log does not take an entry");
+    }
     CallError::AuditUnavailable
 }
 

@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod canary;
 pub mod client;
+pub mod disk;
 pub mod dns;
 pub mod faulty;
 pub mod hosts;
@@ -24,6 +25,7 @@ mod wait;
 
 pub use answer::{Answer, End, Framing};
 pub use canary::{Form, Found, find_canary};
+pub use disk::{Injection, SmallDisk};
 pub use dns::{DnsReply, DnsServer};
 pub use faulty::{FaultyProvider, Greeting, Received};
 pub use hosts::{Refusal, honest_hosts, hostile_hosts};

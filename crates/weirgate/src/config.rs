@@ -13,6 +13,7 @@ use std::{
     fmt,
     io::{self, Read as _},
     net::SocketAddr,
+    num::NonZeroU64,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     str::FromStr,
@@ -114,6 +115,12 @@ pub(crate) const KEYS: &[Key] = &[
         "60000",
         "milliseconds",
         "How long the database may stay silent before calls are refused; at least 1000.",
+    ),
+    key(
+        "audit_reserve_bytes",
+        "16777216",
+        "bytes",
+        "Room on the audit log's disk, given back to record calls under way when it is full; calls are taken only while the server has it. 0 for none, else at least 65536.",
     ),
     key("connect_timeout_ms", "5000", "milliseconds", "Resolving and connecting to a provider."),
     key("tls_timeout_ms", "5000", "milliseconds", "The TLS handshake with a provider."),
@@ -265,6 +272,7 @@ pub(crate) struct Config {
     pub limits: LimitSettings,
     pub database: Option<ServerUrl>,
     pub max_snapshot_age: Duration,
+    pub audit_reserve: Option<NonZeroU64>,
     pub connect_timeout: Duration,
     pub tls_timeout: Duration,
     pub first_byte_timeout: Duration,
@@ -729,6 +737,8 @@ fn read_password(path: &str) -> Result<Option<SecretString>, (String, &'static s
         password => Ok(Some(SecretString::from(password))),
     }
 }
+/// A smaller reserve would not hold what a tail of the log takes anew.
+const MIN_RESERVE: u64 = 65_536;
 /// The configuration is confirmed every 250 ms at best: with much less, a sound gateway refuses calls.
 const MIN_SNAPSHOT_AGE: Duration = Duration::from_secs(1);
 
@@ -815,6 +825,11 @@ fn check(reader: &mut Reader<'_>) -> Config {
         let remedy = format!("Give at least {}.", MIN_SNAPSHOT_AGE.as_millis());
         reader.fail("max_snapshot_age_ms", "is too short", remedy);
     }
+    let audit_reserve = reader.parse("audit_reserve_bytes", 0_u64);
+    if (1..MIN_RESERVE).contains(&audit_reserve) {
+        let remedy = format!("Give at least {MIN_RESERVE}, or 0 for none.");
+        reader.fail("audit_reserve_bytes", "is too small", remedy);
+    }
     if cores > MAX_CORES {
         reader.fail("cores", "is too many", format!("Give at most {MAX_CORES}."));
     }
@@ -830,6 +845,7 @@ fn check(reader: &mut Reader<'_>) -> Config {
         limits,
         database: reader.database(),
         max_snapshot_age,
+        audit_reserve: NonZeroU64::new(audit_reserve),
         connect_timeout: reader.millis("connect_timeout_ms"),
         tls_timeout: reader.millis("tls_timeout_ms"),
         first_byte_timeout: reader.millis("first_byte_timeout_ms"),

@@ -101,6 +101,10 @@ pub(crate) const METRICS: &[Metric] = &[
         &[],
         "The time that these syncs took together; by their number, the latency of one.",
     ),
+    value(
+        "weirgate_audit_free_bytes",
+        "Free on the audit log's file system; below 10 % and 5 % of it a log line warns.",
+    ),
     value("weirgate_outbox_rows", "Changes that wait in the store to be moved into the audit log."),
     value(
         "weirgate_certificate_expires_timestamp_seconds",

@@ -37,6 +37,8 @@ const FIELDS: &[(&str, &str)] = &[
     ("duration_ms", "of a call, in milliseconds"),
     ("error", "what failed, and its cause"),
     ("files", "open files that the system allows"),
+    ("free_bytes", "what is free on the audit log's file system"),
+    ("free_percent", "the same in parts of a hundred"),
     ("gateway", "address of the data plane"),
     ("generation", "of the store that was taken over"),
     ("grant.id", "a grant that cannot be read"),

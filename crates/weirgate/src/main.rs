@@ -14,6 +14,7 @@ mod notify;
 mod ops;
 mod output;
 mod project;
+mod room;
 mod serve;
 mod shell;
 mod telemetry;
@@ -40,6 +41,7 @@ use verbs::Session;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    keep_to_itself();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return not_understood(error),
@@ -51,6 +53,14 @@ fn main() -> ExitCode {
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => failure.report(output),
     }
+}
+
+/// Secrets pass through this memory: no core is written of it, and nobody but root looks into it, its
+/// own user's other processes neither.
+fn keep_to_itself() {
+    #[cfg(target_os = "linux")]
+    // A system that refuses leaves it as safe as any other program.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
 /// Help, or what is wrong with the command line.

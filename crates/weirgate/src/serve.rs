@@ -9,6 +9,7 @@ use crate::{
     listener_tls::Follower,
     ops::{Ops, OpsListener},
     output::{FAILED, Failure, chain},
+    room::Room,
     telemetry::{Export, Exporter, Headers},
 };
 use app::{Instance, follow, sequence::OpenLog};
@@ -65,7 +66,7 @@ impl Server {
                 .map_err(|error| Failure::new(FAILED, chain(&error), "Check /etc/resolv.conf."))?,
         );
 
-        let log = OpenLog::open(&instance, lock).await?;
+        let log = OpenLog::open(&instance, lock, config.audit_reserve).await?;
         let instance = Arc::new(instance);
         let (follower, shared) =
             follow::first(Arc::clone(&instance), config.limits.clone()).await?;
@@ -260,6 +261,7 @@ async fn keep_figures(
     mut stopped: watch::Receiver<bool>,
 ) {
     let outbox = metrics::gauge!("weirgate_outbox_rows");
+    let mut room = Room::of(instance.folder.audit());
     let mut ticks = tokio::time::interval(UPKEEP_EVERY);
     loop {
         // Both are cancel-safe.
@@ -268,6 +270,7 @@ async fn keep_figures(
             _ = ticks.tick() => {}
         }
         figures.run_upkeep();
+        room.look();
         // A store that is away is told of by the Snapshot's age.
         if let Ok(waiting) = instance.store.outbox_len().await {
             outbox.set(figures::number(usize::try_from(waiting).unwrap_or(usize::MAX)));

@@ -13,6 +13,9 @@
 )]
 
 mod certificates;
+mod damaged;
+mod disk;
+mod kills;
 mod names;
 mod providers;
 mod ssrf;

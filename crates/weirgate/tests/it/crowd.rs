@@ -9,6 +9,7 @@ use std::{
 use testkit::{
     Answer,
     client::{self, Connection},
+    namespace::Place,
     wait_until,
 };
 
@@ -24,6 +25,12 @@ fn open_files(id: u32) -> usize {
 
 #[test]
 fn idle_callers_never_take_the_files_of_the_log() {
+    // Only root sees the files of the process, or who is root in a namespace.
+    let name = "crowd::idle_callers_never_take_the_files_of_the_log";
+    if let Place::Outside { said } = testkit::namespace::enter(name) {
+        eprint!("{said}");
+        return;
+    }
     let mut world = World::prepared();
     world.weirgate.limit_files(256);
     world.serve();
