@@ -27,6 +27,7 @@ const CONFINED: &[Confined] = &[
     Confined {
         paths: &[
             "hyper::client",
+            "h2::client",
             "ClientConfig",
             "ClientConnection",
             "TlsConnector",
@@ -111,12 +112,14 @@ const CLIENT_SIDES: &[(&str, &str)] = &[
     ("hyper", "client"),
     ("hyper-util", "client"),
     ("hyper-util", "client-legacy"),
+    ("h2", ""),
     ("tokio-rustls", ""),
     ("hickory-resolver", ""),
 ];
 
 /// Dependencies with a server's side that cannot be had apart; there the client's names are confined.
-const SERVER_SIDES: &[(&str, &str)] = &[("gateway", "tokio-rustls")];
+const SERVER_SIDES: &[(&str, &str)] =
+    &[("gateway", "tokio-rustls"), ("testkit", "tokio-rustls"), ("testkit", "h2")];
 
 /// The manifests' side of the confinement: a feature of a dependency, or the dependency as a whole.
 pub(crate) fn features(tree: &Tree) -> Vec<Problem> {

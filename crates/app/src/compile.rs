@@ -277,7 +277,7 @@ impl Compiler {
         let servers = plan
             .urls
             .iter()
-            .map(|url| providers::target(url, &policy))
+            .map(|url| providers::target_of(&provider.model, url, &policy))
             .collect::<Result<Vec<_>, _>>()?;
         let fixed_headers = row
             .headers

@@ -187,6 +187,7 @@ async fn run(
     };
     intent.begin(Phase::Answer);
     intent.facts.provider_status = Some(answered.status().as_u16());
+    intent.facts.provider_version = Some(answered.version());
     let now = core.gateway.clock.now();
     routed.connection.meter.learn(answered.status(), answered.headers(), now);
     let class = classify(&routed, &permit, answered, &echoes).await;

@@ -175,6 +175,8 @@ fn unavailable(error: &AppendError) -> CallError {
 pub struct Facts {
     pub status: u16,
     pub provider_status: Option<u16>,
+    /// Of the provider's answer.
+    pub provider_version: Option<http::Version>,
     pub code: Option<&'static str>,
     pub bytes_in: u64,
     pub bytes_out: u64,
@@ -262,6 +264,7 @@ impl OpenIntent {
     fn emit(&mut self, failure: Option<Failure>) {
         self.event.status = self.facts.status;
         self.event.provider_status = self.facts.provider_status;
+        self.event.provider_version = self.facts.provider_version;
         self.event.failure = failure;
         self.event.duration = self.recorder.clock.now().since(self.started);
         self.events.emit(self.event.clone());

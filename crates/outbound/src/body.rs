@@ -2,7 +2,7 @@
 
 use crate::{
     OutboundError,
-    codec::{Codec, CodecBody, Http1},
+    codec::{CodecBody, WireBody},
     coding::{Damaged, Decoder, STEP_BYTES, Step},
     pool::Return,
 };
@@ -29,7 +29,7 @@ pub(crate) struct Bounds {
 
 /// The body of a provider's answer.
 pub struct UpstreamBody {
-    wire: <Http1 as Codec>::Body,
+    wire: WireBody,
     decoder: Option<Decoder>,
     /// Content without a coding that has arrived and was not handed out yet.
     waiting: Bytes,
@@ -57,7 +57,7 @@ impl fmt::Debug for UpstreamBody {
 
 impl UpstreamBody {
     pub(crate) fn new(
-        wire: <Http1 as Codec>::Body,
+        wire: WireBody,
         headers: &HeaderMap,
         back: Return,
         bounds: Bounds,

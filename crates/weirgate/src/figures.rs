@@ -89,7 +89,12 @@ pub(crate) const METRICS: &[Metric] = &[
     count(
         "weirgate_provider_connections_reused_total",
         &[],
-        "Exchanges over a connection to a provider that had been idle.",
+        "Exchanges over a connection to a provider that had carried others.",
+    ),
+    count(
+        "weirgate_provider_answers_total",
+        &[("protocol", "`1.1` (and `1.0`), `2`")],
+        "Answers of providers whose head came, by version of HTTP.",
     ),
     value("weirgate_provider_connections_idle", "Idle connections to providers."),
     value("weirgate_snapshot_age_seconds", "Since the store last confirmed what is enforced."),
@@ -195,6 +200,9 @@ impl Figures {
         gauge!("weirgate_provider_connections_idle").set(number(pools.idle()));
         counter!("weirgate_provider_connections_opened_total").absolute(pools.opened());
         counter!("weirgate_provider_connections_reused_total").absolute(pools.reused());
+        for (protocol, answers) in ["1.1", "2"].into_iter().zip(pools.answers()) {
+            counter!("weirgate_provider_answers_total", "protocol" => protocol).absolute(answers);
+        }
         gauge!("weirgate_snapshot_age_seconds").set(gateway.shared.age().as_secs_f64());
         let generation = usize::try_from(gateway.shared.generation()).unwrap_or(usize::MAX);
         gauge!("weirgate_snapshot_generation").set(number(generation));

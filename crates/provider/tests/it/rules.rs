@@ -429,3 +429,23 @@ fn fields_that_are_not_listed_are_told_of() {
     let told = provider.diagnostics.iter().find(|one| one.code == "too_many_fields").unwrap();
     assert!(told.message.starts_with("`Many` has more fields"), "{}", told.message);
 }
+
+/// A fact about the provider that the vendor does not decide for us.
+#[test]
+fn http1_alone_is_said_in_an_overlay_and_by_true_or_false() {
+    let saying = |given: Value| {
+        let mut document = openapi(json!({}), json!({}));
+        document["x-weirgate-http1-only"] = given;
+        document
+    };
+    let told =
+        |provider: &Provider| provider.diagnostics.iter().map(|one| one.code).collect::<Vec<_>>();
+    for (given, wanted) in [(json!(true), true), (json!(false), false)] {
+        let provider = overlaid(&saying(given));
+        assert_eq!((provider.is_http1_only, told(&provider)), (wanted, vec![]));
+    }
+    let odd = overlaid(&saying(json!("yes")));
+    assert_eq!((odd.is_http1_only, told(&odd)), (false, vec!["bad_extension"]));
+    let described = read(&saying(json!(true)));
+    assert!(!described.is_http1_only && !told(&described).is_empty());
+}

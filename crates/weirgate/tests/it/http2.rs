@@ -162,7 +162,7 @@ fn cpu(world: &World) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-fn rss_kib(world: &World) -> u64 {
+pub fn rss_kib(world: &World) -> u64 {
     let id = world.server.as_ref().unwrap().id();
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();

@@ -21,6 +21,7 @@ mod echo;
 mod evidence;
 mod hostile;
 mod http2;
+mod http2_provider;
 mod kinto;
 mod limits;
 mod manual;
