@@ -356,7 +356,7 @@ pub(crate) struct Writer {
 /// Where the log is.
 enum Place {
     Open(Box<Appender>),
-    Shut(Abandoned),
+    Shut(Box<Abandoned>),
     /// For the moment between the two.
     Nowhere,
 }
@@ -780,7 +780,7 @@ impl Writer {
         tracing::error!(%error, "audit log not written: it takes nothing until it is opened again");
         self.state.set_mode(Mode::Nothing(kind));
         if let Place::Open(appender) = std::mem::replace(&mut self.log, Place::Nowhere) {
-            self.log = Place::Shut(appender.abandon());
+            self.log = Place::Shut(Box::new(appender.abandon()));
         }
         self.unsynced_since = None;
         AppendError::Failed { kind }

@@ -3,7 +3,8 @@
 
 use crate::{
     OutboundError,
-    codec::{Codec as _, CodecBody as _, Http1},
+    codec::{Codec as _, CodecBody as _},
+    http1::Http1,
     coding::{Damaged, Decoder, Step},
     target::Target,
 };
