@@ -2,8 +2,10 @@
 //! member that may not be written.
 
 use crate::{
+    body_room::BodyPlace,
     error::CallError,
     headers::{Media, essence, media},
+    limits::Held,
     snapshot::RequestRule,
 };
 use bytes::{Bytes, BytesMut};
@@ -20,25 +22,33 @@ const MAX_FORM_PAIRS: usize = 1_000;
 /// The deepest `a[b][c]` of a form.
 const MAX_FORM_DEPTH: usize = 16;
 
-/// Reads a body of at most `limit` bytes within `patience`.
+/// Reads a body of at most `limit` bytes within `patience`, in the room that `take` yields for as much
+/// as it may have: what it declares, or else the limit.
 pub(crate) async fn read(
     body: Incoming,
     limit: usize,
     patience: Duration,
-) -> Result<Bytes, CallError> {
+    take: impl FnOnce(usize) -> Result<BodyPlace, Held>,
+) -> Result<(Bytes, Option<BodyPlace>), CallError> {
     if body.is_end_stream() {
-        return Ok(Bytes::new());
+        return Ok((Bytes::new(), None));
     }
-    if body.size_hint().lower() > limit as u64 {
+    let hint = body.size_hint();
+    if hint.lower() > limit as u64 {
         return Err(CallError::BodyTooLarge { limit });
     }
-    tokio::time::timeout(patience, collect(body, limit))
+    let most = hint.exact().and_then(|exact| usize::try_from(exact).ok()).unwrap_or(limit);
+    let mut place = take(most).map_err(CallError::Held)?;
+    let bytes = tokio::time::timeout(patience, collect(body, most, limit))
         .await
-        .map_err(|_| CallError::BodyTimeout { seconds: patience.as_secs() })?
+        .map_err(|_| CallError::BodyTimeout { seconds: patience.as_secs() })??;
+    place.settle(bytes.len());
+    Ok((bytes, Some(place)))
 }
 
-async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, CallError> {
-    let mut bytes = BytesMut::new();
+async fn collect(mut body: Incoming, most: usize, limit: usize) -> Result<Bytes, CallError> {
+    // A buffer that grew would take twice what has come.
+    let mut bytes = BytesMut::with_capacity(most);
     while let Some(frame) = body.frame().await {
         let frame = frame
             .map_err(|_| CallError::RequestMalformed { what: "the body did not arrive whole" })?;

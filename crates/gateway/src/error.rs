@@ -63,7 +63,7 @@ pub enum CallError {
     BodyTimeout { seconds: u64 },
     #[error("the If-Match tag is not one that this operation gave out")]
     PreconditionFailed,
-    #[error("too many calls: the limit of the {} is reached", .0.limit.as_str())]
+    #[error("{}", told(.0.limit))]
     Held(Held),
     #[error("too many calls are under way")]
     Overloaded,
@@ -127,6 +127,7 @@ impl CallError {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout { .. } | Self::CallerGone => StatusCode::REQUEST_TIMEOUT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::Held(Held { limit: Limit::Bodies, .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Held(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded
             | Self::AuditUnavailable
@@ -285,6 +286,14 @@ impl CallError {
     }
 }
 
+fn told(limit: Limit) -> String {
+    match limit {
+        Limit::KeyBodies => "too many request bodies of this key wait at once".to_owned(),
+        Limit::Bodies => "too many request bodies wait at once".to_owned(),
+        limit => format!("too many calls: the limit of the {} is reached", limit.as_str()),
+    }
+}
+
 fn remedy_of_outbound(error: &OutboundError) -> &'static str {
     match error {
         OutboundError::AddressRefused(_) | OutboundError::PlainHttpRefused => {
@@ -328,7 +337,8 @@ impl Fault for CallError {
             | Self::AnswerMedia
             | Self::AnswerUndescribed
             | Self::Held(Held { limit: Limit::ToldByProvider, .. }) => Origin::Provider,
-            Self::Overloaded
+            Self::Held(Held { limit: Limit::Bodies, .. })
+            | Self::Overloaded
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
             | Self::CredentialUnavailable
@@ -380,6 +390,7 @@ impl Fault for CallError {
             Self::PreconditionFailed => "precondition_failed",
             Self::Held(held) => match held.limit {
                 Limit::ConnectionCalls | Limit::ProviderCalls => "too_many_calls",
+                Limit::KeyBodies | Limit::Bodies => "too_many_bodies",
                 _ => "rate_limited",
             },
             Self::Overloaded => "overloaded",

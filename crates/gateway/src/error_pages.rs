@@ -65,6 +65,7 @@ const PAGES: &[(&str, &str)] = pages![
     "rate_limited",
     "request_malformed",
     "snapshot_stale",
+    "too_many_bodies",
     "too_many_calls",
 ];
 

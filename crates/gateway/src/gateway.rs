@@ -2,6 +2,7 @@
 
 use crate::{
     accept::Places,
+    body_room::BodyRoom,
     crowd::Crowd,
     error::CallError,
     event::EventSink,
@@ -25,6 +26,8 @@ use types::{Clock, Random};
 pub struct Settings {
     /// The largest request body, in bytes.
     pub max_write_bytes: usize,
+    /// Request bodies held at once, over all cores, in bytes.
+    pub max_held_write_bytes: usize,
     /// How long a request body may take to arrive.
     pub body_patience: Duration,
     /// How long a caller may take nothing of what it is sent.
@@ -48,6 +51,7 @@ pub struct Gateway {
     /// Scheme and authority by which callers reach the gateway.
     pub public_url: Arc<str>,
     pub metrics: Metrics,
+    pub(crate) bodies: Arc<BodyRoom>,
     under_way: Arc<AtomicUsize>,
     is_draining: AtomicBool,
 }
@@ -90,6 +94,7 @@ impl Gateway {
             events,
             clock,
             random,
+            bodies: BodyRoom::new(settings.max_held_write_bytes),
             settings,
             public_url,
             metrics: Metrics::new(),
@@ -140,6 +145,11 @@ impl Gateway {
     /// Calls that hold a place.
     pub fn calls_under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of request bodies that are held.
+    pub fn held_write_bytes(&self) -> usize {
+        self.bodies.held()
     }
 
     pub fn enter(&self) -> Option<Slot> {

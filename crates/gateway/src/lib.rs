@@ -12,6 +12,7 @@ mod snapshot;
 mod accept;
 mod answer;
 mod body;
+mod body_room;
 mod crowd;
 mod error;
 mod error_pages;

@@ -161,7 +161,8 @@ async fn run(
     let places = limit(core, &caller, &routed)?;
     let mut watch = watch(core, &snapshot, &caller, &routed, &permit, places);
     known.phases.begin(Phase::Request, core.gateway.clock.now().since(started));
-    let minimised = minimise_request(core, &snapshot, &routed, &permit, &parts, incoming).await?;
+    let minimised =
+        minimise_request(core, &snapshot, &caller, &routed, &permit, &parts, incoming).await?;
     watch.check()?;
     known.phases.begin(Phase::Intent, core.gateway.clock.now().since(started));
     let event = event_of(id, started, known);
@@ -331,6 +332,7 @@ fn limit(
 async fn minimise_request(
     core: &Core,
     snapshot: &Snapshot,
+    caller: &Authenticated,
     routed: &Routed<'_>,
     permit: &Permit,
     parts: &Parts,
@@ -349,13 +351,18 @@ async fn minimise_request(
         routed.is_head || routed.operation.method.is_safe(),
     )?;
     let settings = &core.gateway.settings;
-    let raw = body::read(incoming, settings.max_write_bytes, settings.body_patience).await?;
+    let take = |bytes| core.gateway.bodies.take(&caller.key.meter, bytes);
+    let (raw, place) =
+        body::read(incoming, settings.max_write_bytes, settings.body_patience, take).await?;
     let body = match body::minimise(&parts.headers, &raw, &decision.request)? {
         Some((body, media)) => {
             let media = HeaderValue::from_str(&media)
                 .map_err(|_| CallError::RequestMalformed { what: "the Content-Type" })?;
             headers.insert(header::CONTENT_TYPE, media);
-            body
+            match place {
+                Some(place) => place.with(body),
+                None => body,
+            }
         }
         None => Bytes::new(),
     };

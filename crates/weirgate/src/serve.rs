@@ -238,6 +238,7 @@ fn otlp_headers(config: &Config) -> Result<Headers, Failure> {
 fn settings(config: &Config) -> Settings {
     Settings {
         max_write_bytes: config.max_write_bytes,
+        max_held_write_bytes: config.max_held_write_bytes,
         body_patience: config.body_timeout,
         write_patience: config.write_timeout,
         max_snapshot_age: config.max_snapshot_age,

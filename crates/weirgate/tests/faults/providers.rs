@@ -49,16 +49,6 @@ fn import(world: &World, name: &str, url: &str) {
     ok(&world.weirgate, &[&import[..], &rest[..]].concat());
 }
 
-/// A figure of the kernel about the server, in bytes.
-fn memory(world: &World, name: &str) -> u64 {
-    let id = world.server.as_ref().unwrap().id();
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    let kib: u64 =
-        line.trim_matches([':', '\t', ' ']).trim_end_matches(" kB").trim().parse().unwrap();
-    kib << 10
-}
-
 /// Wherever below TLS a connection is cut, in the handshake, the head or the body: the caller has
 /// the whole answer or a typed error, and no write arrives twice.
 #[test]
@@ -163,7 +153,7 @@ fn a_provider_that_drips_is_given_up() {
 fn bombs_need_no_memory() {
     let world = World::serving();
     assert_eq!(world.get("/fault/gzip").status, 200);
-    let before = memory(&world, "VmHWM");
+    let before = world.memory("VmHWM");
     let member = zeros(64 << 20);
     assert!(member.len() < 70 << 10, "{}", member.len());
     let start = gzip(br#"{"secret":""#);
@@ -176,7 +166,7 @@ fn bombs_need_no_memory() {
         assert_eq!((answer.status, code(&answer).as_str()), (502, "provider_bomb"));
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
-    let more = memory(&world, "VmHWM") - before;
+    let more = world.memory("VmHWM") - before;
     assert!(more <= MORE_MEMORY, "{more} bytes more");
 }
 
@@ -199,7 +189,7 @@ fn monstrous_json_needs_no_memory() {
     world.weirgate.set("WEIRGATE_MAX_ANSWER_BYTES", &limit.to_string());
     world.serve();
     assert_eq!(world.get("/things/1").status, 200);
-    let before = memory(&world, "VmHWM");
+    let before = world.memory("VmHWM");
     let block = vec![b'a'; 64 << 10];
     let gigabyte = (1 << 30) / (64 << 10);
     for (what, answer, wanted) in [
@@ -240,7 +230,7 @@ fn monstrous_json_needs_no_memory() {
     let keys: String = (0..1_000).map(|n| format!(r#""key{n}":{n},"#)).collect();
     world.provider.on("/things/1", Answer::long(r#"{"id":"1","#, keys, 1_000, r#""id":"2"}"#));
     assert_eq!(code(&world.get("/things/1")), "answer_refused");
-    let more = memory(&world, "VmHWM") - before;
+    let more = world.memory("VmHWM") - before;
     assert!(more <= MORE_MEMORY, "{more} bytes more");
 }
 
@@ -249,7 +239,7 @@ fn monstrous_json_needs_no_memory() {
 fn floods_of_headers_need_no_memory() {
     let world = World::serving();
     assert_eq!(world.get("/things/1").status, 200);
-    let before = memory(&world, "VmHWM");
+    let before = world.memory("VmHWM");
     let large = "x".repeat(1 << 20);
     let mut many = Answer::json(200, &testkit::thing("1"));
     for number in 0..10_000 {
@@ -277,7 +267,7 @@ fn floods_of_headers_need_no_memory() {
         assert_eq!((answer.status, code(&answer).as_str()), (502, "provider_malformed"), "{what}");
         assert!(begun.elapsed() < Duration::from_secs(3), "{what}");
     }
-    let more = memory(&world, "VmHWM") - before;
+    let more = world.memory("VmHWM") - before;
     assert!(more <= MORE_MEMORY, "{more} bytes more");
 }
 
@@ -380,7 +370,7 @@ fn two_thousand_stuck_calls_leave_the_others_alone() {
     };
     times(50);
     let alone = times(300);
-    let before = memory(&world, "VmRSS");
+    let before = world.memory("VmRSS");
     let head = format!(
         "GET /proxy/{stuck}/things/1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
         world.key
@@ -402,7 +392,7 @@ fn two_thousand_stuck_calls_leave_the_others_alone() {
     let mut rounds = (0..10).map(|_| times(300));
     let slowest = rounds.find(|p99| *p99 <= allowed);
     assert!(slowest.is_some(), "no round has a p99 of {allowed:?}; alone it was {alone:?}");
-    let more = memory(&world, "VmRSS").saturating_sub(before);
+    let more = world.memory("VmRSS").saturating_sub(before);
     assert!(more <= (100 << 10) * STUCK as u64, "{more} bytes more for {STUCK} calls");
     drop(callers);
 }
