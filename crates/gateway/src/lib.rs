@@ -34,7 +34,8 @@ mod server;
 mod tls;
 mod trace_link;
 
-pub use accept::{Place, Places, accept};
+pub use accept::{Place, Places, accept, keep_thin};
+pub use crowd::{Crowd, Visitor};
 pub use error::CallError;
 pub use etag::TagKey;
 pub use event::{Called, Event, EventSink, Failure, Phase, Phases};

@@ -2,7 +2,7 @@
 //! connection stays on its core.
 
 use crate::{
-    accept::{Place, Places, accept},
+    accept::{Place, Places, accept, keep_thin},
     answer::{AnswerBody, full},
     crowd::{Crowd, Visitor},
     error::CallError,
@@ -51,9 +51,6 @@ use types::Id;
 const BACKLOG: i32 = 4_096;
 /// How long a connection may take to send a request's head; also how long it may idle.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How often it is looked whether places are scarce.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why the data plane did not start.
 #[derive(Debug, thiserror::Error)]
@@ -191,7 +188,12 @@ fn run_core(
             crowd: Crowd::default(),
         });
         let places = Places::new(bounds.connections);
-        tokio::task::spawn_local(keep_thin(Rc::clone(&core), places.clone()));
+        {
+            let (core, places) = (Rc::clone(&core), places.clone());
+            tokio::task::spawn_local(async move {
+                keep_thin(&places, || core.crowd.thin_out()).await;
+            });
+        }
         let host = Rc::clone(&core);
         let stopping = stopped.clone();
         accept(
@@ -216,17 +218,6 @@ fn run_core(
         }
         Ok(())
     })
-}
-
-/// While places are scarce, those who do nothing and have shown no key are not waited for.
-async fn keep_thin(core: Rc<Core>, places: Places) {
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    loop {
-        looks.tick().await;
-        if places.is_crowded() {
-            core.crowd.thin_out();
-        }
-    }
 }
 
 async fn serve_connection(

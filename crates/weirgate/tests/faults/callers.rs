@@ -69,7 +69,7 @@ fn one_key_makes_only_its_share_of_bodies_wait() {
     wait_until(Duration::from_secs(5), || held(0));
     assert_eq!(world.post("/things", &json!({"name": "n"})).status, 201);
     let more = world.memory("VmHWM") - before;
-    assert!(more <= 112 << 20, "{more} bytes more");
+    assert!(more <= 64 << 20, "{more} bytes more");
     world.stop();
     assert_eq!(world.verify()["open_intents"], 0);
 }

@@ -85,6 +85,30 @@ fn callers_without_a_key_do_not_shut_out_those_who_have_one() {
     assert_eq!(world.verify()["open_intents"], 0);
 }
 
+/// Silent, or such as have asked for something once.
+#[test]
+fn idle_connections_on_the_console_shut_out_nobody() {
+    let mut world = World::prepared();
+    world.weirgate.limit_files(256);
+    world.serve();
+    // A sixteenth of all files.
+    let mut crowd = idle(world.console, 60);
+    for one in crowd.iter_mut().skip(30) {
+        let _ = one.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for _ in 0..5 {
+        crowd.extend(idle(world.console, 10));
+        let begun = Instant::now();
+        assert_eq!(client::get(world.console, "/readyz", &[]).unwrap().text(), "ready\n");
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    }
+    // Nor do they hold their places for long while those are scarce.
+    let mut silent = Connection::open(world.console).unwrap();
+    assert!(silent.is_closed_within(Duration::from_secs(8)));
+    drop(crowd);
+    world.stop();
+}
+
 #[test]
 fn a_lack_of_files_ends_with_its_cause() {
     let mut world = World::serving();
