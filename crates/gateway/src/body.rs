@@ -4,7 +4,7 @@
 use crate::{
     body_room::BodyPlace,
     error::CallError,
-    headers::{Media, essence, media},
+    headers::{Media, essence, is_credential_name, is_same_name, media},
     limits::Held,
     snapshot::RequestRule,
 };
@@ -68,6 +68,7 @@ pub(crate) fn minimise(
     headers: &HeaderMap,
     body: &Bytes,
     rule: &RequestRule,
+    credential_params: &BTreeSet<String>,
 ) -> Result<Option<(Bytes, String)>, CallError> {
     if headers.contains_key(header::CONTENT_ENCODING) && !body.is_empty() {
         return Err(CallError::BodyMediaUnsupported);
@@ -90,7 +91,7 @@ pub(crate) fn minimise(
                 Ok(Some((check(spec, body)?, kind)))
             }
             Media::Form if declared.contains(FORM) => {
-                let pairs = form_pairs(body)?;
+                let pairs = form_pairs(body, credential_params)?;
                 let object = form_object(&pairs)?;
                 check(spec, object.to_string().as_bytes())?;
                 let mut out = url::form_urlencoded::Serializer::new(String::new());
@@ -130,7 +131,12 @@ fn check(spec: &Spec, body: &[u8]) -> Result<Bytes, CallError> {
     Ok(Bytes::from(out))
 }
 
-fn form_pairs(body: &[u8]) -> Result<Vec<(String, String)>, CallError> {
+/// The members of a form. Many servers read the query and a form as one: what never comes from a caller
+/// in the one, never comes in the other.
+fn form_pairs(
+    body: &[u8],
+    credential_params: &BTreeSet<String>,
+) -> Result<Vec<(String, String)>, CallError> {
     let mut pairs = Vec::new();
     for (name, value) in url::form_urlencoded::parse(body) {
         if pairs.len() >= MAX_FORM_PAIRS {
@@ -139,7 +145,8 @@ fn form_pairs(body: &[u8]) -> Result<Vec<(String, String)>, CallError> {
         if name.contains('\u{FFFD}') || value.contains('\u{FFFD}') {
             return Err(CallError::RequestMalformed { what: "the form is not UTF-8" });
         }
-        if crate::headers::is_credential_name(&name) {
+        let is_own = |own: &String| is_same_name(own, &name);
+        if is_credential_name(&name) || credential_params.iter().any(is_own) {
             return Err(CallError::FieldNotGranted { path: name.chars().take(100).collect() });
         }
         pairs.push((name.into_owned(), value.into_owned()));
@@ -212,13 +219,13 @@ mod tests {
 
     #[test]
     fn forms_are_read_as_objects() {
-        let pairs = form_pairs(b"a=1&b%5Bc%5D=2&d=3&d=4&e%5B%5D=5").unwrap();
+        let pairs = form_pairs(b"a=1&b%5Bc%5D=2&d=3&d=4&e%5B%5D=5", &BTreeSet::new()).unwrap();
         assert_eq!(
             form_object(&pairs).unwrap().to_string(),
             r#"{"a":"1","b":{"c":"2"},"d":["3","4"],"e":["5"]}"#
         );
         for bad in ["a[b", "a[][b]=1", "[a]=1", "a=1&a[b]=2", "=1"] {
-            let pairs = form_pairs(bad.as_bytes()).unwrap();
+            let pairs = form_pairs(bad.as_bytes(), &BTreeSet::new()).unwrap();
             assert!(form_object(&pairs).is_err(), "{bad}");
         }
     }
@@ -236,6 +243,13 @@ mod tests {
 
     #[test]
     fn credentials_never_come_in_a_form() {
-        assert!(matches!(form_pairs(b"access_token=x"), Err(CallError::FieldNotGranted { .. })));
+        let own = BTreeSet::from(["user_key".to_owned()]);
+        for form in
+            ["access_token=x", "user_key=x", "User-Key=x", "user_key[]=x", "userkey%5Ba%5D=x"]
+        {
+            let read = form_pairs(form.as_bytes(), &own);
+            assert!(matches!(read, Err(CallError::FieldNotGranted { .. })), "{form}");
+        }
+        assert_eq!(form_pairs(b"user=x&key=y", &own).unwrap().len(), 2);
     }
 }

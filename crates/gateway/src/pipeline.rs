@@ -354,7 +354,8 @@ async fn minimise_request(
     let take = |bytes| core.gateway.bodies.take(&caller.key.meter, bytes);
     let (raw, place) =
         body::read(incoming, settings.max_write_bytes, settings.body_patience, take).await?;
-    let body = match body::minimise(&parts.headers, &raw, &decision.request)? {
+    let own = &routed.connection.credential_params;
+    let body = match body::minimise(&parts.headers, &raw, &decision.request, own)? {
         Some((body, media)) => {
             let media = HeaderValue::from_str(&media)
                 .map_err(|_| CallError::RequestMalformed { what: "the Content-Type" })?;

@@ -128,6 +128,19 @@ fn a_place_of_the_connections_credential_never_comes_from_a_caller() {
             assert_eq!(told, (403, "parameter_not_granted".to_owned()), "{name}");
             assert!(world.provider.requests().is_empty(), "{name}");
         }
+        // Many servers read a form as they read the query.
+        let form = [("Content-Type", "application/x-www-form-urlencoded")];
+        for body in ["name=mine", "name[]=mine"] {
+            let answer = world.send("POST", "/things", &form, body.as_bytes());
+            assert_eq!(
+                (answer.status, code(&answer).as_str()),
+                (403, "field_not_granted"),
+                "{body}"
+            );
+            assert!(world.provider.requests().is_empty(), "{body}");
+        }
+        assert_eq!(world.send("POST", "/things", &form, b"nested[a]=1").status, 201);
+        assert_eq!(world.post("/things", &json!({"name": "mine"})).status, 201);
     }
 }
 
