@@ -198,6 +198,8 @@ pub(crate) struct Flow {
     out: Vec<u8>,
     /// Bytes of `out` in which no echo begins.
     clear: usize,
+    /// Bytes of `out` that were not looked through yet.
+    fresh: usize,
 }
 
 impl fmt::Debug for Flow {
@@ -231,7 +233,7 @@ impl Flow {
 
     fn new(upstream: UpstreamBody, passage: Passage, escort: Escort) -> Self {
         let Escort { intent, watch, echoes } = escort;
-        Self { upstream, passage, intent, watch, echoes, out: Vec::new(), clear: 0 }
+        Self { upstream, passage, intent, watch, echoes, out: Vec::new(), clear: 0, fresh: 0 }
     }
 
     /// Reads one chunk; false at the provider's end.
@@ -239,6 +241,7 @@ impl Flow {
         let Some(chunk) = self.upstream.next_chunk().await? else { return Ok(false) };
         self.watch.check()?;
         self.intent.facts.bytes_in += chunk.len() as u64;
+        let before = self.out.len();
         match &mut self.passage {
             Passage::Project { projector, inside, .. } => {
                 projector.feed(&chunk, &mut self.out).map_err(|refusal| refused(&refusal))?;
@@ -248,12 +251,20 @@ impl Flow {
             }
             Passage::Unfiltered => self.out.extend_from_slice(&chunk),
         }
+        self.fresh += self.out.len() - before;
         self.look_for_echoes()?;
         Ok(true)
     }
 
     /// Looks through what is new in `out`; an echo may have begun in what was looked through before.
+    /// What is open is looked through again each time, so there must be as much that is new: else an
+    /// answer in small pieces would cost more than its length.
     fn look_for_echoes(&mut self) -> Result<(), CallError> {
+        let open = self.out.len() - self.clear - self.fresh;
+        if self.fresh < open {
+            return Ok(());
+        }
+        self.fresh = 0;
         if self.echoes.are_in(self.out.get(self.clear..).unwrap_or_default()) {
             return Err(CallError::CredentialEchoed);
         }
