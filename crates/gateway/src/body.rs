@@ -125,6 +125,7 @@ fn check(spec: &Spec, body: &[u8]) -> Result<Bytes, CallError> {
             RefusalKind::Undeclared { path } | RefusalKind::Emptied { path } => {
                 CallError::FieldNotGranted { path }
             }
+            RefusalKind::ListInPart { path } => CallError::ListGrantedInPart { path },
             _ => CallError::BodyMalformed { reason: refusal.reason(), offset: refusal.offset },
         },
     )?;

@@ -49,6 +49,8 @@ pub enum CallError {
     ParameterNotGranted { name: String },
     #[error("the field `{path}` may not be written")]
     FieldNotGranted { path: String },
+    #[error("the list `{path}` would be replaced, and only a part of its elements may be written")]
+    ListGrantedInPart { path: String },
     #[error("the operation takes no body")]
     BodyNotDeclared,
     #[error("the operation needs a body")]
@@ -121,6 +123,7 @@ impl CallError {
             | Self::ParameterUndeclared { .. }
             | Self::ParameterNotGranted { .. }
             | Self::FieldNotGranted { .. }
+            | Self::ListGrantedInPart { .. }
             | Self::BodyNotDeclared
             | Self::AccessWithdrawn => StatusCode::FORBIDDEN,
             Self::BodyMediaUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -190,6 +193,9 @@ impl CallError {
             Self::FieldNotGranted { .. } => {
                 "Leave the field out, or name it in a grant with the action of this call."
             }
+            Self::ListGrantedInPart { .. } => {
+                "Leave the list out, or grant all that is declared in its elements."
+            }
             Self::BodyNotDeclared => "Send no body.",
             Self::BodyMissing => "Send the body that the provider's description asks for.",
             Self::BodyMediaUnsupported => {
@@ -257,7 +263,7 @@ impl CallError {
             Self::Held(held) => {
                 problem.insert("limit".into(), json!(held.limit.as_str()));
             }
-            Self::FieldNotGranted { path } => {
+            Self::FieldNotGranted { path } | Self::ListGrantedInPart { path } => {
                 problem.insert("field".into(), json!(path));
             }
             Self::ParameterNotGranted { name } | Self::ParameterUndeclared { name } => {
@@ -381,6 +387,7 @@ impl Fault for CallError {
             Self::ParameterUndeclared { .. } => "parameter_undeclared",
             Self::ParameterNotGranted { .. } => "parameter_not_granted",
             Self::FieldNotGranted { .. } => "field_not_granted",
+            Self::ListGrantedInPart { .. } => "list_granted_in_part",
             Self::BodyNotDeclared => "body_not_declared",
             Self::BodyMissing => "body_missing",
             Self::BodyMalformed { .. } => "body_malformed",

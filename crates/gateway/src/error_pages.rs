@@ -35,6 +35,7 @@ const PAGES: &[(&str, &str)] = pages![
     "key_missing",
     "key_revoked",
     "key_unknown",
+    "list_granted_in_part",
     "method_unknown",
     "method_unsupported",
     "not_granted",
