@@ -207,6 +207,44 @@ fn the_console_gives_up_who_does_not_read() {
     assert_eq!(client::get(world.console, "/healthz", &[]).unwrap().text(), "ok\n");
 }
 
+/// The end of what it sends is all that is seen of a caller that has gone: one that only says so is
+/// taken for one, so that nobody's provider is kept busy for nothing.
+#[test]
+fn a_caller_that_stops_writing_has_gone() {
+    let mut world = World::prepared();
+    world.weirgate.set("WEIRGATE_MAX_CALLS", "1");
+    world.serve();
+    let pause = Duration::from_secs(5);
+    let slow = Answer::json(200, &json!({"id": "1"})).pause_before_head(pause);
+    world.provider.on("GET /things/1", slow);
+    let message = format!(
+        "GET {} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
+        world.path("/things/1"),
+        world.key
+    );
+    for gone in [false, true] {
+        world.provider.forget();
+        let begun = Instant::now();
+        let mut caller = Connection::open(world.addr).unwrap();
+        caller.write(message.as_bytes()).unwrap();
+        wait_until(Duration::from_secs(3), || !world.provider.requests().is_empty());
+        assert_eq!(world.get("/things/2").status, 503);
+        if gone {
+            drop(caller);
+        } else {
+            caller.end_writing().unwrap();
+            assert!(caller.is_closed_within(Duration::from_secs(3)));
+        }
+        // Its place is free before the provider answers.
+        wait_until(Duration::from_secs(3), || world.get("/things/2").status == 200);
+        assert!(begun.elapsed() < pause, "{:?}", begun.elapsed());
+    }
+    world.stop();
+    let gone = |entry: &&serde_json::Value| entry["code"] == "caller_gone";
+    assert_eq!(world.entries().iter().filter(gone).count(), 2);
+    assert_eq!(world.verify()["open_intents"], 0);
+}
+
 #[test]
 fn a_server_that_drains_is_not_ready() {
     let mut world = World::serving();
