@@ -6,6 +6,7 @@
 
 use crate::{
     error::CallError,
+    failpoint::Failpoint,
     gateway::Slot,
     limits::Places,
     recorder::{OpenIntent, failure_of},
@@ -54,6 +55,7 @@ pub(crate) struct Watch {
     pub clock: Arc<dyn Clock>,
     /// How long the store may stay silent.
     pub max_age: Duration,
+    pub failpoint: Failpoint,
     pub key_digest: [u8; 32],
     pub client: Id<Client>,
     pub connection: Id<Connection>,
@@ -240,6 +242,9 @@ impl Flow {
     async fn step(&mut self) -> Result<bool, CallError> {
         let Some(chunk) = self.upstream.next_chunk().await? else { return Ok(false) };
         self.watch.check()?;
+        if self.intent.facts.bytes_out > 0 {
+            self.watch.failpoint.reach("answer", "");
+        }
         self.intent.facts.bytes_in += chunk.len() as u64;
         let before = self.out.len();
         match &mut self.passage {
@@ -374,6 +379,11 @@ async fn abort<L>(intent: OpenIntent, error: CallError) -> Either<L, Aborted> {
     // Already failing: the log's own failure was logged where it happened.
     let _ = intent.close(Some(failure)).await;
     Either::Right(aborted(&error))
+}
+
+/// For an answer that met a defect of ours.
+pub(crate) fn panicked() -> Aborted {
+    aborted(&CallError::PANICKED)
 }
 
 fn aborted(error: &CallError) -> Aborted {

@@ -100,6 +100,9 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// What a call fails with that has met a defect of ours.
+    pub(crate) const PANICKED: Self = Self::Internal { what: "a defect was met" };
+
     /// The status that the caller sees.
     pub fn status(&self) -> StatusCode {
         match self {

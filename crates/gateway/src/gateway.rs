@@ -6,6 +6,7 @@ use crate::{
     crowd::Crowd,
     error::CallError,
     event::EventSink,
+    failpoint::Failpoint,
     recorder::Recorder,
     snapshot::{SharedSnapshot, Snapshot},
 };
@@ -37,6 +38,7 @@ pub struct Settings {
     /// Calls under way at once, over all cores.
     pub max_calls: usize,
     pub deadlines: Deadlines,
+    pub failpoint: Failpoint,
 }
 
 /// Shared by all cores.

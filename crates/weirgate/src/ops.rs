@@ -22,6 +22,7 @@ use tokio::{
 };
 
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+const MAX_HEAD_BYTES: usize = 16 * 1_024;
 
 /// What the port answers from.
 #[derive(Debug, Clone)]
@@ -124,6 +125,7 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a connection on the console port ended early");

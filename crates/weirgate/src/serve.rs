@@ -13,7 +13,8 @@ use crate::{
 };
 use app::{Instance, follow, sequence::OpenLog};
 use gateway::{
-    Bounds, EventSink, Gateway, Listeners, MakePool, Recorder, Running, ServerTls, Settings,
+    Bounds, EventSink, Failpoint, Gateway, Listeners, MakePool, Recorder, Running, ServerTls,
+    Settings,
 };
 use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, PoolFigures, Resolve, TlsConfig};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -251,7 +252,17 @@ fn settings(config: &Config) -> Settings {
             idle: config.between_bytes_timeout,
             total: config.total_timeout,
         },
+        failpoint: failpoint(),
     }
+}
+
+/// A release build knows of none.
+fn failpoint() -> Failpoint {
+    #[cfg(debug_assertions)]
+    if let Some(text) = std::env::var_os("FAILPOINT") {
+        return Failpoint::at(&text.to_string_lossy());
+    }
+    Failpoint::default()
 }
 
 async fn keep_figures(

@@ -170,6 +170,44 @@ fn bombs_need_no_memory() {
     assert!(more <= MORE_MEMORY, "{more} bytes more");
 }
 
+/// The other codings that are asked for: zstd's blocks stand for 128 KiB in four bytes, brotli's
+/// for as much as they like.
+#[test]
+fn bombs_of_brotli_and_zstd_need_no_memory() {
+    let mut world = World::prepared();
+    // Of memory that was given back each core keeps some for a while.
+    world.weirgate.set("WEIRGATE_CORES", "1");
+    world.serve();
+    assert_eq!(world.get("/things/1").status, 200);
+    let before = world.memory("VmHWM");
+    // RFC 8878 §3.1.1: a frame with a window of 8 MiB, and blocks of one byte that is repeated.
+    let start = br#"{"secret":""#;
+    let block = |kind: u32, length: usize, content: &[u8]| {
+        let header = u32::try_from(length).unwrap() << 3 | kind << 1;
+        [&header.to_le_bytes()[..3], content].concat()
+    };
+    let frame = [b"\x28\xb5\x2f\xfd\0".as_slice(), &[13 << 3], &block(0, start.len(), start)];
+    let blocks = block(1, 128 << 10, b"0").repeat(8_000);
+    let zstd = Answer::long("", [], 0, "").parts([frame.concat(), blocks, vec![]]).repeated(10);
+    let mut packed = Vec::new();
+    let params = brotli::enc::BrotliEncoderParams { quality: 2, lgwin: 24, ..Default::default() };
+    let text = [&start[..], &vec![b'0'; 64 << 20]].concat();
+    brotli::BrotliCompress(&mut &*text, &mut packed, &params).unwrap();
+    assert!(packed.len() < 20 << 10, "{}", packed.len());
+    let brotli = Answer::long("", [], 0, "").parts([packed, vec![], vec![]]);
+    for (coding, answer) in [("zstd", zstd), ("br", brotli)] {
+        world.provider.on("/things/1", answer.header("Content-Encoding", coding));
+        for _ in 0..5 {
+            let begun = Instant::now();
+            let answer = world.get("/things/1");
+            assert_eq!((answer.status, code(&answer).as_str()), (502, "provider_bomb"), "{coding}");
+            assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        }
+    }
+    let more = world.memory("VmHWM") - before;
+    assert!(more <= MORE_MEMORY, "{more} bytes more");
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write as _;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
