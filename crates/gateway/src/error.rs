@@ -321,6 +321,9 @@ fn remedy_of_outbound(error: &OutboundError) -> &'static str {
         OutboundError::Malformed { .. } | OutboundError::Bomb { .. } | OutboundError::Encoding => {
             "Tell the provider: its answer breaks HTTP, and nothing of it was passed on."
         }
+        OutboundError::NoWindow => {
+            "Try again later; the operator may raise `max_window_bytes` if there is memory for it."
+        }
         OutboundError::Reset | OutboundError::BodyTimeout { .. } => {
             "Try again later; a write may have been done, so look before it is repeated."
         }

@@ -24,6 +24,7 @@ mod target;
 mod tls;
 mod traffic;
 mod unverified;
+mod windows;
 mod zstd;
 
 pub use address::{AddressClass, classify};

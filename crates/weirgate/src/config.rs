@@ -99,6 +99,12 @@ pub(crate) const KEYS: &[Key] = &[
         "Request bodies that wait at once, over all calls: one key's take at most as much as they leave free (429), all of them no more (503). 0 means 64 times `max_write_bytes`.",
     ),
     key("max_answer_bytes", "1073741824", "bytes", "The largest answer, as it comes and decoded."),
+    key(
+        "max_window_bytes",
+        "268435456",
+        "bytes",
+        "The windows of decoders for compressed answers (br, zstd) at once, shared out to the cores; at least 32 MiB for each. One provider's take at most as much as they leave free.",
+    ),
     key("max_calls", "10000", "count", "Calls under way at once; more get 503."),
     key(
         "max_calls_per_provider",
@@ -268,6 +274,8 @@ pub(crate) struct Config {
     pub max_write_bytes: usize,
     pub max_held_write_bytes: usize,
     pub max_answer_bytes: u64,
+    /// Of one core.
+    pub max_window_bytes: usize,
     pub max_calls: usize,
     pub limits: LimitSettings,
     pub database: Option<ServerUrl>,
@@ -628,6 +636,13 @@ impl Reader<'_> {
         }
     }
 
+    /// Of one core: two of the largest windows at least.
+    fn max_window_bytes(&mut self, cores: usize) -> usize {
+        const LEAST: usize = 32 << 20;
+        let all = usize::try_from(self.positive("max_window_bytes")).unwrap_or(usize::MAX);
+        (all / cores.max(1)).max(LEAST)
+    }
+
     fn max_held_write_bytes(&mut self, max_write_bytes: usize) -> usize {
         let given = match self.parse("max_held_write_bytes", 0) {
             0 => max_write_bytes.saturating_mul(64),
@@ -847,6 +862,7 @@ fn check(reader: &mut Reader<'_>) -> Config {
         max_write_bytes,
         max_held_write_bytes: reader.max_held_write_bytes(max_write_bytes),
         max_answer_bytes: reader.positive("max_answer_bytes"),
+        max_window_bytes: reader.max_window_bytes(cores),
         max_calls,
         limits,
         database: reader.database(),

@@ -105,9 +105,11 @@ impl Server {
         };
         let make_pool: MakePool = {
             let max_answer_bytes = config.max_answer_bytes;
+            let max_window_bytes = config.max_window_bytes;
             Arc::new(move || {
                 Pool::new(PoolConfig {
                     max_answer_bytes,
+                    max_window_bytes,
                     max_idle_total: files.idle_per_core,
                     figures: Arc::clone(&pools),
                     ..PoolConfig::new(Arc::clone(&resolver), Arc::clone(&tls))
