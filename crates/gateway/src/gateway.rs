@@ -2,9 +2,11 @@
 
 use crate::{
     accept::Places,
+    body_room::BodyRoom,
     crowd::Crowd,
     error::CallError,
     event::EventSink,
+    failpoint::Failpoint,
     recorder::Recorder,
     snapshot::{SharedSnapshot, Snapshot},
 };
@@ -25,6 +27,8 @@ use types::{Clock, Random};
 pub struct Settings {
     /// The largest request body, in bytes.
     pub max_write_bytes: usize,
+    /// Request bodies held at once, over all cores, in bytes.
+    pub max_held_write_bytes: usize,
     /// How long a request body may take to arrive.
     pub body_patience: Duration,
     /// How long a caller may take nothing of what it is sent.
@@ -34,6 +38,7 @@ pub struct Settings {
     /// Calls under way at once, over all cores.
     pub max_calls: usize,
     pub deadlines: Deadlines,
+    pub failpoint: Failpoint,
 }
 
 /// Shared by all cores.
@@ -48,6 +53,7 @@ pub struct Gateway {
     /// Scheme and authority by which callers reach the gateway.
     pub public_url: Arc<str>,
     pub metrics: Metrics,
+    pub(crate) bodies: Arc<BodyRoom>,
     under_way: Arc<AtomicUsize>,
     is_draining: AtomicBool,
 }
@@ -90,6 +96,7 @@ impl Gateway {
             events,
             clock,
             random,
+            bodies: BodyRoom::new(settings.max_held_write_bytes),
             settings,
             public_url,
             metrics: Metrics::new(),
@@ -142,6 +149,11 @@ impl Gateway {
     /// Calls that hold a place.
     pub fn calls_under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of request bodies that are held.
+    pub fn held_write_bytes(&self) -> usize {
+        self.bodies.held()
     }
 
     pub fn enter(&self) -> Option<Slot> {

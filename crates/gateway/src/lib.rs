@@ -12,11 +12,13 @@ mod snapshot;
 mod accept;
 mod answer;
 mod body;
+mod body_room;
 mod crowd;
 mod error;
 mod error_pages;
 mod etag;
 mod event;
+mod failpoint;
 mod frames;
 mod framing;
 mod gateway;
@@ -36,10 +38,12 @@ mod trace_link;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 
-pub use accept::{Place, Places, accept};
+pub use accept::{Place, Places, accept, keep_thin};
+pub use crowd::{Crowd, Visitor};
 pub use error::CallError;
 pub use etag::TagKey;
 pub use event::{Called, Event, EventSink, Failure, Phase, Phases};
+pub use failpoint::Failpoint;
 pub use gateway::{Core, Gateway, Metrics, Settings};
 pub use headers::is_credential_name;
 pub use limits::{Held, Limit, LimitSettings, Meter};

@@ -20,6 +20,7 @@ use crate::{
 };
 use audit::Intent;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Request, Response, StatusCode,
     header, request::Parts,
@@ -28,7 +29,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use outbound::{Lease, Target, UpstreamBody};
 use provider::{Method, Operation, RouteOutcome, decode_path};
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Duration};
 use types::{Connection, Fault, Id, Request as RequestKind, Timestamp};
 use vault::Echoes;
 
@@ -48,6 +49,8 @@ struct Known {
     called: Option<Called>,
     linked: Option<TraceLink>,
     phases: Phases,
+    /// Whatever becomes of the call now, its intent says so.
+    has_intent: bool,
 }
 
 /// Proof that the caller's key is known and in force.
@@ -92,13 +95,22 @@ pub(crate) async fn serve(core: &Rc<Core>, request: Request<Incoming>) -> Respon
         return problem(&CallError::Internal { what: "no randomness" }, Id::from_u128(0));
     };
     let mut known = Known::default();
-    let mut response = match run(core, id, started, request, &mut known).await {
-        Ok(response) => response,
-        Err(Failed::BeforeIntent(error)) => {
+    // A defect that one call meets ends that call and no other. Nothing that was broken off is used
+    // again: what a call changes outside of itself are counters and queues.
+    let call = AssertUnwindSafe(run(core, id, started, request, &mut known)).catch_unwind();
+    let mut response = match call.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(Failed::BeforeIntent(error))) => {
             refuse(core, id, started, &known, &error);
             problem(&error, id)
         }
-        Err(Failed::AfterIntent(failure)) => end_failed(*failure, id).await,
+        Ok(Err(Failed::AfterIntent(failure))) => end_failed(*failure, id).await,
+        Err(_) => {
+            if !known.has_intent {
+                refuse(core, id, started, &known, &CallError::PANICKED);
+            }
+            problem(&CallError::PANICKED, id)
+        }
     };
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(headers::REQUEST_ID, value);
@@ -161,11 +173,14 @@ async fn run(
     let places = limit(core, &caller, &routed)?;
     let mut watch = watch(core, &snapshot, &caller, &routed, &permit, places);
     known.phases.begin(Phase::Request, core.gateway.clock.now().since(started));
-    let minimised = minimise_request(core, &snapshot, &routed, &permit, &parts, incoming).await?;
+    let minimised =
+        minimise_request(core, &snapshot, &caller, &routed, &permit, &parts, incoming).await?;
     watch.check()?;
+    core.gateway.settings.failpoint.reach("request", &routed.path);
     known.phases.begin(Phase::Intent, core.gateway.clock.now().since(started));
     let event = event_of(id, started, known);
     let mut intent = record_intent(core, &snapshot, event, &caller, &routed, &permit)?;
+    known.has_intent = true;
 
     // From here on every failure must close the intent.
     let result = async {
@@ -178,6 +193,7 @@ async fn run(
         // All of the above may have waited: what was withdrawn meanwhile is not sent.
         watch.check()?;
         intent.begin(Phase::Provider);
+        core.gateway.settings.failpoint.reach("provider", &routed.path);
         Ok((send(lease, asked).await?, echoes))
     }
     .await;
@@ -332,6 +348,7 @@ fn limit(
 async fn minimise_request(
     core: &Core,
     snapshot: &Snapshot,
+    caller: &Authenticated,
     routed: &Routed<'_>,
     permit: &Permit,
     parts: &Parts,
@@ -350,13 +367,19 @@ async fn minimise_request(
         routed.is_head || routed.operation.method.is_safe(),
     )?;
     let settings = &core.gateway.settings;
-    let raw = body::read(incoming, settings.max_write_bytes, settings.body_patience).await?;
-    let body = match body::minimise(&parts.headers, &raw, &decision.request)? {
+    let take = |bytes| core.gateway.bodies.take(&caller.key.meter, bytes);
+    let (raw, place) =
+        body::read(incoming, settings.max_write_bytes, settings.body_patience, take).await?;
+    let own = &routed.connection.credential_params;
+    let body = match body::minimise(&parts.headers, &raw, &decision.request, own)? {
         Some((body, media)) => {
             let media = HeaderValue::from_str(&media)
                 .map_err(|_| CallError::RequestMalformed { what: "the Content-Type" })?;
             headers.insert(header::CONTENT_TYPE, media);
-            body
+            match place {
+                Some(place) => place.with(body),
+                None => body,
+            }
         }
         None => Bytes::new(),
     };
@@ -711,6 +734,7 @@ fn watch(
         shared: Arc::clone(&core.gateway.shared),
         clock: Arc::clone(&core.gateway.clock),
         max_age: core.gateway.settings.max_snapshot_age,
+        failpoint: core.gateway.settings.failpoint.clone(),
         key_digest: caller.digest,
         client: caller.key.client,
         connection: routed.connection.id,

@@ -202,8 +202,8 @@ impl Patience {
     }
 }
 
-/// An intent that waits for its outcome. Dropped without one, it records that the caller went away:
-/// no path out of the pipeline leaves an intent open.
+/// An intent that waits for its outcome. Dropped without one, it records that the caller went away, or
+/// that the call met a defect of ours: no path out of the pipeline leaves an intent open.
 #[derive(Debug)]
 #[must_use]
 pub struct OpenIntent {
@@ -294,9 +294,17 @@ impl OpenIntent {
 impl Drop for OpenIntent {
     fn drop(&mut self) {
         if !self.is_closed {
-            let gone = failure_of(&CallError::CallerGone);
-            self.facts.code = Some(gone.code);
-            self.emit(Some(gone));
+            let failure = if std::thread::panicking() {
+                // What is answered, unless something has left already.
+                if self.facts.bytes_out == 0 {
+                    self.facts.status = CallError::PANICKED.status().as_u16();
+                }
+                failure_of(&CallError::PANICKED)
+            } else {
+                failure_of(&CallError::CallerGone)
+            };
+            self.facts.code = Some(failure.code);
+            self.emit(Some(failure));
             let outcome = self.outcome();
             self.recorder.log.append_and_forget(&outcome);
         }

@@ -78,7 +78,7 @@ pub struct ConnectionEntry {
     /// `None`: the provider takes no credential.
     pub credential: Option<SealedInjection>,
     /// Query parameters that carry a credential, by this connection's scheme or another of the
-    /// provider: they never come from a caller, and never reach one in a URL.
+    /// provider: they never come from a caller, in a query or a form, and never reach one in a URL.
     pub credential_params: BTreeSet<String>,
     /// Headers that carry a credential, likewise, in lower case: they never come from a caller.
     pub credential_headers: BTreeSet<String>,

@@ -27,6 +27,7 @@ mod target;
 mod tls;
 mod traffic;
 mod unverified;
+mod windows;
 mod zstd;
 
 #[cfg(feature = "fuzzing")]

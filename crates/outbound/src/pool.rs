@@ -14,13 +14,14 @@ use crate::{
     resolve::Resolve,
     target::Target,
     tls::TlsConfig,
+    windows::Windows,
 };
 use bytes::Bytes;
 use futures_util::{
     FutureExt,
     future::{LocalBoxFuture, WeakShared},
 };
-use http::{Request, Response, Version};
+use http::{HeaderValue, Request, Response, Version, header};
 use http_body_util::Full;
 use std::{
     cell::{Cell, RefCell},
@@ -34,6 +35,9 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, timeout};
+
+/// Codings whose windows are 32 KiB.
+const SMALL_CODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate");
 
 /// How long an error's body may take: it only explains, and the caller waits for it.
 const ERROR_PATIENCE: Duration = Duration::from_secs(3);
@@ -54,6 +58,8 @@ pub struct PoolConfig {
     pub max_age: Duration,
     /// The longest answer, in bytes, as it comes and decoded; 1 GiB.
     pub max_answer_bytes: u64,
+    /// What the windows of decoders (br, zstd) may take at once, in bytes; 128 MiB.
+    pub max_window_bytes: usize,
     /// Where the pools that share it count.
     pub figures: Arc<PoolFigures>,
 }
@@ -106,6 +112,7 @@ impl PoolConfig {
             idle_life: Duration::from_secs(30),
             max_age: Duration::from_mins(10),
             max_answer_bytes: 1 << 30,
+            max_window_bytes: 128 << 20,
             figures: Arc::default(),
         }
     }
@@ -122,6 +129,7 @@ impl fmt::Debug for Pool {
 
 struct Shared {
     config: PoolConfig,
+    windows: Rc<Windows>,
     shelf: RefCell<Shelf>,
 }
 
@@ -502,7 +510,8 @@ impl Pool {
             speak_http2: HashSet::new(),
             dialing: HashMap::new(),
         };
-        Self(Rc::new(Shared { config, shelf: RefCell::new(shelf) }))
+        let windows = Windows::new(config.max_window_bytes);
+        Self(Rc::new(Shared { config, windows, shelf: RefCell::new(shelf) }))
     }
 
     /// A connection to the target: an idle one, a place on one that others use, or a new one to an
@@ -541,7 +550,13 @@ impl Lease<'_> {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<UpstreamBody>, OutboundError> {
         let Self { pool, key, mut carrier, mut is_reused, deadlines } = self;
-        let request = prepare(request, key.0.authority())?;
+        let mut request = prepare(request, key.0.authority())?;
+        // What is asked for in other codings needs no room to speak of.
+        if request.headers().contains_key(header::ACCEPT_ENCODING)
+            && !pool.windows.are_roomy(&key.0)
+        {
+            request.headers_mut().insert(header::ACCEPT_ENCODING, SMALL_CODINGS);
+        }
         if is_reused {
             // A connection that the provider has closed, or has sent something on unasked, is not
             // used: first the runtime looks at its sockets, then the connection's task at what came.
@@ -573,6 +588,7 @@ impl Lease<'_> {
         };
         let (parts, wire) = response.into_parts();
         pool.config.figures.answered(parts.version);
+        let window = pool.windows.window(&key.0);
         let back = Return { pool: Rc::downgrade(pool), key, carrier };
         let is_error = parts.status.is_client_error() || parts.status.is_server_error();
         let patience = if is_error { begun.elapsed() + ERROR_PATIENCE } else { deadlines.total };
@@ -582,7 +598,7 @@ impl Lease<'_> {
             begun,
             bytes: pool.config.max_answer_bytes,
         };
-        let body = UpstreamBody::new(wire, &parts.headers, back, bounds)?;
+        let body = UpstreamBody::new(wire, &parts.headers, back, bounds, window)?;
         Ok(Response::from_parts(parts, body))
     }
 }

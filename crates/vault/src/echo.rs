@@ -2,23 +2,26 @@
 //! request, in a link. The spellings in which that happens are known while the call lasts, and are
 //! looked for in what would leave.
 
-use crate::injection::{OpenInjection, OpenPart};
+use crate::{
+    escapes::undone,
+    injection::{OpenInjection, OpenPart},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr2, memmem};
 use secrecy::zeroize::Zeroizing;
 use std::fmt;
 
 /// A secret that is shorter would be found in harmless text.
 const MIN_BYTES: usize = 8;
 
-/// A byte of a secret takes six in an escape, and one more where the escape stands in a text that is
-/// escaped itself.
-const WIDEST_ESCAPE: usize = 7;
+/// What a byte of a secret takes at most in escapes within escapes, if an echo is to be found wherever a
+/// text is cut: a character reference of six, each of them in an escape of JSON.
+const WIDEST_ESCAPE: usize = 36;
 
 /// The spellings of one call's credential; wiped on drop.
 pub struct Echoes {
     needles: Vec<Needle>,
-    /// The same without backslashes, for texts of which the escapes are undone.
+    /// The same with what looks like an escape undone, for texts of which the escapes are.
     bare: Vec<Needle>,
     longest: usize,
 }
@@ -101,8 +104,8 @@ impl Echoes {
         // Backslashes of its own may begin what looks like an escape, and is undone with the others
         // unless it is spelled as one itself.
         let bare = respelled(&needle, |byte| byte == b'\\', |_, _| {});
-        let undone = Zeroizing::new(without_escapes(&needle));
-        for bare in [bare, undone] {
+        let plain = Zeroizing::new(undone(&needle));
+        for bare in [bare, plain] {
             if bare.len() >= MIN_BYTES && !self.bare.contains(&bare) {
                 self.bare.push(bare);
             }
@@ -113,15 +116,15 @@ impl Echoes {
         }
     }
 
-    /// Whether `text` repeats the credential, as it stands or with the escapes of JSON undone.
+    /// Whether `text` repeats the credential, as it stands or with the escapes of JSON and HTML undone.
     pub fn are_in(&self, text: &[u8]) -> bool {
         let find = |needles: &[Needle], text: &[u8]| {
             needles.iter().any(|needle| memmem::find(text, needle).is_some())
         };
         find(&self.needles, text)
             || (!self.bare.is_empty()
-                && memchr(b'\\', text).is_some()
-                && find(&self.bare, &without_escapes(text)))
+                && memchr2(b'\\', b'&', text).is_some()
+                && find(&self.bare, &undone(text)))
     }
 
     /// How many bytes at the end of `text` may be the beginning of an echo that goes on in what
@@ -129,51 +132,9 @@ impl Echoes {
     pub fn overlap(&self, text: &[u8]) -> usize {
         let wide = self.longest.saturating_mul(WIDEST_ESCAPE);
         let end = text.get(text.len().saturating_sub(wide)..).unwrap_or(text);
-        let is_escaped = memchr(b'\\', end).is_some();
+        let is_escaped = memchr2(b'\\', b'&', end).is_some();
         (if is_escaped { wide } else { self.longest }).saturating_sub(1)
     }
-}
-
-/// A text with its `\u` escapes decoded and all other backslashes left out. It does not depend on
-/// where in a run of backslashes a text was cut, nor on how often it was escaped.
-fn without_escapes(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    let mut high = None;
-    while let Some(at) = memchr(b'\\', rest) {
-        let (before, escape) = rest.split_at_checked(at).unwrap_or((rest, b""));
-        out.extend_from_slice(before);
-        if !before.is_empty() {
-            high = None;
-        }
-        let end = escape.iter().position(|byte| *byte != b'\\').unwrap_or(escape.len());
-        rest = escape.get(end..).unwrap_or(b"");
-        let Some((unit, after)) = utf16_unit(rest) else {
-            high = None;
-            continue;
-        };
-        rest = after;
-        let units = high.take().into_iter().chain([unit]);
-        for c in char::decode_utf16(units) {
-            match c {
-                Ok('\\') => {}
-                Ok(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-                Err(lone) => high = Some(lone.unpaired_surrogate()),
-            }
-        }
-    }
-    out.extend_from_slice(rest);
-    out
-}
-
-/// What stands behind the backslash of `\uXXXX`, and what follows.
-fn utf16_unit(text: &[u8]) -> Option<(u16, &[u8])> {
-    let (digits, after) = text.strip_prefix(b"u")?.split_first_chunk::<4>()?;
-    let mut unit = 0;
-    for digit in digits {
-        unit = unit << 4 | char::from(*digit).to_digit(16)?;
-    }
-    Some((u16::try_from(unit).ok()?, after))
 }
 
 const fn is_unreserved(byte: u8) -> bool {
@@ -252,6 +213,11 @@ mod tests {
     fn an_echo_is_found_in_every_spelling() {
         let key = "k/2 <a>&\"b\\c=é+z";
         let json = serde_json::to_string(key).unwrap();
+        let html = key.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let html = html.replace('"', "&#34;").replace('/', "&#x2F;");
+        let references = |text: &str, spell: fn(u32) -> String| -> String {
+            text.chars().map(|c| spell(u32::from(c))).collect()
+        };
         let spellings = [
             key.to_owned(),
             json.clone(),
@@ -265,6 +231,16 @@ mod tests {
             escaped(key, "\\\\u", false),
             json.replace('+', "\\u002B").replace('é', "\\u00e9").replace('/', "\\/"),
             json.replace('é', "\\u00c3\\u00A9"),
+            // As PHP, Go and others write it into a page; that in JSON; and twice.
+            html.clone(),
+            html.replace('é', "&eacute;"),
+            html.replace('&', "\\u0026"),
+            html.replace('&', "&amp;"),
+            references(key, |c| format!("&#{c};")),
+            references(key, |c| format!("&#x{c:x};")),
+            references(key, |c| format!("&#x{c:04X};")).replace('&', "\\u0026"),
+            escaped(key, "\\u005cu", false),
+            escaped(&references(key, |c| format!("&#x{c:x};")), "\\u", false),
             key.replace('é', "Ã©"),
         ];
         for found in [
@@ -283,7 +259,7 @@ mod tests {
                     assert!(found.are_in(&window), "{spelling} cut at {cut}");
                 }
             }
-            assert!(!found.are_in(b"k/2 <a>&b"));
+            assert!(!found.are_in(b"k/2 <a>&b") && !found.are_in(b"k/2 &lt;a&gt;&amp;b"));
         }
     }
 
@@ -320,19 +296,6 @@ mod tests {
         assert!(found.are_in(b"the password is correct horse"));
         let found = echoes(Part::header("s", "x-key", "correct key").unwrap());
         assert!(found.are_in(b"correct key") && !found.are_in(b"another key"));
-    }
-
-    #[test]
-    fn escapes_are_undone_wherever_a_text_was_cut() {
-        for (text, plain) in [
-            (r#"a\u0062c\/d\"e\\f"#, r#"abc/d"ef"#),
-            (r"\ud83d\ude00\uD83D\uDE00", "😀😀"),
-            (r"\ud83dx\ude00y\ude00\u00e9", "xyé"),
-            (r"\\\u0041\u005c\u00", "Au00"),
-            (r"\u12", "u12"),
-        ] {
-            assert_eq!(String::from_utf8_lossy(&without_escapes(text.as_bytes())), plain, "{text}");
-        }
     }
 
     #[test]

@@ -93,7 +93,19 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("cores", "0", "count", "Threads of the data plane; 0 means one per core."),
     key("max_write_bytes", "1048576", "bytes", "The largest request body."),
+    key(
+        "max_held_write_bytes",
+        "0",
+        "bytes",
+        "Request bodies that wait at once, over all calls: one key's take at most as much as they leave free (429), all of them no more (503). 0 means 64 times `max_write_bytes`.",
+    ),
     key("max_answer_bytes", "1073741824", "bytes", "The largest answer, as it comes and decoded."),
+    key(
+        "max_window_bytes",
+        "268435456",
+        "bytes",
+        "The windows of decoders for compressed answers (br, zstd) at once, shared out to the cores; at least 32 MiB for each. One provider's take at most as much as they leave free.",
+    ),
     key("max_calls", "10000", "count", "Calls under way at once; more get 503."),
     key(
         "max_calls_per_provider",
@@ -267,7 +279,10 @@ pub(crate) struct Config {
     pub public_url: Option<String>,
     pub cores: usize,
     pub max_write_bytes: usize,
+    pub max_held_write_bytes: usize,
     pub max_answer_bytes: u64,
+    /// Of one core.
+    pub max_window_bytes: usize,
     pub max_calls: usize,
     pub limits: LimitSettings,
     pub database: Option<ServerUrl>,
@@ -629,6 +644,25 @@ impl Reader<'_> {
         }
     }
 
+    /// Of one core: two of the largest windows at least.
+    fn max_window_bytes(&mut self, cores: usize) -> usize {
+        const LEAST: usize = 32 << 20;
+        let all = usize::try_from(self.positive("max_window_bytes")).unwrap_or(usize::MAX);
+        (all / cores.max(1)).max(LEAST)
+    }
+
+    fn max_held_write_bytes(&mut self, max_write_bytes: usize) -> usize {
+        let given = match self.parse("max_held_write_bytes", 0) {
+            0 => max_write_bytes.saturating_mul(64),
+            given => given,
+        };
+        if given < max_write_bytes {
+            let remedy = "Give several times as much, or 0 for 64 times.";
+            self.fail("max_held_write_bytes", "is less than `max_write_bytes`", remedy.into());
+        }
+        given
+    }
+
     fn path(&self, name: &str) -> Option<PathBuf> {
         let value = &self.text(name).value;
         (!value.is_empty()).then(|| PathBuf::from(value))
@@ -795,6 +829,7 @@ fn check(reader: &mut Reader<'_>) -> Config {
     }
     let max_calls = usize::try_from(reader.positive("max_calls")).unwrap_or(usize::MAX);
     let limits = reader.limits(max_calls);
+    let max_write_bytes = usize::try_from(reader.positive("max_write_bytes")).unwrap_or(usize::MAX);
     if public_url.is_none() && !gateway_addr.ip().is_loopback() {
         reader.fail(
             "public_url",
@@ -839,8 +874,10 @@ fn check(reader: &mut Reader<'_>) -> Config {
         tls,
         public_url,
         cores,
-        max_write_bytes: usize::try_from(reader.positive("max_write_bytes")).unwrap_or(usize::MAX),
+        max_write_bytes,
+        max_held_write_bytes: reader.max_held_write_bytes(max_write_bytes),
         max_answer_bytes: reader.positive("max_answer_bytes"),
+        max_window_bytes: reader.max_window_bytes(cores),
         max_calls,
         limits,
         database: reader.database(),
@@ -940,6 +977,7 @@ mod tests {
         }
         for text in [
             "max_calls = 0",
+            "max_held_write_bytes = 1000",
             "max_calls = 99999999999999999999",
             "cores = 257",
             "gateway_addr = \"localhost:8400\"",

@@ -74,7 +74,7 @@ pub(crate) const METRICS: &[Metric] = &[
         "weirgate_limit_refusals_total",
         &[(
             "limit",
-            "`key`, `connection`, `provider`, `told_by_provider`, `connection_calls`, `provider_calls`, `calls`",
+            "`key`, `connection`, `provider`, `told_by_provider`, `connection_calls`, `provider_calls`, `key_bodies`, `bodies`, `calls`",
         )],
         "Calls that a limit held back.",
     ),
@@ -85,6 +85,7 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
     value("weirgate_connections", "Open connections of callers."),
     value("weirgate_calls_under_way", "Calls that hold one of the `max_calls` places."),
+    value("weirgate_request_body_bytes", "Request bodies that wait, of `max_held_write_bytes`."),
     count("weirgate_provider_connections_opened_total", &[], "Connections made to providers."),
     count(
         "weirgate_provider_connections_reused_total",
@@ -196,6 +197,7 @@ impl Figures {
     /// All of them, in Prometheus' text format.
     pub(crate) fn render(&self) -> String {
         let Self { handle, gateway, pools, tls } = self;
+        gauge!("weirgate_request_body_bytes").set(number(gateway.held_write_bytes()));
         gauge!("weirgate_calls_under_way").set(number(gateway.calls_under_way()));
         gauge!("weirgate_provider_connections_idle").set(number(pools.idle()));
         counter!("weirgate_provider_connections_opened_total").absolute(pools.opened());

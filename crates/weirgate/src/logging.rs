@@ -45,6 +45,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("how", "what was done to a row of the database"),
     ("operation", "the operation's id in the provider's description"),
     ("origin", "who has to act: `caller`, `provider` or `internal`"),
+    ("place", "where in the source a defect has shown"),
     ("port", "which of our ports: `gateway` or `console`"),
     ("provider", "a provider's slug"),
     ("remedy", "what to do"),
@@ -83,6 +84,15 @@ pub(crate) fn start(level: &str, is_json: bool) {
     let lines = Lines { is_json };
     // A second start, as in tests, keeps the first one.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    if !cfg!(test) {
+        std::panic::set_hook(Box::new(tell_panic));
+    }
+}
+
+/// Where, and not what: the message may hold what was being worked on.
+fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(|at| format!("{}:{}", at.file(), at.line()));
+    tracing::error!(place, "a defect of Weirgate has shown: report this line");
 }
 
 /// As the configuration says.

@@ -14,7 +14,8 @@ use crate::{
 };
 use app::{Instance, follow, sequence::OpenLog};
 use gateway::{
-    Bounds, EventSink, Gateway, Listeners, MakePool, Recorder, Running, ServerTls, Settings,
+    Bounds, EventSink, Failpoint, Gateway, Listeners, MakePool, Recorder, Running, ServerTls,
+    Settings,
 };
 use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, PoolFigures, Resolve, TlsConfig};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -106,9 +107,11 @@ impl Server {
         };
         let make_pool: MakePool = {
             let max_answer_bytes = config.max_answer_bytes;
+            let max_window_bytes = config.max_window_bytes;
             Arc::new(move || {
                 Pool::new(PoolConfig {
                     max_answer_bytes,
+                    max_window_bytes,
                     max_idle_total: files.idle_per_core,
                     figures: Arc::clone(&pools),
                     ..PoolConfig::new(Arc::clone(&resolver), Arc::clone(&tls))
@@ -240,6 +243,7 @@ fn otlp_headers(config: &Config) -> Result<Headers, Failure> {
 fn settings(config: &Config) -> Settings {
     Settings {
         max_write_bytes: config.max_write_bytes,
+        max_held_write_bytes: config.max_held_write_bytes,
         body_patience: config.body_timeout,
         write_patience: config.write_timeout,
         max_snapshot_age: config.max_snapshot_age,
@@ -252,7 +256,17 @@ fn settings(config: &Config) -> Settings {
             idle: config.between_bytes_timeout,
             total: config.total_timeout,
         },
+        failpoint: failpoint(),
     }
+}
+
+/// A release build knows of none.
+fn failpoint() -> Failpoint {
+    #[cfg(debug_assertions)]
+    if let Some(text) = std::env::var_os("FAILPOINT") {
+        return Failpoint::at(&text.to_string_lossy());
+    }
+    Failpoint::default()
 }
 
 async fn keep_figures(

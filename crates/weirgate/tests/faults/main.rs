@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, its modules are seen by nobody else, and the world of the other tests has more than is used here"
 )]
 
+mod callers;
 mod certificates;
 mod damaged;
 mod disk;

@@ -15,6 +15,7 @@ mod calls;
 mod canaries;
 mod crash;
 mod crowd;
+mod defects;
 mod demo;
 mod doctor;
 mod echo;
