@@ -334,6 +334,11 @@ impl Instance {
             .map_err(|_| Error::Internal { what: "an audit log's key is malformed" })
     }
 
+    /// The public key of this node's audit log.
+    pub fn log_key(&self) -> Result<audit::VerifierKey, Error> {
+        Ok(self.signing_key()?.verifier().clone())
+    }
+
     /// The key that signs the audit log's checkpoints.
     pub(crate) fn signing_key(&self) -> Result<SigningKey, Error> {
         self.signing_key_of(&self.origin)
@@ -660,6 +665,11 @@ fn remove_drafts(dir: &Path) -> Result<(), Error> {
         drop(lock);
     }
     Ok(())
+}
+
+/// Whether a path leads into the data folder.
+pub fn is_inside(path: &Path, folder: &DataFolder) -> Result<bool, Error> {
+    Ok(resolved(path)?.starts_with(resolved(folder.dir())?))
 }
 
 /// Where a path leads, through links and `..`, though its end may not be there yet.

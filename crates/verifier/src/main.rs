@@ -4,7 +4,10 @@
 //! everything holds, 1 if anything does not, and 2 if it could not look.
 #![forbid(unsafe_code)]
 
-use audit::{ExportError, Proof, ProofError, Record, VerifierKey, verify_export};
+use audit::{
+    Checkpoint, ExportError, NoteError, Proof, ProofError, Record, VerifierKey, WitnessKey, notes,
+    verify_export,
+};
 use std::{
     env,
     error::Error,
@@ -12,14 +15,19 @@ use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Write},
     process::ExitCode,
+    str::FromStr,
 };
 
 const USAGE: &str = "\
-Usage: weirgate-verify [--print] KEY FILE
+Usage: weirgate-verify [--print] [--checkpoint FILE] [--witness-key KEY]... KEY FILE
 
 Checks FILE, an export (weirgate audit export) or a proof (weirgate audit proof)
 of a Weirgate audit log. KEY is the log's public key, or a file that holds it.
 --print shows each entry as it is read; the last line says whether all are true.
+--checkpoint names checkpoints that were kept elsewhere: those of a size at which
+FILE shows the log's root must have that root, and one at least must be such.
+--witness-key is the key of a witness, or a file that holds it: that witness must
+have cosigned the checkpoint in FILE.
 
 Exit code: 0 all holds, 1 something does not, 2 it could not be checked.
 ";
@@ -35,20 +43,44 @@ enum Failure {
     Unchecked(String),
 }
 
+/// What is asked beside the key and the file.
+#[derive(Default)]
+struct Asked {
+    is_printing: bool,
+    checkpoints: Vec<OsString>,
+    witnesses: Vec<OsString>,
+}
+
 fn main() -> ExitCode {
-    let mut arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    let is_printing = arguments.iter().any(|one| one == "--print");
-    arguments.retain(|one| one != "--print");
+    let mut arguments = Vec::new();
+    let mut asked = Asked::default();
+    let mut given = env::args_os().skip(1);
+    let mut is_cut = false;
+    while let Some(word) = given.next() {
+        match word.to_str() {
+            Some("--print") => asked.is_printing = true,
+            Some("--checkpoint") => match given.next() {
+                Some(file) => asked.checkpoints.push(file),
+                None => is_cut = true,
+            },
+            Some("--witness-key") => match given.next() {
+                Some(key) => asked.witnesses.push(key),
+                None => is_cut = true,
+            },
+            _ => arguments.push(word),
+        }
+    }
     let stdout = io::stdout();
     let mut out = stdout.lock();
     let result = match arguments.as_slice() {
+        _ if is_cut => Err(Failure::Unchecked(USAGE.to_owned())),
         [word] if word == "--help" || word == "-h" => {
             return match out.write_all(USAGE.as_bytes()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::from(2),
             };
         }
-        [key, file] => check(key, file, is_printing, &mut out),
+        [key, file] => check(key, file, &asked, &mut out),
         _ => Err(Failure::Unchecked(USAGE.to_owned())),
     };
     let (code, text) = match result {
@@ -67,18 +99,18 @@ fn main() -> ExitCode {
 fn check(
     key: &OsString,
     file: &OsString,
-    is_printing: bool,
+    asked: &Asked,
     out: &mut dyn Write,
 ) -> Result<String, Failure> {
-    let unchecked = |what: &OsString, error: &dyn Error| {
-        Failure::Unchecked(format!("{}: {error}", what.display()))
-    };
-    let key = read_key(key)?;
+    let key: VerifierKey = read_key(key)?;
+    let kept = read_kept(&asked.checkpoints, &key)?;
+    let witnesses: Vec<WitnessKey> =
+        asked.witnesses.iter().map(read_key).collect::<Result<_, _>>()?;
     let mut input = BufReader::new(File::open(file).map_err(|error| unchecked(file, &error))?);
     let start = input.fill_buf().map_err(|error| unchecked(file, &error))?;
     let mut printed = Ok(());
     let mut print = |index: u64, record: &Record| {
-        if is_printing && printed.is_ok() {
+        if asked.is_printing && printed.is_ok() {
             printed = writeln!(out, "{}", line(index, record));
         }
     };
@@ -94,9 +126,16 @@ fn check(
         let proof: Proof = text.parse().map_err(untrue)?;
         let (record, checkpoint) = proof.verify(&key).map_err(untrue)?;
         print(proof.index, &record);
+        let here = kept.iter().filter(|kept| kept.size == checkpoint.size);
+        let compared = here.clone().count();
+        if here.into_iter().any(|kept| kept.root != checkpoint.root) {
+            let size = checkpoint.size;
+            return Err(Failure::Untrue(ExportError::KeptMismatch { size }.into()));
+        }
+        others(proof.note(), &witnesses, asked, compared)?;
         format!("True: entry {} of {} in {}.", proof.index, checkpoint.size, key.origin())
     } else {
-        let found = verify_export(&mut input, &key, print).map_err(|error| match error {
+        let found = verify_export(&mut input, &key, &kept, print).map_err(|error| match error {
             ExportError::Io(error) => unchecked(file, &error),
             error => Failure::Untrue(error.into()),
         })?;
@@ -108,6 +147,7 @@ fn check(
                 key.origin()
             )));
         }
+        others(&found.note, &witnesses, asked, found.kept)?;
         let open = found
             .open_intents
             .map_or(String::new(), |open| format!(" {open} calls have no outcome in it."));
@@ -123,8 +163,47 @@ fn check(
     Ok(text)
 }
 
+fn unchecked(what: &OsString, error: &dyn Error) -> Failure {
+    Failure::Unchecked(format!("{}: {error}", what.display()))
+}
+
+/// What others than the log have to say of it.
+fn others(
+    note: &str,
+    witnesses: &[WitnessKey],
+    asked: &Asked,
+    compared: usize,
+) -> Result<(), Failure> {
+    for witness in witnesses {
+        witness.check(note).map_err(|error| {
+            Failure::Untrue(format!("{} did not cosign it: {error}", witness.name()).into())
+        })?;
+    }
+    if compared == 0 && !asked.checkpoints.is_empty() {
+        let what = "no kept checkpoint is of a size at which the file shows the log's root; \
+                    an export of all entries shows every one";
+        return Err(Failure::Unchecked(what.to_owned()));
+    }
+    Ok(())
+}
+
+fn read_kept(files: &[OsString], key: &VerifierKey) -> Result<Vec<Checkpoint>, Failure> {
+    let mut kept = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(file).map_err(|error| unchecked(file, &error))?;
+        let found = notes(&text);
+        if found.is_empty() {
+            return Err(unchecked(file, &NoteError::Malformed));
+        }
+        for note in found {
+            kept.push(key.open(&note).map_err(|error| unchecked(file, &error))?);
+        }
+    }
+    Ok(kept)
+}
+
 /// A key as text, or the file that holds it.
-fn read_key(given: &OsString) -> Result<VerifierKey, Failure> {
+fn read_key<K: FromStr<Err = NoteError>>(given: &OsString) -> Result<K, Failure> {
     if let Some(Ok(key)) = given.to_str().map(str::parse) {
         return Ok(key);
     }

@@ -102,6 +102,17 @@ pub(crate) const METRICS: &[Metric] = &[
         "The time that these syncs took together; by their number, the latency of one.",
     ),
     value("weirgate_outbox_rows", "Changes that wait in the store to be moved into the audit log."),
+    Metric {
+        name: "weirgate_checkpoint_age_seconds",
+        kind: Kind::Gauge,
+        labels: &[("place", "`file`, `webhook`, `nodes`: those that there are")],
+        about: "Since a place outside had the audit log's newest checkpoint.",
+    },
+    count(
+        "weirgate_checkpoint_contradictions_total",
+        &[("place", "`file`, `webhook`, `nodes`, `witness`")],
+        "How often a place held another history of this audit log; `witness`: how often another node showed two of its own.",
+    ),
     count(
         "weirgate_log_fields_dropped_total",
         &[],
@@ -238,7 +249,7 @@ fn describe() {
         }
         match kind {
             Kind::Counter if labels.is_empty() => drop(counter!(*name)),
-            Kind::Gauge => drop(gauge!(*name)),
+            Kind::Gauge if labels.is_empty() => drop(gauge!(*name)),
             _ => {}
         }
     }

@@ -12,6 +12,7 @@ mod listener_tls;
 mod logging;
 mod ops;
 mod output;
+mod outside;
 mod project;
 mod serve;
 mod shell;

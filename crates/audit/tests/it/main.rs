@@ -13,5 +13,6 @@ mod exports;
 mod mutations;
 mod proofs;
 mod tampering;
+mod witnessing;
 mod world;
 mod writing;

@@ -25,6 +25,7 @@ mod kinto;
 mod limits;
 mod nodes;
 mod observe;
+mod outside;
 mod provider_diff;
 mod record;
 mod reimport;
