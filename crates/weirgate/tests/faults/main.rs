@@ -13,6 +13,7 @@
 )]
 
 mod certificates;
+mod database;
 mod names;
 mod providers;
 mod ssrf;
