@@ -191,6 +191,7 @@ const MONOTONIC: &[(&str, &str)] = &[
     ("crates/app/src/folder.rs", "how long the folder's lock was waited for"),
     ("crates/app/src/witness.rs", "how long ago a witness was asked"),
     ("crates/weirgate/src/outside/mod.rs", "how old what is kept outside has become"),
+    ("crates/weirgate/src/clock_watch.rs", "the wall clock is held against the time that passes"),
     ("crates/app/src/follow.rs", "when the store was asked, for the age of the Snapshot"),
 ];
 

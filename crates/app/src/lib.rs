@@ -39,7 +39,7 @@ mod seals_tests;
 pub use audit::FolderLock;
 pub use error::{Error, Kind};
 pub use folder::DataFolder;
-pub use instance::{Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER, is_inside};
+pub use instance::{ClockSkew, Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER, is_inside};
 pub use seals::Tampering;
 pub use store::ServerUrl;
 

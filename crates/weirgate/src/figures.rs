@@ -102,6 +102,11 @@ pub(crate) const METRICS: &[Metric] = &[
         "The time that these syncs took together; by their number, the latency of one.",
     ),
     value("weirgate_outbox_rows", "Changes that wait in the store to be moved into the audit log."),
+    count("weirgate_clock_jumps_total", &[], "Jumps of this machine's clock by more than 10 s."),
+    value(
+        "weirgate_clock_skew_seconds",
+        "By how much this machine's clock is ahead of the database's; 0 where that is a file.",
+    ),
     Metric {
         name: "weirgate_checkpoint_age_seconds",
         kind: Kind::Gauge,

@@ -53,6 +53,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("retryable", "whether the same call may succeed later"),
     ("row.id", "a row of the database that somebody else wrote"),
     ("row.kind", "its table"),
+    ("seconds", "by how much a clock jumped, or differs"),
     ("status", "our answer's status"),
     ("suppressed", "failed calls of this code without a line of their own"),
 ];

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod clock_watch;
 mod config;
 mod demo;
 mod events;

@@ -2,6 +2,7 @@
 //! in two steps.
 
 use crate::{
+    clock_watch::ClockWatch,
     config::Config,
     events,
     figures::{self, Figures},
@@ -335,6 +336,7 @@ async fn keep_figures(
 ) {
     let outbox = metrics::gauge!("weirgate_outbox_rows");
     let mut ticks = tokio::time::interval(UPKEEP_EVERY);
+    let mut watch = ClockWatch::default();
     loop {
         // Both are cancel-safe.
         tokio::select! {
@@ -342,6 +344,8 @@ async fn keep_figures(
             _ = ticks.tick() => {}
         }
         figures.run_upkeep();
+        watch.look(instance.clock.now());
+        watch.compare(&instance).await;
         // A store that is away is told of by the Snapshot's age.
         if let Ok(waiting) = instance.store.outbox_len().await {
             outbox.set(figures::number(usize::try_from(waiting).unwrap_or(usize::MAX)));

@@ -13,6 +13,7 @@
 )]
 
 mod certificates;
+mod clocks;
 mod database;
 mod names;
 mod providers;
