@@ -54,7 +54,7 @@ const LITTLE_FREE: u64 = 2 << 30;
 /// The same in parts of a hundred: the levels at which a server gives its alarm.
 pub const LITTLE_PERCENT: u64 = 10;
 pub const LEAST_PERCENT: u64 = 5;
-/// How far a clock may be behind what was logged already.
+/// How far a clock may be behind what was logged already, and from the database's.
 const MAX_SKEW: Duration = Duration::from_secs(30);
 
 /// Looks at everything. Only what depends on something that failed is left out.
@@ -85,6 +85,7 @@ pub async fn examine(
     match Instance::open(folder, root_key_file, clock, random).await {
         Ok(instance) => {
             found.push(Finding::good("database", "it opens, and the root key fits"));
+            found.extend(skew_of(&instance).await);
             found.extend(servers(&instance).await);
             if let Err(error) = instance.close().await {
                 found.push(Finding::warning("database", chain(&error), "Look at the database."));
@@ -165,6 +166,26 @@ fn clock_of(folder: &DataFolder, clock: &dyn Clock) -> Finding {
             Finding::warning(CHECK, "the log does not tell the time", "See the check `audit`.")
         }
     }
+}
+
+/// Nodes whose clocks differ do not agree on what has expired.
+async fn skew_of(instance: &Instance) -> Option<Finding> {
+    const CHECK: &str = "clock";
+    let micros = match instance.clock_skew().await {
+        Ok(skew) => skew?.as_micros(),
+        Err(error) => {
+            let what = format!("the database does not tell the time: {}", chain(&error));
+            return Some(Finding::warning(CHECK, what, "See the check `database`."));
+        }
+    };
+    let seconds = Duration::from_micros(micros.unsigned_abs()).as_secs_f64();
+    let way = if micros < 0 { "behind" } else { "ahead of" };
+    let what = format!("{seconds:.1} s {way} the database's");
+    Some(if seconds > MAX_SKEW.as_secs_f64() {
+        Finding::bad(CHECK, what, "Keep the clocks of all nodes and of the database by NTP.")
+    } else {
+        Finding::good(CHECK, what)
+    })
 }
 
 async fn log_of(folder: &DataFolder) -> Finding {

@@ -23,6 +23,24 @@ use vault::{CustomerKey, KeyPepper, Keyring, RecordContext, RootKey, WrappedGene
 /// secrets are sealed.
 pub const SELF_CUSTOMER: &str = "self";
 
+/// A difference of two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockSkew(i64);
+
+impl ClockSkew {
+    /// `theirs` was read at some moment between two of ours: only what lies outside is a difference.
+    fn of(before: Timestamp, theirs: Timestamp, after: Timestamp) -> Self {
+        let [before, theirs, after] = [before, theirs, after].map(Timestamp::as_micros);
+        let (least, most) = (before.saturating_sub(theirs), after.saturating_sub(theirs));
+        Self(if least > 0 { least } else { most.min(0) })
+    }
+
+    /// Ours before theirs.
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+}
+
 /// See the module.
 pub struct Instance {
     pub folder: DataFolder,
@@ -332,6 +350,19 @@ impl Instance {
         let secrets = InstanceSecrets::open(&self.keyring, everything, node)?;
         SigningKey::from_seed(secrets.audit_seed.expose(), origin)
             .map_err(|_| Error::Internal { what: "an audit log's key is malformed" })
+    }
+
+    /// By how much this node's clock is ahead of the database's, in microseconds, as far as the answer's
+    /// time leaves no doubt; `None` where the database has no clock of its own.
+    pub async fn clock_skew(&self) -> Result<Option<ClockSkew>, Error> {
+        let before = self.clock.now();
+        let Some(theirs) = self.store.clock().await? else { return Ok(None) };
+        Ok(Some(ClockSkew::of(before, theirs, self.clock.now())))
+    }
+
+    /// The public key of this node's audit log.
+    pub fn log_key(&self) -> Result<audit::VerifierKey, Error> {
+        Ok(self.signing_key()?.verifier().clone())
     }
 
     /// The key that signs the audit log's checkpoints.
@@ -660,6 +691,11 @@ fn remove_drafts(dir: &Path) -> Result<(), Error> {
         drop(lock);
     }
     Ok(())
+}
+
+/// Whether a path leads into the data folder.
+pub fn is_inside(path: &Path, folder: &DataFolder) -> Result<bool, Error> {
+    Ok(resolved(path)?.starts_with(resolved(folder.dir())?))
 }
 
 /// Where a path leads, through links and `..`, though its end may not be there yet.

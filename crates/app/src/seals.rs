@@ -28,8 +28,8 @@ pub(crate) type Place = (String, String);
 pub(crate) type Seals = BTreeMap<Place, [u8; 32]>;
 
 // The tables whose rows have seals. Not among them: `generation`, which only says that something
-// changed; and `audit_checkpoint`, which is written aside of changes: each of its rows is a note that
-// the audit log's key signed, and is judged as such.
+// changed; and `audit_checkpoint` and `audit_witness`, which are written aside of changes: each of their
+// rows holds notes that keys of logs and witnesses signed, and is judged as such.
 const INSTANCE: &str = "instance";
 const GENERATION: &str = "vault_generation";
 const CUSTOMER: &str = "customer";

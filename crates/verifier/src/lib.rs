@@ -2,12 +2,16 @@
 //! no configuration, no network.
 #![forbid(unsafe_code)]
 
-use audit::{ExportError, Proof, ProofError, Record, VerifierKey, verify_export};
+use audit::{
+    Checkpoint, ExportError, NoteError, Proof, ProofError, Record, VerifierKey, WitnessKey, notes,
+    verify_export,
+};
 use std::{
     error::Error,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io::{BufRead, BufReader, Write},
+    str::FromStr,
 };
 
 /// Longer files are no proofs.
@@ -22,26 +26,37 @@ pub enum Failure {
     Unchecked(String),
 }
 
-/// Checks a file with a key, which is given as its text or as the file that holds it. Entries are
-/// printed as they are read, before all is known to be true; yields what is true then.
+/// What is asked beside the key and the file.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// Entries are printed as they are read, before all is known to be true.
+    pub is_printing: bool,
+    /// Files of checkpoints that were kept elsewhere.
+    pub checkpoints: Vec<OsString>,
+    /// Keys of witnesses that must have cosigned, or files of keys.
+    pub witnesses: Vec<OsString>,
+}
+
+/// Checks a file with a key, which is given as its text or as the file that holds it; yields what is
+/// true then.
 ///
 /// # Errors
 /// [`Failure::Untrue`] for what is not; [`Failure::Unchecked`] for what says nothing.
 pub fn check(
     key: &OsStr,
     file: &OsStr,
-    is_printing: bool,
+    asked: &Asked,
     out: &mut dyn Write,
 ) -> Result<String, Failure> {
-    let unchecked = |what: &OsStr, error: &dyn Error| {
-        Failure::Unchecked(format!("{}: {error}", what.display()))
-    };
-    let key = read_key(key)?;
+    let key: VerifierKey = read_key(key)?;
+    let kept = read_kept(&asked.checkpoints, &key)?;
+    let witnesses: Vec<WitnessKey> =
+        asked.witnesses.iter().map(|one| read_key(one)).collect::<Result<_, _>>()?;
     let mut input = BufReader::new(File::open(file).map_err(|error| unchecked(file, &error))?);
     let start = input.fill_buf().map_err(|error| unchecked(file, &error))?;
     let mut printed = Ok(());
     let mut print = |index: u64, record: &Record| {
-        if is_printing && printed.is_ok() {
+        if asked.is_printing && printed.is_ok() {
             printed = writeln!(out, "{}", line(index, record));
         }
     };
@@ -57,9 +72,16 @@ pub fn check(
         let proof: Proof = text.parse().map_err(untrue)?;
         let (record, checkpoint) = proof.verify(&key).map_err(untrue)?;
         print(proof.index, &record);
+        let here = kept.iter().filter(|kept| kept.size == checkpoint.size);
+        let compared = here.clone().count();
+        if here.into_iter().any(|kept| kept.root != checkpoint.root) {
+            let size = checkpoint.size;
+            return Err(Failure::Untrue(ExportError::KeptMismatch { size }.into()));
+        }
+        others(proof.note(), &witnesses, asked, compared)?;
         format!("True: entry {} of {} in {}.", proof.index, checkpoint.size, key.origin())
     } else {
-        let found = verify_export(&mut input, &key, print).map_err(|error| match error {
+        let found = verify_export(&mut input, &key, &kept, print).map_err(|error| match error {
             ExportError::Io(error) => unchecked(file, &error),
             error => Failure::Untrue(error.into()),
         })?;
@@ -71,6 +93,7 @@ pub fn check(
                 key.origin()
             )));
         }
+        others(&found.note, &witnesses, asked, found.kept)?;
         let open = found
             .open_intents
             .map_or(String::new(), |open| format!(" {open} calls have no outcome in it."));
@@ -86,8 +109,47 @@ pub fn check(
     Ok(text)
 }
 
+fn unchecked(what: &OsStr, error: &dyn Error) -> Failure {
+    Failure::Unchecked(format!("{}: {error}", what.display()))
+}
+
+/// What others than the log have to say of it.
+fn others(
+    note: &str,
+    witnesses: &[WitnessKey],
+    asked: &Asked,
+    compared: usize,
+) -> Result<(), Failure> {
+    for witness in witnesses {
+        witness.check(note).map_err(|error| {
+            Failure::Untrue(format!("{} did not cosign it: {error}", witness.name()).into())
+        })?;
+    }
+    if compared == 0 && !asked.checkpoints.is_empty() {
+        let what = "no kept checkpoint is of a size at which the file shows the log's root; \
+                    an export of all entries shows every one";
+        return Err(Failure::Unchecked(what.to_owned()));
+    }
+    Ok(())
+}
+
+fn read_kept(files: &[OsString], key: &VerifierKey) -> Result<Vec<Checkpoint>, Failure> {
+    let mut kept = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(file).map_err(|error| unchecked(file, &error))?;
+        let found = notes(&text);
+        if found.is_empty() {
+            return Err(unchecked(file, &NoteError::Malformed));
+        }
+        for note in found {
+            kept.push(key.open(&note).map_err(|error| unchecked(file, &error))?);
+        }
+    }
+    Ok(kept)
+}
+
 /// A key as text, or the file that holds it.
-fn read_key(given: &OsStr) -> Result<VerifierKey, Failure> {
+fn read_key<K: FromStr<Err = NoteError>>(given: &OsStr) -> Result<K, Failure> {
     if let Some(Ok(key)) = given.to_str().map(str::parse) {
         return Ok(key);
     }
@@ -104,3 +166,4 @@ fn line(index: u64, record: &Record) -> String {
     }
     line
 }
+

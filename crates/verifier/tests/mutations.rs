@@ -17,7 +17,7 @@ use std::{
 };
 use tempfile::TempDir;
 use types::{Id, SystemClock, Timestamp};
-use weirgate_verify::check;
+use weirgate_verify::{Asked, check};
 
 const ORIGIN: &str = "weirgate/inst_test";
 
@@ -119,7 +119,7 @@ impl World {
         let file: PathBuf = self.home.path().join("export");
         fs::write(&file, text).unwrap();
         let key = key.to_string();
-        check(OsStr::new(&key), file.as_os_str(), false, &mut std::io::sink()).is_ok()
+        check(OsStr::new(&key), file.as_os_str(), &Asked::default(), &mut std::io::sink()).is_ok()
     }
 }
 

@@ -3,7 +3,13 @@
 //! Two stages: texts with their origin, then checked types. All problems are reported together, each
 //! with its place and remedy.
 
-use crate::{listener_tls, output::chain, telemetry::Endpoint};
+use crate::{
+    listener_tls,
+    output::chain,
+    outside::{Pace, Token},
+    telemetry::Endpoint,
+};
+use audit::WitnessKey;
 use gateway::LimitSettings;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -176,6 +182,42 @@ pub(crate) const KEYS: &[Key] = &[
         "Headers for the collector, one `Name: value` a line; others may not read the file.",
     ),
     key("otlp_interval_ms", "15000", "milliseconds", "Between two exports of metrics."),
+    key(
+        "checkpoint_file",
+        "",
+        "path",
+        "File outside the data folder at whose end checkpoints of the audit log are put; best on a disk that others keep, where it can only grow.",
+    ),
+    key(
+        "checkpoint_webhook",
+        "",
+        "URL",
+        "Witness (C2SP tlog-witness) that is sent checkpoints, at `/add-checkpoint` below this: https, or http to a loopback address.",
+    ),
+    key(
+        "checkpoint_webhook_token_file",
+        "",
+        "path",
+        "File with a bearer token for `checkpoint_webhook`, which only its owner may read.",
+    ),
+    key(
+        "checkpoint_webhook_key",
+        "",
+        "key",
+        "Public key of that witness, NAME+ID+KEY: then only what it cosigns is taken. Without it every success counts.",
+    ),
+    key(
+        "checkpoint_interval_ms",
+        "60000",
+        "milliseconds",
+        "Between two checkpoints that are put outside, or cosigned by other nodes.",
+    ),
+    key(
+        "checkpoint_max_age_ms",
+        "900000",
+        "milliseconds",
+        "When a log line at `error` says that what is outside is too old.",
+    ),
     key("log_level", "info", "error, warn, info, debug or trace", "How much is logged."),
     key("log_format", "json", "json or text", "The form of log lines on standard error."),
 ];
@@ -300,8 +342,19 @@ pub(crate) struct Config {
     pub otlp_endpoint: Option<Endpoint>,
     pub otlp_headers_file: Option<PathBuf>,
     pub otlp_interval: Duration,
+    pub outside: OutsideConfig,
     pub log_level: String,
     pub is_log_json: bool,
+}
+
+/// Where checkpoints are kept.
+#[derive(Debug, Clone)]
+pub(crate) struct OutsideConfig {
+    pub file: Option<PathBuf>,
+    pub webhook: Option<Endpoint>,
+    pub token: Option<Token>,
+    pub witness: Option<WitnessKey>,
+    pub pace: Pace,
 }
 
 /// Where the listeners' certificate and its key lie.
@@ -700,8 +753,14 @@ impl Reader<'_> {
         match Endpoint::parse(text) {
             Ok(endpoint) => Some(endpoint),
             Err(error) => {
-                let remedy = "Write it like https://collector.example.com:4318, or http://127.0.0.1:4318; secrets go into otlp_headers_file.";
-                self.fail(name, &error.to_string(), remedy.into());
+                let secrets = match name {
+                    "otlp_endpoint" => "otlp_headers_file",
+                    _ => "checkpoint_webhook_token_file",
+                };
+                let remedy = format!(
+                    "Write it like https://collector.example.com:4318, or http://127.0.0.1:4318; secrets go into {secrets}."
+                );
+                self.fail(name, &error.to_string(), remedy);
                 None
             }
         }
@@ -722,10 +781,10 @@ impl Reader<'_> {
             }
             return None;
         }
-        let password = match read_password(&file) {
+        let password = match read_private(&file, "a password") {
             Ok(password) => password,
             Err((what, remedy)) => {
-                self.fail("database_password_file", &what, remedy.into());
+                self.fail("database_password_file", &what, remedy);
                 None
             }
         };
@@ -739,6 +798,50 @@ impl Reader<'_> {
         }
     }
 
+    fn outside(&mut self) -> OutsideConfig {
+        let webhook = self.endpoint("checkpoint_webhook");
+        for name in ["checkpoint_webhook_token_file", "checkpoint_webhook_key"] {
+            let is_alone = self.text("checkpoint_webhook").value.is_empty();
+            if is_alone && !self.text(name).value.is_empty() {
+                let remedy = "Name the witness with checkpoint_webhook, or leave it out.";
+                self.fail(name, "is of no use without a webhook", remedy.into());
+            }
+        }
+        let token_file = self.text("checkpoint_webhook_token_file").value.clone();
+        let token = match read_private(&token_file, "a token") {
+            Ok(token) => token.and_then(|token| {
+                let token = Token::new(&token);
+                if token.is_none() {
+                    let remedy = "Write the token alone into it, in one line.";
+                    self.fail("checkpoint_webhook_token_file", "is of no use", remedy.into());
+                }
+                token
+            }),
+            Err((what, remedy)) => {
+                self.fail("checkpoint_webhook_token_file", &what, remedy);
+                None
+            }
+        };
+        let key = self.text("checkpoint_webhook_key").value.clone();
+        let witness = Some(key).filter(|key| !key.is_empty()).and_then(|key| {
+            let read = key.parse().ok();
+            if read.is_none() {
+                let remedy =
+                    "Give the witness's key of the form NAME+ID+KEY, for cosignatures of Ed25519.";
+                self.fail("checkpoint_webhook_key", "is no key of a witness", remedy.into());
+            }
+            read
+        });
+        let every = self.millis("checkpoint_interval_ms");
+        let max_age = self.millis("checkpoint_max_age_ms");
+        if max_age <= every && !max_age.is_zero() {
+            let remedy = "Give more than checkpoint_interval_ms.";
+            self.fail("checkpoint_max_age_ms", "is shorter than the interval", remedy.into());
+        }
+        let pace = Pace { every, max_age };
+        OutsideConfig { file: self.path("checkpoint_file"), webhook, token, witness, pace }
+    }
+
     fn millis(&mut self, name: &str) -> Duration {
         Duration::from_millis(self.positive(name))
     }
@@ -747,28 +850,30 @@ impl Reader<'_> {
 const MAX_CORES: usize = 256;
 const MAX_PASSWORD_BYTES: u64 = 4_096;
 
-/// The password in a file that only its owner may read; `None` where no file is named.
-fn read_password(path: &str) -> Result<Option<SecretString>, (String, &'static str)> {
+/// The secret in a file that only its owner may read; `None` where no file is named. `what` it is, as
+/// in "a password".
+fn read_private(path: &str, what: &str) -> Result<Option<SecretString>, (String, String)> {
     if path.is_empty() {
         return Ok(None);
     }
     let unusable = |error: io::Error| {
-        let what = format!("is of no use: {}", unreadable(&error));
-        (what, "Name a file with the password that this user may read.")
+        let remedy = format!("Name a file with {what} that this user may read.");
+        (format!("is of no use: {}", unreadable(&error)), remedy)
     };
     let file = std::fs::File::open(path).map_err(unusable)?;
     let about = file.metadata().map_err(unusable)?;
     if !about.is_file() || about.len() > MAX_PASSWORD_BYTES {
-        return Err(("is no file with a password".into(), "Name a file with the password alone."));
+        let remedy = format!("Name a file with {what} alone.");
+        return Err((format!("is no file with {what}"), remedy));
     }
     if about.permissions().mode() & 0o077 != 0 {
-        return Err(("may be read by others".into(), "Make it private: chmod 600."));
+        return Err(("may be read by others".into(), "Make it private: chmod 600.".into()));
     }
     let mut text = String::new();
     file.take(MAX_PASSWORD_BYTES).read_to_string(&mut text).map_err(unusable)?;
     match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(("is empty".into(), "Write the password into it.")),
-        password => Ok(Some(SecretString::from(password))),
+        "" => Err(("is empty".into(), format!("Write {what} into it."))),
+        secret => Ok(Some(SecretString::from(secret))),
     }
 }
 /// A smaller reserve would not hold what a tail of the log takes anew.
@@ -895,6 +1000,7 @@ fn check(reader: &mut Reader<'_>) -> Config {
         otlp_endpoint: reader.endpoint("otlp_endpoint"),
         otlp_headers_file: reader.path("otlp_headers_file"),
         otlp_interval: reader.millis("otlp_interval_ms"),
+        outside: reader.outside(),
         log_level,
         is_log_json: log_format == "json",
     }

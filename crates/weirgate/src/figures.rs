@@ -116,6 +116,22 @@ pub(crate) const METRICS: &[Metric] = &[
         "weirgate_certificate_expires_timestamp_seconds",
         "When the listeners' certificate ends, in seconds since 1970; 0 without `tls_cert`.",
     ),
+    count("weirgate_clock_jumps_total", &[], "Jumps of this machine's clock by more than 10 s."),
+    value(
+        "weirgate_clock_skew_seconds",
+        "By how much this machine's clock is ahead of the database's; 0 where that is a file.",
+    ),
+    Metric {
+        name: "weirgate_checkpoint_age_seconds",
+        kind: Kind::Gauge,
+        labels: &[("place", "`file`, `webhook`, `nodes`: those that there are")],
+        about: "Since a place outside had the audit log's newest checkpoint.",
+    },
+    count(
+        "weirgate_checkpoint_contradictions_total",
+        &[("place", "`file`, `webhook`, `nodes`, `witness`")],
+        "How often a place held another history of this audit log; `witness`: how often another node showed two of its own.",
+    ),
     count(
         "weirgate_log_fields_dropped_total",
         &[],
@@ -263,7 +279,7 @@ fn describe() {
         }
         match kind {
             Kind::Counter if labels.is_empty() => drop(counter!(*name)),
-            Kind::Gauge => drop(gauge!(*name)),
+            Kind::Gauge if labels.is_empty() => drop(gauge!(*name)),
             _ => {}
         }
     }

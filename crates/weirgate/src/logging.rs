@@ -25,6 +25,7 @@ use types::{Clock as _, SystemClock};
 /// Every field that a line may have beside `timestamp`, `level`, `target` and `message`, as documented
 /// in `docs/reference/logs.md`. In no value: a body, a header's value, a URL, a secret, a customer.
 const FIELDS: &[(&str, &str)] = &[
+    ("age_s", "of what is kept outside, in seconds"),
     ("audit.error", "why the audit log takes nothing"),
     ("audit.kind", "kind of the entry that was lost"),
     ("callers", "connections of callers that are served at once"),
@@ -43,9 +44,13 @@ const FIELDS: &[(&str, &str)] = &[
     ("generation", "of the store that was taken over"),
     ("grant.id", "a grant that cannot be read"),
     ("how", "what was done to a row of the database"),
+    ("log", "an audit log's name"),
     ("operation", "the operation's id in the provider's description"),
     ("origin", "who has to act: `caller`, `provider` or `internal`"),
-    ("place", "where in the source a defect has shown"),
+    (
+        "place",
+        "where checkpoints are kept: `file`, `webhook` or `nodes`; or where in the source a defect has shown",
+    ),
     ("port", "which of our ports: `gateway` or `console`"),
     ("provider", "a provider's slug"),
     ("remedy", "what to do"),
@@ -53,6 +58,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("retryable", "whether the same call may succeed later"),
     ("row.id", "a row of the database that somebody else wrote"),
     ("row.kind", "its table"),
+    ("seconds", "by how much a clock jumped, or differs"),
     ("status", "our answer's status"),
     ("suppressed", "failed calls of this code without a line of their own"),
 ];

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod clock_watch;
 mod config;
 mod demo;
 mod events;
@@ -13,6 +14,7 @@ mod logging;
 mod notify;
 mod ops;
 mod output;
+mod outside;
 mod project;
 mod room;
 mod serve;

@@ -2,17 +2,19 @@
 //! in two steps.
 
 use crate::{
+    clock_watch::ClockWatch,
     config::Config,
     events,
     figures::{self, Figures},
     files,
     listener_tls::Follower,
     ops::{Ops, OpsListener},
-    output::{FAILED, Failure, chain},
+    output::{FAILED, Failure, REFUSED, USAGE, chain},
+    outside::{self, KeptFile, KeptFileError, Outside, Webhook},
     room::Room,
     telemetry::{Export, Exporter, Headers},
 };
-use app::{Instance, follow, sequence::OpenLog};
+use app::{Instance, follow, sequence::OpenLog, witness::Peers};
 use gateway::{
     Bounds, EventSink, Failpoint, Gateway, Listeners, MakePool, Recorder, Running, ServerTls,
     Settings,
@@ -44,6 +46,8 @@ pub(crate) struct Server {
     upkeep: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
     exporter: Option<Exporter>,
+    outside: Option<Outside>,
+    peers: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -67,7 +71,19 @@ impl Server {
                 .map_err(|error| Failure::new(FAILED, chain(&error), "Check /etc/resolv.conf."))?,
         );
 
+        let checkpoint_file = checkpoint_file(&instance, config)?;
         let log = OpenLog::open(&instance, lock, config.audit_reserve).await?;
+        let checkpoint_file = match checkpoint_file {
+            Some(mut file) => match compared(&mut file, &log) {
+                Ok(()) => Some(file),
+                Err(failure) => {
+                    // Ends the writer, which gives the lock back. What is wrong is said below.
+                    let _ = log.close().await;
+                    return Err(failure);
+                }
+            },
+            None => None,
+        };
         let instance = Arc::new(instance);
         let (follower, shared) =
             follow::first(Arc::clone(&instance), config.limits.clone()).await?;
@@ -105,6 +121,23 @@ impl Server {
                 (Some(exporter), Some(traces))
             }
         };
+        let pace = config.outside.pace;
+        let webhook = config.outside.webhook.clone().map(|endpoint| Webhook {
+            endpoint,
+            token: config.outside.token.clone(),
+            witness: config.outside.witness.clone(),
+            folder: instance.folder.clone(),
+            resolver: Arc::clone(&resolver),
+            tls: Arc::clone(&tls),
+        });
+        let outside = match (checkpoint_file, webhook) {
+            (None, None) => None,
+            (file, webhook) => Some(Outside::start(log.handle.clone(), file, webhook, pace)?),
+        };
+        let peers = match instance.folder.server() {
+            Some(_) => Some((Peers::new(Arc::clone(&instance), pace.every)?, log.handle.clone())),
+            None => None,
+        };
         let make_pool: MakePool = {
             let max_answer_bytes = config.max_answer_bytes;
             let max_window_bytes = config.max_window_bytes;
@@ -139,6 +172,9 @@ impl Server {
         let events = spawn("events", events::drain(received, traces, stopped.clone()));
         let certificates =
             certificates.map(|follower| spawn("certificates", follower.run(stopped.clone())));
+        let peers = peers.map(|(peers, handle)| {
+            spawn("peers", outside::among_nodes(peers, handle, pace, stopped.clone()))
+        });
         let upkeep = spawn("metrics", keep_figures(figures, Arc::clone(&instance), stopped));
         tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
         Ok(Self {
@@ -155,6 +191,8 @@ impl Server {
             upkeep,
             certificates,
             exporter,
+            outside,
+            peers,
         })
     }
 
@@ -172,7 +210,8 @@ impl Server {
         }
         // Nobody listens only if all tasks ended already.
         let _ = self.stop.send(true);
-        for task in [self.ops, self.upkeep, self.events].into_iter().chain(self.certificates) {
+        let optional = self.certificates.into_iter().chain(self.peers);
+        for task in [self.ops, self.upkeep, self.events].into_iter().chain(optional) {
             report_panic(task.await);
         }
         if let Some(exporter) = self.exporter {
@@ -181,7 +220,14 @@ impl Server {
         }
         self.recorder.flush();
         match self.follower.await {
-            Ok(log) => log.close().await?,
+            Ok(log) => {
+                let closed = log.close().await;
+                // The last checkpoint is outside too, then.
+                if let Some(outside) = self.outside {
+                    report_panic(tokio::task::spawn_blocking(move || outside.stop()).await);
+                }
+                closed?;
+            }
             Err(error) => {
                 return Err(Failure::new(
                     FAILED,
@@ -192,6 +238,36 @@ impl Server {
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// The file that checkpoints are put into, which whoever rewrites the data folder must not reach.
+fn checkpoint_file(instance: &Instance, config: &Config) -> Result<Option<KeptFile>, Failure> {
+    let Some(path) = &config.outside.file else { return Ok(None) };
+    if app::is_inside(path, &instance.folder)? {
+        return Err(Failure::new(
+            USAGE,
+            "checkpoint_file lies inside the data folder",
+            "Name a file elsewhere: who rewrites the folder must not reach it.",
+        ));
+    }
+    Ok(Some(KeptFile::new(path, instance.folder.audit(), instance.log_key()?)))
+}
+
+/// A log that is not the one of which checkpoints were kept is not gone on with. A file that cannot be
+/// read now is tried again while the server runs.
+fn compared(file: &mut KeptFile, log: &OpenLog) -> Result<(), Failure> {
+    let Some(signed) = log.handle.checkpoint() else { return Ok(()) };
+    match file.compare(&signed) {
+        Err(error @ (KeptFileError::Contradicted { .. } | KeptFileError::NotOurs { .. })) => {
+            Err(Failure::new(
+                REFUSED,
+                format!("checkpoint_file: {}", chain(&error)),
+                "Keep a copy of both, run `weirgate audit verify --checkpoint` with the file, and find \
+                 out who changed the log; or name the file that belongs to it.",
+            ))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -277,6 +353,7 @@ async fn keep_figures(
     let outbox = metrics::gauge!("weirgate_outbox_rows");
     let mut room = Room::of(instance.folder.audit());
     let mut ticks = tokio::time::interval(UPKEEP_EVERY);
+    let mut watch = ClockWatch::default();
     loop {
         // Both are cancel-safe.
         tokio::select! {
@@ -285,6 +362,8 @@ async fn keep_figures(
         }
         figures.run_upkeep();
         room.look();
+        watch.look(instance.clock.now());
+        watch.compare(&instance).await;
         // A store that is away is told of by the Snapshot's age.
         if let Ok(waiting) = instance.store.outbox_len().await {
             outbox.set(figures::number(usize::try_from(waiting).unwrap_or(usize::MAX)));

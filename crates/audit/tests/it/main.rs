@@ -14,5 +14,6 @@ mod mutations;
 mod proofs;
 mod tampering;
 mod ten_thousand;
+mod witnessing;
 mod world;
 mod writing;

@@ -14,7 +14,9 @@
 
 mod callers;
 mod certificates;
+mod clocks;
 mod damaged;
+mod database;
 mod disk;
 mod kills;
 mod names;

@@ -28,6 +28,7 @@ mod limits;
 mod manual;
 mod nodes;
 mod observe;
+mod outside;
 mod provider_diff;
 mod record;
 mod reimport;
