@@ -4,9 +4,10 @@
 use crate::{
     OutboundError,
     codec::{Codec as _, CodecBody as _},
-    http1::Http1,
     coding::{Damaged, Decoder, Step},
+    http1::Http1,
     target::Target,
+    windows::Window,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,9 +15,12 @@ use http_body_util::Full;
 use std::net::IpAddr;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+/// For the windows of decoders: more than any needs.
+const ROOM: usize = 64 << 20;
+
 /// Whether a content coding is undone.
 pub fn is_known_coding(name: &str) -> bool {
-    Decoder::of(name).is_some()
+    Decoder::of(name, &Window::alone(ROOM)).is_some()
 }
 
 /// Undoes a content coding of what comes in these chunks. Every step is handed to `each`, which says
@@ -30,7 +34,7 @@ pub fn decode<'a>(
     mut each: impl FnMut(&[u8]) -> bool,
 ) -> Result<(u64, bool), &'static str> {
     let damaged = |Damaged| "damaged";
-    let mut decoder = Decoder::of(name).ok_or("unknown")?;
+    let mut decoder = Decoder::of(name, &Window::alone(ROOM)).ok_or("unknown")?;
     let mut chunks = chunks.into_iter();
     loop {
         match decoder.step().map_err(damaged)? {

@@ -102,9 +102,10 @@ impl Drop for Window {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Window {
     /// Of the only answer there is.
+    #[expect(clippy::unwrap_used, reason = "a URL of our own, in tests only")]
     pub(crate) fn alone(bytes: usize) -> Rc<Self> {
         let target =
             Target::parse("https://provider.example", &crate::GuardPolicy::default()).unwrap();

@@ -91,7 +91,7 @@ impl SmallDisk {
         if let Some(image) = &self.image {
             // 1: errors were corrected.
             let status = Command::new("e2fsck").args(["-fy", text(image)?]).output()?.status;
-            if !status.code().is_some_and(|code| code <= 1) {
+            if status.code().is_none_or(|code| code > 1) {
                 return Err(io::Error::other("e2fsck found more than it could mend"));
             }
         }

@@ -166,4 +166,3 @@ fn line(index: u64, record: &Record) -> String {
     }
     line
 }
-

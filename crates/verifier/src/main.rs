@@ -6,7 +6,6 @@
 use std::{
     env,
     error::Error,
-    ffi::OsString,
     io::{self, Write},
     process::ExitCode,
 };

@@ -2,12 +2,17 @@
 //! feature `fuzzing` this library is empty.
 #![cfg(feature = "fuzzing")]
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "these modules are the binary's, which uses all of them")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "these modules are the binary's, which uses all of them"
+)]
 
 mod config;
 mod harmless;
 mod listener_tls;
 mod output;
+mod outside;
 mod telemetry {
     mod endpoint;
 
