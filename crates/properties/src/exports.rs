@@ -12,8 +12,9 @@ const KNOWN: usize = 7;
 fn checked(bytes: &[u8]) -> (Result<Exported, ExportError>, Vec<(u64, Record)>) {
     let mut seen = Vec::new();
     let mut input = bytes;
-    let found =
-        verify_export(&mut input, signed::key(), |index, entry| seen.push((index, entry.clone())));
+    let found = verify_export(&mut input, signed::key(), &[], |index, entry: &Record| {
+        seen.push((index, entry.clone()));
+    });
     (found, seen)
 }
 

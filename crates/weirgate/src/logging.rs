@@ -239,7 +239,9 @@ pub(crate) fn product_sources() -> Vec<String> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            let is_test = ["testkit", "tests", "benches"].iter().any(|name| path.ends_with(name));
+            let is_test = ["testkit", "properties", "tests", "benches"]
+                .iter()
+                .any(|name| path.ends_with(name));
             if path.is_dir() && !is_test {
                 folders.push(path);
             } else if path.extension().is_some_and(|end| end == "rs") {

@@ -81,7 +81,7 @@ impl OnDisk {
     fn call_until_refused(&mut self) {
         let begun = Instant::now();
         while self.call() == 200 {
-            assert!(begun.elapsed() < Duration::from_secs(60), "the log never closes");
+            assert!(begun.elapsed() < Duration::from_mins(1), "the log never closes");
         }
     }
 
@@ -163,7 +163,7 @@ fn a_full_disk_refuses_calls_and_lets_those_under_way_end() {
         let metrics = on.console("/metrics").text();
         let name = "weirgate_audit_free_bytes ";
         let figure = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        assert!(figure.parse::<f64>().unwrap() <= free as f64, "{figure}");
+        assert!(figure.parse::<u64>().unwrap() <= free, "{figure}");
         assert!(on.is_ready());
         assert_eq!(on.call(), 200);
     }

@@ -82,7 +82,7 @@ struct Run {
 fn attempt(world: &World, args: &[&str], killed_after: Option<Duration>) -> Option<Value> {
     let mut verb = world.weirgate.spawn(args).unwrap();
     let output = match killed_after {
-        None => verb.wait(Duration::from_secs(60)).unwrap(),
+        None => verb.wait(Duration::from_mins(1)).unwrap(),
         Some(life) => {
             thread::sleep(life);
             verb.kill9().unwrap()

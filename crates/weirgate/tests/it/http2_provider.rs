@@ -1,9 +1,6 @@
 //! HTTP/2 to providers, through the whole gateway.
 
-use crate::{
-    http2::rss_kib,
-    world::{CREDENTIAL, World, code, ok},
-};
+use crate::world::{CREDENTIAL, World, code, ok};
 use serde_json::json;
 use std::{
     collections::BTreeSet,
@@ -187,15 +184,15 @@ fn hostile_http2_providers_need_no_memory() {
     });
     let peer = peer.unwrap();
     let mut world = leading_to(&peer.url(), peer.root_pem(), None);
-    let before = rss_kib(&world);
+    let before = world.memory("VmHWM");
     for _ in 0..14 {
         let answer = world.get("/things/1");
         let refused = ["provider_malformed", "provider_reset", "answer_refused"];
         let is_refused = || answer.status == 502 && refused.contains(&code(&answer).as_str());
         assert!(answer.end == BodyEnd::Aborted || is_refused(), "{}", answer.text());
     }
-    let more = rss_kib(&world).saturating_sub(before);
-    assert!(more < 32 << 10, "{more} KiB more");
+    let more = world.memory("VmHWM").saturating_sub(before);
+    assert!(more < 32 << 20, "{more} bytes more");
     world.stop();
     assert_eq!(world.verify()["open_intents"], 0);
 }
@@ -219,14 +216,14 @@ fn answers_in_the_smallest_parts_need_no_memory() {
     });
     let peer = peer.unwrap();
     let mut world = leading_to(&peer.url(), peer.root_pem(), None);
-    let before = rss_kib(&world);
+    let before = world.memory("VmHWM");
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let calls: Vec<_> = (0..8).map(|_| scope.spawn(|| world.get("/things/1").status)).collect();
         calls.into_iter().map(|call| call.join().unwrap()).collect()
     });
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
-    let more = rss_kib(&world).saturating_sub(before);
-    assert!(more < 32 << 10, "{more} KiB more");
+    let more = world.memory("VmHWM").saturating_sub(before);
+    assert!(more < 32 << 20, "{more} bytes more");
     world.stop();
 }
 
