@@ -5,6 +5,7 @@ use crate::{
     crowd::Crowd,
     error::CallError,
     event::EventSink,
+    observations::Observations,
     recorder::Recorder,
     snapshot::{SharedSnapshot, Snapshot},
 };
@@ -48,6 +49,7 @@ pub struct Gateway {
     /// Scheme and authority by which callers reach the gateway.
     pub public_url: Arc<str>,
     pub metrics: Metrics,
+    pub observations: Observations,
     under_way: Arc<AtomicUsize>,
     is_draining: AtomicBool,
 }
@@ -93,6 +95,7 @@ impl Gateway {
             settings,
             public_url,
             metrics: Metrics::new(),
+            observations: Observations::default(),
             under_way: Arc::default(),
             is_draining: AtomicBool::new(false),
         }

@@ -11,7 +11,7 @@ use crate::{
     output::{FAILED, Failure, chain},
     telemetry::{Export, Exporter, Headers},
 };
-use app::{Instance, follow, sequence::OpenLog};
+use app::{Instance, follow, observe, sequence::OpenLog};
 use gateway::{
     Bounds, EventSink, Gateway, Listeners, MakePool, Recorder, Running, ServerTls, Settings,
 };
@@ -39,6 +39,7 @@ pub(crate) struct Server {
     ops: JoinHandle<()>,
     follower: JoinHandle<OpenLog>,
     events: JoinHandle<()>,
+    observed: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
     exporter: Option<Exporter>,
@@ -134,6 +135,8 @@ impl Server {
         let events = spawn("events", events::drain(received, traces, stopped.clone()));
         let certificates =
             certificates.map(|follower| spawn("certificates", follower.run(stopped.clone())));
+        let observed = observe::keep(Arc::clone(&instance), Arc::clone(&gateway), stopped.clone());
+        let observed = spawn("observed", observed);
         let upkeep = spawn("metrics", keep_figures(figures, Arc::clone(&instance), stopped));
         tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
         Ok(Self {
@@ -147,6 +150,7 @@ impl Server {
             ops,
             follower,
             events,
+            observed,
             upkeep,
             certificates,
             exporter,
@@ -167,7 +171,9 @@ impl Server {
         }
         // Nobody listens only if all tasks ended already.
         let _ = self.stop.send(true);
-        for task in [self.ops, self.upkeep, self.events].into_iter().chain(self.certificates) {
+        for task in
+            [self.ops, self.upkeep, self.events, self.observed].into_iter().chain(self.certificates)
+        {
             report_panic(task.await);
         }
         if let Some(exporter) = self.exporter {
