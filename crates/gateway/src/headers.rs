@@ -501,11 +501,27 @@ mod tests {
 
     #[test]
     fn rate_limit_headers_carry_limits_only() {
-        for name in ["retry-after", "ratelimit", "ratelimit-policy", "x-ratelimit-limit-minute"] {
-            let known = HeaderName::from_static(name);
-            assert_eq!(is_rate_limit(&known), !name.ends_with("minute"), "{name}");
+        for name in [
+            "retry-after",
+            "ratelimit",
+            "ratelimit-policy",
+            "x-ratelimit-limit",
+            "x-rate-limit-reset",
+            "x-ratelimit-remaining-minute",
+            "x-ratelimit-limit-requests",
+            "x-ratelimit-reset-requests-day",
+        ] {
+            assert!(is_rate_limit(&HeaderName::from_static(name)), "{name}");
         }
-        assert!(!is_rate_limit(&HeaderName::from_static("x-ratelimit-employee")));
+        for name in [
+            "x-ratelimit-employee",
+            "x-ratelimit-jane-limit",
+            "ratelimit-limit-remaining",
+            "ratelimit-",
+            "ratelimit-day-day-day-day-limit",
+        ] {
+            assert!(!is_rate_limit(&HeaderName::from_static(name)), "{name}");
+        }
         for value in [
             "120",
             "Wed, 25 Nov 2026 21:00:00 GMT",

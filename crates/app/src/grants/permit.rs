@@ -145,11 +145,11 @@ impl Opening {
 }
 
 /// What changes something is no download, whatever comes back.
-pub fn may_download(operation: &Operation) -> bool {
+pub(super) fn may_download(operation: &Operation) -> bool {
     operation.action == Action::Read
 }
 
-pub fn may_upload(operation: &Operation) -> bool {
+pub(super) fn may_upload(operation: &Operation) -> bool {
     matches!(operation.method, Method::Post | Method::Put | Method::Patch)
 }
 
