@@ -134,13 +134,11 @@ fn a_server_learns_shapes_of_answers_that_it_refuses() {
         let output = world.weirgate.run(&[&observe[..], &["--json"]].concat(), b"").unwrap();
         (output.status == Some(0)).then(|| serde_json::from_str::<Value>(&output.out()).unwrap())
     });
-    let fields: Vec<&str> = told["fields"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| one["path"].as_str().unwrap())
-        .collect();
-    assert_eq!(fields, ["by.*", "id", "nested", "nested.a"]);
+    let has = |told: &Value, path: &str| {
+        told["fields"].as_array().unwrap().iter().any(|one| one["path"] == path)
+    };
+    assert!(["by.*", "id", "nested.a"].iter().all(|path| has(&told, path)), "{told}");
+    assert!(!told.to_string().contains("7f21c9"), "{told}");
     let shapes = world.weirgate.data_dir().join("observed");
     for file in std::fs::read_dir(&shapes).unwrap() {
         let kept = std::fs::read_to_string(file.unwrap().path()).unwrap();
@@ -155,7 +153,7 @@ fn a_server_learns_shapes_of_answers_that_it_refuses() {
         // While the import is followed, calls are refused in other words.
         assert_ne!(world.get("/things/1").status, 200);
         let told = ok(&world.weirgate, &[&observe[..], &["--json"]].concat());
-        (told["fields"].as_array().unwrap().len() == 5).then_some(())
+        (has(&told, "more") && has(&told, "by.*")).then_some(())
     });
     // The proposal is in force once it is imported.
     let output = world.weirgate.run(&observe, b"").unwrap();
