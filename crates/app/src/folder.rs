@@ -133,6 +133,11 @@ impl DataFolder {
         self.dir.join("root-key-path")
     }
 
+    /// Shapes of answers that a server learned.
+    pub(crate) fn observed(&self) -> PathBuf {
+        self.dir.join("observed")
+    }
+
     /// Takes the folder's lock, or says that another process holds it.
     pub fn lock(&self) -> Result<FolderLock, Error> {
         self.try_lock()?.ok_or_else(|| Error::FolderInUse { dir: self.dir.clone() })

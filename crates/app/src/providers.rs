@@ -314,19 +314,15 @@ pub(crate) fn target_of(
     Ok(if model.is_http1_only { target.over_http1_only() } else { target })
 }
 
-/// A URL without what may be secret in it.
+/// A URL without what may be secret in it. Whatever stands before the last `@` may be: a password
+/// with a `/`, `?` or `#` in it, too.
 pub(crate) fn shown(url: &str) -> String {
-    let cut = url.find(['?', '#']).map_or(url, |at| url.get(..at).unwrap_or_default());
-    match (cut.find("://"), cut.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => {
-            format!(
-                "{}://...{}",
-                cut.get(..scheme).unwrap_or_default(),
-                cut.get(at..).unwrap_or_default()
-            )
-        }
-        _ => cut.chars().take(200).collect(),
-    }
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let host = rest.rsplit_once('@').map(|(_, host)| host);
+    let shown = host.unwrap_or(rest).split(['?', '#']).next().unwrap_or_default();
+    let between = if scheme.is_empty() && !url.contains("://") { "" } else { "://" };
+    let hidden = if host.is_some() { "...@" } else { "" };
+    format!("{scheme}{between}{hidden}{shown}").chars().take(200).collect()
 }
 
 /// A stored provider's model.

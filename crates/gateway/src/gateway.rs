@@ -7,6 +7,7 @@ use crate::{
     error::CallError,
     event::EventSink,
     failpoint::Failpoint,
+    observations::Observations,
     recorder::Recorder,
     snapshot::{SharedSnapshot, Snapshot},
 };
@@ -54,6 +55,7 @@ pub struct Gateway {
     pub public_url: Arc<str>,
     pub metrics: Metrics,
     pub(crate) bodies: Arc<BodyRoom>,
+    pub observations: Observations,
     under_way: Arc<AtomicUsize>,
     is_draining: AtomicBool,
 }
@@ -100,6 +102,7 @@ impl Gateway {
             settings,
             public_url,
             metrics: Metrics::new(),
+            observations: Observations::default(),
             under_way: Arc::default(),
             is_draining: AtomicBool::new(false),
         }

@@ -12,7 +12,7 @@ use crate::{
     gateway::{Core, Slot},
     headers,
     limits::{self, Places},
-    provider_error, query,
+    observations, provider_error, query,
     recorder::{OpenIntent, Refusal, failure_of},
     rewrite::UrlRewriter,
     snapshot::{AnswerRule, ConnectionEntry, Decision, KeyEntry, Snapshot},
@@ -206,7 +206,7 @@ async fn run(
     intent.facts.provider_version = Some(answered.version());
     let now = core.gateway.clock.now();
     routed.connection.meter.learn(answered.status(), answered.headers(), now);
-    let class = classify(&routed, &permit, answered, &echoes).await;
+    let class = classify(core, &routed, &permit, answered, &echoes).await;
     let escort = Escort { intent, watch, echoes: Arc::new(echoes) };
     project(core, &snapshot, &routed, &permit, class, escort).await
 }
@@ -436,13 +436,13 @@ fn inject_credential(
 ) -> Result<(Request<Full<Bytes>>, Echoes), CallError> {
     let Minimised { method, mut path_and_query, mut headers, body } = minimised;
     let mut echoes = Echoes::none();
-    if let Some(sealed) = routed.connection.credential.as_ref().filter(|_| !permit.decision.is_open)
-    {
+    if let Some(sealed) = &routed.connection.credential {
         let opened = sealed
             .open(&snapshot.secrets.memory_key)
             .map_err(|_| CallError::CredentialUnavailable)?;
+        // A provider may remember what it was sent, and repeat it where it was not.
         echoes = Echoes::of(&opened);
-        for part in opened.iter() {
+        for part in opened.iter().filter(|_| !permit.decision.is_open) {
             match part {
                 vault::OpenPart::Header { name, value } => {
                     let name = HeaderName::from_bytes(name.as_bytes())
@@ -496,6 +496,7 @@ enum Class {
 }
 
 async fn classify(
+    core: &Core,
     routed: &Routed<'_>,
     permit: &Permit,
     answered: Response<UpstreamBody>,
@@ -533,11 +534,15 @@ async fn classify(
             own: HeaderMap::new(),
             is_drift: false,
         },
-        Some(AnswerRule::Undescribed) => {
-            Class::Failed(CallError::AnswerUndescribed, answered.headers().clone())
+        Some(AnswerRule::Undescribed { is_observed }) => {
+            let headers = answered.headers().clone();
+            if is_observed && !routed.is_head {
+                observe(core, routed, answered, echoes).await;
+            }
+            Class::Failed(CallError::AnswerUndescribed, headers)
         }
         // The head that a GET's answer has.
-        Some(rule) if routed.is_head => {
+        Some(rule) if routed.is_head && !matches!(rule, AnswerRule::Download { .. }) => {
             let own = content_headers(&rule, answered.headers());
             Class::Status { status, headers: answered.headers().clone(), own, is_drift: false }
         }
@@ -548,12 +553,36 @@ async fn classify(
                 }
                 _ => headers::media(answered.headers()) == headers::Media::Json,
             };
-            if fits {
+            if fits && routed.is_head {
+                let own = content_headers(&rule, answered.headers());
+                Class::Status { status, headers: answered.headers().clone(), own, is_drift: false }
+            } else if fits {
                 Class::Content(answered, rule)
             } else {
                 Class::Failed(CallError::AnswerMedia, answered.headers().clone())
             }
         }
+    }
+}
+
+/// Learns an answer's shape, and nothing else of it. One that is too long, breaks off, comes late or
+/// repeats the credential is not learned from.
+async fn observe(
+    core: &Core,
+    routed: &Routed<'_>,
+    answered: Response<UpstreamBody>,
+    echoes: &Echoes,
+) {
+    if headers::media(answered.headers()) != headers::Media::Json {
+        return;
+    }
+    let status = answered.status();
+    let body = read_whole(answered.into_body(), observations::MAX_BODY_BYTES);
+    if let Ok(Some(bytes)) = tokio::time::timeout(ERROR_PATIENCE, body).await
+        && !echoes.are_in(&bytes)
+    {
+        let provider = routed.connection.provider.digest;
+        core.gateway.observations.learn(provider, &routed.operation.id, status, &bytes);
     }
 }
 
@@ -587,7 +616,7 @@ async fn classify_error(
     let mut fields = serde_json::Map::new();
     if headers::media(&headers) == headers::Media::Json {
         // One that is too long, breaks off, comes late or repeats the credential says nothing.
-        let body = read_error(answered.into_body());
+        let body = read_whole(answered.into_body(), provider_error::MAX_ERROR_BYTES);
         if let Ok(Some(bytes)) = tokio::time::timeout(ERROR_PATIENCE, body).await
             && !echoes.are_in(&bytes)
         {
@@ -598,11 +627,11 @@ async fn classify_error(
     Class::Failed(CallError::ProviderError { status, fields }, headers)
 }
 
-/// A whole error body of bounded size.
-async fn read_error(mut body: UpstreamBody) -> Option<Vec<u8>> {
+/// A whole body of bounded size.
+async fn read_whole(mut body: UpstreamBody, limit: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = body.next_chunk().await.ok()? {
-        if bytes.len() + chunk.len() > provider_error::MAX_ERROR_BYTES {
+        if bytes.len() + chunk.len() > limit {
             return None;
         }
         bytes.extend_from_slice(&chunk);
@@ -709,7 +738,7 @@ fn content_headers(rule: &AnswerRule, answered: &HeaderMap) -> HeaderMap {
                 out.insert(header::CONTENT_TYPE, kind);
             }
         }
-        AnswerRule::NoContent | AnswerRule::Undescribed => {}
+        AnswerRule::NoContent | AnswerRule::Undescribed { .. } => {}
     }
     out
 }

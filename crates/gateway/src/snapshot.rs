@@ -91,6 +91,8 @@ pub struct ConnectionEntry {
 #[derive(Debug)]
 pub struct ProviderEntry {
     pub id: Id<Provider>,
+    /// Of everything that was imported.
+    pub digest: [u8; 32],
     pub slug: String,
     pub model: provider::Provider,
     pub router: PathRouter,
@@ -147,8 +149,9 @@ pub enum AnswerRule {
     NoContent,
     /// Content that passes unfiltered by the action `download`.
     Download { media: BTreeSet<String> },
-    /// Content without a shape: refused until the overlay declares one.
-    Undescribed,
+    /// Content without a shape: refused until the overlay declares one, and its shape learned where
+    /// the overlay says so.
+    Undescribed { is_observed: bool },
 }
 
 /// A compiled projection with the names behind its marks.

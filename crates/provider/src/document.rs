@@ -54,6 +54,7 @@ const EXTENSIONS: [&str; 8] = [
     "x-weirgate-label",
     "x-weirgate-limits",
     "x-weirgate-object",
+    "x-weirgate-observe",
     "x-weirgate-paging",
 ];
 

@@ -65,6 +65,8 @@ pub struct Operation {
     pub servers: Vec<Server>,
     /// `x-weirgate-error`: an error told inside a success status.
     pub error_inside: Option<ErrorInside>,
+    /// Whether the shapes of its answers are learned where they are not declared.
+    pub is_observed: bool,
     pub deprecated: bool,
 }
 

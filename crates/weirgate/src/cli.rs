@@ -215,7 +215,7 @@ pub(crate) struct ProviderObserveArgs {
     /// The operation, by its id or like "GET /things".
     pub operation: String,
     /// Bodies of its answers as JSON, one a file; `-` is standard input. No value of them is kept.
-    #[arg(required = true)]
+    /// Without any: what a server saw, where the overlay says `x-weirgate-observe`.
     pub samples: Vec<PathBuf>,
     /// The status that they are answers with; the first success without a shape if not given.
     #[arg(long, value_name = "STATUS")]

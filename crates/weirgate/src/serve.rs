@@ -14,7 +14,7 @@ use crate::{
     room::Room,
     telemetry::{Export, Exporter, Headers},
 };
-use app::{Instance, follow, sequence::OpenLog, witness::Peers};
+use app::{Instance, follow, observe, sequence::OpenLog, witness::Peers};
 use gateway::{
     Bounds, EventSink, Failpoint, Gateway, Listeners, MakePool, Recorder, Running, ServerTls,
     Settings,
@@ -43,6 +43,7 @@ pub(crate) struct Server {
     ops: JoinHandle<()>,
     follower: JoinHandle<OpenLog>,
     events: JoinHandle<()>,
+    observed: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
     exporter: Option<Exporter>,
@@ -175,6 +176,8 @@ impl Server {
         let peers = peers.map(|(peers, handle)| {
             spawn("peers", outside::among_nodes(peers, handle, pace, stopped.clone()))
         });
+        let observed = observe::keep(Arc::clone(&instance), Arc::clone(&gateway), stopped.clone());
+        let observed = spawn("observed", observed);
         let upkeep = spawn("metrics", keep_figures(figures, Arc::clone(&instance), stopped));
         tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
         Ok(Self {
@@ -188,6 +191,7 @@ impl Server {
             ops,
             follower,
             events,
+            observed,
             upkeep,
             certificates,
             exporter,
@@ -211,7 +215,8 @@ impl Server {
         // Nobody listens only if all tasks ended already.
         let _ = self.stop.send(true);
         let optional = self.certificates.into_iter().chain(self.peers);
-        for task in [self.ops, self.upkeep, self.events].into_iter().chain(optional) {
+        for task in [self.ops, self.upkeep, self.events, self.observed].into_iter().chain(optional)
+        {
             report_panic(task.await);
         }
         if let Some(exporter) = self.exporter {

@@ -220,6 +220,25 @@ fn overlays_correct_what_the_description_says() {
 }
 
 #[test]
+fn an_id_that_reads_like_another_place_is_not_used() {
+    let mut paths = serde_json::Map::new();
+    for (path, method, id) in [
+        ("/a", "delete", "GET /b"),
+        ("/b", "get", "get  /a"),
+        ("/c", "get", "GET /c"),
+        ("/d", "get", "get all / any"),
+    ] {
+        let operation = json!({"operationId": id, "responses": {"200": {"description": ""}}});
+        paths.insert(path.to_owned(), json!({method: operation}));
+    }
+    let provider = read(&openapi(paths.into(), json!({})));
+    let ids: Vec<&str> = provider.operations.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(ids, ["DELETE /a", "GET /b", "GET /c", "get all / any"]);
+    let told = provider.diagnostics.iter().filter(|one| one.code == "misleading_operation_id");
+    assert_eq!(told.count(), 2);
+}
+
+#[test]
 fn oddities_become_diagnostics_with_a_place() {
     let provider = read(&openapi(
         json!({
