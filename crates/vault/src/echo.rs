@@ -7,7 +7,7 @@ use crate::{
     injection::{OpenInjection, OpenPart},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use memchr::{memchr, memchr2, memmem};
+use memchr::{memchr, memchr3, memmem};
 use secrecy::zeroize::Zeroizing;
 use std::fmt;
 
@@ -66,6 +66,12 @@ impl Echoes {
             self.add_basic(sent);
         } else {
             self.add(if sent.len() < MIN_BYTES { value } else { sent });
+            // `Token token="KEY", id=7`: what is repeated may be the key alone.
+            for part in sent.split(|byte| *byte == b',') {
+                let given = part.iter().position(|byte| *byte == b'=');
+                let given = given.and_then(|at| part.get(at + 1..)).unwrap_or(b"");
+                self.add(unquoted(given.trim_ascii()));
+            }
         }
     }
 
@@ -89,9 +95,8 @@ impl Echoes {
             return;
         }
         self.push(Zeroizing::new(secret.to_vec()));
-        self.push(respelled(secret, |byte| !is_unreserved(byte), percent_upper));
-        self.push(respelled(secret, |byte| !is_unreserved(byte), percent_lower));
-        self.push(respelled(secret, |byte| !is_unreserved(byte), form));
+        // As forms are written; all else of `%XX` is undone where it comes.
+        self.push(respelled(secret, |byte| byte == b' ', |_, out| out.push(b'+')));
         // Read as Latin-1, which is what HTTP once said of headers.
         self.push(respelled(secret, |byte| !byte.is_ascii(), latin_1));
         // Its own backslashes may look like escapes.
@@ -116,14 +121,14 @@ impl Echoes {
         }
     }
 
-    /// Whether `text` repeats the credential, as it stands or with the escapes of JSON and HTML undone.
+    /// Whether `text` repeats the credential, as it stands or with the escapes of JSON, HTML and URLs undone.
     pub fn are_in(&self, text: &[u8]) -> bool {
         let find = |needles: &[Needle], text: &[u8]| {
             needles.iter().any(|needle| memmem::find(text, needle).is_some())
         };
         find(&self.needles, text)
             || (!self.bare.is_empty()
-                && memchr2(b'\\', b'&', text).is_some()
+                && memchr3(b'\\', b'&', b'%', text).is_some()
                 && find(&self.bare, &undone(text)))
     }
 
@@ -132,13 +137,13 @@ impl Echoes {
     pub fn overlap(&self, text: &[u8]) -> usize {
         let wide = self.longest.saturating_mul(WIDEST_ESCAPE);
         let end = text.get(text.len().saturating_sub(wide)..).unwrap_or(text);
-        let is_escaped = memchr2(b'\\', b'&', end).is_some();
+        let is_escaped = memchr3(b'\\', b'&', b'%', end).is_some();
         (if is_escaped { wide } else { self.longest }).saturating_sub(1)
     }
 }
 
-const fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+fn unquoted(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(text)
 }
 
 fn respelled(
@@ -156,30 +161,6 @@ fn respelled(
         }
     }
     out
-}
-
-fn hex(byte: u8, digits: &[u8; 16], out: &mut Vec<u8>) {
-    for half in [byte >> 4, byte & 15] {
-        out.push(digits.get(usize::from(half)).copied().unwrap_or(b'0'));
-    }
-}
-
-fn percent_upper(byte: u8, out: &mut Vec<u8>) {
-    out.push(b'%');
-    hex(byte, b"0123456789ABCDEF", out);
-}
-
-fn percent_lower(byte: u8, out: &mut Vec<u8>) {
-    out.push(b'%');
-    hex(byte, b"0123456789abcdef", out);
-}
-
-fn form(byte: u8, out: &mut Vec<u8>) {
-    if byte == b' ' {
-        out.push(b'+');
-    } else {
-        percent_upper(byte, out);
-    }
 }
 
 fn backslash(byte: u8, out: &mut Vec<u8>) {
@@ -215,6 +196,15 @@ mod tests {
         let json = serde_json::to_string(key).unwrap();
         let html = key.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let html = html.replace('"', "&#34;").replace('/', "&#x2F;");
+        let percent = |text: &str, kept: &[u8]| -> String {
+            let spell = |byte: u8| match byte {
+                _ if byte.is_ascii_alphanumeric() || kept.contains(&byte) => {
+                    char::from(byte).into()
+                }
+                _ => format!("%{byte:02X}"),
+            };
+            text.bytes().map(spell).collect()
+        };
         let references = |text: &str, spell: fn(u32) -> String| -> String {
             text.chars().map(|c| spell(u32::from(c))).collect()
         };
@@ -231,6 +221,12 @@ mod tests {
             escaped(key, "\\\\u", false),
             json.replace('+', "\\u002B").replace('é', "\\u00e9").replace('/', "\\/"),
             json.replace('é', "\\u00c3\\u00A9"),
+            // By encodeURIComponent, by Go for paths, in mixed case, twice, and in JSON.
+            percent(key, b"!'()*"),
+            percent(key, b"&=+$@:"),
+            percent(key, b"").replace("%3C", "%3c"),
+            percent(key, b"").replace('%', "%25"),
+            percent(key, b"").replace('%', "\\u0025"),
             // As PHP, Go and others write it into a page; that in JSON; and twice.
             html.clone(),
             html.replace('é', "&eacute;"),
@@ -292,6 +288,13 @@ mod tests {
     fn a_schemes_word_need_not_be_repeated() {
         let found = echoes(Part::header("s", "x-key", "Token 5b7e0c14d2").unwrap());
         assert!(found.are_in(b"no such token: 5b7e0c14d2"));
+        for given in
+            ["Token token=5b7e0c14d2", "Token id=7, token=\"5b7e0c14d2\"", "Key k=5b7e0c14d2=="]
+        {
+            let found = echoes(Part::header("s", "x-key", given).unwrap());
+            assert!(found.are_in(b"no such token: 5b7e0c14d2=="), "{given}");
+            assert!(!found.are_in(b"no such token: 5b7e0c14d"), "{given}");
+        }
         let found = echoes(Part::header("s", "x-key", "basic YTpjb3JyZWN0IGhvcnNl").unwrap());
         assert!(found.are_in(b"the password is correct horse"));
         let found = echoes(Part::header("s", "x-key", "correct key").unwrap());

@@ -1,7 +1,7 @@
-//! Texts with the escapes of JSON and HTML undone, whatever stands in what and however often: a text
-//! that was escaped for a page and then for JSON, or twice for either.
+//! Texts with the escapes of JSON, HTML and URLs undone, whatever stands in what and however often: a
+//! text that was escaped for a page and then for JSON, or twice for either.
 
-use memchr::{memchr2, memrchr};
+use memchr::{memchr3, memrchr};
 
 /// A backslash that an escape stood for, in a byte that no UTF-8 has. It is kept apart from those that
 /// only escape: `\u005c\u0075` is the beginning of an escape, `\\u0075` a letter.
@@ -9,8 +9,8 @@ const MEANT: u8 = 0xFF;
 /// The longest that an escape may be: `&#x0000041;`, with room to spare.
 const LONGEST: usize = 12;
 
-/// A text with its `\uXXXX` and its character references (HTML §13.5) decoded and all other backslashes
-/// left out. It does not depend on where in a run of backslashes the text was cut.
+/// A text with its `\uXXXX`, its character references (HTML §13.5) and its `%XX` decoded and all other
+/// backslashes left out. It does not depend on where in a run of backslashes the text was cut.
 ///
 /// What an escape yields may complete another one, so that the innermost text is reached in one pass:
 /// each byte is written once, and each step back makes the output shorter.
@@ -23,7 +23,7 @@ pub(crate) fn undone(text: &[u8]) -> Vec<u8> {
             rest = after;
             continue;
         }
-        let at = memchr2(b'\\', b'&', rest).unwrap_or(rest.len());
+        let at = memchr3(b'\\', b'&', b'%', rest).unwrap_or(rest.len());
         let (plain, escape) = rest.split_at_checked(at).unwrap_or((rest, b""));
         out.out.extend_from_slice(plain);
         rest = escape;
@@ -47,7 +47,7 @@ impl Undone {
             return;
         }
         self.out.push(byte);
-        if matches!(byte, b'\\' | b'&') {
+        if matches!(byte, b'\\' | b'&' | b'%') {
             self.until = self.out.len() + LONGEST;
         }
         while self.step_back() {}
@@ -55,6 +55,12 @@ impl Undone {
 
     /// Puts what it stands for in the place of an escape that ends here.
     fn step_back(&mut self) -> bool {
+        if let Some(byte) = self.percent() {
+            self.out.truncate(self.out.len() - 3);
+            self.out.push(if byte == b'\\' { MEANT } else { byte });
+            self.until = self.out.len() + LONGEST;
+            return true;
+        }
         let found = match self.out.last() {
             Some(b';') => self.reference(),
             Some(digit) if digit.is_ascii_hexdigit() => self.unit(),
@@ -70,6 +76,12 @@ impl Undone {
         }
         self.until = self.out.len() + LONGEST;
         true
+    }
+
+    /// The byte that `%XX` at the end stands for; none that has a meaning here.
+    fn percent(&self) -> Option<u8> {
+        let [b'%', digits @ ..] = self.out.last_chunk::<3>()? else { return None };
+        u8::try_from(number(digits, 16)?).ok().filter(|byte| *byte != MEANT)
     }
 
     /// `\uXXXX` at the end, and where it begins.
