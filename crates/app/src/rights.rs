@@ -200,6 +200,7 @@ mod tests {
             operations: Vec::new(),
             places: BTreeMap::new(),
             reached: BTreeSet::new(),
+            beside: BTreeMap::new(),
         };
         reach_anew(&mut allow, model);
         ResolvedGrant {

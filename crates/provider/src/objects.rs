@@ -97,7 +97,7 @@ fn keep_no_sensitive_member(provider: &mut Provider, given: &[Vec<KeptMember>]) 
         for answer in &mut operation.answers {
             let Some(root) = answer.shape else { continue };
             answer.envelope.kept.retain(|kept| !is_sensitive(shapes, root, &kept.path));
-            if is_success(answer.status) {
+            if answer.status.is_success() {
                 answer.envelope.kept.extend(given.iter().cloned());
             }
         }
@@ -404,7 +404,7 @@ fn successes(operation: &Operation) -> Vec<&Answer> {
     let mut found: Vec<&Answer> = operation
         .answers
         .iter()
-        .filter(|answer| is_success(answer.status) && answer.status != StatusRange::Default)
+        .filter(|answer| answer.status.is_success() && answer.status != StatusRange::Default)
         .filter(|answer| answer.shape.is_some() && answer.media.iter().any(|kind| is_json(kind)))
         .collect();
     // Exact statuses sort before classes.
@@ -416,13 +416,8 @@ fn success(operation: &Operation) -> Option<&Answer> {
     successes(operation).into_iter().next()
 }
 
-/// Whether it can be a success: `default` stands for all that are not declared.
-fn is_success(status: StatusRange) -> bool {
-    matches!(status, StatusRange::Exact(200..=299) | StatusRange::Class(2) | StatusRange::Default)
-}
-
 fn set_envelopes(shapes: &[Shape], operation: &mut Operation) {
-    for answer in operation.answers.iter_mut().filter(|answer| is_success(answer.status)) {
+    for answer in operation.answers.iter_mut().filter(|answer| answer.status.is_success()) {
         if let Some(root) = answer.shape {
             answer.envelope = if is_status_only(shapes, root) {
                 status_envelope(shapes, root)
@@ -450,6 +445,7 @@ fn name_shapes(provider: &mut Provider, objects: Vec<Found>, names: &[Option<Str
                     && let Some(Shape::Object(object)) = provider.shapes.get_mut(inner.0 as usize)
                 {
                     object.object.get_or_insert(id);
+                    object.is_own |= is_own;
                 }
             }
         }

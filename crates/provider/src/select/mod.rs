@@ -29,6 +29,9 @@ pub struct Granted {
     pub read: BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
     /// For the request of the operation in question.
     pub write: BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
+    /// What passed of the operation in question beside its object when it was granted: see
+    /// [`beside()`]. Nothing else does.
+    pub beside: BTreeSet<String>,
 }
 
 /// A compiled projection of an answer.
@@ -49,8 +52,9 @@ pub fn select_response(
     granted: &Granted,
 ) -> Option<Selection> {
     let root = answer.shape?;
-    let mut compiler = Compiler::new(provider, &granted.read);
-    let spec = compiler.root(root, &answer.envelope, operation.object, Access::Read);
+    let mut compiler = Compiler::new(provider, &granted.read, &granted.beside);
+    let body = answer.status.to_string();
+    let spec = compiler.root(&body, root, &answer.envelope, operation.object, Access::Read);
     let none = BTreeSet::new();
     // A status is kept without a grant, also where it is a member of the object itself.
     let kept = &answer.envelope.kept;
@@ -74,8 +78,9 @@ pub fn select_request(
     granted: &Granted,
 ) -> Option<Spec> {
     let request = operation.request.as_ref()?;
-    let mut compiler = Compiler::new(provider, &granted.write);
-    Some(compiler.root(request.shape?, &request.envelope, operation.object, Access::Write))
+    let mut compiler = Compiler::new(provider, &granted.write, &granted.beside);
+    let (root, object) = (request.shape?, operation.object);
+    Some(compiler.root(REQUEST, root, &request.envelope, object, Access::Write))
 }
 
 /// The objects that an answer is about: the operation's, or what a further success declares instead.
@@ -84,13 +89,11 @@ fn answered_objects(
     operation: &Operation,
     answer: &Answer,
 ) -> BTreeSet<ObjectId> {
-    let granted = BTreeMap::new();
-    let compiler = Compiler::new(provider, &granted);
+    let granted = Granted::default();
+    let compiler = Compiler::new(provider, &granted.read, &granted.beside);
     let Some(root) = answer.shape else { return BTreeSet::new() };
     let inner = compiler.inner(root, &answer.envelope);
-    let mut alternatives = Vec::new();
-    compiler.flatten(inner, &Rest::new(), &mut alternatives);
-    let mut shapes: Vec<ShapeId> = alternatives.into_iter().map(|(shape, _)| shape).collect();
+    let mut shapes = alternatives(provider, &[inner]);
     shapes.push(inner);
     let own = |id: &ObjectId| {
         let reads = provider.object(*id).map(|object| &object.read_shapes);
@@ -99,12 +102,45 @@ fn answered_objects(
     if let Some(id) = operation.object.filter(own) {
         return BTreeSet::from([id]);
     }
-    let named = |shape: &ShapeId| match provider.shape(*shape) {
-        Shape::Object(object) => object.object,
-        _ => None,
-    };
-    shapes.iter().filter_map(named).collect()
+    shapes.iter().filter_map(|shape| called(provider, *shape)).collect()
 }
+
+/// The object that a schema is by its own name, whatever operation it is found in. A shape without
+/// one, or that the overlay calls otherwise, belongs to each operation that declares it.
+fn called(provider: &Provider, shape: ShapeId) -> Option<ObjectId> {
+    match provider.shape(shape) {
+        Shape::Object(object) if object.is_own => object.object,
+        _ => None,
+    }
+}
+
+/// What passes of an operation's bodies though none of its own object's fields grants it: other
+/// objects, by what is granted of themselves. In words that tell each apart, for a grant to
+/// remember.
+pub fn beside(provider: &Provider, operation: &Operation) -> BTreeSet<String> {
+    let granted = Granted::default();
+    let mut found = BTreeSet::new();
+    let compiler = Compiler::new(provider, &granted.read, &granted.beside);
+    let mut note = |body: &str, root: ShapeId, envelope: &Envelope, access: Access| {
+        let inner = compiler.inner(root, envelope);
+        let others = compiler.others(inner, operation.object, access);
+        found.extend(others.into_iter().map(|(_, id)| compiler.other_text(body, id)));
+    };
+    for answer in operation.answers.iter().filter(|answer| answer.status.is_success()) {
+        if let Some(root) = answer.shape {
+            note(&answer.status.to_string(), root, &answer.envelope, Access::Read);
+        }
+    }
+    if let Some(request) = &operation.request
+        && let Some(root) = request.shape
+    {
+        note(REQUEST, root, &request.envelope, Access::Write);
+    }
+    found
+}
+
+/// A request's body among an operation's bodies; answers go by their status.
+const REQUEST: &str = "request";
 
 /// The declared leaves that these paths do not grant.
 pub fn withheld(
@@ -187,6 +223,7 @@ struct Known {
 struct Compiler<'p> {
     provider: &'p Provider,
     granted: &'p BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
+    beside: &'p BTreeSet<String>,
     builder: SpecBuilder,
     known: HashMap<Known, NodeId>,
     names: Vec<String>,
@@ -198,10 +235,15 @@ struct Compiler<'p> {
 }
 
 impl<'p> Compiler<'p> {
-    fn new(provider: &'p Provider, granted: &'p BTreeMap<ObjectId, BTreeSet<FieldSteps>>) -> Self {
+    fn new(
+        provider: &'p Provider,
+        granted: &'p BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
+        beside: &'p BTreeSet<String>,
+    ) -> Self {
         Self {
             provider,
             granted,
+            beside,
             builder: SpecBuilder::new(),
             known: HashMap::new(),
             names: Vec::new(),
@@ -238,9 +280,32 @@ impl<'p> Compiler<'p> {
         })
     }
 
+    /// What a body can be that is another object than the operation's, by its own name.
+    fn others(
+        &self,
+        inner: ShapeId,
+        object: Option<ObjectId>,
+        access: Access,
+    ) -> Vec<(ShapeId, ObjectId)> {
+        let is_found = object.is_some_and(|id| self.is_of(inner, id, access));
+        alternatives(self.provider, &[inner])
+            .into_iter()
+            // What was found to be the operation's object is that one alone, whatever it is called.
+            .filter(|shape| !(is_found && *shape == inner))
+            .filter_map(|shape| Some((shape, called(self.provider, shape)?)))
+            .filter(|(_, id)| Some(*id) != object || !is_found)
+            .collect()
+    }
+
+    fn other_text(&self, body: &str, id: ObjectId) -> String {
+        let name = self.provider.object(id).map_or("", |object| object.name.as_str());
+        format!("the object {name} in {body}")
+    }
+
     /// The whole body: the envelope around what passes of the object.
     fn root(
         &mut self,
+        body: &str,
         root: ShapeId,
         envelope: &Envelope,
         object: Option<ObjectId>,
@@ -250,12 +315,16 @@ impl<'p> Compiler<'p> {
         let rest = object.filter(|id| self.is_of(inner, *id, access)).map(|id| self.own(id));
         let mut alternatives = Vec::new();
         self.flatten(inner, &rest.unwrap_or_default(), &mut alternatives);
-        for (shape, rest) in &mut alternatives {
-            // An alternative that is a named object of its own passes what is granted for it.
-            if let Shape::Object(ObjectShape { object: Some(named), .. }) =
-                self.provider.shape(*shape)
-            {
-                rest.extend(self.own(*named));
+        // An alternative that is a named object of its own passes what is granted for it, if it was
+        // one when the operation was granted.
+        for (other, id) in self.others(inner, object, access) {
+            if !self.beside.contains(&self.other_text(body, id)) {
+                continue;
+            }
+            for (shape, rest) in &mut alternatives {
+                if *shape == other {
+                    rest.extend(self.own(id));
+                }
             }
         }
         let mut edge = match self.place(alternatives, &[], "", 0) {

@@ -5,7 +5,7 @@ use projection::{Limits, Mode, Projector, Spec, project_slice};
 use provider::{
     Provider,
     select::{
-        Granted, Kinds, as_granted, check_fields, expand_star, kinds, parse_steps, select_request,
+        Granted, Kinds, as_granted, beside, check_fields, expand_star, kinds, parse_steps, select_request,
         select_response, wider,
     },
 };
@@ -67,7 +67,8 @@ fn provider() -> Provider {
 }
 
 fn granted(provider: &Provider, objects: &[(&str, &[&str])]) -> Granted {
-    let mut granted = Granted::default();
+    let all = provider.operations.iter().flat_map(|one| beside(provider, one));
+    let mut granted = Granted { beside: all.collect(), ..Granted::default() };
     for (name, fields) in objects {
         let (id, _) = provider.object_by_name(name).unwrap_or_else(|| panic!("no {name}"));
         let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
@@ -717,4 +718,77 @@ fn a_kept_status_is_one_of_the_declared_words() {
     assert_eq!(withheld, ["message"], "what stands in the body is not withheld");
     let (found, _) = project("GET /states", json!({"ok": true, "status": "Jane.Doe"}));
     assert_eq!(found, json!({"ok": true}));
+}
+
+/// Of two operations that share one schema each has its own object, and its own grants.
+#[test]
+fn a_shared_schema_opens_nothing_of_another_object() {
+    let item = json!({"type": "object", "properties": {"id": plain("string"), "value": plain("string")}});
+    let shared = json!({"responses": {"200": {"$ref": "#/components/responses/Item"}}});
+    let body = json!({"$ref": "#/components/requestBodies/Item"});
+    let ok = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}});
+    let record = json!({"$ref": "#/components/schemas/Record"});
+    let with = |mut operation: Value, name: &str, value: &Value| {
+        operation[name] = value.clone();
+        operation
+    };
+    let mut document = openapi(
+        json!({
+            "/users/{id}": {"get": shared},
+            "/salaries/{id}": {"get": shared},
+            "/records/{id}": {"get": answers(record.clone())},
+            "/payslips/{id}": {"get": with(answers(record.clone()), "x-weirgate-object", &json!("Payslip"))},
+            "/wages/{id}": {"get": answers(json!({"oneOf": [
+                {"type": "object", "properties": {"id": plain("string")}}, record]}))},
+            "/notes": {"post": with(answers(ok.clone()), "requestBody", &body)},
+            "/payments": {"post": with(answers(ok), "requestBody", &body)},
+        }),
+        json!({"Record": item}),
+    );
+    let content = json!({"application/json": {"schema": item}});
+    document["components"]["responses"] =
+        json!({"Item": {"description": "", "content": content}});
+    document["components"]["requestBodies"] = json!({"Item": {"content": content}});
+    let provider = overlaid(&document);
+    let both = ["id", "value"].as_slice();
+    let grants = granted(
+        &provider,
+        &[
+            ("User", both),
+            ("Salary", &["id"]),
+            ("Record", both),
+            ("Payslip", &["id"]),
+            ("Wage", &["id"]),
+            ("Note", both),
+            ("Payment", &["id"]),
+        ],
+    );
+    let value = json!({"id": "1", "value": "95000"});
+    let read = |operation: &str, granted: &Granted| -> Value {
+        let (spec, _) = spec_of(&provider, operation, granted);
+        let out = project_slice(value.to_string().as_bytes(), &spec, &Limits::default()).unwrap();
+        serde_json::from_slice(&out).unwrap()
+    };
+    for whole in ["GET /users/{id}", "GET /records/{id}"] {
+        assert_eq!(read(whole, &grants), value, "{whole}");
+    }
+    for part in ["GET /salaries/{id}", "GET /payslips/{id}"] {
+        assert_eq!(read(part, &grants), json!({"id": "1"}), "{part}");
+    }
+    let write = |operation: &str| {
+        let operation = provider.operations.iter().find(|one| one.id == operation).unwrap();
+        let spec = select_request(&provider, operation, &grants).unwrap();
+        let mut projector = Projector::new(spec, Limits::default(), Mode::Refuse);
+        let mut out = Vec::new();
+        projector.feed(value.to_string().as_bytes(), &mut out)?;
+        projector.finish(&mut out)
+    };
+    write("POST /notes").unwrap();
+    assert!(write("POST /payments").unwrap_err().to_string().starts_with("`value`"));
+    // Another object among the alternatives passes by its own grants only while it is remembered.
+    let wage = provider.operations.iter().find(|one| one.id == "GET /wages/{id}").unwrap();
+    assert!(beside(&provider, wage).contains("the object Record in 200"));
+    assert_eq!(read("GET /wages/{id}", &grants), value);
+    let forgetful = Granted { beside: BTreeSet::new(), ..grants.clone() };
+    assert_eq!(read("GET /wages/{id}", &forgetful), json!({"id": "1"}));
 }
