@@ -57,11 +57,12 @@ pub fn select_response(
     let spec = compiler.root(&body, root, &answer.envelope, operation.object, Access::Read);
     let none = BTreeSet::new();
     // A status is kept without a grant, also where it is a member of the object itself.
-    let kept = &answer.envelope.kept;
+    let kept = answer.envelope.kept.iter();
+    let kept = kept.filter(|one| granted.beside.contains(&kept_text(&body, one)));
     let in_object = |one: &KeptMember| {
         one.path.strip_prefix(answer.envelope.steps.as_slice()).map(|path| spell(&normal(path)))
     };
-    let kept: BTreeSet<String> = kept.iter().filter_map(in_object).collect();
+    let kept: BTreeSet<String> = kept.filter_map(in_object).collect();
     let withheld = answered_objects(provider, operation, answer)
         .into_iter()
         .flat_map(|id| withheld(provider, id, granted.read.get(&id).unwrap_or(&none)))
@@ -115,8 +116,8 @@ fn called(provider: &Provider, shape: ShapeId) -> Option<ObjectId> {
 }
 
 /// What passes of an operation's bodies though none of its own object's fields grants it: other
-/// objects, by what is granted of themselves. In words that tell each apart, for a grant to
-/// remember.
+/// objects, by what is granted of themselves, and members that are kept beside the payload. In words
+/// that tell each apart, for a grant to remember.
 pub fn beside(provider: &Provider, operation: &Operation) -> BTreeSet<String> {
     let granted = Granted::default();
     let mut found = BTreeSet::new();
@@ -125,6 +126,7 @@ pub fn beside(provider: &Provider, operation: &Operation) -> BTreeSet<String> {
         let inner = compiler.inner(root, envelope);
         let others = compiler.others(inner, operation.object, access);
         found.extend(others.into_iter().map(|(_, id)| compiler.other_text(body, id)));
+        found.extend(envelope.kept.iter().map(|kept| kept_text(body, kept)));
     };
     for answer in operation.answers.iter().filter(|answer| answer.status.is_success()) {
         if let Some(root) = answer.shape {
@@ -137,6 +139,17 @@ pub fn beside(provider: &Provider, operation: &Operation) -> BTreeSet<String> {
         note(REQUEST, root, &request.envelope, Access::Write);
     }
     found
+}
+
+/// What a grant remembers of a kept member: not only where it is, but what may stand there.
+fn kept_text(body: &str, kept: &KeptMember) -> String {
+    let rule = match kept.rule {
+        KeptRule::Any => "any scalar",
+        KeptRule::Word => "a cursor or link",
+        KeptRule::Link => "a number or link",
+        KeptRule::Choice => "a declared word",
+    };
+    format!("{} ({rule}) in {body}", spell(&kept.path))
 }
 
 /// A request's body among an operation's bodies; answers go by their status.
@@ -347,6 +360,9 @@ impl<'p> Compiler<'p> {
             edge = Edge::Into(node);
         }
         for kept in &envelope.kept {
+            if !self.beside.contains(&kept_text(body, kept)) {
+                continue;
+            }
             let leaf = match kept.rule {
                 KeptRule::Any => Edge::Scalar,
                 KeptRule::Word => Edge::Rewrite,
