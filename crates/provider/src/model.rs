@@ -197,6 +197,8 @@ pub enum KeptRule {
     Word,
     /// Numbers and booleans; of texts only a URL that leads to the gateway.
     Link,
+    /// Integers and booleans.
+    Count,
     /// Numbers and booleans; of texts the words that are declared.
     Choice,
 }

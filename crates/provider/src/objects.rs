@@ -14,6 +14,7 @@ use crate::{
     schema::Builder,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
+use types::Action;
 
 pub use crate::fields::spell;
 
@@ -50,11 +51,12 @@ pub(crate) fn assemble(provider: &mut Provider, builder: Builder<'_, '_>, drafts
     }
     finder.nested();
     let Finder { objects, names, .. } = finder;
+    let read: HashSet<ShapeId> = objects.iter().flat_map(|one| &one.read).copied().collect();
     let mut given = Vec::new();
     for (draft, object) in drafts.into_iter().zip(found) {
         let Draft { mut operation, given_kept, doubtful, .. } = draft;
         operation.object = object;
-        set_envelopes(&provider.shapes, &mut operation);
+        set_envelopes(&provider.shapes, &read, &mut operation);
         settle_paging(&mut operation, &doubtful);
         given.push(given_kept);
         provider.operations.push(operation);
@@ -416,10 +418,14 @@ fn success(operation: &Operation) -> Option<&Answer> {
     successes(operation).into_iter().next()
 }
 
-fn set_envelopes(shapes: &[Shape], operation: &mut Operation) {
+fn set_envelopes(shapes: &[Shape], read: &HashSet<ShapeId>, operation: &mut Operation) {
+    // What is read is an object, whatever its members are called, and passes by its fields.
+    let is_write = operation.action != Action::Read;
+    let is_status =
+        |root: ShapeId| is_write && !read.contains(&root) && is_status_only(shapes, root);
     for answer in operation.answers.iter_mut().filter(|answer| answer.status.is_success()) {
         if let Some(root) = answer.shape {
-            answer.envelope = if is_status_only(shapes, root) {
+            answer.envelope = if is_status(root) {
                 status_envelope(shapes, root)
             } else {
                 unwrap(shapes, root).envelope

@@ -147,6 +147,7 @@ fn kept_text(body: &str, kept: &KeptMember) -> String {
         KeptRule::Any => "any scalar",
         KeptRule::Word => "a cursor or link",
         KeptRule::Link => "a number or link",
+        KeptRule::Count => "a count",
         KeptRule::Choice => "a declared word",
     };
     format!("{} ({rule}) in {body}", spell(&kept.path))
@@ -367,6 +368,7 @@ impl<'p> Compiler<'p> {
                 KeptRule::Any => Edge::Scalar,
                 KeptRule::Word => Edge::Rewrite,
                 KeptRule::Link => Edge::Link,
+                KeptRule::Count => Edge::Count,
                 KeptRule::Choice => {
                     let at = kept.path.iter().fold(root, |at, step| self.step(at, step));
                     let Shape::Scalar { choices, .. } = self.provider.shape(at) else { continue };
@@ -550,7 +552,7 @@ impl<'p> Compiler<'p> {
         match edge {
             Edge::Whole | Edge::Scalar => true,
             Edge::Into(node) => self.whole.contains(&node),
-            Edge::Rewrite | Edge::Link | Edge::OneOf(_) | Edge::Withhold(_) => false,
+            Edge::Rewrite | Edge::Link | Edge::OneOf(_) | Edge::Count | Edge::Withhold(_) => false,
         }
     }
 

@@ -400,7 +400,7 @@ fn only_known_and_harmless_members_are_kept() {
     let number = json!({"type": "number"});
     let schema = json!({"type": "object", "properties": {
         "data": {"type": "array", "items": {"type": "object", "properties": {"id": text}}},
-        "total": number, "totalSalary": number, "total_amount_due": number, "myCursor": text,
+        "total": {"type": "integer"}, "limit": number, "offset": text, "totalSalary": number, "total_amount_due": number, "myCursor": text,
         "status": {"enum": ["ok", "failed"]},
         "count": {"type": "integer", "description": "The employee's social security number"},
         "raw": {"type": "object", "properties": {"url": text, "next": text}},
