@@ -9,7 +9,7 @@ mod fields;
 mod kinds;
 
 pub use fields::{CheckedFields, FieldProblem, check_fields, expand_star};
-use kinds::alternatives;
+pub(crate) use kinds::alternatives;
 pub use kinds::{Kinds, as_granted, kinds, scalar, wider};
 
 use crate::model::{
@@ -601,7 +601,16 @@ impl<'p> Compiler<'p> {
                             Additional::FreeForm if !below.is_empty() => {
                                 unknown.push((ShapeId(0), below));
                             }
-                            // Names of a map are data: `*` grants them, not a name.
+                            // Names of a map are data, so that it declares any: `*` grants them, not a
+                            // name.
+                            Additional::Map(values) => {
+                                is_declared = true;
+                                is_written = true;
+                                let below = self::below(rest, &Step::AnyMember);
+                                let rest = self.implied(below, rest, values, None);
+                                is_granted &= !rest.is_empty();
+                                self.flatten(values, &rest, &mut inner);
+                            }
                             _ => {}
                         },
                     },

@@ -850,3 +850,67 @@ fn amounts_that_are_called_like_paging_pass_by_a_grant_only() {
         json!({"ok": true, "status": "frozen", "data": {"id": "1"}})
     );
 }
+
+/// A path that several places declare is the widest of them, and `*` is judged by that.
+#[test]
+fn what_one_place_leaves_open_is_no_leaf_by_another() {
+    let text = plain("string");
+    let object = |members: Value| json!({"type": "object", "properties": members});
+    let free = json!({"type": "object"});
+    let person = json!({"$ref": "#/components/schemas/Person"});
+    let map = json!({"type": "object", "additionalProperties": person});
+    let provider = overlaid(&openapi(
+        json!({
+            "/alts": {"get": answers(json!({"oneOf": [
+                object(json!({"id": text, "state": plain("boolean")})),
+                object(json!({"id": text, "state": free}))]}))},
+            "/rows": {"get": answers(json!({"type": "array", "items": object(json!({
+                "id": text, "extra": text, "size": plain("integer"),
+                "info": object(json!({"manager": text})), "free": object(json!({"note": text})),
+                "roles": {"oneOf": [object(json!({"boss": object(json!({"name": text}))})), map]}}))}))},
+            "/rows/{id}": {"get": answers(object(json!({
+                "id": text, "extra": free, "size": {}, "free": free,
+                "info": {"oneOf": [free, map]}})))},
+        }),
+        json!({"Person": object(json!({"id": text, "name": text, "ssn": {"type": "string"}}))}),
+    ));
+    let star = |name: &str| -> Vec<String> {
+        let (id, _) = provider.object_by_name(name).unwrap();
+        let paths = expand_star(&provider, id, false);
+        paths.iter().map(|path| provider::select::spell(path)).collect()
+    };
+    assert_eq!(star("Alt"), ["id"]);
+    assert_eq!(star("Row"), ["id", "info.manager", "roles.boss.name"]);
+    let kind = |path: &str| {
+        let (_, row) = provider.object_by_name("Row").unwrap();
+        row.fields.iter().find(|field| field.path == path).unwrap().kind.clone()
+    };
+    assert_eq!(kind("extra"), provider::FieldKind::FreeForm);
+    assert_eq!(kind("size"), provider::FieldKind::Untyped);
+    assert_eq!(kind("free.note"), provider::FieldKind::Untyped);
+    let run = |operation: &str, fields: &[&str], input: &Value| -> Value {
+        let grants = granted(&provider, &[("Row", fields), ("Person", &["id"])]);
+        let (spec, _) = spec_of(&provider, operation, &grants);
+        let out = project_slice(input.to_string().as_bytes(), &spec, &Limits::default()).unwrap();
+        serde_json::from_slice(&out).unwrap()
+    };
+    let jane = json!({"id": "9", "name": "Jane", "ssn": "S"});
+    let row = json!({"id": "1", "extra": jane, "free": {"note": jane},
+                     "info": {"manager": jane}, "roles": {"boss": jane, "x": jane}});
+    // A name that one alternative declares is a name of the map beside it too.
+    for (fields, wanted) in [
+        (["id", "info.manager"].as_slice(), json!({"id": "1", "info": {}})),
+        (&["info.*"], json!({"info": {"manager": {"id": "9"}}})),
+        (&["*"], json!({"id": "1", "info": {}})),
+        (&["extra"], json!({"extra": jane})),
+    ] {
+        assert_eq!(run("GET /rows/{id}", fields, &row), wanted, "{fields:?}");
+    }
+    let rows = json!([row]);
+    for (fields, wanted) in [
+        (["roles.boss.name"].as_slice(), json!([{"roles": {}}])),
+        (&["roles.boss.name", "roles.*.name"], json!([{"roles": {"boss": {"name": "Jane"}, "x": {"name": "Jane"}}}])),
+    ] {
+        assert_eq!(run("GET /rows", fields, &rows), wanted, "{fields:?}");
+    }
+}
