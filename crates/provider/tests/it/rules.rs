@@ -340,7 +340,6 @@ fn extensions_that_nobody_reads_are_told_of() {
     let person = "/components/schemas/Person";
     let wanted = [
         (format!("{person}/properties/id/x-weirgate-lable"), misspelled("x-weirgate-label")),
-        (format!("{person}/properties/tags/items/x-weirgate-label"), IN_VAIN.to_owned()),
         (format!("{person}/x-weirgate-label"), IN_VAIN.to_owned()),
         ("/paths/~1people/get/x-weirgate-acton".to_owned(), misspelled("x-weirgate-action")),
         ("/paths/~1people/x-weirgate-object".to_owned(), IN_VAIN.to_owned()),
@@ -428,4 +427,45 @@ fn fields_that_are_not_listed_are_told_of() {
     assert_eq!(provider.objects[0].fields.len(), 5_000);
     let told = provider.diagnostics.iter().find(|one| one.code == "too_many_fields").unwrap();
     assert!(told.message.starts_with("`Many` has more fields"), "{}", told.message);
+}
+
+/// A label on a schema holds for every member whose value can be of it, however it is referred to.
+#[test]
+fn a_label_on_a_schema_is_found_on_every_way_to_it() {
+    let code = json!({"$ref": "#/components/schemas/Code"});
+    let ways = json!({
+        "direct": code,
+        "alias": {"$ref": "#/components/schemas/Alias"},
+        "nullable31": {"anyOf": [code, {"type": "null"}]},
+        "nullable30": {"allOf": [code], "nullable": true},
+        "one": {"oneOf": [code]},
+        "either": {"anyOf": [code, {"type": "integer"}]},
+        "list": {"type": "array", "items": code},
+        "lists": {"type": "array", "items": {"type": "array", "items": {"anyOf": [code, {"type": "null"}]}}},
+        "tuple": {"type": "array", "prefixItems": [{"type": "integer"}, code]},
+        "map": {"type": "object", "additionalProperties": code},
+        "patterns": {"type": "object", "patternProperties": {"^x": code}},
+        "listed": {"$ref": "#/components/schemas/Listed"},
+        "size": {"type": "integer"},
+        "own": {"allOf": [code], "x-weirgate-label": {"category": "system.operations", "sensitive": false}},
+    });
+    let provider = overlaid(&openapi(
+        json!({"/things": {"get": answers(json!({"$ref": "#/components/schemas/Thing"}))}}),
+        json!({
+            "Thing": {"type": "object", "properties": ways},
+            "Code": {"type": "integer", "x-weirgate-label": {"category": "user.health_and_medical", "sensitive": true}},
+            "Alias": code,
+            "Listed": {"type": "array", "items": code},
+        }),
+    ));
+    assert_eq!(provider.diagnostics, []);
+    let (_, thing) = provider.object_by_name("Thing").unwrap();
+    for field in &thing.fields {
+        let label = field.label.as_ref();
+        let is_plain = ["size", "own"].contains(&field.path.as_str());
+        assert_eq!(label.is_some_and(|label| label.is_sensitive), !is_plain, "{}", field.path);
+        let category = label.map(|label| label.category.as_str());
+        assert_eq!(category == Some("user.health_and_medical"), !is_plain, "{}", field.path);
+    }
+    assert!(thing.fields.len() >= 14);
 }
