@@ -8,7 +8,7 @@ use std::collections::HashMap;
 pub(crate) fn place(path: &PathTemplate) -> String {
     let mut segments: Vec<String> =
         path.segments().iter().map(|segment| segment_text(segment.parts())).collect();
-    while segments.last().is_some_and(|last| last.contains('{') || last.is_empty()) {
+    while segments.last().is_some_and(|last| is_parameter(last) || last.is_empty()) {
         segments.pop();
     }
     // `/calls.json` and `/calls/{id}.json` are one place.
@@ -17,6 +17,13 @@ pub(crate) fn place(path: &PathTemplate) -> String {
         last.truncate(cut);
     }
     format!("/{}", segments.join("/"))
+}
+
+/// Whether a segment is a parameter alone, with an extension at most: `{}:reveal` and `audit-{}` name
+/// something else than `{}`.
+fn is_parameter(segment: &str) -> bool {
+    segment.contains("{}")
+        && !without_extension(segment).replace("{}", "").contains(char::is_alphanumeric)
 }
 
 fn segment_text(parts: &[TemplatePart]) -> String {
@@ -80,10 +87,13 @@ impl Names {
 }
 
 fn words(place: &str) -> Vec<String> {
-    place
-        .split('/')
-        .filter(|segment| !segment.is_empty() && !segment.contains('{'))
-        .map(pascal)
+    let segments: Vec<&str> = place.split('/').collect();
+    let last = segments.len().saturating_sub(1);
+    segments
+        .into_iter()
+        .enumerate()
+        .filter(|(index, segment)| *index == last || !segment.contains("{}"))
+        .map(|(_, segment)| pascal(segment))
         .filter(|word| !word.is_empty())
         .collect()
 }
@@ -159,6 +169,10 @@ mod tests {
             ("/", "Root"),
             ("/{id}", "Root"),
             ("/accounts/{a}/Calls/{b}.json", "Call"),
+            ("/reports/{a}.{format}", "Report"),
+            ("/ranges/{from},{to}", "Range"),
+            ("/keys/{id}:reveal", "Reveal"),
+            ("/keys/audit-{day}", "Audit"),
         ] {
             assert_eq!(name(path), wanted, "{path}");
         }

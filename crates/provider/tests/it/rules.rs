@@ -88,6 +88,38 @@ fn named_schemas_keep_their_names_and_others_take_the_paths() {
     assert_eq!(object_of(&provider, "GET /nullable"), "Person");
 }
 
+/// Only paths that differ by a trailing parameter are about one anonymous object.
+#[test]
+fn a_literal_beside_a_parameter_makes_another_object() {
+    let answer = |name: &str| {
+        answers(json!({"type": "object", "properties": {"id": {"type": "string"}, name: {"type": "string"}}}))
+    };
+    let done = json!({"responses": {"204": {"description": ""}}});
+    let provider = read(&openapi(
+        json!({
+            "/keys": {"get": answer("value")},
+            "/keys/{id}": {"get": answer("value"), "delete": done},
+            "/keys/{id}.json": {"get": answer("value")},
+            "/keys/{id}:reveal": {"get": answer("value")},
+            "/keys/audit-{day}": {"get": answer("who")},
+            "/keys/{id}:purgeAll": {"delete": done},
+        }),
+        json!({}),
+    ));
+    for (operation, object) in [
+        ("GET /keys", "Key"),
+        ("GET /keys/{id}", "Key"),
+        ("GET /keys/{id}.json", "Key"),
+        ("DELETE /keys/{id}", "Key"),
+        ("GET /keys/{id}:reveal", "Reveal"),
+        ("GET /keys/audit-{day}", "Audit"),
+        ("DELETE /keys/{id}:purgeAll", "PurgeAll"),
+    ] {
+        assert_eq!(object_of(&provider, operation), object, "{operation}");
+    }
+    assert_eq!(fields(&provider, "Key"), ["id", "value"]);
+}
+
 #[test]
 fn writes_take_the_object_of_the_read_on_their_path() {
     let person = json!({"$ref": "#/components/schemas/Person"});
