@@ -5,8 +5,8 @@ use projection::{Limits, Mode, Projector, Spec, project_slice};
 use provider::{
     Provider,
     select::{
-        Granted, Kinds, as_granted, beside, check_fields, expand_star, kinds, parse_steps, select_request,
-        select_response, wider,
+        Granted, Kinds, as_granted, beside, check_fields, expand_star, kinds, parse_steps,
+        select_request, select_response, wider,
     },
 };
 use serde_json::{Value, json};
@@ -746,8 +746,7 @@ fn a_shared_schema_opens_nothing_of_another_object() {
         json!({"Record": item}),
     );
     let content = json!({"application/json": {"schema": item}});
-    document["components"]["responses"] =
-        json!({"Item": {"description": "", "content": content}});
+    document["components"]["responses"] = json!({"Item": {"description": "", "content": content}});
     document["components"]["requestBodies"] = json!({"Item": {"content": content}});
     let provider = overlaid(&document);
     let both = ["id", "value"].as_slice();
