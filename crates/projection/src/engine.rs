@@ -514,11 +514,7 @@ impl Projector {
                 self.prefix(out);
                 Ok(Inside::Kept { node, has_members: false, bits })
             }
-            Action::Scalar
-            | Action::Rewrite
-            | Action::Link
-            | Action::OneOf(_)
-            | Action::Count
+            Action::Scalar | Action::Rewrite | Action::Link | Action::OneOf(_) | Action::Count
                 if is_container =>
             {
                 self.mismatch(place)

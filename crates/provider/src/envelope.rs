@@ -26,6 +26,24 @@ pub(crate) struct Way {
 
 /// Steps in while there is an envelope or an array.
 pub(crate) fn unwrap(shapes: &[Shape], root: ShapeId) -> Way {
+    unwrap_with(shapes, root, Pages::OfMany)
+}
+
+/// The same for a request: what is called like paging asks for pages of the answer, whatever stands
+/// beside it, and nothing of it passes.
+pub(crate) fn unwrap_request(shapes: &[Shape], root: ShapeId) -> Way {
+    unwrap_with(shapes, root, Pages::Anywhere)
+}
+
+/// Where paging is an envelope's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    /// Around a list or map.
+    OfMany,
+    Anywhere,
+}
+
+fn unwrap_with(shapes: &[Shape], root: ShapeId, pages: Pages) -> Way {
     let mut way = Way { envelope: Envelope::default(), shape: root };
     while way.envelope.steps.len() < MAX_STEPS {
         match shape(shapes, way.shape) {
@@ -34,7 +52,7 @@ pub(crate) fn unwrap(shapes: &[Shape], root: ShapeId) -> Way {
                 way.shape = *items;
             }
             Shape::Object(object) => {
-                let Some((name, inner)) = payload(shapes, object, 0) else { break };
+                let Some((name, inner)) = payload(shapes, object, pages, 0) else { break };
                 let prefix = way.envelope.steps.clone();
                 keep(shapes, object, &prefix, 0, &mut way.envelope.kept);
                 way.envelope.steps.push(Step::Member(name));
@@ -60,7 +78,8 @@ pub(crate) fn status_envelope(shapes: &[Shape], root: ShapeId) -> Envelope {
     if let Shape::Object(object) = shape(shapes, root) {
         keep(shapes, object, &[], 0, &mut envelope.kept);
     }
-    let pages = |one: &KeptMember| matches!(one.path.last(), Some(Step::Member(name)) if is_paging(name));
+    let pages =
+        |one: &KeptMember| matches!(one.path.last(), Some(Step::Member(name)) if is_paging(name));
     envelope.kept.retain(|one| !pages(one));
     envelope
 }
@@ -71,7 +90,12 @@ pub(crate) fn shape(shapes: &[Shape], id: ShapeId) -> &Shape {
 }
 
 /// The one member that an envelope is around.
-fn payload(shapes: &[Shape], object: &ObjectShape, depth: usize) -> Option<(String, ShapeId)> {
+fn payload(
+    shapes: &[Shape],
+    object: &ObjectShape,
+    pages: Pages,
+    depth: usize,
+) -> Option<(String, ShapeId)> {
     if depth > MAX_STEPS || !matches!(object.additional, Additional::Closed) {
         return None;
     }
@@ -91,7 +115,8 @@ fn payload(shapes: &[Shape], object: &ObjectShape, depth: usize) -> Option<(Stri
             has_paging |= is_paging(name);
         }
     }
-    found.filter(|(_, inner)| !has_paging || leads_to_many(shapes, *inner, depth + 1))
+    let may_page = |inner| pages == Pages::Anywhere || leads_to_many(shapes, inner, depth + 1);
+    found.filter(|(_, inner)| !has_paging || may_page(*inner))
 }
 
 /// Whether there is a list or map where an envelope's payload leads to.
@@ -102,7 +127,7 @@ fn leads_to_many(shapes: &[Shape], id: ShapeId, depth: usize) -> bool {
         Shape::Object(object) if object.members.is_empty() => {
             matches!(object.additional, Additional::Map(_))
         }
-        Shape::Object(object) => payload(shapes, object, depth + 1)
+        Shape::Object(object) => payload(shapes, object, Pages::OfMany, depth + 1)
             .is_some_and(|(_, inner)| leads_to_many(shapes, inner, depth + 1)),
         Shape::Union(all) => all.iter().any(|one| leads_to_many(shapes, *one, depth + 1)),
         Shape::Untyped | Shape::Scalar { .. } => false,

@@ -2,7 +2,9 @@
 
 use crate::{
     document::MAX_DIAGNOSTICS,
-    envelope::{is_error_schema, is_status_only, is_thin, shape, status_envelope, unwrap},
+    envelope::{
+        is_error_schema, is_status_only, is_thin, shape, status_envelope, unwrap, unwrap_request,
+    },
     fields::list_fields,
     labels::label_members,
     model::{
@@ -250,13 +252,12 @@ impl Finder<'_> {
     /// would open every operation that answers so.
     fn of_write(&mut self, draft: &Draft) -> ObjectId {
         let operation = &draft.operation;
-        let unwrapped = |shape: Option<ShapeId>| {
-            let inner = unwrap(self.shapes, shape?).shape;
-            self.is_object(inner).then_some(inner)
-        };
-        let answer = unwrapped(success(operation).and_then(|answer| answer.shape))
-            .filter(|inner| !self.is_no_object(*inner));
-        let request = unwrapped(operation.request.as_ref().and_then(|request| request.shape));
+        let is_object = |inner: &ShapeId| self.is_object(*inner);
+        let answer = success(operation).and_then(|answer| answer.shape);
+        let answer = answer.map(|root| unwrap(self.shapes, root).shape).filter(is_object);
+        let answer = answer.filter(|inner| !self.is_no_object(*inner));
+        let request = operation.request.as_ref().and_then(|request| request.shape);
+        let request = request.map(|root| unwrap_request(self.shapes, root).shape).filter(is_object);
         let is_read = |inner: &ShapeId| {
             self.own_name(*inner).is_some_and(|name| self.by_name.contains_key(name))
         };
@@ -435,7 +436,7 @@ fn set_envelopes(shapes: &[Shape], read: &HashSet<ShapeId>, operation: &mut Oper
     if let Some(request) = &mut operation.request
         && let Some(root) = request.shape
     {
-        let steps = unwrap(shapes, root).envelope.steps;
+        let steps = unwrap_request(shapes, root).envelope.steps;
         request.envelope = Envelope { steps, ..Envelope::default() };
     }
 }

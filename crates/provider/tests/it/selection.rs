@@ -715,7 +715,7 @@ fn a_kept_status_is_one_of_the_declared_words() {
     let (found, withheld) =
         project("POST /states", json!({"ok": true, "status": "off", "message": "S"}));
     assert_eq!(found, json!({"ok": true, "status": "off"}));
-    assert_eq!(withheld, ["message"], "what stands in the body is not withheld");
+    assert_eq!(withheld, Vec::<String>::new(), "a status alone is no object");
     let (found, _) = project("POST /states", json!({"ok": true, "status": "Jane.Doe"}));
     assert_eq!(found, json!({"ok": true}));
 }
@@ -723,7 +723,8 @@ fn a_kept_status_is_one_of_the_declared_words() {
 /// Of two operations that share one schema each has its own object, and its own grants.
 #[test]
 fn a_shared_schema_opens_nothing_of_another_object() {
-    let item = json!({"type": "object", "properties": {"id": plain("string"), "value": plain("string")}});
+    let item =
+        json!({"type": "object", "properties": {"id": plain("string"), "value": plain("string")}});
     let shared = json!({"responses": {"200": {"$ref": "#/components/responses/Item"}}});
     let body = json!({"$ref": "#/components/requestBodies/Item"});
     let ok = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}});
@@ -839,8 +840,13 @@ fn amounts_that_are_called_like_paging_pass_by_a_grant_only() {
     }
     // `next` may be a URL, and nobody is here to rewrite it.
     let many = json!([one]);
-    assert_eq!(read("GET /buyers", all(many.clone())), json!({"total": 50000, "data": [{"id": "1"}]}));
-    for (total, wanted) in [(json!(50000.5), json!({"data": []})), (json!("50"), json!({"data": []}))] {
+    assert_eq!(
+        read("GET /buyers", all(many.clone())),
+        json!({"total": 50000, "data": [{"id": "1"}]})
+    );
+    for (total, wanted) in
+        [(json!(50000.5), json!({"data": []})), (json!("50"), json!({"data": []}))]
+    {
         assert_eq!(read("GET /buyers", json!({"total": total, "data": []})), wanted);
     }
     assert_eq!(read("GET /sums", all(many)), json!({"data": [{"id": "1"}]}));
