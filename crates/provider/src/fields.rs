@@ -1,11 +1,7 @@
 //! The fields of an object: its property paths, as grants spell them.
 
-use crate::{
-    model::{
-        Additional, Field, FieldKind, Label, Object, ObjectId, Provider, ScalarKind, Shape, ShapeId,
-        Step,
-    },
-    select::alternatives,
+use crate::model::{
+    Additional, Field, FieldKind, Label, ObjectId, Provider, ScalarKind, Shape, ShapeId, Step,
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -63,50 +59,6 @@ struct Kinds {
 impl Lister<'_> {
     fn list(&mut self, index: usize) {
         let Some(object) = self.provider.objects.get(index) else { return };
-        self.walk_all(object);
-        let shapes = [object.read_shapes.as_slice(), &object.write_shapes].concat();
-        if shapes.len() < 2 {
-            return;
-        }
-        let open: Vec<ShapeId> =
-            shapes.into_iter().filter(|shape| self.may_hold_anything(*shape)).collect();
-        for field in &mut self.fields {
-            let is_leaf = matches!(field.kind, FieldKind::Scalar { .. });
-            if is_leaf && open.iter().any(|shape| is_left_open(self.provider, *shape, &field.steps)) {
-                field.kind = FieldKind::Untyped;
-            }
-        }
-    }
-
-    /// Whether there is anything in a shape of which nothing is declared.
-    fn may_hold_anything(&self, shape: ShapeId) -> bool {
-        let mut seen = HashSet::new();
-        let mut waiting = vec![shape];
-        while let Some(id) = waiting.pop() {
-            if !seen.insert(id) {
-                continue;
-            }
-            match self.provider.shape(id) {
-                Shape::Untyped => return true,
-                Shape::Object(object) => match object.additional {
-                    Additional::FreeForm => return true,
-                    Additional::Map(values) => {
-                        waiting.push(values);
-                        waiting.extend(object.members.values().map(|member| member.shape));
-                    }
-                    Additional::Closed => {
-                        waiting.extend(object.members.values().map(|member| member.shape));
-                    }
-                },
-                Shape::Array { items } => waiting.push(*items),
-                Shape::Union(all) => waiting.extend(all),
-                Shape::Scalar { .. } => {}
-            }
-        }
-        false
-    }
-
-    fn walk_all(&mut self, object: &Object) {
         for (is_write, shapes) in [(false, &object.read_shapes), (true, &object.write_shapes)] {
             self.is_write = is_write;
             for shape in shapes {
@@ -298,49 +250,16 @@ fn either(one: &FieldKind, other: &FieldKind) -> FieldKind {
         ([_, ..], ..) => FieldKind::OneOfNamed(ids),
         (_, FieldKind::Inline, _) | (_, _, FieldKind::Inline) => FieldKind::Inline,
         (_, FieldKind::FreeForm, _) | (_, _, FieldKind::FreeForm) => FieldKind::FreeForm,
-        (_, FieldKind::Scalar { kind, is_array }, FieldKind::Scalar { kind: also, is_array: many }) => {
+        (
+            _,
+            FieldKind::Scalar { kind, is_array },
+            FieldKind::Scalar { kind: also, is_array: many },
+        ) => {
             let kind = if kind == also { *kind } else { ScalarKind::Mixed };
             FieldKind::Scalar { kind, is_array: *is_array || *many }
         }
         _ => FieldKind::Untyped,
     }
-}
-
-/// Whether a path leads, in this shape, into something of which nothing is declared, so that any
-/// value may stand at its end. Where one of several alternatives declares the next step, it decides.
-fn is_left_open(provider: &Provider, shape: ShapeId, path: &[Step]) -> bool {
-    let mut at = alternatives(provider, &[shape]);
-    for step in path {
-        let mut declared = Vec::new();
-        let mut is_open = false;
-        // A map declares every name, though a name does not grant it.
-        let mut is_map = false;
-        for id in at {
-            match (provider.shape(id), step) {
-                (Shape::Untyped, _) => is_open = true,
-                (Shape::Object(object), Step::Member(name)) => {
-                    match (object.members.get(name), &object.additional) {
-                        (Some(member), _) => declared.push(member.shape),
-                        (None, Additional::FreeForm) => is_open = true,
-                        (None, Additional::Map(_)) => is_map = true,
-                        (None, Additional::Closed) => {}
-                    }
-                }
-                (Shape::Object(object), Step::AnyMember) => {
-                    if let Additional::Map(values) = object.additional {
-                        declared.push(values);
-                    }
-                }
-                (Shape::Array { items }, Step::Elements) => declared.push(*items),
-                _ => {}
-            }
-        }
-        if declared.is_empty() {
-            return is_open && !is_map;
-        }
-        at = alternatives(provider, &declared);
-    }
-    false
 }
 
 /// As in grants: `address.city`, `jobs[].title`, `*.id`.

@@ -124,7 +124,7 @@ pub(super) fn follow(provider: &Provider, shapes: &[ShapeId], path: &[Step]) -> 
 }
 
 /// Unions are alternatives of one place, however they nest.
-pub(crate) fn alternatives(provider: &Provider, shapes: &[ShapeId]) -> Vec<ShapeId> {
+pub(super) fn alternatives(provider: &Provider, shapes: &[ShapeId]) -> Vec<ShapeId> {
     let mut found: Vec<ShapeId> = Vec::new();
     let mut seen: BTreeSet<ShapeId> = BTreeSet::new();
     let mut waiting: Vec<ShapeId> = shapes.iter().rev().copied().collect();

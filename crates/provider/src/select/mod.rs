@@ -9,7 +9,7 @@ mod fields;
 mod kinds;
 
 pub use fields::{CheckedFields, FieldProblem, check_fields, expand_star};
-pub(crate) use kinds::alternatives;
+use kinds::alternatives;
 pub use kinds::{Kinds, as_granted, kinds, scalar, wider};
 
 use crate::model::{
@@ -238,6 +238,8 @@ struct Compiler<'p> {
     provider: &'p Provider,
     granted: &'p BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
     beside: &'p BTreeSet<String>,
+    /// The operation's.
+    object: Option<ObjectId>,
     builder: SpecBuilder,
     known: HashMap<Known, NodeId>,
     names: Vec<String>,
@@ -258,6 +260,7 @@ impl<'p> Compiler<'p> {
             provider,
             granted,
             beside,
+            object: None,
             builder: SpecBuilder::new(),
             known: HashMap::new(),
             names: Vec::new(),
@@ -325,6 +328,7 @@ impl<'p> Compiler<'p> {
         object: Option<ObjectId>,
         access: Access,
     ) -> Spec {
+        self.object = object;
         let inner = self.inner(root, envelope);
         let rest = object.filter(|id| self.is_of(inner, *id, access)).map(|id| self.own(id));
         let mut alternatives = Vec::new();
@@ -624,7 +628,11 @@ impl<'p> Compiler<'p> {
             }
             let mut path = prefix.to_vec();
             path.push(step);
-            let edge = if is_granted && !inner.is_empty() {
+            let is_named = inner.iter().any(|(_, rest)| rest.contains(&Vec::new()));
+            let leaf = if is_declared || !is_named { None } else { self.leaf(owner, &path) };
+            let edge = if leaf.is_some() {
+                leaf
+            } else if is_granted && !inner.is_empty() {
                 self.place(inner, &path, owner, depth + 1)
             } else {
                 None
@@ -643,6 +651,29 @@ impl<'p> Compiler<'p> {
             }
         }
         self.any_member(node, objects, prefix, owner, depth) && is_whole
+    }
+
+    /// What passes of a field that is a leaf wherever it is declared, where nothing is declared of it.
+    fn leaf(&mut self, owner: &str, path: &[Step]) -> Option<Edge> {
+        let provider = self.provider;
+        let object = if owner.is_empty() {
+            provider.object(self.object?)
+        } else {
+            provider.object_by_name(owner).map(|(_, object)| object)
+        };
+        let path = normal(path);
+        let field = object?.fields.iter().find(|field| normal(&field.steps) == path)?;
+        match field.kind {
+            FieldKind::Scalar { is_array: false, .. } => Some(Edge::Scalar),
+            FieldKind::Scalar { is_array: true, .. } => {
+                let node = self.builder.node();
+                self.builder.accept_scalar(node);
+                self.builder.elements(node, Edge::Scalar);
+                self.finish(node, true);
+                Some(Edge::Into(node))
+            }
+            _ => None,
+        }
     }
 
     /// Whether all members that are not declared by name pass, or there are none.

@@ -870,12 +870,13 @@ fn what_one_place_leaves_open_is_no_leaf_by_another() {
                 object(json!({"id": text, "state": plain("boolean")})),
                 object(json!({"id": text, "state": free}))]}))},
             "/rows": {"get": answers(json!({"type": "array", "items": object(json!({
-                "id": text, "extra": text, "size": plain("integer"),
+                "id": text, "tags": {"type": "array", "items": text}, "extra": text, "size": plain("integer"),
                 "info": object(json!({"manager": text})), "free": object(json!({"note": text})),
                 "roles": {"oneOf": [object(json!({"boss": object(json!({"name": text}))})), map]}}))}))},
             "/rows/{id}": {"get": answers(object(json!({
                 "id": text, "extra": free, "size": {}, "free": free,
                 "info": {"oneOf": [free, map]}})))},
+            "/rows/{id}#gone": {"delete": answers(free.clone())},
         }),
         json!({"Person": object(json!({"id": text, "name": text, "ssn": {"type": "string"}}))}),
     ));
@@ -885,14 +886,13 @@ fn what_one_place_leaves_open_is_no_leaf_by_another() {
         paths.iter().map(|path| provider::select::spell(path)).collect()
     };
     assert_eq!(star("Alt"), ["id"]);
-    assert_eq!(star("Row"), ["id", "info.manager", "roles.boss.name"]);
+    assert_eq!(star("Row"), ["id", "tags", "info.manager", "free.note", "roles.boss.name"]);
     let kind = |path: &str| {
         let (_, row) = provider.object_by_name("Row").unwrap();
         row.fields.iter().find(|field| field.path == path).unwrap().kind.clone()
     };
     assert_eq!(kind("extra"), provider::FieldKind::FreeForm);
     assert_eq!(kind("size"), provider::FieldKind::Untyped);
-    assert_eq!(kind("free.note"), provider::FieldKind::Untyped);
     let run = |operation: &str, fields: &[&str], input: &Value| -> Value {
         let grants = granted(&provider, &[("Row", fields), ("Person", &["id"])]);
         let (spec, _) = spec_of(&provider, operation, &grants);
@@ -905,16 +905,28 @@ fn what_one_place_leaves_open_is_no_leaf_by_another() {
     // A name that one alternative declares is a name of the map beside it too.
     for (fields, wanted) in [
         (["id", "info.manager"].as_slice(), json!({"id": "1", "info": {}})),
-        (&["info.*"], json!({"info": {"manager": {"id": "9"}}})),
+        (&["info.*.id"], json!({"info": {"manager": {"id": "9"}}})),
         (&["*"], json!({"id": "1", "info": {}})),
         (&["extra"], json!({"extra": jane})),
+        // What is a leaf elsewhere is one where nothing is declared of it.
+        (&["free.note"], json!({"free": {}})),
     ] {
         assert_eq!(run("GET /rows/{id}", fields, &row), wanted, "{fields:?}");
     }
+    let gone = json!({"id": jane, "tags": ["a", jane], "extra": jane});
+    assert_eq!(
+        run("DELETE /rows/{id}/", &["id", "tags", "extra"], &gone),
+        json!({"tags": ["a"], "extra": jane})
+    );
+    let note = json!({"free": {"note": "text"}});
+    assert_eq!(run("GET /rows/{id}", &["free.note"], &note), note);
     let rows = json!([row]);
     for (fields, wanted) in [
         (["roles.boss.name"].as_slice(), json!([{"roles": {}}])),
-        (&["roles.boss.name", "roles.*.name"], json!([{"roles": {"boss": {"name": "Jane"}, "x": {"name": "Jane"}}}])),
+        (
+            &["roles.boss.name", "roles.*.name"],
+            json!([{"roles": {"boss": {"name": "Jane"}, "x": {"name": "Jane"}}}]),
+        ),
     ] {
         assert_eq!(run("GET /rows", fields, &rows), wanted, "{fields:?}");
     }
