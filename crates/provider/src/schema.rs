@@ -314,7 +314,11 @@ impl<'d, 'a> Builder<'d, 'a> {
                 continue;
             }
             if seen.len() > MAX_PARTS {
-                self.document.report(node, "too_many_parts", "labels behind it were not looked for");
+                self.document.report(
+                    node,
+                    "too_many_parts",
+                    "labels behind it were not looked for",
+                );
                 break;
             }
             self.value_parts(node, &mut waiting);
