@@ -488,7 +488,8 @@ mod tests {
             check(&keys, &path, &["/users/{id}", "/users/me"]);
             check(&keys, &posts, &["/users/{id}/posts", "/users/me/posts"]);
         }
-        for value in ["you", "mé", "me1", "me@x.example", "1me", "me.1", "me.verylongname", ".me"] {
+        for value in ["you", "mé", "me1", "me@x.example", "1me", "me.1", "me.verylongname", ".me"]
+        {
             check(&keys, &format!("/users/{value}"), &["/users/{id}"]);
         }
         // Nothing is found that the path does not spell.
