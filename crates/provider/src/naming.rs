@@ -11,7 +11,7 @@ pub(crate) fn place(path: &PathTemplate) -> String {
     while segments.last().is_some_and(|last| is_parameter(last) || last.is_empty()) {
         segments.pop();
     }
-    // `/calls.json` and `/calls/{id}.json` are one place.
+    // `/calls.json` and `/calls/{id}.json` are one place, and so with `{format}`.
     if let Some(last) = segments.last_mut() {
         let cut = without_extension(last).len();
         last.truncate(cut);
@@ -113,7 +113,7 @@ fn pascal(segment: &str) -> String {
 }
 
 fn without_extension(segment: &str) -> &str {
-    const EXTENSIONS: [&str; 5] = [".json", ".xml", ".csv", ".txt", ".pdf"];
+    const EXTENSIONS: [&str; 6] = [".json", ".xml", ".csv", ".txt", ".pdf", ".{}"];
     let lower = segment.to_ascii_lowercase();
     EXTENSIONS
         .iter()
@@ -170,6 +170,7 @@ mod tests {
             ("/{id}", "Root"),
             ("/accounts/{a}/Calls/{b}.json", "Call"),
             ("/reports/{a}.{format}", "Report"),
+            ("/reports.{format}", "Report"),
             ("/ranges/{from},{to}", "Range"),
             ("/keys/{id}:reveal", "Reveal"),
             ("/keys/audit-{day}", "Audit"),

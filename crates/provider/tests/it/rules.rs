@@ -92,7 +92,9 @@ fn named_schemas_keep_their_names_and_others_take_the_paths() {
 #[test]
 fn a_literal_beside_a_parameter_makes_another_object() {
     let answer = |name: &str| {
-        answers(json!({"type": "object", "properties": {"id": {"type": "string"}, name: {"type": "string"}}}))
+        answers(
+            json!({"type": "object", "properties": {"id": {"type": "string"}, name: {"type": "string"}}}),
+        )
     };
     let done = json!({"responses": {"204": {"description": ""}}});
     let provider = read(&openapi(
