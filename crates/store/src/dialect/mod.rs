@@ -6,7 +6,8 @@ mod sqlite;
 
 use crate::{Location, ServerUrl, StoreError};
 use sqlx::{
-    Acquire as _, ColumnIndex, Decode, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Type,
+    Acquire as _, ColumnIndex, Connection as _, Decode, PgPool, Postgres, Row as _, Sqlite,
+    SqlitePool, Type,
     postgres::{PgPoolOptions, PgRow},
     sqlite::{SqlitePoolOptions, SqliteRow},
 };
@@ -196,7 +197,13 @@ impl Pool {
                     .max_connections(connections)
                     .acquire_timeout(ACQUIRE_TIMEOUT)
                     .idle_timeout(None)
-                    .max_lifetime(None);
+                    .max_lifetime(None)
+                    // SQLite ends a transaction by itself where the disk is full or fails. What counts
+                    // transactions does not notice, and takes none on that connection any more.
+                    .before_acquire(|connection, _| {
+                        let is_free = !connection.is_in_transaction();
+                        Box::pin(std::future::ready(Ok(is_free)))
+                    });
                 Self::Sqlite(pool.connect_lazy_with(options))
             }
             Location::Server(url) => {
@@ -455,5 +462,28 @@ pub(crate) fn failure(error: &dyn sqlx::error::DatabaseError) -> Option<StoreErr
         postgres::failure(error)
     } else {
         sqlite::failure(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As SQLite does where the disk is full in the midst of a change.
+    #[tokio::test]
+    async fn a_transaction_that_the_database_ended_keeps_no_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::File(folder.path().join("weirgate.db"));
+        create(&location).await.unwrap();
+        let pool = Pool::connect(&location, Use::Write);
+        let mut tx = pool.begin_change().await.unwrap();
+        tx.execute(sql("ROLLBACK")).await.unwrap();
+        assert!(tx.rollback().await.is_err());
+        let mut tx = pool.begin_change().await.unwrap();
+        tx.execute(sql("ROLLBACK")).await.unwrap();
+        drop(tx);
+        let tx = pool.begin_change().await.unwrap();
+        tx.rollback().await.unwrap();
+        pool.close().await;
     }
 }
