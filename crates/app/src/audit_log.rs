@@ -4,7 +4,7 @@ use crate::{
     error::Error,
     folder::{DataFolder, origin_of},
 };
-use audit::{ExportError, FolderLock, Proof, Record, VerifierKey, VerifyOptions, verify};
+use audit::{ExportError, FolderLock, Proof, Record, Started, VerifierKey, VerifyOptions, verify};
 use std::{
     io::{self, Write},
     ops::Range,
@@ -34,6 +34,8 @@ pub struct Verified {
     pub after_checkpoint: u64,
     /// Bytes at the end that no seal covers: the next start cuts them off.
     pub torn_bytes: u64,
+    /// How a server last began.
+    pub started: Option<Started>,
 }
 
 /// Recomputes every hash, checks the signature, and reads every entry.
@@ -74,6 +76,7 @@ pub async fn verify_folder(
         outbox_rows,
         after_checkpoint: report.after_checkpoint,
         torn_bytes: report.torn_bytes,
+        started: report.started,
     })
 }
 

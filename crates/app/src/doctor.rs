@@ -1,7 +1,14 @@
 //! Whether an installation is in good health: each thing that can be wrong is looked at by itself,
 //! so that one failure hides no other.
 
-use crate::{audit_log, folder::DataFolder, instance::Instance, providers};
+use crate::{
+    audit_log,
+    configuration::{self, Told},
+    folder::DataFolder,
+    instance::Instance,
+    providers,
+};
+use audit::Started;
 use std::{
     fmt::Display,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -60,6 +67,7 @@ pub async fn examine(
     root_key_file: Option<&Path>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    told: Option<Told<'_>>,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
     let folder = match DataFolder::open_with(dir, server) {
@@ -77,7 +85,11 @@ pub async fn examine(
     });
     found.push(space(folder.dir()));
     found.push(clock_of(&folder, clock.as_ref()));
-    found.push(log_of(&folder).await);
+    let (log, started) = log_of(&folder).await;
+    found.push(log);
+    if let Some(told) = told {
+        found.extend(configuration_of(&folder, told, started.as_ref()));
+    }
     match Instance::open(folder, root_key_file, clock, random).await {
         Ok(instance) => {
             found.push(Finding::good("database", "it opens, and the root key fits"));
@@ -154,21 +166,48 @@ fn clock_of(folder: &DataFolder, clock: &dyn Clock) -> Finding {
     }
 }
 
-async fn log_of(folder: &DataFolder) -> Finding {
+/// Whether it is the one that a server last began with, and whom it makes trusted.
+fn configuration_of(folder: &DataFolder, told: Told<'_>, started: Option<&Started>) -> Vec<Finding> {
+    const CHECK: &str = "configuration";
+    let now = match configuration::recorded(folder, told) {
+        Ok(now) => now,
+        Err(error) => {
+            let remedy = error.remedy().unwrap_or_default();
+            return vec![Finding::bad(CHECK, chain(&error), remedy)];
+        }
+    };
+    let changed = started.and_then(|before| configuration::changed(before, &now));
+    let mut found = Vec::new();
+    found.extend(changed.map(|what| {
+        let remedy = "Look at it, and at who changed it: the next start takes it. (What the server \
+                      reads from an environment of its own is not seen here.)";
+        Finding::warning(CHECK, what, remedy)
+    }));
+    found.extend(configuration::extra_roots(&now).map(|what| {
+        let remedy = "Whoever holds one of their keys can pass for any provider: leave out what is \
+                      not needed.";
+        Finding::warning(CHECK, what, remedy)
+    }));
+    found
+}
+
+async fn log_of(folder: &DataFolder) -> (Finding, Option<Started>) {
     const CHECK: &str = "audit";
     match audit_log::verify_folder(folder.dir(), folder.server(), audit_log::Against::default())
         .await
     {
-        Ok(found) => Finding::good(
-            CHECK,
-            format_args!(
+        Ok(found) => {
+            let what = format!(
                 "the log is whole: {} entries, {} open intents, {} waiting in the outbox",
                 found.entries,
                 found.open_intents,
                 found.outbox_rows.unwrap_or_default()
-            ),
-        ),
-        Err(error) => Finding::bad(CHECK, chain(&error), error.remedy().unwrap_or_default()),
+            );
+            (Finding::good(CHECK, what), found.started)
+        }
+        Err(error) => {
+            (Finding::bad(CHECK, chain(&error), error.remedy().unwrap_or_default()), None)
+        }
     }
 }
 

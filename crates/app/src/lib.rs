@@ -27,6 +27,7 @@ pub mod servers;
 
 mod change;
 mod compile;
+pub mod configuration;
 mod customers;
 mod meters;
 mod placement;

@@ -123,6 +123,7 @@ async fn sequence_unsealed(instance: &Instance) -> Log {
         clock: instance.clock.clone(),
         // No log was told of.
         kept: None,
+        configuration: None,
     });
     let log = opened.unwrap().log;
     let waiting = instance.store.take_outbox(&instance.origin, 10).await.unwrap();

@@ -21,8 +21,8 @@ use crate::{
     seals::{self, OUTBOX, Tampering},
 };
 use audit::{
-    Changed, Durability, FolderLock, Handle, Log, LogConfig, MAX_RECORD_BYTES, OpenError,
-    RECENT_EVENTS, Record, Signed, VaultHead, VerifyError, VerifyOptions, verify,
+    Changed, Configuration, Durability, FolderLock, Handle, Log, LogConfig, MAX_RECORD_BYTES,
+    OpenError, RECENT_EVENTS, Record, Signed, Started, VaultHead, VerifyError, VerifyOptions, verify,
 };
 use std::{collections::HashSet, fs, io, sync::OnceLock};
 use store::{OutboxRow, Store};
@@ -49,6 +49,8 @@ pub struct OpenLog {
     /// Events that lie in the log already: their rows are only deleted.
     known: HashSet<[u8; 16]>,
     end: End,
+    /// How a server last began before this.
+    pub started_before: Option<Started>,
     /// Set when another log of the installation was found: it stays known to the store.
     others: OnceLock<()>,
 }
@@ -80,12 +82,16 @@ impl End {
 
 impl OpenLog {
     /// Opens the log, compares the store with what the log last said of it, and moves what waits in
-    /// the outbox. The lock makes this process its one writer.
+    /// the outbox. The lock makes this process its one writer; a server says what it was told.
     ///
     /// # Errors
     /// [`Error::VaultRolledBack`] if the store does not have the state that the log last bound.
-    pub async fn open(instance: &Instance, lock: FolderLock) -> Result<Self, Error> {
-        let mut log = Self::open_unjudged(instance, lock).await?;
+    pub async fn open(
+        instance: &Instance,
+        lock: FolderLock,
+        configuration: Option<Configuration>,
+    ) -> Result<Self, Error> {
+        let mut log = Self::open_unjudged(instance, lock, configuration).await?;
         if let Err(error) = log.begin(instance).await {
             // Ends the writer, which gives the lock back. What is wrong has been said.
             let _ = log.close().await;
@@ -94,9 +100,14 @@ impl OpenLog {
         Ok(log)
     }
 
-    async fn open_unjudged(instance: &Instance, lock: FolderLock) -> Result<Self, Error> {
+    async fn open_unjudged(
+        instance: &Instance,
+        lock: FolderLock,
+        configuration: Option<Configuration>,
+    ) -> Result<Self, Error> {
         check_public_key(instance)?;
-        let opened = Log::open(config(instance, lock, told(instance).await?)?)?;
+        let config = config(instance, lock, told(instance).await?)?;
+        let opened = Log::open(LogConfig { configuration, ..config })?;
         Ok(Self {
             handle: opened.log.handle(),
             log: opened.log,
@@ -105,6 +116,7 @@ impl OpenLog {
             told: None,
             end: End::of(opened.vault_head, opened.recent_events.is_empty()),
             known: opened.recent_events.into_iter().collect(),
+            started_before: opened.started_before,
             others: OnceLock::new(),
         })
     }
@@ -291,6 +303,7 @@ fn config(instance: &Instance, lock: FolderLock, kept: String) -> Result<LogConf
         key: instance.signing_key()?,
         clock: instance.clock.clone(),
         kept: Some(kept),
+        configuration: None,
     })
 }
 
@@ -434,7 +447,7 @@ fn fitting(mut changed: Changed, record: &[u8]) -> Changed {
 /// Before a verb exits: sequences what it committed, unless a server holds the folder and does it.
 pub async fn settle(instance: &Instance) -> Result<(), Error> {
     let Some(lock) = instance.folder.try_lock()? else { return Ok(()) };
-    OpenLog::open(instance, lock).await?.close().await
+    OpenLog::open(instance, lock, None).await?.close().await
 }
 
 /// Seals the rows of a store that an earlier release wrote. They are taken as they are, once: but
@@ -448,7 +461,7 @@ pub async fn settle(instance: &Instance) -> Result<(), Error> {
 pub(crate) async fn seal_first_layout(instance: &Instance) -> Result<(), Error> {
     let lock = instance.folder.lock_soon().await?;
     take_over_log(instance).await?;
-    let mut log = OpenLog::open_unjudged(instance, lock).await?;
+    let mut log = OpenLog::open_unjudged(instance, lock, None).await?;
     let sealed = seal_rows(instance, &mut log).await;
     let closed = log.close().await;
     sealed.and(closed)
@@ -669,7 +682,7 @@ mod tests {
         let before = changes(&instance).len();
         change_of(&instance, &["one", "two"]).await;
         let rows = waiting(&instance).await;
-        let mut log = OpenLog::open(&instance, instance.folder.lock().unwrap()).await.unwrap();
+        let mut log = OpenLog::open(&instance, instance.folder.lock().unwrap(), None).await.unwrap();
         // As after a crash between the entry and the row's end.
         put_back(&instance, &rows).await;
         log.drain(&instance).await.unwrap();
@@ -701,7 +714,7 @@ mod tests {
         change_of(&instance, &["one", "two", "three"]).await;
         let rows = waiting(&instance).await;
         assert_eq!(rows.len(), 3);
-        let log = OpenLog::open_unjudged(&instance, instance.folder.lock().unwrap()).await.unwrap();
+        let log = OpenLog::open_unjudged(&instance, instance.folder.lock().unwrap(), None).await.unwrap();
         for row in &rows[..2] {
             let record = Record::decode(&row.record).unwrap();
             log.handle.append(&record, Durability::Synced).unwrap().await.unwrap();

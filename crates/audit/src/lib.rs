@@ -31,13 +31,13 @@ mod disk_tests;
 pub use commitment::Commitment;
 pub use display::FieldValue;
 pub use export::{ExportError, Exported, each_entry, export, verify_export};
-pub use hint::RECENT_EVENTS;
+pub use hint::{RECENT_EVENTS, Started};
 pub use lock::FolderLock;
 pub use log::{Log, LogConfig, OpenError, Opened, Signed};
 pub use note::{Checkpoint, NoteError, SigningKey, VerifierKey};
 pub use proof::{Proof, ProofError};
 pub use record::{
-    Changed, DecodeError, Intent, MAX_RECORD_BYTES, Outcome, Record, Refused, RefusedCount,
+    Changed, Configuration, DecodeError, Intent, MAX_RECORD_BYTES, Outcome, Record, Refused, RefusedCount,
     Unauthenticated, VaultHead,
 };
 pub use tree::{Hash, leaf_hash};

@@ -9,10 +9,10 @@
 
 use crate::{
     files::{Paths, SEAL, TAIL_HEAD, TILE, Tail, frame, frame_seal, join_hashes},
-    hint::{Hint, RecentEvents},
+    hint::{Hint, Known, Started},
     lock::FolderLock,
     note::{Checkpoint, NoteError, Sealer, SigningKey},
-    record::{Record, VaultHead},
+    record::{Configuration, Record, VaultHead},
     recover::{self, Found},
     tiler::{FullTile, Tiler, Tiles},
     tree::CompactRange,
@@ -48,6 +48,8 @@ pub struct LogConfig {
     pub clock: Arc<dyn Clock>,
     /// A checkpoint of this log that was kept elsewhere: the log must contain what it signed.
     pub kept: Option<String>,
+    /// What a server was told; its `changed_since` is found out here.
+    pub configuration: Option<Configuration>,
 }
 
 /// Why a log does not open.
@@ -84,6 +86,8 @@ pub struct Opened {
     pub recent_events: Vec<[u8; 16]>,
     /// The vault's state as the log last recorded it.
     pub vault_head: Option<VaultHead>,
+    /// How a server began before this.
+    pub started_before: Option<Started>,
 }
 
 /// The log's writer, under way. Dropped without [`Log::close`], the writer goes on until the last
@@ -146,7 +150,7 @@ impl Log {
 
     pub(crate) fn open_at(paths: Paths, config: LogConfig) -> Result<Opened, OpenError> {
         let kept = config.kept_checkpoint()?;
-        let LogConfig { lock, hint_file, key, clock, .. } = config;
+        let LogConfig { lock, hint_file, key, clock, mut configuration, .. } = config;
         let found = recover::read(&paths, &key, &hint_file, kept.as_ref())?;
         let (vault_head, events) = (found.vault_head, found.events.clone());
         let at = clock.now();
@@ -157,13 +161,23 @@ impl Log {
         for request in found.open.keys() {
             entries.push(Record::Interrupted { at, request: Id::from_u128(*request) });
         }
-        entries.push(Record::Started { at, version: env!("CARGO_PKG_VERSION").to_owned() });
+        let started_before = found.started.clone();
+        if let (Some(now), Some(before)) = (&mut configuration, &started_before) {
+            let is_other = before.configuration.digest != now.digest;
+            now.changed_since = is_other.then_some(before.at);
+        }
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let started = Record::Started { at, version, configuration };
+        let newest = Started::of(&started).or_else(|| started_before.clone());
+        entries.push(started);
         let encoded: Vec<Vec<u8>> = entries.iter().map(Record::encode).collect();
         let mut appender = Appender::start(paths, found, &encoded, key.sealer().clone(), lock)?;
         appender.write_checkpoint(&key)?;
         let recent_events = events.to_vec();
-        let (handle, thread) = Writer::start(appender, key, clock, hint_file, events)?;
-        Ok(Opened { log: Self { handle, thread }, recent_events, vault_head })
+        let known = Known { events, started: newest };
+        let (handle, thread) = Writer::start(appender, key, clock, hint_file, known)?;
+        let log = Self { handle, thread };
+        Ok(Opened { log, recent_events, vault_head, started_before })
     }
 
     pub fn handle(&self) -> Handle {
@@ -391,10 +405,11 @@ impl Appender {
     }
 
     /// What may be said of the last checkpoint's entries.
-    pub(crate) fn hint(&self, first_open: Option<u64>, events: &RecentEvents) -> Option<Hint> {
+    pub(crate) fn hint(&self, first_open: Option<u64>, known: &Known) -> Option<Hint> {
         let Checkpoint { size, root, .. } = self.signed.as_ref()?.checkpoint;
         let begin = first_open.unwrap_or(size).min(size);
-        Some(Hint { begin, size, root, events: events.clone() })
+        let Known { events, started } = known.clone();
+        Some(Hint { begin, size, root, started, events })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The one writer of a log: a thread that gathers what is queued into groups, one sync for each.
 
 use crate::{
-    hint::RecentEvents,
+    hint::Known,
     log::{Appender, Signed},
     note::SigningKey,
     record::{CallStep, MAX_RECORD_BYTES, Record, VaultHead},
@@ -232,7 +232,7 @@ pub(crate) struct Writer {
     key: SigningKey,
     clock: Arc<dyn Clock>,
     hint_file: PathBuf,
-    events: RecentEvents,
+    known: Known,
     /// Open intents with their index.
     open: BTreeMap<u128, u64>,
     state: Arc<State>,
@@ -256,7 +256,7 @@ impl Writer {
         key: SigningKey,
         clock: Arc<dyn Clock>,
         hint_file: PathBuf,
-        events: RecentEvents,
+        known: Known,
     ) -> io::Result<(Handle, JoinHandle<()>)> {
         let (queue, received) = sync_channel(QUEUE);
         let state = Arc::new(State::default());
@@ -265,7 +265,7 @@ impl Writer {
             key,
             clock,
             hint_file,
-            events,
+            known,
             open: BTreeMap::new(),
             state: Arc::clone(&state),
             unsynced_since: None,
@@ -385,7 +385,7 @@ impl Writer {
             None => {}
         }
         if let Some(event) = event {
-            self.events.push(event);
+            self.known.events.push(event);
         }
         self.appender.vault = vault.or(self.appender.vault);
     }
@@ -441,7 +441,7 @@ impl Writer {
     /// A hint that is lost only costs time.
     fn write_hint(&self) {
         let first_open = self.open.values().min().copied();
-        let Some(hint) = self.appender.hint(first_open, &self.events) else { return };
+        let Some(hint) = self.appender.hint(first_open, &self.known) else { return };
         if let Err(error) = hint.write(&self.hint_file, &self.key) {
             tracing::warn!(%error, "audit hint not written");
         }

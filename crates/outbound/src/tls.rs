@@ -12,7 +12,10 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Roots and settings, shared by all connections.
 #[derive(Clone)]
-pub struct TlsConfig(Arc<ClientConfig>);
+pub struct TlsConfig {
+    client: Arc<ClientConfig>,
+    extra_roots: Arc<[CertificateDer<'static>]>,
+}
 
 impl std::fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -35,17 +38,16 @@ impl TlsConfig {
     /// `extra_roots` is PEM, trusted beside the public roots.
     pub fn new(extra_roots: Option<&[u8]>) -> Result<Self, TlsConfigError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let mut extra = Vec::new();
         if let Some(pem) = extra_roots {
-            let mut count = 0;
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                count += 1;
-                let wrong = TlsConfigError::Certificate { number: count };
-                match certificate.map(|certificate| roots.add(certificate)) {
-                    Ok(Ok(())) => {}
+                let wrong = TlsConfigError::Certificate { number: extra.len() + 1 };
+                match certificate.map(|one| (roots.add(one.clone()), one)) {
+                    Ok((Ok(()), certificate)) => extra.push(certificate),
                     _ => return Err(wrong),
                 }
             }
-            if count == 0 {
+            if extra.is_empty() {
                 return Err(TlsConfigError::NoCertificate);
             }
         }
@@ -61,7 +63,12 @@ impl TlsConfig {
         // RFC 7627: without it a TLS 1.2 session is not bound to its handshake.
         config.require_ems = true;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self(Arc::new(config)))
+        Ok(Self { client: Arc::new(config), extra_roots: extra.into() })
+    }
+
+    /// The certificates that are trusted beside the public roots, in DER.
+    pub fn extra_roots(&self) -> impl Iterator<Item = &[u8]> {
+        self.extra_roots.iter().map(AsRef::as_ref)
     }
 
     pub(crate) async fn connect(
@@ -71,7 +78,7 @@ impl TlsConfig {
     ) -> Result<TlsStream<TcpStream>, OutboundError> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| OutboundError::Tls(TlsFailure::NoServerName))?;
-        let connector = TlsConnector::from(Arc::clone(&self.0));
+        let connector = TlsConnector::from(Arc::clone(&self.client));
         connector.connect(name, stream).await.map_err(|error| failure(&error))
     }
 }

@@ -41,6 +41,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("generation", "of the store that was taken over"),
     ("grant.id", "a grant that cannot be read"),
     ("how", "what was done to a row of the database"),
+    ("notice", "what is worth a look in the configuration: names of keys and digests"),
     ("operation", "the operation's id in the provider's description"),
     ("origin", "who has to act: `caller`, `provider` or `internal`"),
     ("port", "which of our ports: `gateway` or `console`"),

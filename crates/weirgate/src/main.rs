@@ -242,9 +242,12 @@ async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
     let signals = Signals::listen(Hangup::IsIgnored)?;
     let gateway = config.url_of(server.gateway_addr);
     let console = config.url_of(server.console_addr);
-    let json = json!({"gateway": gateway, "console": console});
-    let text =
-        [format!("gateway  {gateway}"), format!("console  {console} (healthz, readyz, metrics)")];
+    let json = json!({"gateway": gateway, "console": console, "notices": server.notices});
+    let mut text = vec![
+        format!("gateway  {gateway}"),
+        format!("console  {console} (healthz, readyz, metrics)"),
+    ];
+    text.extend(server.notices.iter().map(|notice| format!("note: {notice}")));
     session.output.result(&json, text)?;
     signals.until_told().await;
     server.stop().await

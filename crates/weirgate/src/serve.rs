@@ -11,7 +11,12 @@ use crate::{
     output::{FAILED, Failure, chain},
     telemetry::{Export, Exporter, Headers},
 };
-use app::{Instance, follow, sequence::OpenLog};
+use app::{
+    Instance,
+    configuration::{self, Told},
+    follow,
+    sequence::OpenLog,
+};
 use gateway::{
     Bounds, EventSink, Gateway, Listeners, MakePool, Recorder, Running, ServerTls, Settings,
 };
@@ -31,6 +36,8 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Server {
     pub gateway_addr: SocketAddr,
     pub console_addr: SocketAddr,
+    /// What is worth a look in the configuration.
+    pub notices: Vec<String>,
     instance: Arc<Instance>,
     gateway: Arc<Gateway>,
     data_plane: Running,
@@ -65,7 +72,17 @@ impl Server {
                 .map_err(|error| Failure::new(FAILED, chain(&error), "Check /etc/resolv.conf."))?,
         );
 
-        let log = OpenLog::open(&instance, lock).await?;
+        let roots: Vec<Vec<u8>> = tls.extra_roots().map(ToOwned::to_owned).collect();
+        let told = Told { keys: &config.set, extra_roots: &roots };
+        let configuration = configuration::recorded(&instance.folder, told)?;
+        let mut notices = Vec::new();
+        notices.extend(configuration::extra_roots(&configuration));
+        let log = OpenLog::open(&instance, lock, Some(configuration.clone())).await?;
+        let before = log.started_before.as_ref();
+        notices.extend(before.and_then(|before| configuration::changed(before, &configuration)));
+        for notice in &notices {
+            tracing::warn!(notice, "the configuration is worth a look");
+        }
         let instance = Arc::new(instance);
         let (follower, shared) =
             follow::first(Arc::clone(&instance), config.limits.clone()).await?;
@@ -139,6 +156,7 @@ impl Server {
         Ok(Self {
             gateway_addr,
             console_addr,
+            notices,
             instance,
             gateway,
             data_plane,
@@ -208,7 +226,8 @@ fn listener_tls(config: &Config) -> Result<Option<(Follower, ServerTls)>, Failur
     made.map(Some).map_err(|error| Failure::new(FAILED, chain(&error), error.remedy()))
 }
 
-fn tls_config(config: &Config) -> Result<Arc<TlsConfig>, Failure> {
+/// The roots that providers are verified by.
+pub(crate) fn tls_config(config: &Config) -> Result<Arc<TlsConfig>, Failure> {
     let extra = match &config.extra_roots_file {
         Some(path) => Some(std::fs::read(path).map_err(|error| {
             Failure::new(

@@ -13,6 +13,7 @@
 mod backup;
 mod calls;
 mod canaries;
+mod configured;
 mod crash;
 mod crowd;
 mod demo;
