@@ -72,7 +72,11 @@ pub fn extra_roots(now: &Configuration) -> Option<String> {
     if roots.is_empty() {
         return None;
     }
-    let which = if roots.len() == 1 { "1 authority is" } else { &format!("{} authorities are", roots.len()) };
+    let which = if roots.len() == 1 {
+        "1 authority is"
+    } else {
+        &format!("{} authorities are", roots.len())
+    };
     Some(format!(
         "{which} trusted for every provider beside the public ones (extra_roots_file), by SHA-256: {}",
         roots.join(", ")

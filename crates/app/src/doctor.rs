@@ -9,6 +9,7 @@ use crate::{
     providers,
 };
 use audit::Started;
+use futures_util::stream::{self, StreamExt as _};
 use std::{
     fmt::Display,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -59,6 +60,9 @@ const LEAST_FREE: u64 = 256 << 20;
 const LITTLE_FREE: u64 = 2 << 30;
 /// How far a clock may be behind what was logged already.
 const MAX_SKEW: Duration = Duration::from_secs(30);
+/// Providers that are asked at once, and for how long altogether.
+const ASKED_AT_ONCE: usize = 8;
+const ASKED_FOR: Duration = Duration::from_secs(20);
 
 /// Looks at everything. Only what depends on something that failed is left out.
 pub async fn examine(
@@ -167,7 +171,11 @@ fn clock_of(folder: &DataFolder, clock: &dyn Clock) -> Finding {
 }
 
 /// Whether it is the one that a server last began with, and whom it makes trusted.
-fn configuration_of(folder: &DataFolder, told: Told<'_>, started: Option<&Started>) -> Vec<Finding> {
+fn configuration_of(
+    folder: &DataFolder,
+    told: Told<'_>,
+    started: Option<&Started>,
+) -> Vec<Finding> {
     const CHECK: &str = "configuration";
     let now = match configuration::recorded(folder, told) {
         Ok(now) => now,
@@ -223,10 +231,21 @@ async fn servers(instance: &Instance) -> Vec<Finding> {
     };
     let mut found = Vec::new();
     let mut reached = 0;
-    for provider in &listed {
-        let slug = &provider.slug;
+    let slugs = listed.iter().map(|provider| &provider.slug);
+    let answers = ask_all(slugs, async |slug| (slug, providers::check(instance, slug).await)).await;
+    let silent = listed.len() - answers.len();
+    if silent > 0 {
+        let what = format!(
+            "{silent} of {} did not answer, or were not asked, within {} s",
+            listed.len(),
+            ASKED_FOR.as_secs()
+        );
+        let remedy = "Ask them one by one with `weirgate provider check`.";
+        found.push(Finding::warning(CHECK, what, remedy));
+    }
+    for (slug, answer) in answers {
         let look = format!("Look closer with `weirgate provider check {slug}`.");
-        match providers::check(instance, slug).await {
+        match answer {
             Ok(checked) => {
                 for server in checked {
                     match server.problem {
@@ -254,6 +273,19 @@ async fn servers(instance: &Instance) -> Vec<Finding> {
     found
 }
 
+/// Asks all of them, so many at once; yields the answers that came in time, in order.
+async fn ask_all<T, R>(all: impl IntoIterator<Item = T>, ask: impl AsyncFn(T) -> R) -> Vec<R> {
+    let ask = &ask;
+    let mut answers: Vec<(usize, R)> = stream::iter(all.into_iter().enumerate())
+        .map(async |(place, one)| (place, ask(one).await))
+        .buffer_unordered(ASKED_AT_ONCE)
+        .take_until(tokio::time::sleep(ASKED_FOR))
+        .collect()
+        .await;
+    answers.sort_by_key(|(place, _)| *place);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -262,4 +294,33 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use tokio::time::Instant;
+
+    /// Time is the test's own: nobody waits.
+    #[tokio::test(start_paused = true)]
+    async fn providers_are_asked_side_by_side_and_not_for_ever() {
+        let (now, most) = (Cell::new(0), Cell::new(0));
+        let ask = async |millis: u64| {
+            now.set(now.get() + 1);
+            most.set(most.get().max(now.get()));
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            now.set(now.get() - 1);
+            millis
+        };
+        let begun = Instant::now();
+        // Each in its place, whoever answers first; as long as the slowest takes.
+        assert_eq!(ask_all([4_000, 1_000, 3_000], ask).await, [4_000, 1_000, 3_000]);
+        assert_eq!((begun.elapsed(), most.get()), (Duration::from_secs(4), 3));
+        // More than may be asked at once, each of them slow: what is not in time is left out.
+        let begun = Instant::now();
+        let answers = ask_all(std::iter::repeat_n(9_000, 100), ask).await;
+        assert_eq!((begun.elapsed(), most.get()), (ASKED_FOR, ASKED_AT_ONCE));
+        assert_eq!(answers.len(), 2 * ASKED_AT_ONCE);
+    }
 }

@@ -82,8 +82,7 @@ impl Hint {
         let Self { begin, size, root, started, events } = self;
         let root = STANDARD.encode(root);
         let started = started.as_ref().map_or(NONE.to_owned(), |one| hex::encode(one.entry()));
-        let mut text =
-            format!("{KIND}\n{}\n{begin}\n{size}\n{root}\n{started}\n", key.origin());
+        let mut text = format!("{KIND}\n{}\n{begin}\n{size}\n{root}\n{started}\n", key.origin());
         for event in &events.0 {
             text.push_str(&hex::encode(event));
             text.push('\n');

@@ -37,8 +37,8 @@ pub use log::{Log, LogConfig, OpenError, Opened, Signed};
 pub use note::{Checkpoint, NoteError, SigningKey, VerifierKey};
 pub use proof::{Proof, ProofError};
 pub use record::{
-    Changed, Configuration, DecodeError, Intent, MAX_RECORD_BYTES, Outcome, Record, Refused, RefusedCount,
-    Unauthenticated, VaultHead,
+    Changed, Configuration, DecodeError, Intent, MAX_RECORD_BYTES, Outcome, Record, Refused,
+    RefusedCount, Unauthenticated, VaultHead,
 };
 pub use tree::{Hash, leaf_hash};
 pub use verify::{Report, VerifyError, VerifyOptions};

@@ -71,6 +71,8 @@ pub enum CallError {
     AuditUnavailable,
     #[error("the configuration could not be confirmed for {seconds} s")]
     SnapshotStale { seconds: u64 },
+    #[error("a new description of the provider is coming into force")]
+    ProviderUpdating,
     #[error("the connection's credential cannot be opened")]
     CredentialUnavailable,
     #[error(transparent)]
@@ -131,6 +133,7 @@ impl CallError {
             Self::Overloaded
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
+            | Self::ProviderUpdating
             | Self::CredentialUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::ProviderError { status, .. } => match status {
                 400..=499 => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
@@ -197,7 +200,9 @@ impl CallError {
             Self::BodyTooLarge { .. } => "Send less, or raise `max_write_bytes`.",
             Self::BodyTimeout { .. } | Self::CallerGone => "Send the request again.",
             Self::PreconditionFailed => "Read the object again and use the ETag of that answer.",
-            Self::Held(_) | Self::Overloaded => "Wait for the time that Retry-After gives.",
+            Self::Held(_) | Self::Overloaded | Self::ProviderUpdating => {
+                "Wait for the time that Retry-After gives."
+            }
             Self::AuditUnavailable => {
                 "The operator must look at the disk of the data folder, and restart the server: the log stays closed until then."
             }
@@ -331,6 +336,7 @@ impl Fault for CallError {
             Self::Overloaded
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
+            | Self::ProviderUpdating
             | Self::CredentialUnavailable
             | Self::Internal { .. } => Origin::Internal,
             _ => Origin::Caller,
@@ -345,6 +351,7 @@ impl Fault for CallError {
             | Self::Overloaded
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
+            | Self::ProviderUpdating
             | Self::BodyTimeout { .. }
             | Self::CallerGone => true,
             _ => false,
@@ -385,6 +392,7 @@ impl Fault for CallError {
             Self::Overloaded => "overloaded",
             Self::AuditUnavailable => "audit_unavailable",
             Self::SnapshotStale { .. } => "snapshot_stale",
+            Self::ProviderUpdating => "provider_updating",
             Self::CredentialUnavailable => "credential_unavailable",
             Self::Outbound(error) => error.code(),
             Self::ProviderError { .. } => "provider_error",

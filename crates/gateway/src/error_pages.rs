@@ -62,6 +62,7 @@ const PAGES: &[(&str, &str)] = pages![
     "provider_total_timeout",
     "provider_unreachable",
     "provider_unresolvable",
+    "provider_updating",
     "rate_limited",
     "request_malformed",
     "snapshot_stale",

@@ -38,7 +38,7 @@ pub use error::CallError;
 pub use etag::TagKey;
 pub use event::{Called, Event, EventSink, Failure, Phase, Phases};
 pub use gateway::{Core, Gateway, Metrics, Settings};
-pub use headers::is_credential_name;
+pub use headers::{is_credential_name, is_same_name};
 pub use limits::{Held, Limit, LimitSettings, Meter};
 pub use patient::Patient;
 pub use recorder::Recorder;

@@ -77,8 +77,10 @@ const TABLES: &[Table] = &[
     table!("outbox" by "sequence":
         ("sequence" Number 1), ("event" Bytes 2), ("record" Bytes 3), ("seal" Bytes 4),
         ("claimed_by" Text 5)),
+    table!("outbox_moved" by "sequence": ("sequence" Number 1), ("log" Text 2), ("seal" Bytes 3)),
     table!("audit_checkpoint" by "origin":
         ("origin" Text 1), ("size" Number 2), ("checkpoint" Text 3)),
+    table!("node_seen" by "log": ("log" Text 1), ("seen_at" Number 2)),
     table!("row_seal" by "kind, id": ("kind" Text 1), ("id" Text 2), ("seal" Bytes 3)),
     table!("state_head" by "sequence":
         ("sequence" Number 1), ("event" Bytes 2), ("row_count" Number 3), ("root" Bytes 4),

@@ -145,6 +145,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     Verb::Client(verb) => verbs::client(&session, verb).await,
                     Verb::Apply(args) => verbs::apply(&session, args).await,
                     Verb::Backup(verb) => verbs::backup(&session, verb).await,
+                    Verb::Node(verb) => verbs::node(&session, verb).await,
                     Verb::Audit(verb) => verbs::audit(&session, verb).await,
                     Verb::Sandbox(args) => verbs::sandbox(&session, args).await,
                     Verb::Demo(_)

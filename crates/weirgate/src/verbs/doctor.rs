@@ -50,7 +50,8 @@ pub(crate) async fn doctor(
     found.push(open_files());
     let key = session.root_key_file.as_deref();
     let clock = Arc::new(SystemClock);
-    let told = told.as_ref().map(|(keys, roots): &(Vec<_>, Vec<_>)| Told { keys, extra_roots: roots });
+    let told =
+        told.as_ref().map(|(keys, roots): &(Vec<_>, Vec<_>)| Told { keys, extra_roots: roots });
     let random = Arc::new(SystemRandom);
     found.extend(examine(&session.data_dir, server.as_ref(), key, clock, random, told).await);
     let mut text = Vec::new();

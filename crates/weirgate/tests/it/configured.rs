@@ -53,7 +53,9 @@ fn a_changed_configuration_is_recorded_and_told() {
     let (said, log, entry) = served(&world);
     let said = said.to_string();
     for told in [&said, &log] {
-        for word in [&since, "max_calls is set now", "extra_roots_file is set now", "1 authority is"] {
+        for word in
+            [&since, "max_calls is set now", "extra_roots_file is set now", "1 authority is"]
+        {
             assert!(told.contains(word), "no `{word}`: {told}");
         }
         assert!(!told.contains("7531"), "{told}");
@@ -69,7 +71,10 @@ fn a_changed_configuration_is_recorded_and_told() {
     let (said, _, other) = served(&world);
     let said = said.to_string();
     assert!(said.contains(&format!("the authority {root} is gone")), "{said}");
-    assert!(said.contains(&format!("the authority {} is new", text(&other, "extra_roots"))), "{said}");
+    assert!(
+        said.contains(&format!("the authority {} is new", text(&other, "extra_roots"))),
+        "{said}"
+    );
     // Another value alone.
     let text_now = fs::read_to_string(&config).unwrap().replace("7531", "7532");
     fs::write(&config, text_now).unwrap();
