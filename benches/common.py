@@ -84,6 +84,13 @@ def running(command, **options):
             process.wait()
 
 
+def run(*command):
+    """A command that must succeed."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        stop(f"{command[0]} exits {done.returncode}: {done.stderr}")
+
+
 def wait_for(url, process):
     # Whatever proxy this machine uses is not meant for loopback.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -49,16 +49,45 @@ def nginx(home, port, http):
 
 
 @contextlib.contextmanager
-def upstream(home):
-    """Serves the documents from files; yields port and process ids."""
+def upstream(home, tls=None):
+    """Serves the documents from files; yields port and process ids. With `tls` (certificate and key)
+    they are served on the next port too, over TLS by HTTP/2 or HTTP/1.1, as the client likes."""
     files = home / "files"
     files.mkdir(parents=True)
     for name, make in DOCUMENTS.items():
         (files / name).write_text(make(), encoding="utf-8")
     port = common.free_port()
     server = f"sendfile on; server {{ listen 127.0.0.1:{port}; root {files}; }}"
+    if tls:
+        certificate, key = tls
+        server += f"""
+    server {{
+        listen 127.0.0.1:{port + 1} ssl http2;
+        ssl_certificate {certificate}; ssl_certificate_key {key};
+        http2_max_concurrent_streams 128;
+        root {files};
+    }}"""
     with nginx(home / "upstream", port, server) as pids:
         yield port, pids
+
+
+def certificate(home):
+    """An authority's file, and the files of a certificate for localhost by it and of its key."""
+    home.mkdir(parents=True, exist_ok=True)
+
+    def request(name, *extensions):
+        pair = home / f"{name}.pem", home / f"{name}.key"
+        command = [common.program("openssl"), "req", "-x509", "-newkey", "ec", "-nodes"]
+        command += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2", "-subj", f"/CN={name}"]
+        for extension in ("subjectAltName=DNS:localhost", *extensions):
+            command += ["-addext", extension]
+        return pair, [*command, "-out", pair[0], "-keyout", pair[1]]
+
+    authority, command = request("authority", "basicConstraints=critical,CA:TRUE")
+    common.run(*command)
+    pair, command = request("localhost", "basicConstraints=critical,CA:FALSE")
+    common.run(*command, "-CA", authority[0], "-CAkey", authority[1])
+    return authority[0], pair
 
 
 @contextlib.contextmanager
@@ -96,15 +125,20 @@ allow = [ {{ object = "Employee", actions = ["read"], fields = {fields} }} ]
 
 
 @contextlib.contextmanager
-def gate(home, upstream_port, data_dir=None):
-    """Weirgate; yields base URL, keys by client (`all` and `half` of the fields), process ids."""
+def gate(home, upstream_port, data_dir=None, roots=None, overlay=None):
+    """Weirgate; yields base URL, keys by client (`all` and `half` of the fields), process ids. With
+    `roots`, a file of authorities, the upstream is reached over TLS."""
     weirgate = common.Weirgate(home, data_dir)
-    address = f"127.0.0.1:{upstream_port}"
+    scheme, host = ("https", "localhost") if roots else ("http", "127.0.0.1")
+    address = f"{host}:{upstream_port}"
+    if roots:
+        weirgate.environment["WEIRGATE_EXTRA_ROOTS_FILE"] = str(roots)
     weirgate.verb("init")
     description = weirgate.file("staff.json", staff.description())
+    overlaid = ["--overlay", weirgate.file("overlay.json", overlay)] if overlay else []
     weirgate.verb(
-        "provider", "import", description, "--name", "staff", "--server", f"http://{address}",
-        "--allow-private-network", address,
+        "provider", "import", description, "--name", "staff", "--server", f"{scheme}://{address}",
+        "--allow-private-network", address, *overlaid,
     )
     connection = weirgate.verb(
         "connection", "create", "--provider", "staff", "--customer", "self", "--scheme", "bearer",

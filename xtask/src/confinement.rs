@@ -27,6 +27,7 @@ const CONFINED: &[Confined] = &[
     Confined {
         paths: &[
             "hyper::client",
+            "h2::client",
             "ClientConfig",
             "ClientConnection",
             "TlsConnector",
@@ -40,7 +41,16 @@ const CONFINED: &[Confined] = &[
     },
     Confined {
         paths: &["aws_lc_rs"],
-        crates: &["vault", "audit", "gateway", "outbound", "sandbox", "app", "testkit"],
+        crates: &[
+            "vault",
+            "audit",
+            "gateway",
+            "outbound",
+            "sandbox",
+            "app",
+            "testkit",
+            "properties",
+        ],
         is_free_in_tests: true,
         why: "cryptography stays where it can be reviewed",
         remedy: "use what `vault` or `audit` offers",
@@ -102,12 +112,14 @@ const CLIENT_SIDES: &[(&str, &str)] = &[
     ("hyper", "client"),
     ("hyper-util", "client"),
     ("hyper-util", "client-legacy"),
+    ("h2", ""),
     ("tokio-rustls", ""),
     ("hickory-resolver", ""),
 ];
 
 /// Dependencies with a server's side that cannot be had apart; there the client's names are confined.
-const SERVER_SIDES: &[(&str, &str)] = &[("gateway", "tokio-rustls")];
+const SERVER_SIDES: &[(&str, &str)] =
+    &[("gateway", "tokio-rustls"), ("testkit", "tokio-rustls"), ("testkit", "h2")];
 
 /// The manifests' side of the confinement: a feature of a dependency, or the dependency as a whole.
 pub(crate) fn features(tree: &Tree) -> Vec<Problem> {
@@ -189,6 +201,9 @@ const MONOTONIC: &[(&str, &str)] = &[
     ("crates/gateway/src/recorder.rs", "how long a call has waited for the log"),
     ("crates/gateway/src/crowd.rs", "how long a connection has been idle"),
     ("crates/app/src/folder.rs", "how long the folder's lock was waited for"),
+    ("crates/app/src/witness.rs", "how long ago a witness was asked"),
+    ("crates/weirgate/src/outside/mod.rs", "how old what is kept outside has become"),
+    ("crates/weirgate/src/clock_watch.rs", "the wall clock is held against the time that passes"),
     ("crates/app/src/follow.rs", "when the store was asked, for the age of the Snapshot"),
 ];
 

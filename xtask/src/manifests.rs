@@ -18,15 +18,15 @@ pub(crate) const LAYERS: &[&[&str]] = &[
 /// Edges that the layers would allow.
 const FORBIDDEN: &[(&str, &str)] = &[("gateway", "store"), ("gateway", "app")];
 
-/// For tests only: it may see all, and is seen by dev-dependencies.
-const TEST_ONLY: &str = "testkit";
+/// For tests only: they may see all, and are seen by dev-dependencies.
+const TEST_ONLY: &[&str] = &["testkit", "properties"];
 
 const WHY: &str = "dependencies between crates point one way (docs/ARCHITECTURE.md)";
 
 pub(crate) fn direction(tree: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (file, text, name, manifest) in members(tree) {
-        let is_ours = name == "xtask" || name == TEST_ONLY;
+        let is_ours = name == "xtask" || TEST_ONLY.contains(&name);
         if !is_ours && layer(name).is_none() {
             problems.push(Problem {
                 file: file.to_owned(),
@@ -41,9 +41,9 @@ pub(crate) fn direction(tree: &Tree) -> Vec<Problem> {
             let Some(seen) = workspace_crate(&package) else { continue };
             let is_dev = table == "dev-dependencies";
             let is_allowed = match (name, seen) {
-                (TEST_ONLY, _) => true,
+                (name, _) if TEST_ONLY.contains(&name) => true,
                 ("xtask", _) => false,
-                (_, TEST_ONLY) => is_dev,
+                (_, seen) if TEST_ONLY.contains(&seen) => is_dev,
                 (name, seen) if FORBIDDEN.contains(&(name, seen)) => false,
                 (name, seen) => layer(seen) < layer(name) && layer(seen).is_some(),
             };
@@ -111,7 +111,7 @@ pub(crate) fn dependencies(manifest: &Table) -> Vec<(String, String, String)> {
 fn workspace_crate(package: &str) -> Option<&'static str> {
     let name = package.strip_prefix("weirgate-").unwrap_or(package);
     let known = LAYERS.iter().copied().flatten().copied();
-    known.chain([TEST_ONLY]).find(|known| *known == name)
+    known.chain(TEST_ONLY.iter().copied()).find(|known| *known == name)
 }
 
 fn layer(name: &str) -> Option<usize> {
@@ -163,6 +163,7 @@ mod tests {
             ("sandbox", "gateway.workspace = true"),
             ("store", "store2 = { package = \"weirgate-vault\", path = \"../vault\" }"),
             ("app", "testkit.workspace = true"),
+            ("app", "properties.workspace = true"),
             ("app", "app.workspace = true"),
         ] {
             let path = format!("crates/{name}/Cargo.toml");

@@ -2,9 +2,13 @@
 
 use crate::{
     error::Error,
-    folder::{DataFolder, origin_of},
+    folder::{DataFolder, origin_of, read_if_there},
+    witness,
 };
 use audit::{ExportError, FolderLock, Proof, Record, Started, VerifierKey, VerifyOptions, verify};
+use audit::{
+    ExportError, FolderLock, Proof, Record, VerifierKey, VerifyError, VerifyOptions, verify,
+};
 use std::{
     io::{self, Write},
     ops::Range,
@@ -18,8 +22,8 @@ pub struct Against<'a> {
     /// Its public key, kept elsewhere. With it the database is not looked at: a copy of the folder
     /// `audit` is enough, on a disk that cannot be written to.
     pub key: Option<&'a Path>,
-    /// A checkpoint that was kept elsewhere.
-    pub checkpoint: Option<&'a str>,
+    /// Checkpoints that were kept elsewhere.
+    pub checkpoints: &'a [String],
 }
 
 /// What `audit verify` counts.
@@ -49,7 +53,7 @@ pub async fn verify_folder(
         return Err(Error::NoDataFolder { dir: dir.to_owned() });
     }
     let key = read_key(against.key.unwrap_or(&folder.audit_key()))?;
-    let mut kept: Vec<String> = against.checkpoint.map(ToOwned::to_owned).into_iter().collect();
+    let mut kept = against.checkpoints.to_vec();
     let mut outbox_rows = None;
     if against.key.is_none() {
         // What the store was told comes before what the log says: it follows the log.
@@ -59,6 +63,7 @@ pub async fn verify_folder(
             return Err(Error::AuditForeign { given, wanted: known.origin });
         }
         kept.push(known.checkpoint);
+        kept.extend(known.cosigned);
         outbox_rows = Some(known.outbox_rows);
     }
     // While somebody holds the lock, the end of the log moves; and somebody may take it meanwhile.
@@ -107,6 +112,8 @@ fn read_key(path: &Path) -> Result<VerifierKey, Error> {
 struct Known {
     origin: String,
     checkpoint: String,
+    /// The newest that each other node cosigned.
+    cosigned: Vec<String>,
     outbox_rows: u64,
 }
 
@@ -117,13 +124,16 @@ async fn known_of(folder: &DataFolder) -> Result<Known, Error> {
         let instance = store.load_all().await?.instance;
         let origin = origin_of(instance, node);
         let checkpoint = store.audit_checkpoint(&origin).await?;
+        let mut witnesses = store.witnesses().await?;
+        witnesses.retain(|row| row.origin == origin);
+        let cosigned = witnesses.into_iter().filter_map(|row| row.cosigned).collect();
         let outbox_rows = store.outbox_len().await?;
         store.close().await;
-        Ok((origin, checkpoint, outbox_rows))
+        Ok((origin, checkpoint, cosigned, outbox_rows))
     };
-    let (origin, checkpoint, outbox_rows) = read.await.map_err(Error::AuditStore)?;
+    let (origin, checkpoint, cosigned, outbox_rows) = read.await.map_err(Error::AuditStore)?;
     match checkpoint {
-        Some(checkpoint) => Ok(Known { origin, checkpoint, outbox_rows }),
+        Some(checkpoint) => Ok(Known { origin, checkpoint, cosigned, outbox_rows }),
         None => Err(Error::AuditUnknown { origin }),
     }
 }
@@ -133,9 +143,48 @@ pub fn list(folder: &DataFolder, limit: usize) -> Result<Vec<(u64, Record)>, Err
     Ok(verify::list(&folder.audit(), limit)?)
 }
 
-/// The proof of one entry, as a file of its own.
-pub fn proof(folder: &DataFolder, index: u64) -> Result<Proof, Error> {
-    Ok(Proof::of(&folder.audit(), &read_key(&folder.audit_key())?, index)?)
+/// The proof of one entry, as a file of its own: under the log's newest checkpoint, or under this one.
+pub fn proof(folder: &DataFolder, index: u64, under: Option<&str>) -> Result<Proof, Error> {
+    let (dir, key) = (folder.audit(), read_key(&folder.audit_key())?);
+    Ok(match under {
+        Some(note) => Proof::under(&dir, &key, index, note)?,
+        None => Proof::of(&dir, &key, index)?,
+    })
+}
+
+/// The log's newest checkpoint.
+pub fn checkpoint(folder: &DataFolder) -> Result<String, Error> {
+    let note = read_if_there(&folder.audit().join("checkpoint"))?;
+    let note = note.ok_or(VerifyError::NoCheckpoint)?;
+    read_key(&folder.audit_key())?.open(&note).map_err(VerifyError::Checkpoint)?;
+    Ok(note)
+}
+
+/// The newest checkpoint that others cosigned, with all of their cosignatures.
+pub fn cosigned(folder: &DataFolder) -> Result<String, Error> {
+    let key = read_key(&folder.audit_key())?;
+    let mut newest: Option<(u64, String)> = None;
+    for note in witness::cosigned(folder)? {
+        // What does not open is not this log's.
+        let Ok(checkpoint) = key.open(&note) else { continue };
+        match &mut newest {
+            // The same text: what else a checkpoint binds may differ at one size.
+            Some((_, all)) if text_of(all) == text_of(&note) => {
+                let lines = note.lines().filter(|line| line.starts_with('\u{2014}'));
+                let others: Vec<&str> = lines.filter(|line| !all.contains(line)).collect();
+                for line in others {
+                    all.push_str(line);
+                    all.push('\n');
+                }
+            }
+            Some((size, _)) if *size >= checkpoint.size => {}
+            _ => newest = Some((checkpoint.size, note)),
+        }
+    }
+    newest.map(|(_, note)| note).ok_or_else(|| Error::NotFound {
+        kind: "cosigned checkpoint",
+        name: key.origin().to_owned(),
+    })
 }
 
 /// Writes a stretch of the log that proves itself; yields which entries it holds.
@@ -145,6 +194,10 @@ pub fn export(
     out: &mut dyn Write,
 ) -> Result<Range<u64>, Error> {
     Ok(audit::export(&folder.audit(), &read_key(&folder.audit_key())?, range, out)?)
+}
+
+fn text_of(note: &str) -> Option<&str> {
+    note.split_once("\n\n").map(|(text, _)| text)
 }
 
 /// Hands out the entries of a stretch, in order.

@@ -93,7 +93,8 @@ pub(crate) fn read_provider(row: &ProviderRow) -> Result<ReadProvider, Error> {
     Ok(ReadProvider { id: row.id, digest: digest_of(row), slug, model, router })
 }
 
-fn digest_of(row: &ProviderRow) -> [u8; 32] {
+/// Of a provider as it was imported: another import of the same has another.
+pub(crate) fn digest_of(row: &ProviderRow) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     let server = row.server.as_deref().unwrap_or_default();
     let private = row.allow_private.join(",");
@@ -134,7 +135,7 @@ impl Compiler {
     pub(crate) fn learn(&mut self, read: ReadProvider) {
         let ReadProvider { id, digest, slug, model, router } = read;
         let meter = self.meters.provider(id, &model.limits);
-        let entry = Arc::new(ProviderEntry { id, slug, model, router, meter });
+        let entry = Arc::new(ProviderEntry { id, digest, slug, model, router, meter });
         self.providers.insert(id, KnownProvider { digest, entry });
     }
 
@@ -285,7 +286,7 @@ impl Compiler {
         let servers = plan
             .urls
             .iter()
-            .map(|url| providers::target(url, &policy))
+            .map(|url| providers::target_of(&provider.model, url, &policy))
             .collect::<Result<Vec<_>, _>>()?;
         let fixed_headers = row
             .headers

@@ -10,7 +10,7 @@ use store::{CustomerRow, Tx};
 use types::{Customer, Id, OpContext, SecretBytes};
 use vault::CustomerKey;
 
-const LOOKUP_KIND: &str = "customer";
+pub(crate) const LOOKUP_KIND: &str = "customer";
 const TABLE: &str = "customer";
 const COLUMN: &str = "name";
 const SALT_BYTES: usize = 32;

@@ -8,7 +8,7 @@ use crate::{
     instance::Instance,
     providers,
 };
-use audit::Started;
+use audit::{Space, Started};
 use futures_util::stream::{self, StreamExt as _};
 use std::{
     fmt::Display,
@@ -58,7 +58,10 @@ impl Finding {
 /// A data folder that has less left stops soon: the log refuses entries that it cannot write.
 const LEAST_FREE: u64 = 256 << 20;
 const LITTLE_FREE: u64 = 2 << 30;
-/// How far a clock may be behind what was logged already.
+/// The same in parts of a hundred: the levels at which a server gives its alarm.
+pub const LITTLE_PERCENT: u64 = 10;
+pub const LEAST_PERCENT: u64 = 5;
+/// How far a clock may be behind what was logged already, and from the database's.
 const MAX_SKEW: Duration = Duration::from_secs(30);
 /// Providers that are asked at once, and for how long altogether.
 const ASKED_AT_ONCE: usize = 8;
@@ -97,6 +100,7 @@ pub async fn examine(
     match Instance::open(folder, root_key_file, clock, random).await {
         Ok(instance) => {
             found.push(Finding::good("database", "it opens, and the root key fits"));
+            found.extend(skew_of(&instance).await);
             found.extend(servers(&instance).await);
             if let Err(error) = instance.close().await {
                 found.push(Finding::warning("database", chain(&error), "Look at the database."));
@@ -134,20 +138,29 @@ fn private(check: &'static str, path: &Path, mend: &str) -> Finding {
 
 fn space(dir: &Path) -> Finding {
     const CHECK: &str = "disk";
-    let about = match rustix::fs::statvfs(dir) {
-        Ok(about) => about,
+    let looked = rustix::fs::statvfs(dir).map_err(std::io::Error::from);
+    let (about, space) = match looked.and_then(|about| Ok((about, Space::of(dir)?))) {
+        Ok(found) => found,
         Err(error) => return Finding::warning(CHECK, error, "Look at the file system."),
     };
-    let free = about.f_bavail.saturating_mul(about.f_frsize);
+    let is_without_files = about.f_files > 0 && about.f_favail < 1_000;
+    let files = is_without_files.then_some(about.f_favail);
+    judge_space(CHECK, space, files)
+}
+
+/// `files` that are left to make, if these are few.
+fn judge_space(check: &'static str, space: Space, files: Option<u64>) -> Finding {
     let remedy = "Make room, or move the data folder to a larger file system.";
-    let what = format!("{} MiB are free", free >> 20);
-    match free {
-        free if free < LEAST_FREE => Finding::bad(CHECK, what, remedy),
-        free if free < LITTLE_FREE => Finding::warning(CHECK, what, remedy),
-        _ if about.f_files > 0 && about.f_favail < 1_000 => {
-            Finding::bad(CHECK, format_args!("{} files are left to make", about.f_favail), remedy)
-        }
-        _ => Finding::good(CHECK, what),
+    let (free, percent) = (space.free, space.free_percent());
+    let what = format!("{} MiB are free, {percent} %", free >> 20);
+    if free < LEAST_FREE || percent < LEAST_PERCENT {
+        Finding::bad(check, what, remedy)
+    } else if let Some(files) = files {
+        Finding::bad(check, format_args!("{files} files are left to make"), remedy)
+    } else if free < LITTLE_FREE || percent < LITTLE_PERCENT {
+        Finding::warning(check, what, remedy)
+    } else {
+        Finding::good(check, what)
     }
 }
 
@@ -168,6 +181,26 @@ fn clock_of(folder: &DataFolder, clock: &dyn Clock) -> Finding {
             Finding::warning(CHECK, "the log does not tell the time", "See the check `audit`.")
         }
     }
+}
+
+/// Nodes whose clocks differ do not agree on what has expired.
+async fn skew_of(instance: &Instance) -> Option<Finding> {
+    const CHECK: &str = "clock";
+    let micros = match instance.clock_skew().await {
+        Ok(skew) => skew?.as_micros(),
+        Err(error) => {
+            let what = format!("the database does not tell the time: {}", chain(&error));
+            return Some(Finding::warning(CHECK, what, "See the check `database`."));
+        }
+    };
+    let seconds = Duration::from_micros(micros.unsigned_abs()).as_secs_f64();
+    let way = if micros < 0 { "behind" } else { "ahead of" };
+    let what = format!("{seconds:.1} s {way} the database's");
+    Some(if seconds > MAX_SKEW.as_secs_f64() {
+        Finding::bad(CHECK, what, "Keep the clocks of all nodes and of the database by NTP.")
+    } else {
+        Finding::good(CHECK, what)
+    })
 }
 
 /// Whether it is the one that a server last began with, and whom it makes trusted.
@@ -301,6 +334,22 @@ mod tests {
     use super::*;
     use std::cell::Cell;
     use tokio::time::Instant;
+
+    const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn room_is_judged_by_bytes_and_by_parts() {
+        let level = |free: u64, total: u64| judge_space("disk", Space { free, total }, None).level;
+        assert_eq!(level(200 << 20, GIB), Level::Bad);
+        assert_eq!(level(GIB, 2 * GIB), Level::Warning);
+        assert_eq!(level(5 * GIB, 10 * GIB), Level::Good);
+        assert_eq!(level(10 * GIB, 100 * GIB), Level::Good);
+        assert_eq!(level(10 * GIB - 1, 100 * GIB), Level::Warning);
+        assert_eq!(level(5 * GIB, 100 * GIB), Level::Warning);
+        assert_eq!(level(5 * GIB - 1, 100 * GIB), Level::Bad);
+        let few = judge_space("disk", Space { free: 5 * GIB, total: 10 * GIB }, Some(7));
+        assert_eq!((few.level, few.what.as_str()), (Level::Bad, "7 files are left to make"));
+    }
 
     /// Time is the test's own: nobody waits.
     #[tokio::test(start_paused = true)]

@@ -120,6 +120,8 @@ pub enum Error {
     AuditKeyWrong { path: PathBuf, key: String },
     #[error("the public key is that of `{given}`, and the audit log here is `{wanted}`")]
     AuditForeign { given: String, wanted: String },
+    #[error("{} is not the key that this node cosigns with", path.display())]
+    WitnessKey { path: PathBuf },
     #[error("the database, which knows what the audit log must hold, cannot be read")]
     AuditStore(#[source] store::StoreError),
     #[error("the database at {} is another installation's, or holds other secrets", path.display())]
@@ -360,6 +362,11 @@ impl Error {
                  log; find out who put it there."
                     .into()
             }
+            Self::WitnessKey { .. } => {
+                "Put the file back from a copy; or remove it, let the node make another, and tell all \
+                 who keep its `witness.pub`."
+                    .into()
+            }
             Self::AuditStore(_) => {
                 "Correct that; or verify the log alone, with its key: --key FILE.".into()
             }
@@ -401,6 +408,11 @@ impl Error {
                 "client" | "key" => "`weirgate client list` shows those there are.".into(),
                 "provider" | "connection" => {
                     format!("`weirgate {kind} list` shows those there are.")
+                }
+                "cosigned checkpoint" => {
+                    "Another node, or the witness at checkpoint_webhook with its \
+                     checkpoint_webhook_key, has to cosign one first."
+                        .into()
                 }
                 _ => "Check its name.".into(),
             },
@@ -492,6 +504,9 @@ fn remedy_of_io(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Free some space.",
         io::ErrorKind::NotADirectory => "Name a folder: a part of the path is a file.",
         io::ErrorKind::IsADirectory => "Name a file, not a folder.",
+        io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices => {
+            "A file system is mounted there: name a folder inside of it."
+        }
         _ => "Check the path, and the disk's health.",
     }
 }

@@ -108,9 +108,34 @@ impl DataFolder {
         self.dir.join("audit-hint")
     }
 
+    /// Room that a server keeps for the log's last words.
+    pub fn audit_reserve(&self) -> PathBuf {
+        self.dir.join("audit-reserve")
+    }
+
+    /// What this node saw of the other nodes' logs, and the key that it cosigns with.
+    pub fn witness(&self) -> PathBuf {
+        self.dir.join("witness")
+    }
+
+    /// The public key of this node as a witness.
+    pub fn witness_key(&self) -> PathBuf {
+        self.dir.join("witness.pub")
+    }
+
+    /// The newest checkpoints of this node's log that others cosigned.
+    pub fn cosigned(&self) -> PathBuf {
+        self.dir.join("cosigned")
+    }
+
     /// The file that says where the root key lies.
     pub fn root_key_path(&self) -> PathBuf {
         self.dir.join("root-key-path")
+    }
+
+    /// Shapes of answers that a server learned.
+    pub(crate) fn observed(&self) -> PathBuf {
+        self.dir.join("observed")
     }
 
     /// Takes the folder's lock, or says that another process holds it.
@@ -175,6 +200,34 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Erro
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Puts a file in place durably, whatever was there.
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
+    let draft = PathBuf::from(draft);
+    match std::fs::remove_file(&draft) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::Io { what: "remove", path: draft, source });
+        }
+        _ => write_new(&draft, bytes, 0o600)?,
+    }
+    std::fs::rename(&draft, path).map_err(|source| Error::Io {
+        what: "write",
+        path: path.to_owned(),
+        source,
+    })?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// The text of a file, if it is there.
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Unreadable { path: path.to_owned(), source }),
+    }
 }
 
 /// Makes the entries of a folder durable.

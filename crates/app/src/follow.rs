@@ -75,6 +75,19 @@ struct Work {
     instance: Arc<Instance>,
 }
 
+/// What was said to have failed: said once, until it is something else or over.
+#[derive(Debug, Default)]
+struct Said(Option<String>);
+
+impl Said {
+    fn is_news(&mut self, result: &Result<(), Error>) -> bool {
+        let failed = result.as_ref().err().map(ToString::to_string);
+        let is_news = failed.is_some() && failed != self.0;
+        self.0 = failed;
+        is_news
+    }
+}
+
 fn ticks() -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(POLL_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -112,6 +125,7 @@ impl Refused {
 async fn sequence(work: &Mutex<Work>, refused: &Refused, mut stopped: watch::Receiver<bool>) {
     let mut ticks = ticks();
     let mut seen: Option<Instant> = None;
+    let (mut said, mut said_of_telling) = (Said::default(), Said::default());
     loop {
         // Both are cancel-safe: a tick that was not taken comes again.
         tokio::select! {
@@ -131,10 +145,17 @@ async fn sequence(work: &Mutex<Work>, refused: &Refused, mut stopped: watch::Rec
         }
         let moved = log.drain(instance).await;
         refused.judge(&moved);
-        if let Err(error) = moved {
+        let is_news = said.is_news(&moved);
+        if let Err(error) = moved
+            && is_news
+        {
             tracing::error!(error = %error, "the outbox cannot be moved into the audit log");
         }
-        if let Err(error) = log.tell_checkpoint().await {
+        let told = log.tell_checkpoint().await;
+        let is_news = said_of_telling.is_news(&told);
+        if let Err(error) = told
+            && is_news
+        {
             tracing::error!(error = %error, "the store cannot be told of the audit log");
         }
     }

@@ -25,6 +25,24 @@ use vault::{
 /// secrets are sealed.
 pub const SELF_CUSTOMER: &str = "self";
 
+/// A difference of two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockSkew(i64);
+
+impl ClockSkew {
+    /// `theirs` was read at some moment between two of ours: only what lies outside is a difference.
+    fn of(before: Timestamp, theirs: Timestamp, after: Timestamp) -> Self {
+        let [before, theirs, after] = [before, theirs, after].map(Timestamp::as_micros);
+        let (least, most) = (before.saturating_sub(theirs), after.saturating_sub(theirs));
+        Self(if least > 0 { least } else { most.min(0) })
+    }
+
+    /// Ours before theirs.
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+}
+
 /// See the module.
 pub struct Instance {
     pub folder: DataFolder,
@@ -373,6 +391,19 @@ impl Instance {
     pub(crate) fn record_of_log(&self, origin: &str) -> (&'static str, [u8; 16]) {
         let node = self.node_of(origin).ok().flatten();
         node.map_or((TABLE, self.id.to_bytes()), own_record)
+    }
+
+    /// By how much this node's clock is ahead of the database's, in microseconds, as far as the answer's
+    /// time leaves no doubt; `None` where the database has no clock of its own.
+    pub async fn clock_skew(&self) -> Result<Option<ClockSkew>, Error> {
+        let before = self.clock.now();
+        let Some(theirs) = self.store.clock().await? else { return Ok(None) };
+        Ok(Some(ClockSkew::of(before, theirs, self.clock.now())))
+    }
+
+    /// The public key of this node's audit log.
+    pub fn log_key(&self) -> Result<audit::VerifierKey, Error> {
+        Ok(self.signing_key()?.verifier().clone())
     }
 
     /// The key that signs the audit log's checkpoints.
@@ -777,6 +808,11 @@ fn remove_drafts(dir: &Path) -> Result<(), Error> {
         drop(lock);
     }
     Ok(())
+}
+
+/// Whether a path leads into the data folder.
+pub fn is_inside(path: &Path, folder: &DataFolder) -> Result<bool, Error> {
+    Ok(resolved(path)?.starts_with(resolved(folder.dir())?))
 }
 
 /// Where a path leads, through links and `..`, though its end may not be there yet.

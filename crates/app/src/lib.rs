@@ -26,6 +26,7 @@ pub mod providers;
 pub mod restore;
 pub mod sequence;
 pub mod servers;
+pub mod witness;
 
 mod change;
 mod compile;
@@ -38,10 +39,10 @@ mod seals;
 #[cfg(test)]
 mod seals_tests;
 
-pub use audit::FolderLock;
+pub use audit::{FolderLock, Space};
 pub use error::{Error, Kind};
 pub use folder::DataFolder;
-pub use instance::{Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER};
+pub use instance::{ClockSkew, Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER, is_inside};
 pub use seals::Tampering;
 pub use store::ServerUrl;
 

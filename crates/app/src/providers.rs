@@ -344,19 +344,25 @@ pub(crate) fn target(url: &str, policy: &GuardPolicy) -> Result<Target, Error> {
     Target::parse(url, policy).map_err(|source| Error::Target { url: shown(url), source })
 }
 
-/// A URL without what may be secret in it.
+/// As [`target`], by the protocols that the provider is offered.
+pub(crate) fn target_of(
+    model: &Provider,
+    url: &str,
+    policy: &GuardPolicy,
+) -> Result<Target, Error> {
+    let target = target(url, policy)?;
+    Ok(if model.is_http1_only { target.over_http1_only() } else { target })
+}
+
+/// A URL without what may be secret in it. Whatever stands before the last `@` may be: a password
+/// with a `/`, `?` or `#` in it, too.
 pub(crate) fn shown(url: &str) -> String {
-    let cut = url.find(['?', '#']).map_or(url, |at| url.get(..at).unwrap_or_default());
-    match (cut.find("://"), cut.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => {
-            format!(
-                "{}://...{}",
-                cut.get(..scheme).unwrap_or_default(),
-                cut.get(at..).unwrap_or_default()
-            )
-        }
-        _ => cut.chars().take(200).collect(),
-    }
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let host = rest.rsplit_once('@').map(|(_, host)| host);
+    let shown = host.unwrap_or(rest).split(['?', '#']).next().unwrap_or_default();
+    let between = if scheme.is_empty() && !url.contains("://") { "" } else { "://" };
+    let hidden = if host.is_some() { "...@" } else { "" };
+    format!("{scheme}{between}{hidden}{shown}").chars().take(200).collect()
 }
 
 /// A stored provider's model.
@@ -420,10 +426,8 @@ pub async fn check(instance: &Instance, slug: &Slug) -> Result<Vec<CheckedServer
     let pool = instance.pool()?;
     let mut checked = Vec::new();
     for url in plan.urls {
-        let result = match Target::parse(&url, &policy) {
-            Ok(target) => pool.checkout(&target, &policy, &Deadlines::default()).await.map(|_| ()),
-            Err(source) => return Err(Error::Target { url: shown(&url), source }),
-        };
+        let target = target_of(&model, &url, &policy)?;
+        let result = pool.checkout(&target, &policy, &Deadlines::default()).await.map(drop);
         checked.push(CheckedServer {
             problem: result.as_ref().err().map(OutboundError::to_string),
             code: result.as_ref().err().map(Fault::code),

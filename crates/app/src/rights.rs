@@ -4,7 +4,7 @@ use crate::grants::{Permission, ResolvedGrant, end_in_force, permission, prepare
 use aws_lc_rs::digest;
 use gateway::{AnswerRule, Decision, Projected, RequestRule, Rights, withheld_header};
 use provider::{
-    Answer, Operation, Provider, is_json,
+    Answer, Operation, ParamPlace, Provider, is_json,
     select::{select_request, select_response},
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -67,11 +67,21 @@ fn decide(
         shape: shape_key(operation, &permission),
         request: request_rule(provider, operation, &permission),
         params: permission.params,
-        headers: permission.headers,
+        // Each of those that the grant names reaches operations that declare it, and no other.
+        headers: permission
+            .headers
+            .into_iter()
+            .filter(|name| declares_header(operation, name))
+            .collect(),
         answers,
         error_inside: operation.error_inside.clone(),
         is_open: is_open(provider, operation),
     }
+}
+
+fn declares_header(operation: &Operation, name: &str) -> bool {
+    let mut params = operation.params.iter();
+    params.any(|param| param.place == ParamPlace::Header && param.name.eq_ignore_ascii_case(name))
 }
 
 fn answer_rule(
@@ -94,7 +104,7 @@ fn answer_rule(
             withheld_header: withheld_header(&selection.withheld),
             names: selection.names,
         })),
-        None => AnswerRule::Undescribed,
+        None => AnswerRule::Undescribed { is_observed: operation.is_observed },
     }
 }
 

@@ -28,9 +28,9 @@ pub(crate) type Place = (String, String);
 pub(crate) type Seals = BTreeMap<Place, [u8; 32]>;
 
 // The tables whose rows have seals. Not among them: `generation`, which only says that something
-// changed; `audit_checkpoint` and `outbox_moved`, which are written aside of changes: each row of the
-// one is a note that the audit log's key signed, of the other has a seal of its own, and is judged as
-// such; and `node_seen`, which decides nothing.
+// changed; `audit_checkpoint`, `audit_witness` and `outbox_moved`, which are written aside of changes:
+// rows of the first two hold notes that keys of logs and witnesses signed, those of the last have seals
+// of their own, and all are judged as such; and `node_seen`, which decides nothing.
 const INSTANCE: &str = "instance";
 const GENERATION: &str = "vault_generation";
 const CUSTOMER: &str = "customer";

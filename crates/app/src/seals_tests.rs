@@ -125,6 +125,7 @@ async fn sequence_unsealed(instance: &Instance) -> Log {
         // No log was told of.
         kept: None,
         configuration: None,
+        reserve: None,
     });
     let log = opened.unwrap().log;
     let waiting = instance.store.take_outbox(&instance.origin, 10).await.unwrap();

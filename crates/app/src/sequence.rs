@@ -24,10 +24,10 @@ use crate::{
 };
 use audit::{
     Changed, Configuration, Durability, FolderLock, Handle, Log, LogConfig, MAX_RECORD_BYTES,
-    OpenError, RECENT_EVENTS, Record, Signed, Started, VaultHead, VerifyError, VerifyOptions,
-    verify,
+    OpenError, RECENT_EVENTS, Record, Reserve, Signed, Started, VaultHead, VerifyError,
+    VerifyOptions, verify,
 };
-use std::{collections::HashSet, fs, io};
+use std::{collections::HashSet, fs, io, num::NonZeroU64};
 use store::{MovedRow, OutboxRow, Store};
 use types::{Actor, Id, OpContext};
 
@@ -103,7 +103,9 @@ impl End {
 
 impl OpenLog {
     /// Opens the log, compares the store with what the log last said of it, and moves what waits in
-    /// the outbox. The lock makes this process its one writer; a server says what it was told.
+    /// the outbox. The lock makes this process its one writer. A server says what it was told, and
+    /// keeps a reserve of so many bytes beside the log, which it gives back when the disk is full; a
+    /// verb has neither.
     ///
     /// # Errors
     /// [`Error::VaultRolledBack`] if the store does not have the state that the log last bound.
@@ -111,8 +113,9 @@ impl OpenLog {
         instance: &Instance,
         lock: FolderLock,
         configuration: Option<Configuration>,
+        reserve: Option<NonZeroU64>,
     ) -> Result<Self, Error> {
-        let mut log = Self::open_unjudged(instance, lock, configuration).await?;
+        let mut log = Self::open_unjudged(instance, lock, configuration, reserve).await?;
         if let Err(error) = log.begin(instance).await {
             // Ends the writer, which gives the lock back. What is wrong has been said.
             let _ = log.close().await;
@@ -125,10 +128,14 @@ impl OpenLog {
         instance: &Instance,
         lock: FolderLock,
         configuration: Option<Configuration>,
+        reserve: Option<NonZeroU64>,
     ) -> Result<Self, Error> {
         check_public_key(instance)?;
-        let config = config(instance, lock, told(instance).await?)?;
-        let opened = Log::open(LogConfig { configuration, ..config })?;
+        let mut config = config(instance, lock, told(instance).await?)?;
+        config.configuration = configuration;
+        config.reserve =
+            reserve.map(|bytes| Reserve::new(instance.folder.audit_reserve(), bytes.get()));
+        let opened = Log::open(config)?;
         Ok(Self {
             handle: opened.log.handle(),
             log: opened.log,
@@ -189,6 +196,11 @@ impl OpenLog {
     pub async fn drain(&mut self, instance: &Instance) -> Result<(), Error> {
         // Large states are not for every caller's stack.
         Box::pin(nodes::check_own(instance)).await?;
+        // What a failed disk has taken is known again as after a crash.
+        if let Some(found) = self.handle.take_reopened() {
+            self.end = End::of(found.vault_head, found.recent_events.is_empty());
+            self.known.extend(found.recent_events);
+        }
         if let Some(last) = self.end.last {
             remembers(instance, last).await?;
         }
@@ -317,6 +329,7 @@ fn config(instance: &Instance, lock: FolderLock, kept: String) -> Result<LogConf
         clock: instance.clock.clone(),
         kept: Some(kept),
         configuration: None,
+        reserve: None,
     })
 }
 
@@ -432,9 +445,8 @@ fn fitting(mut changed: Changed, record: &[u8]) -> Changed {
 /// Before a verb exits: sequences what it committed, unless a server holds the folder and does it.
 pub async fn settle(instance: &Instance) -> Result<(), Error> {
     let Some(lock) = instance.folder.try_lock()? else { return Ok(()) };
-    // Its state is large: not on every caller's stack.
-    let log = Box::pin(OpenLog::open(instance, lock, None)).await?;
-    log.close().await
+    // On the heap: it is a large part of what many verbs keep on their stacks.
+    Box::pin(OpenLog::open(instance, lock, None, None)).await?.close().await
 }
 
 /// Seals the rows of a store that an earlier release wrote. They are taken as they are, once: but
@@ -448,7 +460,7 @@ pub async fn settle(instance: &Instance) -> Result<(), Error> {
 pub(crate) async fn seal_first_layout(instance: &Instance) -> Result<(), Error> {
     let lock = instance.folder.lock_soon().await?;
     take_over_log(instance).await?;
-    let mut log = OpenLog::open_unjudged(instance, lock, None).await?;
+    let mut log = OpenLog::open_unjudged(instance, lock, None, None).await?;
     let sealed = seal_rows(instance, &mut log).await;
     let closed = log.close().await;
     sealed.and(closed)
@@ -670,7 +682,7 @@ mod tests {
         change_of(&instance, &["one", "two"]).await;
         let rows = waiting(&instance).await;
         let mut log =
-            OpenLog::open(&instance, instance.folder.lock().unwrap(), None).await.unwrap();
+            OpenLog::open(&instance, instance.folder.lock().unwrap(), None, None).await.unwrap();
         // As after a crash between the entry and the row's end.
         put_back(&instance, &rows).await;
         log.drain(&instance).await.unwrap();
@@ -702,8 +714,9 @@ mod tests {
         change_of(&instance, &["one", "two", "three"]).await;
         let rows = waiting(&instance).await;
         assert_eq!(rows.len(), 3);
-        let log =
-            OpenLog::open_unjudged(&instance, instance.folder.lock().unwrap(), None).await.unwrap();
+        let log = OpenLog::open_unjudged(&instance, instance.folder.lock().unwrap(), None, None)
+            .await
+            .unwrap();
         for row in &rows[..2] {
             let record = Record::decode(&row.record).unwrap();
             log.handle.append(&record, Durability::Synced).unwrap().await.unwrap();

@@ -35,6 +35,7 @@ fn main() {
         origin: "example".into(),
         kept: None,
         configuration: None,
+        reserve: None,
     })
     .unwrap();
     let handle = opened.log.handle();

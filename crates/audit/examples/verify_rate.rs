@@ -22,7 +22,7 @@ fn main() {
 
     let started = Instant::now();
     let mut input = BufReader::new(fs::File::open(&file).unwrap());
-    let found = verify_export(&mut input, key, |_, _| {}).unwrap();
+    let found = verify_export(&mut input, key, &[], |_, _| {}).unwrap();
     assert_eq!(found.range.end, entries);
     say("verify the export", entries, started);
 }

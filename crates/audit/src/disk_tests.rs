@@ -4,7 +4,7 @@ use crate::{
     AppendError, Durability, FolderLock, Handle, Log, LogConfig, OpenError, Opened, Record,
     SigningKey, VerifyOptions,
     files::{Paths, Step, Watch},
-    record::tests::{intent, outcome},
+    record::tests::{changed, intent, outcome},
     verify,
 };
 use std::{
@@ -48,6 +48,7 @@ fn open(home: &Path, watch: Option<Arc<dyn Watch>>) -> Result<Opened, OpenError>
         clock: Arc::new(SystemClock),
         kept: None,
         configuration: None,
+        reserve: None,
     };
     Log::open_at(paths, config)
 }
@@ -57,7 +58,7 @@ fn check(home: &Path) -> verify::Report {
     verify::verify(&home.join("audit"), key.verifier(), &VerifyOptions::default()).unwrap()
 }
 
-fn wait_until(condition: impl Fn() -> bool) {
+fn wait_until(mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !condition() {
         assert!(begin.elapsed() < Duration::from_secs(10), "waited ten seconds");
@@ -65,9 +66,12 @@ fn wait_until(condition: impl Fn() -> bool) {
     }
 }
 
-/// One call whose two entries are waited for.
+/// One call whose two entries are waited for. One whose intent was not taken ends too, as every call.
 fn call(handle: &Handle, number: u128, log: &Acknowledged) -> Result<(), AppendError> {
-    handle.append(&intent(number), Durability::Synced)?.wait()?;
+    if let Err(error) = handle.append(&intent(number), Durability::Synced)?.wait() {
+        handle.append_and_forget(&outcome(number));
+        return Err(error);
+    }
     log.synced.lock().unwrap().insert(number);
     handle.append(&outcome(number), Durability::NextGroup)?.wait()?;
     log.written.lock().unwrap().insert(number);
@@ -492,8 +496,17 @@ fn a_slow_disk_fills_the_queue_and_then_refuses_at_once() {
     check(home.path());
 }
 
+/// Until the log takes calls again, by itself.
+fn wait_for_calls(handle: &Handle, number: u128, log: &Acknowledged) {
+    let mut number = number << 64;
+    wait_until(|| {
+        number += 1;
+        call(handle, number, log).is_ok()
+    });
+}
+
 #[test]
-fn a_disk_that_fails_at_any_step_closes_the_log() {
+fn a_disk_that_fails_at_any_step_closes_the_log_until_it_works() {
     let steps = [
         Step::AppendTail,
         Step::SyncTail,
@@ -512,6 +525,8 @@ fn a_disk_that_fails_at_any_step_closes_the_log() {
         for number in 0..100 {
             call(&handle, number, &acknowledged).unwrap();
         }
+        // Under way when the disk fails.
+        handle.append(&intent(50_000), Durability::Synced).unwrap().wait().unwrap();
         *gate.failing.lock().unwrap() = Some(step);
         let mut refused = 0;
         for number in 100.. {
@@ -529,24 +544,69 @@ fn a_disk_that_fails_at_any_step_closes_the_log() {
                 }
             }
         }
-        assert!(!handle.is_healthy());
-        // A disk that works again does not help the same writer: it does not know what is there.
+        // It ends meanwhile, and that is not lost.
+        let ended = handle.append(&outcome(50_000), Durability::NextGroup).unwrap().wait();
+        if let Err(error) = ended {
+            assert!(matches!(error, AppendError::Failed { .. }), "{step:?}: {error}");
+        }
         *gate.failing.lock().unwrap() = None;
-        assert!(call(&handle, 1 << 80, &acknowledged).is_err());
-        assert!(opened.log.close().is_err());
-        let reopened = open(home.path(), None).unwrap();
-        reopened.log.close().unwrap();
-        assert_eq!(check(home.path()).open_intents, 0);
-        let records = verify::list(&home.path().join("audit"), usize::MAX).unwrap();
-        let begun: HashSet<u128> = records
-            .into_iter()
-            .filter_map(|(_, record)| match record {
-                Record::Intent(one) => Some(one.request.as_u128()),
-                _ => None,
-            })
-            .collect();
+        wait_for_calls(&handle, 1, &acknowledged);
+        assert!(handle.is_healthy());
+        opened.log.close().unwrap();
+        let report = check(home.path());
+        assert_eq!((report.open_intents, report.torn_bytes), (0, 0), "{step:?}");
+        let mut begun = HashSet::new();
+        let mut ended = HashSet::new();
+        for (_, record) in verify::list(&home.path().join("audit"), usize::MAX).unwrap() {
+            let is_new = match &record {
+                Record::Intent(one) => begun.insert(one.request.as_u128()),
+                Record::Outcome(one) => ended.insert(one.request.as_u128()),
+                Record::Interrupted { .. } => panic!("{step:?}: {record:?}"),
+                _ => true,
+            };
+            assert!(is_new, "{step:?}: {record:?} twice");
+        }
+        assert_eq!(begun, ended, "{step:?}");
+        assert!(begun.contains(&50_000), "{step:?}");
         assert!(begun.is_superset(&acknowledged.synced.lock().unwrap()), "{step:?}");
+        assert!(ended.is_superset(&acknowledged.written.lock().unwrap()), "{step:?}");
     }
+}
+
+/// Of a change that failed nobody knows whether the log has it, until the log was opened again and
+/// somebody asked: until then no other is taken, as changes have an order.
+#[test]
+fn changes_wait_until_it_is_known_which_the_log_has() {
+    let home = folder();
+    let gate = Arc::new(Gate::default());
+    let opened = open(home.path(), Some(gate.clone())).unwrap();
+    let handle = opened.log.handle();
+    let change = |event: u8| handle.append(&changed([event; 16]), Durability::Synced);
+    change(1).unwrap().wait().unwrap();
+    assert!(handle.take_reopened().is_none());
+    *gate.failing.lock().unwrap() = Some(Step::SyncTail);
+    gate.close(Step::SyncTail);
+    let failed = change(2).unwrap();
+    gate.wait_for_writer();
+    // Handed over before anybody could know.
+    let stale = change(3).unwrap();
+    gate.open();
+    assert!(failed.wait().is_err());
+    assert!(stale.wait().is_err());
+    *gate.failing.lock().unwrap() = None;
+    wait_for_calls(&handle, 1, &Acknowledged::default());
+    assert!(matches!(change(3), Err(AppendError::Failed { .. })));
+    let found = handle.take_reopened().unwrap();
+    assert_eq!(found.recent_events, [[1; 16], [2; 16]], "its sync failed, and it is there");
+    change(3).unwrap().wait().unwrap();
+    assert!(handle.take_reopened().is_none());
+    opened.log.close().unwrap();
+    let events = verify::list(&home.path().join("audit"), usize::MAX).unwrap();
+    let events = events.into_iter().rev().filter_map(|(_, record)| match record {
+        Record::Changed(changed) => Some(changed.event),
+        _ => None,
+    });
+    assert_eq!(events.collect::<Vec<_>>(), [[1; 16], [2; 16], [3; 16]]);
 }
 
 #[test]
@@ -562,31 +622,45 @@ fn pending_tickets_fail_with_the_disk() {
     let third = handle.append(&outcome(0), Durability::NextGroup).unwrap();
     *gate.failing.lock().unwrap() = Some(Step::SyncTail);
     gate.open();
-    for ticket in [first, second, third] {
+    for ticket in [first, second] {
         assert!(matches!(ticket.wait(), Err(AppendError::Failed { .. })));
     }
+    // The log was opened again meanwhile, and this one waits for no sync.
+    third.wait().unwrap();
     assert!(opened.log.close().is_err());
 }
 
-/// A tail that was deleted, or another file under its name, would take entries that nobody reads.
+/// A tail that was deleted, or another file under its name, would take entries that nobody reads:
+/// it is put back as it was, by who has it open.
 #[test]
-fn a_tail_that_somebody_took_away_is_noticed() {
+fn a_tail_that_somebody_took_away_is_noticed_and_put_back() {
     for is_replaced in [false, true] {
         let home = folder();
         let opened = open(home.path(), None).unwrap();
         let handle = opened.log.handle();
-        handle.append(&intent(0), Durability::Synced).unwrap().wait().unwrap();
+        let acknowledged = Acknowledged::default();
+        call(&handle, 0, &acknowledged).unwrap();
         let tail = home.path().join("audit/tail");
         let bytes = fs::read(&tail).unwrap();
         fs::rename(&tail, home.path().join("taken")).unwrap();
         if is_replaced {
-            fs::write(&tail, bytes).unwrap();
+            // An older one, as it was.
+            fs::write(&tail, &bytes[..bytes.len() / 2]).unwrap();
         }
         let ticket = handle.append(&intent(1), Durability::Synced).unwrap();
         let kind = io::ErrorKind::NotFound;
         assert_eq!(ticket.wait(), Err(AppendError::Failed { kind }));
-        assert!(!handle.is_healthy());
-        assert!(opened.log.close().is_err());
+        handle.append_and_forget(&outcome(1));
+        wait_for_calls(&handle, 1, &acknowledged);
+        opened.log.close().unwrap();
+        assert_eq!(check(home.path()).open_intents, 0);
+        let records = verify::list(&home.path().join("audit"), usize::MAX).unwrap();
+        let has = |number: u128| {
+            records.iter().any(|(_, record)| {
+                matches!(record, Record::Intent(one) if one.request.as_u128() == number)
+            })
+        };
+        assert!(acknowledged.synced.lock().unwrap().iter().all(|number| has(*number)));
     }
 }
 
@@ -598,16 +672,52 @@ fn a_tail_that_somebody_cut_or_lengthened_is_noticed() {
         let home = folder();
         let opened = open(home.path(), None).unwrap();
         let handle = opened.log.handle();
-        handle.append(&intent(0), Durability::Synced).unwrap().wait().unwrap();
-        let tail = fs::OpenOptions::new().write(true).open(home.path().join("audit/tail")).unwrap();
+        let acknowledged = Acknowledged::default();
+        call(&handle, 0, &acknowledged).unwrap();
+        handle.append(&intent(1), Durability::Synced).unwrap().wait().unwrap();
+        let path = home.path().join("audit/tail");
+        let whole = fs::read(&path).unwrap();
+        let tail = fs::OpenOptions::new().write(true).open(&path).unwrap();
         let length = tail.metadata().unwrap().len();
         tail.set_len(length.checked_add_signed(change).unwrap()).unwrap();
-        // Nor is it acknowledged when nobody asks for the disk.
-        let ticket = handle.append(&outcome(0), Durability::NextGroup).unwrap();
-        let kind = io::ErrorKind::NotFound;
-        assert_eq!(ticket.wait(), Err(AppendError::Failed { kind }));
-        assert!(!handle.is_healthy());
-        assert!(opened.log.close().is_err());
+        let ticket = handle.append(&outcome(1), Durability::NextGroup).unwrap();
+        if change > 0 {
+            // What was put behind is cut off, and said.
+            ticket.wait().unwrap();
+            wait_for_calls(&handle, 1, &acknowledged);
+        } else {
+            // Nor is it acknowledged when nobody asks for the disk.
+            let kind = io::ErrorKind::NotFound;
+            assert_eq!(ticket.wait(), Err(AppendError::Failed { kind }));
+            assert!(!handle.is_healthy());
+            assert!(call(&handle, 2, &acknowledged).is_err());
+            // What was on disk is missing: nothing goes on without it, and with it all does.
+            fs::write(&path, whole).unwrap();
+            wait_for_calls(&handle, 1, &acknowledged);
+        }
+        opened.log.close().unwrap();
+        assert_eq!(check(home.path()).open_intents, 0);
+        let records = verify::list(&home.path().join("audit"), usize::MAX).unwrap();
+        let cut: Vec<u64> = records
+            .iter()
+            .filter_map(|(_, record)| match record {
+                Record::Recovered { cut_bytes, .. } => Some(*cut_bytes),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(cut, if change > 0 { vec![1] } else { vec![] });
+        // Without what was on disk the writer does not even end.
+        if change < 0 {
+            let home = folder();
+            let opened = open(home.path(), None).unwrap();
+            let handle = opened.log.handle();
+            handle.append(&intent(0), Durability::Synced).unwrap().wait().unwrap();
+            let tail = home.path().join("audit/tail");
+            let tail = fs::OpenOptions::new().write(true).open(tail).unwrap();
+            tail.set_len(tail.metadata().unwrap().len().checked_add_signed(change).unwrap())
+                .unwrap();
+            assert!(opened.log.close().is_err());
+        }
     }
 }
 

@@ -41,6 +41,10 @@ pub struct Exported {
     pub checkpoint: Checkpoint,
     /// Calls without an outcome, where the export begins with the log.
     pub open_intents: Option<u64>,
+    /// How many of the checkpoints that were kept sign what the export shows.
+    pub kept: usize,
+    /// The checkpoint's note.
+    pub note: String,
 }
 
 /// Why an export could not be made, or is not what was signed.
@@ -62,6 +66,8 @@ pub enum ExportError {
     Order { index: u64 },
     #[error("the entries are not those that the checkpoint signs")]
     RootMismatch,
+    #[error("the entries are not those of which the checkpoint that was kept signs {size}")]
+    KeptMismatch { size: u64 },
 }
 
 /// Writes the entries of a range that the newest checkpoint covers; of a range that goes beyond,
@@ -138,10 +144,12 @@ fn subtrees(begin: u64, end: u64) -> impl Iterator<Item = (u32, u64)> {
 }
 
 /// Checks an export with nothing but the log's public key; each entry is handed to `each` as it is
-/// read, before the whole is known to be true.
+/// read, before the whole is known to be true. Checkpoints that were kept are compared where the
+/// export shows the log's root at their size.
 pub fn verify_export(
     input: &mut dyn BufRead,
     key: &VerifierKey,
+    kept: &[Checkpoint],
     mut each: impl FnMut(u64, &Record),
 ) -> Result<Exported, ExportError> {
     let mut lines = Lines { input, number: 0, text: String::new() };
@@ -154,7 +162,9 @@ pub fn verify_export(
         tree.push(height, lines.hash("before ")?);
     }
     let mut open = HashSet::new();
+    let mut compared = Compared { kept, count: 0 };
     for index in first..end {
+        compared.compare(&tree)?;
         let entry = lines.bytes("entry ")?;
         let record = Record::decode(&entry).map_err(|_| ExportError::Entry { index })?;
         let fits = match record.call_step() {
@@ -170,8 +180,10 @@ pub fn verify_export(
         tree.push(0, leaf_hash(&entry));
     }
     for (height, _) in subtrees(end, size) {
+        compared.compare(&tree)?;
         tree.push(height, lines.hash("after ")?);
     }
+    compared.compare(&tree)?;
     if !lines.next()?.is_empty() {
         return Err(lines.malformed());
     }
@@ -182,7 +194,30 @@ pub fn verify_export(
         return Err(ExportError::RootMismatch);
     }
     let open_intents = (first == 0).then_some(open.len() as u64);
-    Ok(Exported { range: first..end, checkpoint, open_intents })
+    Ok(Exported { range: first..end, checkpoint, open_intents, kept: compared.count, note })
+}
+
+struct Compared<'k> {
+    kept: &'k [Checkpoint],
+    count: usize,
+}
+
+impl Compared<'_> {
+    fn compare(&mut self, tree: &CompactRange) -> Result<(), ExportError> {
+        let size = tree.size();
+        let mut here = self.kept.iter().filter(|kept| kept.size == size).peekable();
+        if here.peek().is_none() {
+            return Ok(());
+        }
+        let root = tree.root();
+        for kept in here {
+            if kept.root != root {
+                return Err(ExportError::KeptMismatch { size });
+            }
+            self.count += 1;
+        }
+        Ok(())
+    }
 }
 
 /// An export's lines, one at a time.

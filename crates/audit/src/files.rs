@@ -5,7 +5,7 @@ use std::{
     fmt,
     fs::{self, File, Metadata, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -245,7 +245,7 @@ impl Tail {
     /// Opens the tail that was just put in place with this length.
     fn open(paths: &Paths, length: u64) -> io::Result<Self> {
         let path = paths.tail();
-        let file = when_there_is_room(|| OpenOptions::new().append(true).open(&path))?;
+        let file = when_there_is_room(|| OpenOptions::new().read(true).append(true).open(&path))?;
         let identity = Identity::of(&file.metadata()?);
         Ok(Self { paths: paths.clone(), path, file, identity, length })
     }
@@ -275,6 +275,18 @@ impl Tail {
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.paths.step(Step::SyncTail, &self.path, || self.file.sync_data())?;
         self.check()
+    }
+
+    /// Puts a tail that was deleted or replaced in its place again, as it was written: whoever did
+    /// that is at work in the folder, and is no reason to lose what was acknowledged.
+    pub(crate) fn put_back(&self) -> io::Result<()> {
+        match Identity::at(&self.path)? {
+            Some((identity, _)) if identity == self.identity => return Ok(()),
+            _ => {}
+        }
+        let mut bytes = vec![0; usize::try_from(self.length).map_err(|_| io::ErrorKind::Other)?];
+        self.file.read_exact_at(&mut bytes, 0)?;
+        self.paths.put(&self.path, &bytes)
     }
 
     /// Whether the file is in its place and as long as it was written.

@@ -56,13 +56,6 @@ impl Started {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RecentEvents(VecDeque<[u8; 16]>);
 
-/// What the next opening is told of entries that it need not read.
-#[derive(Debug, Clone)]
-pub(crate) struct Known {
-    pub(crate) events: RecentEvents,
-    pub(crate) started: Option<Started>,
-}
-
 impl RecentEvents {
     pub(crate) fn push(&mut self, event: [u8; 16]) {
         if self.0.len() >= RECENT_EVENTS {

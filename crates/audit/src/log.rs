@@ -9,17 +9,18 @@
 
 use crate::{
     files::{Paths, SEAL, TAIL_HEAD, TILE, Tail, frame, frame_seal, join_hashes},
-    hint::{Hint, Known, Started},
+    hint::{Hint, RecentEvents, Started},
     lock::FolderLock,
     note::{Checkpoint, NoteError, Sealer, SigningKey},
     record::{Configuration, Record, VaultHead},
     recover::{self, Found},
+    reserve::Reserve,
     tiler::{FullTile, Tiler, Tiles},
-    tree::CompactRange,
+    tree::{CompactRange, Hash},
     writer::{AppendError, Handle, Writer},
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -50,6 +51,8 @@ pub struct LogConfig {
     pub kept: Option<String>,
     /// What a server was told; its `changed_since` is found out here.
     pub configuration: Option<Configuration>,
+    /// Room on the log's disk for what must be written though it is full.
+    pub reserve: Option<Reserve>,
 }
 
 /// Why a log does not open.
@@ -130,10 +133,9 @@ impl Log {
     /// Whether [`Log::open`] would find a log that it can go on with, and the vault's state as it
     /// last bound it. Writes nothing.
     pub fn check(config: &LogConfig) -> Result<Option<VaultHead>, OpenError> {
-        let kept = config.kept_checkpoint()?;
+        let known = Known { kept: config.kept_checkpoint()?, durable: None };
         let paths = Paths::new(&config.dir);
-        recover::read(&paths, &config.key, &config.hint_file, kept.as_ref())
-            .map(|found| found.vault_head)
+        recover::read(&paths, &config.key, &config.hint_file, &known).map(|found| found.vault_head)
     }
 
     /// Completes what a crash interrupted, says so in the log, and starts the writer. It blocks for
@@ -149,33 +151,20 @@ impl Log {
     }
 
     pub(crate) fn open_at(paths: Paths, config: LogConfig) -> Result<Opened, OpenError> {
-        let kept = config.kept_checkpoint()?;
-        let LogConfig { lock, hint_file, key, clock, mut configuration, .. } = config;
-        let found = recover::read(&paths, &key, &hint_file, kept.as_ref())?;
-        let (vault_head, events) = (found.vault_head, found.events.clone());
-        let at = clock.now();
-        let mut entries = Vec::new();
-        if found.cut_bytes > 0 {
-            entries.push(Record::Recovered { at, cut_bytes: found.cut_bytes });
-        }
-        for request in found.open.keys() {
-            entries.push(Record::Interrupted { at, request: Id::from_u128(*request) });
-        }
-        let started_before = found.started.clone();
-        if let (Some(now), Some(before)) = (&mut configuration, &started_before) {
-            let is_other = before.configuration.digest != now.digest;
-            now.changed_since = is_other.then_some(before.at);
-        }
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        let started = Record::Started { at, version, configuration };
-        let newest = Started::of(&started).or_else(|| started_before.clone());
-        entries.push(started);
-        let encoded: Vec<Vec<u8>> = entries.iter().map(Record::encode).collect();
-        let mut appender = Appender::start(paths, found, &encoded, key.sealer().clone(), lock)?;
-        appender.write_checkpoint(&key)?;
-        let recent_events = events.to_vec();
-        let known = Known { events, started: newest };
-        let (handle, thread) = Writer::start(appender, key, clock, hint_file, known)?;
+        let known = Known { kept: config.kept_checkpoint()?, durable: None };
+        let LogConfig { lock, hint_file, key, clock, reserve, configuration, .. } = config;
+        let lock = Arc::new(lock);
+        let opener = Opener { paths, key, clock, hint_file, lock, configuration };
+        let begin = || opener.begin(&known, |_| true);
+        let begun = match begin() {
+            Err(OpenError::Io(error)) if reserve.as_ref().is_some_and(|it| it.helps(&error)) => {
+                begin()?
+            }
+            begun => begun?,
+        };
+        let (recent_events, vault_head) = (begun.events.to_vec(), begun.vault_head);
+        let started_before = begun.started_before.clone();
+        let (handle, thread) = Writer::start(begun, opener, reserve)?;
         let log = Self { handle, thread };
         Ok(Opened { log, recent_events, vault_head, started_before })
     }
@@ -204,6 +193,88 @@ impl LogConfig {
     }
 }
 
+/// What must be in the log that is found.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// A checkpoint that was kept elsewhere.
+    pub(crate) kept: Option<Checkpoint>,
+    /// What this process had on disk already.
+    pub(crate) durable: Option<Mark>,
+}
+
+/// The first `size` entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) size: u64,
+    pub(crate) root: Hash,
+}
+
+/// Opens the log, at the start and again after its disk failed.
+#[derive(Debug)]
+pub(crate) struct Opener {
+    pub(crate) paths: Paths,
+    pub(crate) key: SigningKey,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) hint_file: PathBuf,
+    pub(crate) lock: Arc<FolderLock>,
+    /// What a server was told.
+    pub(crate) configuration: Option<Configuration>,
+}
+
+/// A log that was completed and says so, under a fresh checkpoint.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) appender: Appender,
+    /// Requests of calls that go on, with the index of their intent.
+    pub(crate) open: BTreeMap<u128, u64>,
+    pub(crate) events: RecentEvents,
+    pub(crate) vault_head: Option<VaultHead>,
+    /// How a server last began, and before that.
+    pub(crate) started: Option<Started>,
+    pub(crate) started_before: Option<Started>,
+}
+
+impl Opener {
+    /// Of the calls without an outcome, those that are `lost` are told to be interrupted.
+    pub(crate) fn begin(
+        &self,
+        known: &Known,
+        is_lost: impl Fn(u128) -> bool,
+    ) -> Result<Begun, OpenError> {
+        let mut found = recover::read(&self.paths, &self.key, &self.hint_file, known)?;
+        let at = self.clock.now();
+        let mut entries = Vec::new();
+        if found.cut_bytes > 0 {
+            entries.push(Record::Recovered { at, cut_bytes: found.cut_bytes });
+        }
+        let mut open = std::mem::take(&mut found.open);
+        open.retain(|request, _| {
+            let is_lost = is_lost(*request);
+            if is_lost {
+                entries.push(Record::Interrupted { at, request: Id::from_u128(*request) });
+            }
+            !is_lost
+        });
+        let started_before = found.started.clone();
+        let mut configuration = self.configuration.clone();
+        if let (Some(now), Some(before)) = (&mut configuration, &started_before) {
+            let is_other = before.configuration.digest != now.digest;
+            now.changed_since = is_other.then_some(before.at);
+        }
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let record = Record::Started { at, version, configuration };
+        let started = Started::of(&record).or_else(|| started_before.clone());
+        entries.push(record);
+        let encoded: Vec<Vec<u8>> = entries.iter().map(Record::encode).collect();
+        let (vault_head, events) = (found.vault_head, found.events.clone());
+        let (paths, lock) = (self.paths.clone(), Arc::clone(&self.lock));
+        let sealer = self.key.sealer().clone();
+        let mut appender = Appender::start(paths, found, &encoded, sealer, lock)?;
+        appender.write_checkpoint(&self.key)?;
+        Ok(Begun { appender, open, events, vault_head, started, started_before })
+    }
+}
+
 /// A checkpoint as it was signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
@@ -227,10 +298,37 @@ pub(crate) struct Appender {
     last: FullTile,
     tail: Tail,
     is_synced: bool,
+    /// What is on disk for sure.
+    durable: Mark,
     pub(crate) vault: Option<VaultHead>,
     signed: Option<Signed>,
     /// The last to be dropped.
-    lock: FolderLock,
+    lock: Arc<FolderLock>,
+}
+
+/// What a writer knows of a log that it could not go on with.
+#[derive(Debug)]
+pub(crate) struct Abandoned {
+    known: Known,
+    /// Its file has what it had, whatever lies under its name; gone once it lies there.
+    tail: Option<Tail>,
+}
+
+impl Abandoned {
+    /// Opens the log again: only if all is there that this process had on disk.
+    pub(crate) fn reopen(
+        &mut self,
+        opener: &Opener,
+        is_lost: impl Fn(u128) -> bool,
+    ) -> Result<Begun, OpenError> {
+        opener.lock.check()?;
+        if let Some(tail) = &self.tail {
+            tail.put_back()?;
+        }
+        // What lies there from now on is what opening made of it.
+        self.tail = None;
+        opener.begin(&self.known, is_lost)
+    }
 }
 
 impl Appender {
@@ -241,7 +339,7 @@ impl Appender {
         found: Found,
         entries: &[Vec<u8>],
         sealer: Sealer,
-        lock: FolderLock,
+        lock: Arc<FolderLock>,
     ) -> io::Result<Self> {
         paths.create()?;
         // A sync that failed before the crash may have left these in memory only.
@@ -263,7 +361,8 @@ impl Appender {
                 full.push(std::mem::take(&mut last));
             }
         }
-        let seal = sealer.seal(range.size(), &range.root());
+        let durable = Mark { size: range.size(), root: range.root() };
+        let seal = sealer.seal(durable.size, &durable.root);
         let mut tail = put_tail(&paths, tiles, full.iter().chain([&last]), Some(&seal))?;
         let mut made = Tiles::new(paths.for_tiles(), tiles, levels);
         for tile in &full {
@@ -282,6 +381,7 @@ impl Appender {
             last,
             tail,
             is_synced: true,
+            durable,
             vault: vault_head,
             signed: None,
             lock,
@@ -290,6 +390,12 @@ impl Appender {
 
     pub(crate) const fn size(&self) -> u64 {
         self.range.size()
+    }
+
+    /// Ends the thread that writes tiles; the log is gone on with by opening it again.
+    pub(crate) fn abandon(self) -> Abandoned {
+        let kept = self.signed.map(|signed| signed.checkpoint);
+        Abandoned { known: Known { kept, durable: Some(self.durable) }, tail: Some(self.tail) }
     }
 
     fn seal(&self) -> [u8; SEAL] {
@@ -330,7 +436,7 @@ impl Appender {
         self.tail.check()?;
         self.full.drain(..self.held_in_vain());
         self.tail = self.put_tail(Some(&self.seal()))?;
-        self.is_synced = true;
+        self.has_synced();
         self.hand_over()
     }
 
@@ -375,10 +481,15 @@ impl Appender {
             self.tail.check()?;
         } else {
             self.tail.sync()?;
-            self.is_synced = true;
+            self.has_synced();
             self.hand_over()?;
         }
         self.lock.check()
+    }
+
+    fn has_synced(&mut self) {
+        self.is_synced = true;
+        self.durable = Mark { size: self.range.size(), root: self.range.root() };
     }
 
     /// Whether a checkpoint would say more than the last one.
@@ -405,10 +516,15 @@ impl Appender {
     }
 
     /// What may be said of the last checkpoint's entries.
-    pub(crate) fn hint(&self, first_open: Option<u64>, known: &Known) -> Option<Hint> {
+    pub(crate) fn hint(
+        &self,
+        first_open: Option<u64>,
+        events: &RecentEvents,
+        started: Option<&Started>,
+    ) -> Option<Hint> {
         let Checkpoint { size, root, .. } = self.signed.as_ref()?.checkpoint;
         let begin = first_open.unwrap_or(size).min(size);
-        let Known { events, started } = known.clone();
+        let (events, started) = (events.clone(), started.cloned());
         Some(Hint { begin, size, root, started, events })
     }
 }

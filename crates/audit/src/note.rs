@@ -57,7 +57,11 @@ impl SigningKey {
         if !is_name(origin) {
             return Err(NoteError::Seed);
         }
-        let verifier = VerifierKey { name: origin.to_owned(), id: key_id(origin, &public), public };
+        let verifier = VerifierKey {
+            name: origin.to_owned(),
+            id: key_id(origin, ED25519_TYPE, &public),
+            public,
+        };
         Ok(Self { pair, sealer: Sealer::new(seed, origin), verifier })
     }
 
@@ -125,15 +129,16 @@ impl Sealer {
 }
 
 /// No spaces and no plus: both separate.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
 }
 
-fn key_id(name: &str, public: &[u8; 32]) -> [u8; 4] {
+/// `kind` is the signature type byte.
+pub(crate) fn key_id(name: &str, kind: u8, public: &[u8; 32]) -> [u8; 4] {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(name.as_bytes());
     context.update(b"\n");
-    context.update(&[ED25519_TYPE]);
+    context.update(&[kind]);
     context.update(public);
     let [a, b, c, d, ..] = to_array(context.finish());
     [a, b, c, d]
@@ -152,6 +157,13 @@ impl VerifierKey {
         Checkpoint::parse(&self.open_text(note)?, &self.name)
     }
 
+    /// The note with this key's signature only.
+    pub(crate) fn alone(&self, note: &str) -> Result<String, NoteError> {
+        let (text, signatures) = parts(note)?;
+        let ours = only(&signatures, &self.name, self.id)?;
+        Ok(format!("{text}\n{}\n", ours.line))
+    }
+
     /// Reads a signed checkpoint as the log itself keeps it: nobody else has added anything.
     pub(crate) fn open_own(&self, note: &[u8]) -> Result<Checkpoint, NoteError> {
         let note = std::str::from_utf8(note).map_err(|_| NoteError::Malformed)?;
@@ -164,31 +176,12 @@ impl VerifierKey {
 
     /// The text of a note that this key signed.
     pub(crate) fn open_text(&self, note: &str) -> Result<String, NoteError> {
-        let (text, signatures) = note.rsplit_once("\n\n").ok_or(NoteError::Malformed)?;
-        let text = format!("{text}\n");
-        let lines = signatures.strip_suffix('\n').ok_or(NoteError::Malformed)?.split('\n');
-        let mut ours = None;
-        for line in lines {
-            let (name, encoded) = line
-                .strip_prefix("\u{2014} ")
-                .and_then(|rest| rest.split_once(' '))
-                .ok_or(NoteError::Malformed)?;
-            let blob = STANDARD.decode(encoded).map_err(|_| NoteError::Malformed)?;
-            let (id, signature) = blob
-                .split_first_chunk::<4>()
-                .filter(|(_, rest)| !rest.is_empty())
-                .ok_or(NoteError::Malformed)?;
-            if name == self.name && *id == self.id {
-                // Who signs twice in one name has something to hide.
-                if ours.replace(signature.to_vec()).is_some() {
-                    return Err(NoteError::Malformed);
-                }
-            }
-        }
+        let (text, signatures) = parts(note)?;
+        let ours = only(&signatures, &self.name, self.id)?;
         UnparsedPublicKey::new(&ED25519, &self.public)
-            .verify(text.as_bytes(), &ours.ok_or(NoteError::Signature)?)
+            .verify(text.as_bytes(), &ours.bytes)
             .map_err(|_| NoteError::Signature)?;
-        Ok(text)
+        Ok(text.to_owned())
     }
 }
 
@@ -203,20 +196,86 @@ impl fmt::Display for VerifierKey {
 impl FromStr for VerifierKey {
     type Err = NoteError;
     fn from_str(text: &str) -> Result<Self, NoteError> {
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::Key);
-        };
-        let key = STANDARD.decode(key).map_err(|_| NoteError::Key)?;
-        let public = match key.split_first() {
-            Some((&ED25519_TYPE, public)) => public.try_into().map_err(|_| NoteError::Key)?,
-            _ => return Err(NoteError::Key),
-        };
-        let verifier = Self { name: name.to_owned(), id: key_id(name, &public), public };
-        if !is_name(name) || hex::encode(verifier.id) != id {
-            return Err(NoteError::Key);
+        let (name, id, public) = parse_key(text, ED25519_TYPE)?;
+        Ok(Self { name, id, public })
+    }
+}
+
+/// Reads an encoded key of this type: name, id and public key.
+pub(crate) fn parse_key(text: &str, kind: u8) -> Result<(String, [u8; 4], [u8; 32]), NoteError> {
+    let mut parts = text.splitn(3, '+');
+    let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(NoteError::Key);
+    };
+    let key = STANDARD.decode(key).map_err(|_| NoteError::Key)?;
+    let (_, public) =
+        key.split_first().filter(|(first, _)| **first == kind).ok_or(NoteError::Key)?;
+    let public = public.try_into().map_err(|_| NoteError::Key)?;
+    let own = key_id(name, kind, &public);
+    if !is_name(name) || hex::encode(own) != id {
+        return Err(NoteError::Key);
+    }
+    Ok((name.to_owned(), own, public))
+}
+
+/// One signature of a note.
+pub(crate) struct Signature<'n> {
+    pub name: &'n str,
+    pub id: [u8; 4],
+    pub bytes: Vec<u8>,
+    /// As it stands there, without the end of its line.
+    pub line: &'n str,
+}
+
+/// The text of a note, whose lines all end, and the signatures below it. Nothing is verified.
+pub(crate) fn parts(note: &str) -> Result<(&str, Vec<Signature<'_>>), NoteError> {
+    let end = note.rfind("\n\n").ok_or(NoteError::Malformed)?;
+    let (text, signatures) = note.split_at(end + 1);
+    let lines = signatures.strip_prefix('\n').and_then(|rest| rest.strip_suffix('\n'));
+    let signatures = lines.ok_or(NoteError::Malformed)?.split('\n').map(|line| {
+        let (name, encoded) =
+            line.strip_prefix("\u{2014} ").and_then(|rest| rest.split_once(' '))?;
+        let blob = STANDARD.decode(encoded).ok()?;
+        let (id, bytes) = blob.split_first_chunk::<4>().filter(|(_, rest)| !rest.is_empty())?;
+        Some(Signature { name, id: *id, bytes: bytes.to_vec(), line })
+    });
+    let signatures = signatures.collect::<Option<Vec<_>>>().ok_or(NoteError::Malformed)?;
+    Ok((text, signatures))
+}
+
+/// The notes that a file holds one after the other, each with what stands below it. What a crash tore,
+/// so that it has no whole signature of a log, is left out.
+pub fn notes(file: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut text = "";
+    for part in file.split("\n\n").map(|part| part.trim_matches('\n')) {
+        if !part.starts_with('\u{2014}') {
+            text = part;
+            continue;
         }
-        Ok(verifier)
+        let note = format!("{text}\n\n{part}\n");
+        let is_whole = parts(&note)
+            .is_ok_and(|(_, signatures)| signatures.iter().any(|one| one.bytes.len() >= 64));
+        if is_whole && !text.is_empty() {
+            found.push(note);
+        }
+        text = "";
+    }
+    found
+}
+
+/// The one signature in this name.
+pub(crate) fn only<'s, 'n>(
+    signatures: &'s [Signature<'n>],
+    name: &str,
+    id: [u8; 4],
+) -> Result<&'s Signature<'n>, NoteError> {
+    let mut ours = signatures.iter().filter(|one| one.name == name && one.id == id);
+    match (ours.next(), ours.next()) {
+        (Some(one), None) => Ok(one),
+        // Who signs twice in one name has something to hide.
+        (Some(_), Some(_)) => Err(NoteError::Malformed),
+        (None, _) => Err(NoteError::Signature),
     }
 }
 

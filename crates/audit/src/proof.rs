@@ -51,21 +51,32 @@ impl Proof {
     pub fn of(dir: &Path, key: &VerifierKey, index: u64) -> Result<Self, ProofError> {
         let paths = Paths::new(dir);
         let note = read_if_there(&paths.checkpoint())?.ok_or(ProofError::NoCheckpoint)?;
-        let checkpoint = key.open_own(&note).map_err(ProofError::Checkpoint)?;
+        key.open_own(&note).map_err(ProofError::Checkpoint)?;
+        Self::under(dir, key, index, &String::from_utf8_lossy(&note))
+    }
+
+    /// The proof of an entry under a checkpoint of the log, which others may have signed too.
+    pub fn under(
+        dir: &Path,
+        key: &VerifierKey,
+        index: u64,
+        note: &str,
+    ) -> Result<Self, ProofError> {
+        let checkpoint = key.open(note).map_err(ProofError::Checkpoint)?;
         if index >= checkpoint.size {
             return Err(ProofError::NotCovered { index, size: checkpoint.size });
         }
-        let reader = Reader::new(paths)?;
+        let reader = Reader::new(Paths::new(dir))?;
         let mut path = Vec::new();
         reader.path(index, 0, checkpoint.size, &mut path)?;
-        let proof = Self {
-            index,
-            entry: reader.entry(index)?,
-            path,
-            checkpoint: String::from_utf8_lossy(&note).into_owned(),
-        };
+        let proof = Self { index, entry: reader.entry(index)?, path, checkpoint: note.to_owned() };
         // A proof that does not hold is not handed out.
         proof.verify(key).map(|_| proof)
+    }
+
+    /// The note that covers the entry.
+    pub fn note(&self) -> &str {
+        &self.checkpoint
     }
 
     /// Whether this entry is in the log of that key; yields what it says, and the checkpoint.
@@ -229,7 +240,7 @@ impl Reader {
     }
 
     /// The root over the entries from `begin` to `end`, as RFC 6962 §2.1 splits them.
-    fn root(&self, begin: u64, end: u64) -> Result<Hash, ProofError> {
+    pub(crate) fn root(&self, begin: u64, end: u64) -> Result<Hash, ProofError> {
         let count = end - begin;
         if !count.is_power_of_two() {
             let left = begin + (1 << count.ilog2());

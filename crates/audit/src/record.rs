@@ -553,6 +553,21 @@ pub(crate) mod tests {
         })
     }
 
+    pub(crate) fn changed(event: [u8; 16]) -> Record {
+        Record::Changed(Changed {
+            event,
+            at: Timestamp::from_micros(1_700_000_000_000_000),
+            request: id(1),
+            actor: "local:0".into(),
+            verb: "client.create".into(),
+            what: "client".into(),
+            details: Vec::new(),
+            customer: None,
+            vault_head: None,
+            previous_head: None,
+        })
+    }
+
     pub(crate) fn outcome(number: u128) -> Record {
         Record::Outcome(Outcome {
             request: id(number),

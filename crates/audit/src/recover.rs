@@ -4,7 +4,7 @@
 use crate::{
     files::{Paths, TILE, TILE_HEIGHT, TailView, read_if_there, split_hashes, unbundle},
     hint::{Hint, RecentEvents, Started},
-    log::OpenError,
+    log::{Known, OpenError},
     note::{Checkpoint, SigningKey},
     record::{CallStep, Record, VaultHead},
     tree::{CompactRange, Hash, Levels, leaf_hash, tile_root},
@@ -37,13 +37,14 @@ const fn corrupt(what: &'static str) -> OpenError {
 }
 
 /// Reads everything that the writer needs, and checks it against the checkpoint, and that against
-/// the one that was `kept` elsewhere.
+/// what must be there all the same.
 pub(crate) fn read(
     paths: &Paths,
     key: &SigningKey,
     hint_file: &Path,
-    kept: Option<&Checkpoint>,
+    known: &Known,
 ) -> Result<Found, OpenError> {
+    let kept = known.kept.as_ref();
     // A log has a checkpoint from its creation on.
     let note = read_if_there(&paths.checkpoint())?.ok_or(OpenError::Missing)?;
     let checkpoint = key.verifier().open_own(&note)?;
@@ -83,6 +84,9 @@ pub(crate) fn read(
     if size < checkpoint.size {
         return Err(corrupt("entries in `tail` below the checkpoint are missing or damaged"));
     }
+    if known.durable.is_some_and(|durable| size < durable.size) {
+        return Err(corrupt("entries in `tail` that were on disk are missing or damaged"));
+    }
     if size < tiles * TILE {
         return Err(corrupt("a bundle holds entries that `tail` never had"));
     }
@@ -101,6 +105,11 @@ pub(crate) fn read(
     }
     if reader.root_at(checkpoint.size, &hashes)? != checkpoint.root {
         return Err(corrupt("entries below the checkpoint were changed"));
+    }
+    if let Some(durable) = known.durable
+        && reader.root_at(durable.size, &hashes)? != durable.root
+    {
+        return Err(corrupt("entries that were on disk were changed"));
     }
     if let Some(kept) = kept
         && reader.root_at(kept.size, &hashes)? != kept.root

@@ -12,6 +12,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often room is asked for while there is none.
 const ROOM_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether places are scarce.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How many connections a port may hold at once.
 #[derive(Debug, Clone)]
@@ -33,7 +35,7 @@ impl Places {
     }
 
     /// Whether at least three quarters are taken.
-    pub(crate) fn is_crowded(&self) -> bool {
+    fn is_crowded(&self) -> bool {
         self.free.available_permits() <= self.count / 4
     }
 
@@ -102,6 +104,18 @@ pub async fn accept(
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
+        }
+    }
+}
+
+/// While places are scarce, those who do nothing and have shown no key are not waited for: `thin_out`
+/// is asked to send them away. Never returns.
+pub async fn keep_thin(places: &Places, thin_out: impl Fn()) {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        looks.tick().await;
+        if places.is_crowded() {
+            thin_out();
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::{
     error::CallError,
+    failpoint::Failpoint,
     gateway::Slot,
     limits::Places,
     recorder::{OpenIntent, failure_of},
@@ -54,6 +55,7 @@ pub(crate) struct Watch {
     pub clock: Arc<dyn Clock>,
     /// How long the store may stay silent.
     pub max_age: Duration,
+    pub failpoint: Failpoint,
     pub key_digest: [u8; 32],
     pub client: Id<Client>,
     pub connection: Id<Connection>,
@@ -210,6 +212,8 @@ pub(crate) struct Flow {
     out: Vec<u8>,
     /// Bytes of `out` in which no echo begins.
     clear: usize,
+    /// Bytes of `out` that were not looked through yet.
+    fresh: usize,
 }
 
 impl fmt::Debug for Flow {
@@ -243,14 +247,18 @@ impl Flow {
 
     fn new(upstream: UpstreamBody, passage: Passage, escort: Escort) -> Self {
         let Escort { intent, watch, echoes } = escort;
-        Self { upstream, passage, intent, watch, echoes, out: Vec::new(), clear: 0 }
+        Self { upstream, passage, intent, watch, echoes, out: Vec::new(), clear: 0, fresh: 0 }
     }
 
     /// Reads one chunk; false at the provider's end.
     async fn step(&mut self) -> Result<bool, CallError> {
         let Some(chunk) = self.upstream.next_chunk().await? else { return Ok(false) };
         self.watch.check()?;
+        if self.intent.facts.bytes_out > 0 {
+            self.watch.failpoint.reach("answer", "");
+        }
         self.intent.facts.bytes_in += chunk.len() as u64;
+        let before = self.out.len();
         match &mut self.passage {
             Passage::Project { projector, inside, .. } => {
                 projector.feed(&chunk, &mut self.out).map_err(|refusal| refused(&refusal))?;
@@ -260,12 +268,20 @@ impl Flow {
             }
             Passage::Unfiltered => self.out.extend_from_slice(&chunk),
         }
+        self.fresh += self.out.len() - before;
         self.look_for_echoes()?;
         Ok(true)
     }
 
     /// Looks through what is new in `out`; an echo may have begun in what was looked through before.
+    /// What is open is looked through again each time, so there must be as much that is new: else an
+    /// answer in small pieces would cost more than its length.
     fn look_for_echoes(&mut self) -> Result<(), CallError> {
+        let open = self.out.len() - self.clear - self.fresh;
+        if self.fresh < open {
+            return Ok(());
+        }
+        self.fresh = 0;
         if self.echoes.are_in(self.out.get(self.clear..).unwrap_or_default()) {
             return Err(CallError::CredentialEchoed);
         }
@@ -375,6 +391,11 @@ async fn abort<L>(intent: OpenIntent, error: CallError) -> Either<L, Aborted> {
     // Already failing: the log's own failure was logged where it happened.
     let _ = intent.close(Some(failure)).await;
     Either::Right(aborted(&error))
+}
+
+/// For an answer that met a defect of ours.
+pub(crate) fn panicked() -> Aborted {
+    aborted(&CallError::PANICKED)
 }
 
 fn aborted(error: &CallError) -> Aborted {

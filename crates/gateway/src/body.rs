@@ -2,8 +2,10 @@
 //! member that may not be written.
 
 use crate::{
+    body_room::BodyPlace,
     error::CallError,
-    headers::{Media, essence, media},
+    headers::{Media, essence, is_credential_name, is_same_name, media},
+    limits::Held,
     snapshot::RequestRule,
 };
 use bytes::{Bytes, BytesMut};
@@ -20,25 +22,33 @@ const MAX_FORM_PAIRS: usize = 1_000;
 /// The deepest `a[b][c]` of a form.
 const MAX_FORM_DEPTH: usize = 16;
 
-/// Reads a body of at most `limit` bytes within `patience`.
+/// Reads a body of at most `limit` bytes within `patience`, in the room that `take` yields for as much
+/// as it may have: what it declares, or else the limit.
 pub(crate) async fn read(
     body: Incoming,
     limit: usize,
     patience: Duration,
-) -> Result<Bytes, CallError> {
+    take: impl FnOnce(usize) -> Result<BodyPlace, Held>,
+) -> Result<(Bytes, Option<BodyPlace>), CallError> {
     if body.is_end_stream() {
-        return Ok(Bytes::new());
+        return Ok((Bytes::new(), None));
     }
-    if body.size_hint().lower() > limit as u64 {
+    let hint = body.size_hint();
+    if hint.lower() > limit as u64 {
         return Err(CallError::BodyTooLarge { limit });
     }
-    tokio::time::timeout(patience, collect(body, limit))
+    let most = hint.exact().and_then(|exact| usize::try_from(exact).ok()).unwrap_or(limit);
+    let mut place = take(most).map_err(CallError::Held)?;
+    let bytes = tokio::time::timeout(patience, collect(body, most, limit))
         .await
-        .map_err(|_| CallError::BodyTimeout { seconds: patience.as_secs() })?
+        .map_err(|_| CallError::BodyTimeout { seconds: patience.as_secs() })??;
+    place.settle(bytes.len());
+    Ok((bytes, Some(place)))
 }
 
-async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, CallError> {
-    let mut bytes = BytesMut::new();
+async fn collect(mut body: Incoming, most: usize, limit: usize) -> Result<Bytes, CallError> {
+    // A buffer that grew would take twice what has come.
+    let mut bytes = BytesMut::with_capacity(most);
     while let Some(frame) = body.frame().await {
         let frame = frame
             .map_err(|_| CallError::RequestMalformed { what: "the body did not arrive whole" })?;
@@ -58,6 +68,7 @@ pub(crate) fn minimise(
     headers: &HeaderMap,
     body: &Bytes,
     rule: &RequestRule,
+    credential_params: &BTreeSet<String>,
 ) -> Result<Option<(Bytes, String)>, CallError> {
     if headers.contains_key(header::CONTENT_ENCODING) && !body.is_empty() {
         return Err(CallError::BodyMediaUnsupported);
@@ -80,7 +91,7 @@ pub(crate) fn minimise(
                 Ok(Some((check(spec, body)?, kind)))
             }
             Media::Form if declared.contains(FORM) => {
-                let pairs = form_pairs(body)?;
+                let pairs = form_pairs(body, credential_params)?;
                 let object = form_object(&pairs)?;
                 check(spec, object.to_string().as_bytes())?;
                 let mut out = url::form_urlencoded::Serializer::new(String::new());
@@ -114,13 +125,19 @@ fn check(spec: &Spec, body: &[u8]) -> Result<Bytes, CallError> {
             RefusalKind::Undeclared { path } | RefusalKind::Emptied { path } => {
                 CallError::FieldNotGranted { path }
             }
+            RefusalKind::ListInPart { path } => CallError::ListGrantedInPart { path },
             _ => CallError::BodyMalformed { reason: refusal.reason(), offset: refusal.offset },
         },
     )?;
     Ok(Bytes::from(out))
 }
 
-fn form_pairs(body: &[u8]) -> Result<Vec<(String, String)>, CallError> {
+/// The members of a form. Many servers read the query and a form as one: what never comes from a caller
+/// in the one, never comes in the other.
+fn form_pairs(
+    body: &[u8],
+    credential_params: &BTreeSet<String>,
+) -> Result<Vec<(String, String)>, CallError> {
     let mut pairs = Vec::new();
     for (name, value) in url::form_urlencoded::parse(body) {
         if pairs.len() >= MAX_FORM_PAIRS {
@@ -129,7 +146,8 @@ fn form_pairs(body: &[u8]) -> Result<Vec<(String, String)>, CallError> {
         if name.contains('\u{FFFD}') || value.contains('\u{FFFD}') {
             return Err(CallError::RequestMalformed { what: "the form is not UTF-8" });
         }
-        if crate::headers::is_credential_name(&name) {
+        let is_own = |own: &String| is_same_name(own, &name);
+        if is_credential_name(&name) || credential_params.iter().any(is_own) {
             return Err(CallError::FieldNotGranted { path: name.chars().take(100).collect() });
         }
         pairs.push((name.into_owned(), value.into_owned()));
@@ -202,13 +220,13 @@ mod tests {
 
     #[test]
     fn forms_are_read_as_objects() {
-        let pairs = form_pairs(b"a=1&b%5Bc%5D=2&d=3&d=4&e%5B%5D=5").unwrap();
+        let pairs = form_pairs(b"a=1&b%5Bc%5D=2&d=3&d=4&e%5B%5D=5", &BTreeSet::new()).unwrap();
         assert_eq!(
             form_object(&pairs).unwrap().to_string(),
             r#"{"a":"1","b":{"c":"2"},"d":["3","4"],"e":["5"]}"#
         );
         for bad in ["a[b", "a[][b]=1", "[a]=1", "a=1&a[b]=2", "=1"] {
-            let pairs = form_pairs(bad.as_bytes()).unwrap();
+            let pairs = form_pairs(bad.as_bytes(), &BTreeSet::new()).unwrap();
             assert!(form_object(&pairs).is_err(), "{bad}");
         }
     }
@@ -226,6 +244,13 @@ mod tests {
 
     #[test]
     fn credentials_never_come_in_a_form() {
-        assert!(matches!(form_pairs(b"access_token=x"), Err(CallError::FieldNotGranted { .. })));
+        let own = BTreeSet::from(["user_key".to_owned()]);
+        for form in
+            ["access_token=x", "user_key=x", "User-Key=x", "user_key[]=x", "userkey%5Ba%5D=x"]
+        {
+            let read = form_pairs(form.as_bytes(), &own);
+            assert!(matches!(read, Err(CallError::FieldNotGranted { .. })), "{form}");
+        }
+        assert_eq!(form_pairs(b"user=x&key=y", &own).unwrap().len(), 2);
     }
 }

@@ -19,7 +19,7 @@ const NONE: u64 = u64::MAX;
 
 /// One connection; each of its requests carries it.
 #[derive(Debug)]
-pub(crate) struct Visitor {
+pub struct Visitor {
     /// Its place in [`Crowd::strangers`].
     order: AtomicU64,
     away: Notify,
@@ -27,12 +27,13 @@ pub(crate) struct Visitor {
 
 impl Visitor {
     /// Returns when the connection must give way.
-    pub(crate) async fn sent_away(&self) {
+    pub async fn sent_away(&self) {
         self.away.notified().await;
     }
 }
 
-/// The connections of one core that have never had a call with a valid key.
+/// The connections of one core, or of the console's port, that have never had a call with a valid
+/// key.
 #[derive(Debug, Default)]
 pub struct Crowd {
     /// The one that has been idle for the longest first.
@@ -41,7 +42,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    pub(crate) fn enter(&self) -> Arc<Visitor> {
+    pub fn enter(&self) -> Arc<Visitor> {
         let visitor = Arc::new(Visitor { order: AtomicU64::new(NONE), away: Notify::new() });
         self.queue(&visitor);
         visitor
@@ -55,25 +56,25 @@ impl Crowd {
     }
 
     /// It asked for something.
-    pub(crate) fn moved(&self, visitor: &Arc<Visitor>) {
+    pub fn moved(&self, visitor: &Arc<Visitor>) {
         if self.forget(visitor) {
             self.queue(visitor);
         }
     }
 
     /// It has shown a valid key, or is gone; whether it was among the strangers.
-    pub(crate) fn forget(&self, visitor: &Visitor) -> bool {
+    pub fn forget(&self, visitor: &Visitor) -> bool {
         let order = visitor.order.swap(NONE, Ordering::Relaxed);
         self.strangers.borrow_mut().remove(&order).is_some()
     }
 
     /// Sends away the stranger that has been idle for the longest, if there is one.
-    pub(crate) fn make_room(&self) {
+    pub fn make_room(&self) {
         self.send_first_away(|_| true);
     }
 
     /// Sends away all that have been idle for longer than [`PATIENCE`].
-    pub(crate) fn thin_out(&self) {
+    pub fn thin_out(&self) {
         while self.send_first_away(|since| since.elapsed() >= PATIENCE) {}
     }
 

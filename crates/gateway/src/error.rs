@@ -49,6 +49,8 @@ pub enum CallError {
     ParameterNotGranted { name: String },
     #[error("the field `{path}` may not be written")]
     FieldNotGranted { path: String },
+    #[error("the list `{path}` would be replaced, and only a part of its elements may be written")]
+    ListGrantedInPart { path: String },
     #[error("the operation takes no body")]
     BodyNotDeclared,
     #[error("the operation needs a body")]
@@ -63,7 +65,7 @@ pub enum CallError {
     BodyTimeout { seconds: u64 },
     #[error("the If-Match tag is not one that this operation gave out")]
     PreconditionFailed,
-    #[error("too many calls: the limit of the {} is reached", .0.limit.as_str())]
+    #[error("{}", told(.0.limit))]
     Held(Held),
     #[error("too many calls are under way")]
     Overloaded,
@@ -100,6 +102,9 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// What a call fails with that has met a defect of ours.
+    pub(crate) const PANICKED: Self = Self::Internal { what: "a defect was met" };
+
     /// The status that the caller sees.
     pub fn status(&self) -> StatusCode {
         match self {
@@ -123,12 +128,14 @@ impl CallError {
             | Self::ParameterUndeclared { .. }
             | Self::ParameterNotGranted { .. }
             | Self::FieldNotGranted { .. }
+            | Self::ListGrantedInPart { .. }
             | Self::BodyNotDeclared
             | Self::AccessWithdrawn => StatusCode::FORBIDDEN,
             Self::BodyMediaUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout { .. } | Self::CallerGone => StatusCode::REQUEST_TIMEOUT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::Held(Held { limit: Limit::Bodies, .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Held(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded
             | Self::AuditUnavailable
@@ -192,6 +199,9 @@ impl CallError {
             Self::FieldNotGranted { .. } => {
                 "Leave the field out, or name it in a grant with the action of this call."
             }
+            Self::ListGrantedInPart { .. } => {
+                "Leave the list out, or grant all that is declared in its elements."
+            }
             Self::BodyNotDeclared => "Send no body.",
             Self::BodyMissing => "Send the body that the provider's description asks for.",
             Self::BodyMediaUnsupported => {
@@ -204,7 +214,7 @@ impl CallError {
                 "Wait for the time that Retry-After gives."
             }
             Self::AuditUnavailable => {
-                "The operator must look at the disk of the data folder, and restart the server: the log stays closed until then."
+                "The operator must look at the disk of the data folder and at the server's log lines; once the log can be written it goes on by itself."
             }
             Self::SnapshotStale { .. } => "The operator must look at the database.",
             Self::CredentialUnavailable => {
@@ -261,7 +271,7 @@ impl CallError {
             Self::Held(held) => {
                 problem.insert("limit".into(), json!(held.limit.as_str()));
             }
-            Self::FieldNotGranted { path } => {
+            Self::FieldNotGranted { path } | Self::ListGrantedInPart { path } => {
                 problem.insert("field".into(), json!(path));
             }
             Self::ParameterNotGranted { name } | Self::ParameterUndeclared { name } => {
@@ -290,6 +300,14 @@ impl CallError {
     }
 }
 
+fn told(limit: Limit) -> String {
+    match limit {
+        Limit::KeyBodies => "too many request bodies of this key wait at once".to_owned(),
+        Limit::Bodies => "too many request bodies wait at once".to_owned(),
+        limit => format!("too many calls: the limit of the {} is reached", limit.as_str()),
+    }
+}
+
 fn remedy_of_outbound(error: &OutboundError) -> &'static str {
     match error {
         OutboundError::AddressRefused(_) | OutboundError::PlainHttpRefused => {
@@ -307,6 +325,9 @@ fn remedy_of_outbound(error: &OutboundError) -> &'static str {
         OutboundError::TooLarge { .. } => "Ask for smaller pages, or raise `max_answer_bytes`.",
         OutboundError::Malformed { .. } | OutboundError::Bomb { .. } | OutboundError::Encoding => {
             "Tell the provider: its answer breaks HTTP, and nothing of it was passed on."
+        }
+        OutboundError::NoWindow => {
+            "Try again later; the operator may raise `max_window_bytes` if there is memory for it."
         }
         OutboundError::Reset | OutboundError::BodyTimeout { .. } => {
             "Try again later; a write may have been done, so look before it is repeated."
@@ -333,7 +354,8 @@ impl Fault for CallError {
             | Self::AnswerMedia
             | Self::AnswerUndescribed
             | Self::Held(Held { limit: Limit::ToldByProvider, .. }) => Origin::Provider,
-            Self::Overloaded
+            Self::Held(Held { limit: Limit::Bodies, .. })
+            | Self::Overloaded
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
             | Self::ProviderUpdating
@@ -378,6 +400,7 @@ impl Fault for CallError {
             Self::ParameterUndeclared { .. } => "parameter_undeclared",
             Self::ParameterNotGranted { .. } => "parameter_not_granted",
             Self::FieldNotGranted { .. } => "field_not_granted",
+            Self::ListGrantedInPart { .. } => "list_granted_in_part",
             Self::BodyNotDeclared => "body_not_declared",
             Self::BodyMissing => "body_missing",
             Self::BodyMalformed { .. } => "body_malformed",
@@ -387,6 +410,7 @@ impl Fault for CallError {
             Self::PreconditionFailed => "precondition_failed",
             Self::Held(held) => match held.limit {
                 Limit::ConnectionCalls | Limit::ProviderCalls => "too_many_calls",
+                Limit::KeyBodies | Limit::Bodies => "too_many_bodies",
                 _ => "rate_limited",
             },
             Self::Overloaded => "overloaded",

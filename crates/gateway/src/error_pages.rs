@@ -35,6 +35,7 @@ const PAGES: &[(&str, &str)] = pages![
     "key_missing",
     "key_revoked",
     "key_unknown",
+    "list_granted_in_part",
     "method_unknown",
     "method_unsupported",
     "not_granted",
@@ -63,9 +64,11 @@ const PAGES: &[(&str, &str)] = pages![
     "provider_unreachable",
     "provider_unresolvable",
     "provider_updating",
+    "provider_window",
     "rate_limited",
     "request_malformed",
     "snapshot_stale",
+    "too_many_bodies",
     "too_many_calls",
 ];
 

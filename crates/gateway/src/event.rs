@@ -20,6 +20,8 @@ pub struct Event {
     pub status: u16,
     /// What the provider answered, if it did.
     pub provider_status: Option<u16>,
+    /// The version of HTTP that it answered by.
+    pub provider_version: Option<http::Version>,
     /// Set for calls that were not answered as asked.
     pub failure: Option<Failure>,
     pub phases: Phases,
@@ -40,6 +42,7 @@ impl Event {
             called: None,
             status: 0,
             provider_status: None,
+            provider_version: None,
             failure: None,
             phases: Phases::default(),
             linked: None,

@@ -2,9 +2,12 @@
 
 use crate::{
     accept::Places,
+    body_room::BodyRoom,
     crowd::Crowd,
     error::CallError,
     event::EventSink,
+    failpoint::Failpoint,
+    observations::Observations,
     recorder::Recorder,
     snapshot::{SharedSnapshot, Snapshot},
 };
@@ -25,6 +28,8 @@ use types::{Clock, Random};
 pub struct Settings {
     /// The largest request body, in bytes.
     pub max_write_bytes: usize,
+    /// Request bodies held at once, over all cores, in bytes.
+    pub max_held_write_bytes: usize,
     /// How long a request body may take to arrive.
     pub body_patience: Duration,
     /// How long a caller may take nothing of what it is sent.
@@ -34,6 +39,7 @@ pub struct Settings {
     /// Calls under way at once, over all cores.
     pub max_calls: usize,
     pub deadlines: Deadlines,
+    pub failpoint: Failpoint,
 }
 
 /// Shared by all cores.
@@ -48,6 +54,8 @@ pub struct Gateway {
     /// Scheme and authority by which callers reach the gateway.
     pub public_url: Arc<str>,
     pub metrics: Metrics,
+    pub(crate) bodies: Arc<BodyRoom>,
+    pub observations: Observations,
     under_way: Arc<AtomicUsize>,
     is_draining: AtomicBool,
 }
@@ -90,9 +98,11 @@ impl Gateway {
             events,
             clock,
             random,
+            bodies: BodyRoom::new(settings.max_held_write_bytes),
             settings,
             public_url,
             metrics: Metrics::new(),
+            observations: Observations::default(),
             under_way: Arc::default(),
             is_draining: AtomicBool::new(false),
         }
@@ -116,7 +126,9 @@ impl Gateway {
         if self.is_draining.load(Ordering::Relaxed) {
             Some("not ready: it is stopping\n")
         } else if !self.recorder.is_healthy() {
-            Some("not ready: the audit log takes no entries; see to its disk, then restart\n")
+            Some(
+                "not ready: the audit log takes no entries; see to its disk, and it goes on by itself\n",
+            )
         } else if self.snapshot().is_err() {
             Some("not ready: the database does not confirm the configuration\n")
         } else {
@@ -139,6 +151,11 @@ impl Gateway {
     /// Calls that hold a place.
     pub fn calls_under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of request bodies that are held.
+    pub fn held_write_bytes(&self) -> usize {
+        self.bodies.held()
     }
 
     pub fn enter(&self) -> Option<Slot> {

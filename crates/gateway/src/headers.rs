@@ -185,6 +185,10 @@ pub(crate) fn to_provider(
         if is_reserved(&name)
             || is_credential_name(name.as_str())
             || connection.credential_headers.iter().any(|own| is_same_name(own, name.as_str()))
+            || connection
+                .fixed_headers
+                .iter()
+                .any(|(own, _)| is_same_name(own.as_str(), name.as_str()))
         {
             continue;
         }
@@ -283,20 +287,54 @@ pub(crate) fn to_caller(
     }
 }
 
-/// The rate-limit family, by a closed list of endings.
-fn is_rate_limit(name: &HeaderName) -> bool {
-    const ENDINGS: [&str; 5] = ["limit", "remaining", "reset", "used", "policy"];
+/// The rate-limit family, by closed lists of words: a name could carry text as well as a value.
+pub(crate) fn is_rate_limit(name: &HeaderName) -> bool {
+    const KINDS: [&str; 5] = ["limit", "remaining", "reset", "used", "policy"];
+    const OF_WHAT: [&str; 27] = [
+        "account",
+        "after",
+        "api",
+        "app",
+        "burst",
+        "concurrent",
+        "daily",
+        "day",
+        "global",
+        "hour",
+        "hourly",
+        "input",
+        "interval",
+        "ip",
+        "method",
+        "minute",
+        "month",
+        "monthly",
+        "output",
+        "requests",
+        "resource",
+        "search",
+        "second",
+        "tokens",
+        "user",
+        "week",
+        "window",
+    ];
     let name = name.as_str();
     let rest = ["ratelimit-", "x-ratelimit-", "x-rate-limit-"]
         .iter()
         .find_map(|prefix| name.strip_prefix(prefix));
     matches!(name, "retry-after" | "ratelimit")
-        || rest.is_some_and(|rest| ENDINGS.contains(&rest.rsplit('-').next().unwrap_or(rest)))
+        || rest.is_some_and(|rest| {
+            let kinds = rest.split('-').filter(|word| KINDS.contains(word)).count();
+            kinds == 1
+                && rest.split('-').count() <= 4
+                && rest.split('-').all(|word| KINDS.contains(&word) || OF_WHAT.contains(&word))
+        })
 }
 
 /// Numbers, spans, dates and the parameters of the rate-limit family: no free text passes, so that
 /// these headers carry nothing else.
-fn is_limit_value(value: &str) -> bool {
+pub(crate) fn is_limit_value(value: &str) -> bool {
     const WORDS: [&str; 31] = [
         "limit",
         "remaining",
@@ -463,11 +501,27 @@ mod tests {
 
     #[test]
     fn rate_limit_headers_carry_limits_only() {
-        for name in ["retry-after", "ratelimit", "ratelimit-policy", "x-ratelimit-limit-minute"] {
-            let known = HeaderName::from_static(name);
-            assert_eq!(is_rate_limit(&known), !name.ends_with("minute"), "{name}");
+        for name in [
+            "retry-after",
+            "ratelimit",
+            "ratelimit-policy",
+            "x-ratelimit-limit",
+            "x-rate-limit-reset",
+            "x-ratelimit-remaining-minute",
+            "x-ratelimit-limit-requests",
+            "x-ratelimit-reset-requests-day",
+        ] {
+            assert!(is_rate_limit(&HeaderName::from_static(name)), "{name}");
         }
-        assert!(!is_rate_limit(&HeaderName::from_static("x-ratelimit-employee")));
+        for name in [
+            "x-ratelimit-employee",
+            "x-ratelimit-jane-limit",
+            "ratelimit-limit-remaining",
+            "ratelimit-",
+            "ratelimit-day-day-day-day-limit",
+        ] {
+            assert!(!is_rate_limit(&HeaderName::from_static(name)), "{name}");
+        }
         for value in [
             "120",
             "Wed, 25 Nov 2026 21:00:00 GMT",

@@ -19,6 +19,8 @@ pub(crate) const STAND_IN_TARGET: &str = "*";
 /// Input after a doubt that is read and dropped, so that closing does not reset the connection before
 /// the refusal was read.
 const MAX_DROPPED_BYTES: usize = 256 * 1_024;
+/// What is held of a head grows by so much at least.
+const GROWTH_BYTES: usize = 16 * 1_024;
 /// A larger buffer is not kept for the next request.
 const MAX_KEPT_BYTES: usize = 16 * 1_024;
 
@@ -106,6 +108,45 @@ impl<S> Ingress<S> {
 }
 
 impl<S: AsyncRead + Unpin> Ingress<S> {
+    /// Waits until there is something to serve; false where the caller ends before. Little is made for
+    /// one that says nothing, or not yet all of a head.
+    pub(crate) async fn begin(&mut self) -> io::Result<bool> {
+        std::future::poll_fn(|cx| self.poll_begin(cx)).await
+    }
+
+    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut scratch = [0; 1_024];
+        loop {
+            if !self.held.is_empty() {
+                self.judge_held(cx);
+                if self.passable > 0 || self.state != State::Open {
+                    return Poll::Ready(Ok(true));
+                }
+            }
+            let mut buffer = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(false));
+            }
+            self.hold(buffer.filled());
+        }
+    }
+
+    fn hold(&mut self, come: &[u8]) {
+        if self.held.capacity() - self.held.len() < come.len() {
+            let little = self.held.is_empty() && come.len() < GROWTH_BYTES;
+            self.held.reserve_exact(if little { come.len() } else { come.len().max(GROWTH_BYTES) });
+        }
+        self.held.extend_from_slice(come);
+    }
+
+    fn judge_held(&mut self, cx: &mut Context<'_>) {
+        self.judge();
+        if self.state != State::Open {
+            self.drop_the_rest(cx);
+        }
+    }
+
     fn drop_the_rest(&mut self, cx: &mut Context<'_>) {
         let mut scratch = [0; 4_096];
         for _ in 0..MAX_DROPPED_BYTES / scratch.len() {
@@ -138,12 +179,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Ingress<S> {
                 }
             }
             if !this.held.is_empty() {
-                this.judge();
-                if this.state != State::Open {
-                    this.drop_the_rest(cx);
-                    continue;
-                }
-                if this.passable > 0 {
+                this.judge_held(cx);
+                if this.passable > 0 || this.state != State::Open {
                     continue;
                 }
             }
@@ -153,7 +190,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Ingress<S> {
             if come.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            this.held.extend_from_slice(come);
+            this.hold(come);
             buffer.set_filled(before);
         }
     }

@@ -32,6 +32,10 @@ pub enum Limit {
     ConnectionCalls,
     /// Calls under way to one provider.
     ProviderCalls,
+    /// Request bodies of one key that are held at once.
+    KeyBodies,
+    /// All that are.
+    Bodies,
 }
 
 impl Limit {
@@ -43,6 +47,8 @@ impl Limit {
             Self::ToldByProvider => "told_by_provider",
             Self::ConnectionCalls => "connection_calls",
             Self::ProviderCalls => "provider_calls",
+            Self::KeyBodies => "key_bodies",
+            Self::Bodies => "bodies",
         }
     }
 }
@@ -126,6 +132,8 @@ pub struct Meter {
     told: Told,
     under_way: AtomicUsize,
     max_under_way: usize,
+    /// What the request bodies of its calls take: see [`crate::body_room`].
+    pub(crate) body_bytes: AtomicUsize,
 }
 
 impl Meter {
@@ -137,6 +145,7 @@ impl Meter {
             told: Told::default(),
             under_way: AtomicUsize::new(0),
             max_under_way,
+            body_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -216,8 +225,8 @@ pub(crate) struct Places {
     _provider: UnderWay,
 }
 
-/// How long a call that finds no place among those under way should wait.
-const BUSY: Duration = Duration::from_secs(1);
+/// How long a call that finds no place among those under way, or no room for its body, should wait.
+pub(crate) const BUSY: Duration = Duration::from_secs(1);
 
 /// Counts a call, or says why it has to wait; one that has to wait counts nowhere.
 pub(crate) fn admit(

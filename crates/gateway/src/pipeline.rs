@@ -12,7 +12,7 @@ use crate::{
     gateway::{Core, Slot},
     headers,
     limits::{self, Places},
-    provider_error, query,
+    observations, provider_error, query,
     recorder::{OpenIntent, Refusal, failure_of},
     rewrite::UrlRewriter,
     snapshot::{AnswerRule, ConnectionEntry, Decision, KeyEntry, Snapshot},
@@ -20,6 +20,7 @@ use crate::{
 };
 use audit::Intent;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Request, Response, StatusCode,
     header, request::Parts,
@@ -28,7 +29,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use outbound::{Lease, Target, UpstreamBody};
 use provider::{Method, Operation, RouteOutcome, decode_path};
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Duration};
 use types::{Connection, Fault, Id, Request as RequestKind, Timestamp};
 use vault::Echoes;
 
@@ -48,6 +49,8 @@ struct Known {
     called: Option<Called>,
     linked: Option<TraceLink>,
     phases: Phases,
+    /// Whatever becomes of the call now, its intent says so.
+    has_intent: bool,
 }
 
 /// Proof that the caller's key is known and in force.
@@ -92,13 +95,22 @@ pub(crate) async fn serve(core: &Rc<Core>, request: Request<Incoming>) -> Respon
         return problem(&CallError::Internal { what: "no randomness" }, Id::from_u128(0));
     };
     let mut known = Known::default();
-    let mut response = match run(core, id, started, request, &mut known).await {
-        Ok(response) => response,
-        Err(Failed::BeforeIntent(error)) => {
+    // A defect that one call meets ends that call and no other. Nothing that was broken off is used
+    // again: what a call changes outside of itself are counters and queues.
+    let call = AssertUnwindSafe(run(core, id, started, request, &mut known)).catch_unwind();
+    let mut response = match call.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(Failed::BeforeIntent(error))) => {
             refuse(core, id, started, &known, &error);
             problem(&error, id)
         }
-        Err(Failed::AfterIntent(failure)) => end_failed(*failure, id).await,
+        Ok(Err(Failed::AfterIntent(failure))) => end_failed(*failure, id).await,
+        Err(_) => {
+            if !known.has_intent {
+                refuse(core, id, started, &known, &CallError::PANICKED);
+            }
+            problem(&CallError::PANICKED, id)
+        }
     };
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(headers::REQUEST_ID, value);
@@ -161,11 +173,14 @@ async fn run(
     let places = limit(core, &caller, &routed)?;
     let mut watch = watch(core, &snapshot, &caller, &routed, &permit, places);
     known.phases.begin(Phase::Request, core.gateway.clock.now().since(started));
-    let minimised = minimise_request(core, &snapshot, &routed, &permit, &parts, incoming).await?;
+    let minimised =
+        minimise_request(core, &snapshot, &caller, &routed, &permit, &parts, incoming).await?;
     watch.check()?;
+    core.gateway.settings.failpoint.reach("request", &routed.path);
     known.phases.begin(Phase::Intent, core.gateway.clock.now().since(started));
     let event = event_of(id, started, known);
     let mut intent = record_intent(core, &snapshot, event, &caller, &routed, &permit)?;
+    known.has_intent = true;
 
     // From here on every failure must close the intent.
     let result = async {
@@ -178,6 +193,7 @@ async fn run(
         // All of the above may have waited: what was withdrawn meanwhile is not sent.
         watch.check()?;
         intent.begin(Phase::Provider);
+        core.gateway.settings.failpoint.reach("provider", &routed.path);
         Ok((send(lease, asked).await?, echoes))
     }
     .await;
@@ -187,9 +203,10 @@ async fn run(
     };
     intent.begin(Phase::Answer);
     intent.facts.provider_status = Some(answered.status().as_u16());
+    intent.facts.provider_version = Some(answered.version());
     let now = core.gateway.clock.now();
     routed.connection.meter.learn(answered.status(), answered.headers(), now);
-    let class = classify(&routed, &permit, answered, &echoes).await;
+    let class = classify(core, &routed, &permit, answered, &echoes).await;
     let escort = Escort { intent, watch, echoes: Arc::new(echoes) };
     project(core, &snapshot, &routed, &permit, class, escort).await
 }
@@ -336,6 +353,7 @@ fn limit(
 async fn minimise_request(
     core: &Core,
     snapshot: &Snapshot,
+    caller: &Authenticated,
     routed: &Routed<'_>,
     permit: &Permit,
     parts: &Parts,
@@ -354,13 +372,19 @@ async fn minimise_request(
         routed.is_head || routed.operation.method.is_safe(),
     )?;
     let settings = &core.gateway.settings;
-    let raw = body::read(incoming, settings.max_write_bytes, settings.body_patience).await?;
-    let body = match body::minimise(&parts.headers, &raw, &decision.request)? {
+    let take = |bytes| core.gateway.bodies.take(&caller.key.meter, bytes);
+    let (raw, place) =
+        body::read(incoming, settings.max_write_bytes, settings.body_patience, take).await?;
+    let own = &routed.connection.credential_params;
+    let body = match body::minimise(&parts.headers, &raw, &decision.request, own)? {
         Some((body, media)) => {
             let media = HeaderValue::from_str(&media)
                 .map_err(|_| CallError::RequestMalformed { what: "the Content-Type" })?;
             headers.insert(header::CONTENT_TYPE, media);
-            body
+            match place {
+                Some(place) => place.with(body),
+                None => body,
+            }
         }
         None => Bytes::new(),
     };
@@ -417,13 +441,13 @@ fn inject_credential(
 ) -> Result<(Request<Full<Bytes>>, Echoes), CallError> {
     let Minimised { method, mut path_and_query, mut headers, body } = minimised;
     let mut echoes = Echoes::none();
-    if let Some(sealed) = routed.connection.credential.as_ref().filter(|_| !permit.decision.is_open)
-    {
+    if let Some(sealed) = &routed.connection.credential {
         let opened = sealed
             .open(&snapshot.secrets.memory_key)
             .map_err(|_| CallError::CredentialUnavailable)?;
+        // A provider may remember what it was sent, and repeat it where it was not.
         echoes = Echoes::of(&opened);
-        for part in opened.iter() {
+        for part in opened.iter().filter(|_| !permit.decision.is_open) {
             match part {
                 vault::OpenPart::Header { name, value } => {
                     let name = HeaderName::from_bytes(name.as_bytes())
@@ -477,6 +501,7 @@ enum Class {
 }
 
 async fn classify(
+    core: &Core,
     routed: &Routed<'_>,
     permit: &Permit,
     answered: Response<UpstreamBody>,
@@ -514,11 +539,15 @@ async fn classify(
             own: HeaderMap::new(),
             is_drift: false,
         },
-        Some(AnswerRule::Undescribed) => {
-            Class::Failed(CallError::AnswerUndescribed, answered.headers().clone())
+        Some(AnswerRule::Undescribed { is_observed }) => {
+            let headers = answered.headers().clone();
+            if is_observed && !routed.is_head {
+                observe(core, routed, answered, echoes).await;
+            }
+            Class::Failed(CallError::AnswerUndescribed, headers)
         }
         // The head that a GET's answer has.
-        Some(rule) if routed.is_head => {
+        Some(rule) if routed.is_head && !matches!(rule, AnswerRule::Download { .. }) => {
             let own = content_headers(&rule, answered.headers());
             Class::Status { status, headers: answered.headers().clone(), own, is_drift: false }
         }
@@ -529,12 +558,36 @@ async fn classify(
                 }
                 _ => headers::media(answered.headers()) == headers::Media::Json,
             };
-            if fits {
+            if fits && routed.is_head {
+                let own = content_headers(&rule, answered.headers());
+                Class::Status { status, headers: answered.headers().clone(), own, is_drift: false }
+            } else if fits {
                 Class::Content(answered, rule)
             } else {
                 Class::Failed(CallError::AnswerMedia, answered.headers().clone())
             }
         }
+    }
+}
+
+/// Learns an answer's shape, and nothing else of it. One that is too long, breaks off, comes late or
+/// repeats the credential is not learned from.
+async fn observe(
+    core: &Core,
+    routed: &Routed<'_>,
+    answered: Response<UpstreamBody>,
+    echoes: &Echoes,
+) {
+    if headers::media(answered.headers()) != headers::Media::Json {
+        return;
+    }
+    let status = answered.status();
+    let body = read_whole(answered.into_body(), observations::MAX_BODY_BYTES);
+    if let Ok(Some(bytes)) = tokio::time::timeout(ERROR_PATIENCE, body).await
+        && !echoes.are_in(&bytes)
+    {
+        let provider = routed.connection.provider.digest;
+        core.gateway.observations.learn(provider, &routed.operation.id, status, &bytes);
     }
 }
 
@@ -568,7 +621,7 @@ async fn classify_error(
     let mut fields = serde_json::Map::new();
     if headers::media(&headers) == headers::Media::Json {
         // One that is too long, breaks off, comes late or repeats the credential says nothing.
-        let body = read_error(answered.into_body());
+        let body = read_whole(answered.into_body(), provider_error::MAX_ERROR_BYTES);
         if let Ok(Some(bytes)) = tokio::time::timeout(ERROR_PATIENCE, body).await
             && !echoes.are_in(&bytes)
         {
@@ -579,11 +632,11 @@ async fn classify_error(
     Class::Failed(CallError::ProviderError { status, fields }, headers)
 }
 
-/// A whole error body of bounded size.
-async fn read_error(mut body: UpstreamBody) -> Option<Vec<u8>> {
+/// A whole body of bounded size.
+async fn read_whole(mut body: UpstreamBody, limit: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = body.next_chunk().await.ok()? {
-        if bytes.len() + chunk.len() > provider_error::MAX_ERROR_BYTES {
+        if bytes.len() + chunk.len() > limit {
             return None;
         }
         bytes.extend_from_slice(&chunk);
@@ -690,7 +743,7 @@ fn content_headers(rule: &AnswerRule, answered: &HeaderMap) -> HeaderMap {
                 out.insert(header::CONTENT_TYPE, kind);
             }
         }
-        AnswerRule::NoContent | AnswerRule::Undescribed => {}
+        AnswerRule::NoContent | AnswerRule::Undescribed { .. } => {}
     }
     out
 }
@@ -715,6 +768,7 @@ fn watch(
         shared: Arc::clone(&core.gateway.shared),
         clock: Arc::clone(&core.gateway.clock),
         max_age: core.gateway.settings.max_snapshot_age,
+        failpoint: core.gateway.settings.failpoint.clone(),
         key_digest: caller.digest,
         client: caller.key.client,
         connection: routed.connection.id,

@@ -122,8 +122,12 @@ impl Recorder {
         *counts.unauthenticated.entry(code).or_default() += 1;
     }
 
-    /// Writes the counts of the last second. Called each second, and before the log is closed.
+    /// Writes the counts of the last second, or since the log took entries last. Called each second,
+    /// and before the log is closed.
     pub fn flush(&self) {
+        if !self.log.is_healthy() {
+            return;
+        }
         let counts =
             std::mem::take(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner));
         let at = self.clock.now();
@@ -159,7 +163,10 @@ pub(crate) fn failure_of(error: &CallError) -> Failure {
 }
 
 fn unavailable(error: &AppendError) -> CallError {
-    tracing::error!(audit.error = %error, "audit log does not take entries: see to its disk, then restart");
+    // One that failed has said so itself, once and not for each call.
+    if !matches!(error, AppendError::Failed { .. }) {
+        tracing::error!(audit.error = %error, "audit log does not take an entry");
+    }
     CallError::AuditUnavailable
 }
 
@@ -168,6 +175,8 @@ fn unavailable(error: &AppendError) -> CallError {
 pub struct Facts {
     pub status: u16,
     pub provider_status: Option<u16>,
+    /// Of the provider's answer.
+    pub provider_version: Option<http::Version>,
     pub code: Option<&'static str>,
     pub bytes_in: u64,
     pub bytes_out: u64,
@@ -193,8 +202,8 @@ impl Patience {
     }
 }
 
-/// An intent that waits for its outcome. Dropped without one, it records that the caller went away:
-/// no path out of the pipeline leaves an intent open.
+/// An intent that waits for its outcome. Dropped without one, it records that the caller went away, or
+/// that the call met a defect of ours: no path out of the pipeline leaves an intent open.
 #[derive(Debug)]
 #[must_use]
 pub struct OpenIntent {
@@ -255,6 +264,7 @@ impl OpenIntent {
     fn emit(&mut self, failure: Option<Failure>) {
         self.event.status = self.facts.status;
         self.event.provider_status = self.facts.provider_status;
+        self.event.provider_version = self.facts.provider_version;
         self.event.failure = failure;
         self.event.duration = self.recorder.clock.now().since(self.started);
         self.events.emit(self.event.clone());
@@ -284,9 +294,17 @@ impl OpenIntent {
 impl Drop for OpenIntent {
     fn drop(&mut self) {
         if !self.is_closed {
-            let gone = failure_of(&CallError::CallerGone);
-            self.facts.code = Some(gone.code);
-            self.emit(Some(gone));
+            let failure = if std::thread::panicking() {
+                // What is answered, unless something has left already.
+                if self.facts.bytes_out == 0 {
+                    self.facts.status = CallError::PANICKED.status().as_u16();
+                }
+                failure_of(&CallError::PANICKED)
+            } else {
+                failure_of(&CallError::CallerGone)
+            };
+            self.facts.code = Some(failure.code);
+            self.emit(Some(failure));
             let outcome = self.outcome();
             self.recorder.log.append_and_forget(&outcome);
         }

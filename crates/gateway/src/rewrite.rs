@@ -157,9 +157,10 @@ fn is_url(value: &str) -> bool {
 }
 
 fn has_web_scheme(value: &str) -> bool {
+    // Those after which a host may stand without slashes (WHATWG URL §4.2, special schemes).
+    const SPECIAL: [&str; 5] = ["http", "https", "ws", "wss", "ftp"];
     value.split_once(':').is_some_and(|(scheme, rest)| {
-        rest.starts_with("//")
-            || ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+        rest.starts_with("//") || SPECIAL.iter().any(|known| scheme.eq_ignore_ascii_case(known))
     })
 }
 
@@ -194,6 +195,8 @@ mod tests {
             " /x",
             "\\\\a\\b",
             "https:a/b",
+            "wss:evil.example",
+            "FTP:evil.example/a",
             "employees?page=2&key=k",
             "ftp://a",
         ] {

@@ -2,8 +2,8 @@
 //! connection stays on its core.
 
 use crate::{
-    accept::{Place, Places, accept},
-    answer::{AnswerBody, full},
+    accept::{Place, Places, accept, keep_thin},
+    answer::{AnswerBody, full, panicked},
     crowd::{Crowd, Visitor},
     error::CallError,
     error_pages,
@@ -12,7 +12,7 @@ use crate::{
     gateway::{Core, Gateway},
     headers,
     http2::{self, Call},
-    ingress::{Ingress, STAND_IN_TARGET},
+    ingress::{Ingress, STAND_IN_TARGET, Why},
     patient::Patient,
     pipeline,
     recorder::failure_of,
@@ -32,6 +32,7 @@ use std::{
     convert::Infallible,
     fmt, io,
     net::{SocketAddr, TcpListener},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -51,9 +52,6 @@ use types::Id;
 const BACKLOG: i32 = 4_096;
 /// How long a connection may take to send a request's head; also how long it may idle.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How often it is looked whether places are scarce.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why the data plane did not start.
 #[derive(Debug, thiserror::Error)]
@@ -191,7 +189,12 @@ fn run_core(
             crowd: Crowd::default(),
         });
         let places = Places::new(bounds.connections);
-        tokio::task::spawn_local(keep_thin(Rc::clone(&core), places.clone()));
+        {
+            let (core, places) = (Rc::clone(&core), places.clone());
+            tokio::task::spawn_local(async move {
+                keep_thin(&places, || core.crowd.thin_out()).await;
+            });
+        }
         let host = Rc::clone(&core);
         let stopping = stopped.clone();
         accept(
@@ -204,10 +207,11 @@ fn run_core(
                 let core = Rc::clone(&core);
                 let stopping = stopping.clone();
                 let tls = tls.clone();
-                tokio::task::spawn_local(async move {
+                let task = async move {
                     serve_connection(core, stream, tls, stopping).await;
                     drop(place);
-                });
+                };
+                tokio::task::spawn_local(task);
             },
         )
         .await;
@@ -216,17 +220,6 @@ fn run_core(
         }
         Ok(())
     })
-}
-
-/// While places are scarce, those who do nothing and have shown no key are not waited for.
-async fn keep_thin(core: Rc<Core>, places: Places) {
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    loop {
-        looks.tick().await;
-        if places.is_crowded() {
-            core.crowd.thin_out();
-        }
-    }
 }
 
 async fn serve_connection(
@@ -251,7 +244,7 @@ async fn serve_visitor(
     core: &Rc<Core>,
     stream: TcpStream,
     tls: Option<ServerTls>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
     visitor: &Arc<Visitor>,
 ) {
     // Without it small answers wait for the peer's delayed acknowledgement.
@@ -260,19 +253,28 @@ async fn serve_visitor(
     let stream = Patient::new(stream, core.gateway.settings.write_patience);
     match tls {
         None => serve_http1(core, stream, stopped, visitor).await,
-        Some(tls) => {
-            // Both are given up whole.
-            let accepted = tokio::select! {
-                accepted = tls.accept_either(stream) => accepted,
-                _ = stopped.changed() => Err(io::ErrorKind::Interrupted.into()),
-            };
-            match accepted {
-                Ok((stream, true)) => http2::serve(core, stream, stopped, visitor).await,
-                Ok((stream, false)) => serve_http1(core, stream, stopped, visitor).await,
-                // Scanners and callers of plain HTTP are everyday.
-                Err(error) => tracing::debug!(%error, "a caller's handshake failed"),
-            }
-        }
+        // On the heap, so that without TLS nobody pays for it.
+        Some(tls) => Box::pin(serve_tls(core, stream, tls, stopped, visitor)).await,
+    }
+}
+
+async fn serve_tls(
+    core: &Rc<Core>,
+    stream: Patient<TcpStream>,
+    tls: ServerTls,
+    mut stopped: watch::Receiver<bool>,
+    visitor: &Arc<Visitor>,
+) {
+    // Both are given up whole.
+    let accepted = tokio::select! {
+        accepted = tls.accept_either(stream) => accepted,
+        _ = stopped.changed() => Err(io::ErrorKind::Interrupted.into()),
+    };
+    match accepted {
+        Ok((stream, true)) => Box::pin(http2::serve(core, stream, stopped, visitor)).await,
+        Ok((stream, false)) => serve_http1(core, stream, stopped, visitor).await,
+        // Scanners and callers of plain HTTP are everyday.
+        Err(error) => tracing::debug!(%error, "a caller's handshake failed"),
     }
 }
 
@@ -284,7 +286,28 @@ async fn serve_http1<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (stream, why) = Ingress::new(stream);
+    let (mut stream, why) = Ingress::new(stream);
+    tokio::select! {
+        begun = tokio::time::timeout(HEAD_PATIENCE, stream.begin()) => {
+            if !matches!(begun, Ok(Ok(true))) {
+                return;
+            }
+        }
+        _ = stopped.changed() => return,
+    }
+    // On the heap once there is something to serve, so that a silent caller takes little.
+    Box::pin(serve_begun(core, stream, why, stopped, visitor)).await;
+}
+
+async fn serve_begun<S>(
+    core: &Rc<Core>,
+    stream: Ingress<S>,
+    why: Why,
+    mut stopped: watch::Receiver<bool>,
+    visitor: &Arc<Visitor>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let service_core = Rc::clone(core);
     let visitor = Arc::clone(visitor);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -384,7 +407,13 @@ impl Body for Carried {
         if let Some(call) = &self.call {
             call.takes();
         }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let body = &mut self.body;
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx)));
+        let polled = polled.unwrap_or_else(|_| {
+            // What is left of it is not asked again.
+            self.body = full(Bytes::new());
+            Poll::Ready(Some(Err(panicked().into())))
+        });
         if let Some(call) = &self.call {
             match &polled {
                 Poll::Ready(Some(Ok(_))) => call.is_behind.set(true),

@@ -80,7 +80,7 @@ pub struct ConnectionEntry {
     /// `None`: the provider takes no credential.
     pub credential: Option<SealedInjection>,
     /// Query parameters that carry a credential, by this connection's scheme or another of the
-    /// provider: they never come from a caller, and never reach one in a URL.
+    /// provider: they never come from a caller, in a query or a form, and never reach one in a URL.
     pub credential_params: BTreeSet<String>,
     /// Headers that carry a credential, likewise, in lower case: they never come from a caller.
     pub credential_headers: BTreeSet<String>,
@@ -93,6 +93,8 @@ pub struct ConnectionEntry {
 #[derive(Debug)]
 pub struct ProviderEntry {
     pub id: Id<Provider>,
+    /// Of everything that was imported.
+    pub digest: [u8; 32],
     pub slug: String,
     pub model: provider::Provider,
     pub router: PathRouter,
@@ -149,8 +151,9 @@ pub enum AnswerRule {
     NoContent,
     /// Content that passes unfiltered by the action `download`.
     Download { media: BTreeSet<String> },
-    /// Content without a shape: refused until the overlay declares one.
-    Undescribed,
+    /// Content without a shape: refused until the overlay declares one, and its shape learned where
+    /// the overlay says so.
+    Undescribed { is_observed: bool },
 }
 
 /// A compiled projection with the names behind its marks.

@@ -2,13 +2,18 @@
 
 use arc_swap::ArcSwap;
 use rustls::{
-    Error as RustlsError, InconsistentKeys, ServerConfig, crypto::aws_lc_rs,
-    server::NoServerSessionStorage, version::TLS13,
+    Error as RustlsError, InconsistentKeys, ServerConfig,
+    client::verify_server_name,
+    crypto::aws_lc_rs,
+    server::{NoServerSessionStorage, ParsedCertificate},
+    version::TLS13,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use std::{fmt, io, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use types::Timestamp;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// How long a peer may take for its handshake.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
@@ -23,6 +28,14 @@ pub struct ServerTls(Arc<ArcSwap<Shown>>);
 struct Shown {
     http1: Arc<ServerConfig>,
     http2: Arc<ServerConfig>,
+    own: OwnCertificate,
+}
+
+/// What the first certificate of a chain says of itself.
+struct OwnCertificate {
+    der: CertificateDer<'static>,
+    valid_from: Timestamp,
+    valid_until: Timestamp,
 }
 
 impl fmt::Debug for ServerTls {
@@ -63,6 +76,24 @@ impl ServerTls {
         Ok(())
     }
 
+    /// From when to when the certificate that is shown is valid (RFC 5280 §4.1.2.5).
+    pub fn validity(&self) -> (Timestamp, Timestamp) {
+        let shown = self.0.load();
+        (shown.own.valid_from, shown.own.valid_until)
+    }
+
+    /// Whether the certificate that is shown is for this name or literal address (RFC 9525).
+    pub fn is_for(&self, host: &str) -> bool {
+        let shown = self.0.load();
+        // As a URL writes IPv6.
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let certificate = ParsedCertificate::try_from(&shown.own.der);
+        let name = ServerName::try_from(host);
+        certificate.is_ok_and(|certificate| {
+            name.is_ok_and(|name| verify_server_name(&certificate, &name).is_ok())
+        })
+    }
+
     /// The handshake of a peer that shall speak HTTP/1.1, within [`HANDSHAKE_PATIENCE`].
     pub async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
     where
@@ -93,14 +124,28 @@ where
 
 impl Shown {
     fn new(chain: &[u8], key: &[u8]) -> Result<Self, ServerTlsError> {
-        let http1 = server_config(chain, key)?;
+        let certificates = certificates(chain)?;
+        let own = certificates.first().ok_or(ServerTlsError::NoCertificate)?;
+        let own = OwnCertificate::read(own.clone())?;
+        let http1 = server_config(certificates, key)?;
         let mut http2 = http1.clone();
         http2.alpn_protocols.insert(0, b"h2".to_vec());
-        Ok(Self { http1: Arc::new(http1), http2: Arc::new(http2) })
+        Ok(Self { http1: Arc::new(http1), http2: Arc::new(http2), own })
     }
 }
 
-fn server_config(chain: &[u8], key: &[u8]) -> Result<ServerConfig, ServerTlsError> {
+impl OwnCertificate {
+    fn read(der: CertificateDer<'static>) -> Result<Self, ServerTlsError> {
+        let unreadable = ServerTlsError::Certificate { number: 1 };
+        let (_, parsed) = X509Certificate::from_der(&der).map_err(|_| unreadable)?;
+        let moment = |seconds: i64| Timestamp::from_micros(seconds.saturating_mul(1_000_000));
+        let valid_from = moment(parsed.validity.not_before.timestamp());
+        let valid_until = moment(parsed.validity.not_after.timestamp());
+        Ok(Self { der, valid_from, valid_until })
+    }
+}
+
+fn certificates(chain: &[u8]) -> Result<Vec<CertificateDer<'static>>, ServerTlsError> {
     let mut certificates = Vec::new();
     for (index, certificate) in CertificateDer::pem_slice_iter(chain).enumerate() {
         if index >= MAX_CHAIN {
@@ -109,9 +154,13 @@ fn server_config(chain: &[u8], key: &[u8]) -> Result<ServerConfig, ServerTlsErro
         let number = index + 1;
         certificates.push(certificate.map_err(|_| ServerTlsError::Certificate { number })?);
     }
-    if certificates.is_empty() {
-        return Err(ServerTlsError::NoCertificate);
-    }
+    Ok(certificates)
+}
+
+fn server_config(
+    certificates: Vec<CertificateDer<'static>>,
+    key: &[u8],
+) -> Result<ServerConfig, ServerTlsError> {
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| ServerTlsError::NoKey)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&TLS13])
@@ -173,9 +222,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_says_how_long_and_for_whom() {
+        const DAY: Duration = Duration::from_hours(24);
+        let made = made();
+        let tls = ServerTls::new(made.chain_pem.as_bytes(), made.key_pem.as_bytes()).unwrap();
+        let (from, until) = tls.validity();
+        assert_eq!(until.since(from), 61 * DAY);
+        for (host, is_for) in [
+            ("localhost", true),
+            ("LOCALHOST", true),
+            ("127.0.0.1", true),
+            ("127.0.0.2", false),
+            ("[::1]", false),
+            ("gate.localhost", false),
+            ("", false),
+        ] {
+            assert_eq!(tls.is_for(host), is_for, "{host}");
+        }
+        let options = TlsOptions {
+            is_expired: true,
+            names: vec!["*.a.example".into()],
+            ..TlsOptions::default()
+        };
+        let other = Certificate::make(&options).unwrap();
+        tls.replace(other.chain_pem.as_bytes(), other.key_pem.as_bytes()).unwrap();
+        assert_eq!(tls.validity().1, Timestamp::parse("2001-01-01T00:00:00Z").unwrap());
+        assert!(tls.is_for("gate.a.example") && !tls.is_for("localhost"));
+    }
+
+    #[test]
     fn sessions_end_and_nothing_is_sent_early() {
         let made = made();
-        let config = server_config(made.chain_pem.as_bytes(), made.key_pem.as_bytes()).unwrap();
+        let chain = certificates(made.chain_pem.as_bytes()).unwrap();
+        let config = server_config(chain, made.key_pem.as_bytes()).unwrap();
         assert_eq!(config.max_early_data_size, 0);
         assert!(!config.session_storage.can_cache());
         assert!(config.ticketer.enabled() && config.ticketer.lifetime() <= 12 * 60 * 60);

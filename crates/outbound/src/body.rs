@@ -2,13 +2,14 @@
 
 use crate::{
     OutboundError,
-    codec::{Codec, CodecBody, Http1},
+    codec::{CodecBody, WireBody},
     coding::{Damaged, Decoder, STEP_BYTES, Step},
     pool::Return,
+    windows::Window,
 };
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use std::{fmt, time::Duration};
+use std::{fmt, rc::Rc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 /// More than this many times its size is no honest answer, once it is [`BOMB_BYTES`] long.
@@ -29,8 +30,10 @@ pub(crate) struct Bounds {
 
 /// The body of a provider's answer.
 pub struct UpstreamBody {
-    wire: <Http1 as Codec>::Body,
+    wire: WireBody,
     decoder: Option<Decoder>,
+    /// The decoder's.
+    window: Rc<Window>,
     /// Content without a coding that has arrived and was not handed out yet.
     waiting: Bytes,
     back: Option<Return>,
@@ -57,15 +60,18 @@ impl fmt::Debug for UpstreamBody {
 
 impl UpstreamBody {
     pub(crate) fn new(
-        wire: <Http1 as Codec>::Body,
+        wire: WireBody,
         headers: &HeaderMap,
         back: Return,
         bounds: Bounds,
+        window: Window,
     ) -> Result<Self, OutboundError> {
-        let decoder = decoder(headers)?;
+        let window = Rc::new(window);
+        let decoder = decoder(headers, &window)?;
         let mut body = Self {
             wire,
             decoder,
+            window,
             waiting: Bytes::new(),
             back: Some(back),
             bounds,
@@ -88,6 +94,7 @@ impl UpstreamBody {
             // Nobody uses the connection again.
             self.back = None;
             self.decoder = None;
+            self.window.release();
             self.state = State::Failed;
         }
         next
@@ -108,6 +115,7 @@ impl UpstreamBody {
                 return self.count_out(part).map(Some);
             }
             match self.decoder.as_mut().map(Decoder::step).transpose() {
+                Err(Damaged) if self.window.was_refused() => return Err(OutboundError::NoWindow),
                 Err(Damaged) => {
                     return Err(OutboundError::Malformed {
                         what: "its compressed content is damaged",
@@ -160,6 +168,7 @@ impl UpstreamBody {
     fn end(&mut self) {
         self.state = State::Ended;
         self.decoder = None;
+        self.window.release();
         if let Some(back) = self.back.take() {
             back.give_back();
         }
@@ -179,7 +188,7 @@ impl UpstreamBody {
 }
 
 /// For one of the codings that were asked for; none for content as it is.
-fn decoder(headers: &HeaderMap) -> Result<Option<Decoder>, OutboundError> {
+fn decoder(headers: &HeaderMap, window: &Rc<Window>) -> Result<Option<Decoder>, OutboundError> {
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     let Some(first) = codings.next() else { return Ok(None) };
     if codings.next().is_some() {
@@ -187,7 +196,7 @@ fn decoder(headers: &HeaderMap) -> Result<Option<Decoder>, OutboundError> {
     }
     match first.to_str().map(|text| text.trim().to_ascii_lowercase()).as_deref() {
         Ok("" | "identity") => Ok(None),
-        Ok(name) => Decoder::of(name).map(Some).ok_or(OutboundError::Encoding),
+        Ok(name) => Decoder::of(name, window).map(Some).ok_or(OutboundError::Encoding),
         Err(_) => Err(OutboundError::Encoding),
     }
 }

@@ -1,13 +1,42 @@
 //! Brotli (RFC 7932). Its window is at most 16 MiB; larger ones, which are no part of the coding, are
 //! damage. It has no checksum.
 
-use crate::coding::{Damaged, STEP_BYTES, Step};
-use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+use crate::{
+    coding::{Damaged, STEP_BYTES, Step},
+    windows::Window,
+};
+use brotli_decompressor::{
+    Allocator, BrotliDecompressStream, BrotliResult, BrotliState, SliceWrapper as _, StandardAlloc,
+};
 use bytes::{Buf as _, Bytes};
-use std::fmt;
+use std::{fmt, rc::Rc};
+
+/// What the window, and little else, is made by.
+struct Counted {
+    alloc: StandardAlloc,
+    window: Rc<Window>,
+}
+
+impl Allocator<u8> for Counted {
+    type AllocatedMemory = <StandardAlloc as Allocator<u8>>::AllocatedMemory;
+
+    /// Nothing, where there is no room: the decoder then gives up.
+    fn alloc_cell(&mut self, bytes: usize) -> Self::AllocatedMemory {
+        if self.window.grow(bytes) {
+            self.alloc.alloc_cell(bytes)
+        } else {
+            Self::AllocatedMemory::default()
+        }
+    }
+
+    fn free_cell(&mut self, cell: Self::AllocatedMemory) {
+        self.window.shrink(cell.slice().len());
+        <StandardAlloc as Allocator<u8>>::free_cell(&mut self.alloc, cell);
+    }
+}
 
 pub(crate) struct Unbrotli {
-    state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
+    state: Box<BrotliState<Counted, StandardAlloc, StandardAlloc>>,
     waiting: Bytes,
     consumed: u64,
     /// Nothing more comes.
@@ -23,10 +52,11 @@ impl fmt::Debug for Unbrotli {
 }
 
 impl Unbrotli {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(window: Rc<Window>) -> Self {
         let alloc = StandardAlloc::default;
+        let counted = Counted { alloc: alloc(), window };
         Self {
-            state: Box::new(BrotliState::new_strict(alloc(), alloc(), alloc())),
+            state: Box::new(BrotliState::new_strict(counted, alloc(), alloc())),
             waiting: Bytes::new(),
             consumed: 0,
             is_ended: false,

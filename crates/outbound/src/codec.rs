@@ -1,36 +1,25 @@
-//! The wire protocol behind a small face, so that another codec can take its place.
+//! The wire protocols behind a small face, so that another codec can take the place of one.
 
 use crate::{
     OutboundError,
-    traffic::{Counted, Traffic},
+    http1::{Http1, Http1Body},
+    http2::{Http2, Http2Body},
 };
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    body::{Body, Incoming},
-    client::conn::http1::{self, SendRequest},
-};
-use hyper_util::rt::TokioIo;
-use std::{io, sync::Arc};
-use tokio::io::{AsyncRead, AsyncWrite};
+use http_body_util::Full;
 
-/// The most memory that a connection's read buffer takes; a longer head is refused.
-const MAX_BUFFER_BYTES: usize = 64 * 1_024;
+/// The longest head of an answer; for HTTP/1.1 the most memory that a connection's read buffer takes.
+pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1_024;
 /// The most headers of an answer.
-const MAX_HEADERS: usize = 128;
+pub(crate) const MAX_HEADERS: usize = 128;
 
-/// A connection that carries one exchange at a time.
-pub(crate) trait Codec: Sized {
+/// A connection that carries exchanges.
+pub(crate) trait Codec {
     type Body: CodecBody;
 
-    /// Takes over a connected stream.
-    async fn begin<S>(stream: S) -> Result<Self, OutboundError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-
     /// Whether another exchange can begin.
-    fn is_idle(&self) -> bool;
+    fn is_ready(&self) -> bool;
 
     /// Sends a request and waits for the answer's head, whose framing is beyond doubt.
     async fn exchange(
@@ -48,6 +37,36 @@ pub(crate) trait CodecBody {
     fn is_ended(&self) -> bool;
 }
 
+/// A new connection, by the protocol that was agreed on.
+#[derive(Debug)]
+pub(crate) enum Connected {
+    Http1(Http1),
+    Http2(Http2),
+}
+
+/// The content of an answer over either protocol.
+#[derive(Debug)]
+pub(crate) enum WireBody {
+    Http1(Http1Body),
+    Http2(Http2Body),
+}
+
+impl CodecBody for WireBody {
+    async fn next(&mut self) -> Result<Option<Bytes>, OutboundError> {
+        match self {
+            Self::Http1(body) => body.next().await,
+            Self::Http2(body) => body.next().await,
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_ended(),
+            Self::Http2(body) => body.is_ended(),
+        }
+    }
+}
+
 /// Why there is no head.
 #[derive(Debug)]
 pub(crate) enum ExchangeError {
@@ -56,6 +75,8 @@ pub(crate) enum ExchangeError {
         request: Box<Request<Full<Bytes>>>,
         error: OutboundError,
     },
+    /// The provider has not looked at it: nothing was sent, or it says so (RFC 9113 §8.7).
+    Undone(OutboundError),
     /// The connection ended before a byte of an answer.
     Unanswered(OutboundError),
     Failed(OutboundError),
@@ -65,101 +86,16 @@ impl From<ExchangeError> for OutboundError {
     fn from(failed: ExchangeError) -> Self {
         match failed {
             ExchangeError::Unsent { error, .. }
+            | ExchangeError::Undone(error)
             | ExchangeError::Unanswered(error)
             | ExchangeError::Failed(error) => error,
         }
     }
 }
 
-/// HTTP/1.1 by hyper.
-#[derive(Debug)]
-pub(crate) struct Http1 {
-    sender: SendRequest<Full<Bytes>>,
-    traffic: Arc<Traffic>,
-}
-
-impl Codec for Http1 {
-    type Body = Http1Body;
-
-    #[expect(clippy::disallowed_methods, reason = "the connection's own task, which ends with it")]
-    async fn begin<S>(stream: S) -> Result<Self, OutboundError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (stream, traffic) = Counted::new(stream);
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_BUFFER_BYTES)
-            .max_headers(MAX_HEADERS)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|_| OutboundError::Reset)?;
-        drop(tokio::task::spawn(async move {
-            if let Err(error) = connection.await {
-                // The exchange that was under way says more.
-                tracing::debug!(%error, "a provider's connection ended early");
-            }
-        }));
-        Ok(Self { sender, traffic })
-    }
-
-    fn is_idle(&self) -> bool {
-        self.sender.is_ready() && !self.sender.is_closed()
-    }
-
-    async fn exchange(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Http1Body>, ExchangeError> {
-        let read_before = self.traffic.bytes_read();
-        self.traffic.expect_head();
-        let response = match self.sender.try_send_request(request).await {
-            Ok(response) => response,
-            Err(mut failed) => {
-                let unsent = failed.take_message();
-                let error = failure(failed.error());
-                return Err(match unsent {
-                    Some(request) => ExchangeError::Unsent { request: Box::new(request), error },
-                    None if self.traffic.bytes_read() == read_before => {
-                        ExchangeError::Unanswered(error)
-                    }
-                    None => ExchangeError::Failed(error),
-                });
-            }
-        };
-        self.traffic.head_has_come();
-        let framing = check_framing(response.status(), response.headers());
-        framing.map_err(|what| ExchangeError::Failed(OutboundError::Malformed { what }))?;
-        Ok(response.map(Http1Body))
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Http1Body(Incoming);
-
-impl CodecBody for Http1Body {
-    async fn next(&mut self) -> Result<Option<Bytes>, OutboundError> {
-        loop {
-            match self.0.frame().await {
-                None => return Ok(None),
-                Some(Err(error)) => return Err(failure(&error)),
-                // Trailers are dropped.
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Ok(Some(data));
-                    }
-                }
-            }
-        }
-    }
-
-    fn is_ended(&self) -> bool {
-        self.0.is_end_stream()
-    }
-}
-
 /// Two ways to tell an answer's length are two answers, and a transfer coding that is not undone
 /// hides its content (RFC 9112 §6.1, §6.3).
-fn check_framing(status: StatusCode, headers: &HeaderMap) -> Result<(), &'static str> {
+pub(crate) fn check_framing(status: StatusCode, headers: &HeaderMap) -> Result<(), &'static str> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let (length, coding) = (lengths.next(), codings.next());
@@ -183,21 +119,4 @@ fn check_framing(status: StatusCode, headers: &HeaderMap) -> Result<(), &'static
         return Err("its status is none");
     }
     Ok(())
-}
-
-/// What an error of hyper's means. Its text is not passed on.
-fn failure(error: &hyper::Error) -> OutboundError {
-    if error.is_parse() {
-        return OutboundError::Malformed { what: "its head cannot be read" };
-    }
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<io::Error>()
-            && matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
-        {
-            return OutboundError::Malformed { what: "its framing cannot be read" };
-        }
-        cause = inner.source();
-    }
-    OutboundError::Reset
 }

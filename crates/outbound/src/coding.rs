@@ -1,8 +1,9 @@
 //! Content codings (RFC 9110 §8.4.1): bytes pushed in and pulled out, in memory that depends on the
 //! coding's window and not on the content's length.
 
-use crate::{brotli::Unbrotli, deflate::Inflate, gzip::Gunzip, zstd::Unzstd};
+use crate::{brotli::Unbrotli, deflate::Inflate, gzip::Gunzip, windows::Window, zstd::Unzstd};
 use bytes::Bytes;
+use std::rc::Rc;
 
 /// The most decoded bytes of one step.
 pub(crate) const STEP_BYTES: usize = 64 * 1_024;
@@ -32,13 +33,14 @@ pub(crate) enum Decoder {
 }
 
 impl Decoder {
-    /// By the name of the coding, in lower case.
-    pub(crate) fn of(name: &str) -> Option<Self> {
+    /// By the name of the coding, in lower case. Where `window` has no room for what the content needs,
+    /// it counts as damaged.
+    pub(crate) fn of(name: &str, window: &Rc<Window>) -> Option<Self> {
         Some(match name {
             "gzip" | "x-gzip" => Self::Gzip(Gunzip::new()),
             "deflate" => Self::Deflate(Inflate::new()),
-            "br" => Self::Brotli(Unbrotli::new()),
-            "zstd" => Self::Zstd(Box::new(Unzstd::new())),
+            "br" => Self::Brotli(Unbrotli::new(Rc::clone(window))),
+            "zstd" => Self::Zstd(Box::new(Unzstd::new(Rc::clone(window)))),
             _ => return None,
         })
     }

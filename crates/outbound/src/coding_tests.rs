@@ -50,7 +50,7 @@ fn zstd(text: &[u8], level: i32, has_checksum: bool) -> Vec<u8> {
 }
 
 fn decode<'a>(name: &str, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, Damaged> {
-    let mut decoder = Decoder::of(name).unwrap();
+    let mut decoder = Decoder::of(name, &Window::alone(64 << 20)).unwrap();
     let mut out = Vec::new();
     let mut chunks = chunks.into_iter();
     let mut fed = 0;
@@ -163,7 +163,7 @@ fn a_bomb_comes_in_steps() {
     let zeros = vec![0; 32 << 20];
     for (name, pack) in PACKERS.iter().filter(|(name, _)| *name != "gzip") {
         let packed = if *name == "br" { brotli(&zeros, 2) } else { pack(&zeros) };
-        let mut decoder = Decoder::of(name).unwrap();
+        let mut decoder = Decoder::of(name, &Window::alone(64 << 20)).unwrap();
         decoder.feed(packed.into());
         let mut total = 0;
         while let Step::Data(data) = decoder.step().unwrap() {
@@ -208,6 +208,30 @@ fn a_window_that_is_too_large_is_refused_before_it_is_made() {
     let mut packed = Vec::new();
     ::brotli::BrotliCompress(&mut &b"text"[..], &mut packed, &params).unwrap();
     assert_eq!(decode("br", [&*packed]), Err(Damaged));
+}
+
+#[test]
+fn a_window_takes_room_and_gives_it_back() {
+    let text = sample(400_000);
+    for (name, packed, least) in
+        [("br", brotli(&text, 5), 4 << 20), ("zstd", zstd(&text, 3, true), 2 << 20)]
+    {
+        let small = Window::alone(least / 2);
+        let mut decoder = Decoder::of(name, &small).unwrap();
+        decoder.feed(packed.clone().into());
+        while let Ok(step) = decoder.step() {
+            assert!(matches!(step, Step::Data(_)), "{name}");
+        }
+        assert!(small.was_refused(), "{name}");
+        drop(decoder);
+        // Others may have it.
+        assert!(small.grow(least / 2), "{name}");
+        let window = Window::alone(3 * least);
+        let mut decoder = Decoder::of(name, &window).unwrap();
+        decoder.feed(packed.into());
+        while let Step::Data(_) = decoder.step().unwrap() {}
+        assert!(!window.grow(2 * least + 1), "{name} takes its window");
+    }
 }
 
 /// A length in the head that the content does not have.

@@ -4,14 +4,16 @@
 use crate::{
     OutboundError,
     address::{AddressClass, classify},
-    codec::{Codec, Http1},
+    codec::Connected,
     deadlines::Deadlines,
     guard::{GuardPolicy, GuardedAddr},
+    http1::Http1,
+    http2::Http2,
     resolve::Resolve,
     target::Target,
-    tls::TlsConfig,
+    tls::{TlsConfig, agreed_on_http2},
 };
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
@@ -20,14 +22,17 @@ use tokio::{
 /// The most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
 
-/// Connects, over TLS unless the policy allows plain http to just this host and port.
+/// Connects, over TLS unless the policy allows plain http to just this host and port. HTTP/2 is spoken
+/// where the handshake agreed on it, and never without TLS; then the connection lasts `idle_life`
+/// without a call.
 pub(crate) async fn connect(
     resolver: &dyn Resolve,
     tls: &TlsConfig,
     target: &Target,
     policy: &GuardPolicy,
     deadlines: &Deadlines,
-) -> Result<Http1, OutboundError> {
+    idle_life: Duration,
+) -> Result<Connected, OutboundError> {
     // The target may have been read under another policy.
     if !target.is_https() && !policy.allows_http(target.host(), target.port()) {
         return Err(OutboundError::PlainHttpRefused);
@@ -38,11 +43,18 @@ pub(crate) async fn connect(
     // Without it small requests wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     if !target.is_https() {
-        return Http1::begin(stream).await;
+        return Http1::begin(stream).await.map(Connected::Http1);
     }
     let late = OutboundError::TlsTimeout { millis: deadlines.tls.as_millis() };
-    let stream = timeout(deadlines.tls, tls.connect(target.host(), stream)).await;
-    Http1::begin(stream.map_err(|_| late)??).await
+    let secured = async {
+        let stream = tls.connect(target.host(), stream, target.is_http1_only()).await?;
+        if agreed_on_http2(&stream) {
+            Http2::begin(stream, idle_life).await.map(Connected::Http2)
+        } else {
+            Http1::begin(stream).await.map(Connected::Http1)
+        }
+    };
+    timeout(deadlines.tls, secured).await.map_err(|_| late)?
 }
 
 /// Addresses that may be connected to, in the resolver's order. One that may not be refuses the whole

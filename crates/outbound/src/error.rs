@@ -38,6 +38,10 @@ pub enum OutboundError {
     TooLarge { limit: u64 },
     #[error("the provider's answer decompresses to more than {ratio} times its size")]
     Bomb { ratio: u64 },
+    #[error(
+        "the provider's answers need more memory for their content codings than there is room for"
+    )]
+    NoWindow,
     #[error("the provider's answer has a content coding that was not asked for")]
     Encoding,
 }
@@ -63,7 +67,8 @@ impl Fault for OutboundError {
             | Self::HeadTimeout { .. }
             | Self::BodyTimeout { .. }
             | Self::TotalTimeout { .. }
-            | Self::Reset => true,
+            | Self::Reset
+            | Self::NoWindow => true,
             Self::Tls(failure) => *failure == TlsFailure::BrokenOff,
             Self::AddressRefused(_)
             | Self::PlainHttpRefused
@@ -90,6 +95,7 @@ impl Fault for OutboundError {
             Self::Malformed { .. } => "provider_malformed",
             Self::TooLarge { .. } => "provider_answer_too_large",
             Self::Bomb { .. } => "provider_bomb",
+            Self::NoWindow => "provider_window",
             Self::Encoding => "provider_encoding",
         }
     }
@@ -120,6 +126,7 @@ mod tests {
             OutboundError::Malformed { what: "x" },
             OutboundError::TooLarge { limit: 1 },
             OutboundError::Bomb { ratio: 200 },
+            OutboundError::NoWindow,
             OutboundError::Encoding,
         ];
         for error in &all {
@@ -128,6 +135,6 @@ mod tests {
             assert!(!(is_ours && error.is_retryable()), "{error:?}");
         }
         let retryable = all.iter().filter(|error| error.is_retryable()).count();
-        assert_eq!(retryable, 10);
+        assert_eq!(retryable, 11);
     }
 }

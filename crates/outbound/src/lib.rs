@@ -15,8 +15,11 @@ mod connect;
 mod deadlines;
 mod deflate;
 mod error;
+mod frames;
 mod guard;
 mod gzip;
+mod http1;
+mod http2;
 mod pool;
 mod request;
 mod resolve;
@@ -24,7 +27,11 @@ mod target;
 mod tls;
 mod traffic;
 mod unverified;
+mod windows;
 mod zstd;
+
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 
 pub use address::{AddressClass, classify};
 pub use body::UpstreamBody;

@@ -14,9 +14,10 @@ use url::{Host, Url};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target(Arc<Parts>);
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Parts {
     is_https: bool,
+    is_http1_only: bool,
     host: String,
     address: Option<IpAddr>,
     port: u16,
@@ -87,7 +88,17 @@ impl Target {
         }
         let base_path = url.path().trim_end_matches('/').to_owned();
         let base_url = format!("{}{base_path}", origin(is_https, &host, port));
-        Ok(Self(Arc::new(Parts { is_https, host: text, address, port, base_path, base_url })))
+        let host = text;
+        let is_http1_only = false;
+        let parts = Parts { is_https, is_http1_only, host, address, port, base_path, base_url };
+        Ok(Self(Arc::new(parts)))
+    }
+
+    /// The same server, without offering it HTTP/2.
+    #[must_use]
+    pub fn over_http1_only(mut self) -> Self {
+        Arc::make_mut(&mut self.0).is_http1_only = true;
+        self
     }
 
     /// Without a final slash; empty for the root.
@@ -102,6 +113,10 @@ impl Target {
 
     pub(crate) fn is_https(&self) -> bool {
         self.0.is_https
+    }
+
+    pub(crate) fn is_http1_only(&self) -> bool {
+        self.0.is_http1_only
     }
 
     pub(crate) fn host(&self) -> &str {

@@ -13,9 +13,13 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 /// Roots and settings, shared by all connections.
 #[derive(Clone)]
 pub struct TlsConfig {
-    client: Arc<ClientConfig>,
+    any: Arc<ClientConfig>,
+    http1_only: Arc<ClientConfig>,
     extra_roots: Arc<[CertificateDer<'static>]>,
 }
+
+const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";
 
 impl std::fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -62,8 +66,10 @@ impl TlsConfig {
         config.resumption = Resumption::disabled();
         // RFC 7627: without it a TLS 1.2 session is not bound to its handshake.
         config.require_ems = true;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { client: Arc::new(config), extra_roots: extra.into() })
+        config.alpn_protocols = vec![HTTP1.to_vec()];
+        let http1_only = Arc::new(config.clone());
+        config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+        Ok(Self { any: Arc::new(config), http1_only, extra_roots: extra.into() })
     }
 
     /// The certificates that are trusted beside the public roots, in DER.
@@ -75,12 +81,19 @@ impl TlsConfig {
         &self,
         host: &str,
         stream: TcpStream,
+        is_http1_only: bool,
     ) -> Result<TlsStream<TcpStream>, OutboundError> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| OutboundError::Tls(TlsFailure::NoServerName))?;
-        let connector = TlsConnector::from(Arc::clone(&self.client));
+        let config = if is_http1_only { &self.http1_only } else { &self.any };
+        let connector = TlsConnector::from(Arc::clone(config));
         connector.connect(name, stream).await.map_err(|error| failure(&error))
     }
+}
+
+/// Whether the provider chose HTTP/2 of what it was offered; one that chose nothing speaks HTTP/1.1.
+pub(crate) fn agreed_on_http2(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(HTTP2)
 }
 
 /// Why there is no secure connection. Says nothing of what stands in a certificate.

@@ -3,10 +3,13 @@
 //! Frames and blocks are told apart here, so that the decoder gets one block at a time: one block
 //! decodes to at most 128 KiB, however small it is.
 
-use crate::coding::{Damaged, STEP_BYTES, Step};
+use crate::{
+    coding::{Damaged, STEP_BYTES, Step},
+    windows::Window,
+};
 use bytes::{Buf as _, Bytes, BytesMut};
 use ruzstd::decoding::FrameDecoder;
-use std::fmt;
+use std::{fmt, rc::Rc};
 
 const MAGIC: u32 = 0xfd2f_b528;
 /// The last four bits are free (RFC 8878 §3.1.2).
@@ -17,6 +20,9 @@ const MAX_BLOCK_BYTES: usize = 128 * 1_024;
 
 pub(crate) struct Unzstd {
     decoder: FrameDecoder,
+    window: Rc<Window>,
+    /// Of `window`: what the largest frame so far has needed.
+    held_bytes: usize,
     /// What has come and was not decoded: less than one block and what was fed last.
     held: BytesMut,
     at: At,
@@ -58,11 +64,13 @@ impl fmt::Debug for Unzstd {
 }
 
 impl Unzstd {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(window: Rc<Window>) -> Self {
         let mut decoder = FrameDecoder::new();
         decoder.set_max_window_size(MAX_WINDOW_BYTES);
         Self {
             decoder,
+            window,
+            held_bytes: 0,
             held: BytesMut::new(),
             at: At::Frame,
             frame: Frame::default(),
@@ -166,12 +174,30 @@ impl Unzstd {
         };
         let header = 5 + usize::from(!is_single) + dictionary + length;
         let Some(bytes) = self.held.get(..header) else { return self.hungry() };
-        self.decoder.reset(bytes).map_err(|_| Damaged)?;
+        let window = if is_single { None } else { bytes.get(5).copied() };
+        let bytes = bytes.to_vec();
+        self.make_room(window)?;
+        self.decoder.reset(&*bytes).map_err(|_| Damaged)?;
         let length = (length > 0).then(|| self.decoder.content_size());
         self.frame = Frame { has_checksum, length, given: 0 };
         self.take(header);
         self.at = At::Block;
         Ok(None)
+    }
+
+    /// For the frame's window (RFC 8878 §3.1.1.1.2), or the largest where its length decides, and a block.
+    fn make_room(&mut self, descriptor: Option<u8>) -> Result<(), Damaged> {
+        let window = descriptor.map_or(MAX_WINDOW_BYTES, |descriptor| {
+            let base = 1_u64 << (10 + u32::from(descriptor >> 3));
+            base + base / 8 * u64::from(descriptor & 7)
+        });
+        let bytes = usize::try_from(window.min(MAX_WINDOW_BYTES)).unwrap_or(usize::MAX);
+        let more = bytes.saturating_add(MAX_BLOCK_BYTES).saturating_sub(self.held_bytes);
+        if more > 0 && !self.window.grow(more) {
+            return Err(Damaged);
+        }
+        self.held_bytes += more;
+        Ok(())
     }
 
     /// RFC 8878 §3.1.1.2.

@@ -493,6 +493,14 @@ impl Projector {
                 if !fits {
                     return self.mismatch(place);
                 }
+                if node_ref.refuses_lists && kind == Kind::Array && self.mode == Mode::Refuse {
+                    let offset = if self.next.has_name { self.name.start } else { place };
+                    let path = match self.path() {
+                        path if path.is_empty() => "[]".to_owned(),
+                        path => path,
+                    };
+                    return Err(Refusal { offset, kind: RefusalKind::ListInPart { path } });
+                }
                 let words = node_ref.tracked.div_ceil(64);
                 let bits = self.seen.len();
                 self.seen.resize(bits + words, 0);

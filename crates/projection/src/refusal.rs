@@ -46,6 +46,10 @@ pub enum RefusalKind {
     /// only a part is allowed.
     #[error("`{path}` would be emptied, and only a part of it is allowed")]
     Emptied { path: String },
+    /// Only with [`crate::Mode::Refuse`]: a list that would replace another, of whose elements only a
+    /// part is allowed.
+    #[error("`{path}` would replace a list, and only a part of its elements is allowed")]
+    ListInPart { path: String },
 }
 
 impl Refusal {
@@ -65,6 +69,7 @@ impl Refusal {
             RefusalKind::NameTooLong { .. } => "name_too_long",
             RefusalKind::Undeclared { .. } => "undeclared",
             RefusalKind::Emptied { .. } => "emptied",
+            RefusalKind::ListInPart { .. } => "list_in_part",
         }
     }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Node {
     pub(crate) tracked: usize,
     /// With [`crate::Mode::Refuse`]: null or an empty list may replace the whole container.
     pub(crate) may_be_emptied: bool,
+    /// With [`crate::Mode::Refuse`]: no list may be written.
+    pub(crate) refuses_lists: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -192,6 +194,7 @@ pub struct SpecBuilder {
 struct Draft {
     accepts_scalar: bool,
     may_be_emptied: bool,
+    refuses_lists: bool,
     members: BTreeMap<String, Vec<Edge>>,
     any: Vec<Edge>,
     elements: Vec<Edge>,
@@ -232,6 +235,14 @@ impl SpecBuilder {
     pub fn may_be_emptied(&mut self, node: NodeId) {
         if let Some(draft) = self.draft(node) {
             draft.may_be_emptied = true;
+        }
+    }
+
+    /// A list here would replace another, of whose elements a part is not allowed, so that
+    /// [`crate::Mode::Refuse`] lets none pass: what it leaves out would be erased.
+    pub fn refuse_lists(&mut self, node: NodeId) {
+        if let Some(draft) = self.draft(node) {
+            draft.refuses_lists = true;
         }
     }
 
@@ -329,6 +340,7 @@ impl Compiler {
                 node.scalar = ScalarRule::Pass;
             }
             node.may_be_emptied &= draft.may_be_emptied;
+            node.refuses_lists |= draft.refuses_lists;
             names.extend(draft.members.keys().cloned());
             any.extend_from_slice(&draft.any);
             elements.extend_from_slice(&draft.elements);

@@ -46,13 +46,15 @@ pub(crate) struct Document<'a> {
 }
 
 /// Our own keys, as docs/reference/overlay.md tells them.
-const EXTENSIONS: [&str; 7] = [
+const EXTENSIONS: [&str; 8] = [
     "x-weirgate-action",
     "x-weirgate-error",
+    "x-weirgate-http1-only",
     "x-weirgate-kept",
     "x-weirgate-label",
     "x-weirgate-limits",
     "x-weirgate-object",
+    "x-weirgate-observe",
     "x-weirgate-paging",
 ];
 

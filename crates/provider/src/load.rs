@@ -141,6 +141,7 @@ pub fn load_value(
         version: info(&document, "version"),
         servers,
         limits: limits_of(shapes.document),
+        is_http1_only: is_http1_only(shapes.document),
         security_schemes,
         ..Provider::default()
     };
@@ -166,6 +167,17 @@ fn limits_of(document: &mut Document<'_>) -> Vec<types::Rate> {
         let message = "x-weirgate-limits is no list of rates such as \"10/s\"";
         document.report(given, "bad_extension", message);
         Vec::new()
+    })
+}
+
+/// `x-weirgate-http1-only: true` at the document's top.
+fn is_http1_only(document: &mut Document<'_>) -> bool {
+    let Some(given) = document.extension(document.top(), "x-weirgate-http1-only") else {
+        return false;
+    };
+    given.value.as_bool().unwrap_or_else(|| {
+        document.report(given, "bad_extension", "x-weirgate-http1-only is neither true nor false");
+        false
     })
 }
 

@@ -29,6 +29,8 @@ pub struct Provider {
     pub servers: Vec<Server>,
     /// `x-weirgate-limits`: what the provider takes, beside what is configured.
     pub limits: Vec<types::Rate>,
+    /// `x-weirgate-http1-only`: HTTP/2 is not offered to it.
+    pub is_http1_only: bool,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -63,6 +65,8 @@ pub struct Operation {
     pub servers: Vec<Server>,
     /// `x-weirgate-error`: an error told inside a success status.
     pub error_inside: Option<ErrorInside>,
+    /// Whether the shapes of its answers are learned where they are not declared.
+    pub is_observed: bool,
     pub deprecated: bool,
 }
 

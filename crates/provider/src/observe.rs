@@ -4,7 +4,10 @@
 //! name that is data: the keys of a map are collapsed into one. Memory is bounded by the number of
 //! distinct names, whatever the samples are.
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, fmt};
 
@@ -27,7 +30,8 @@ pub enum ObserveError {
 }
 
 /// What was seen of one place in an answer.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Seen {
     is_string: bool,
     is_integer: bool,
@@ -37,7 +41,8 @@ struct Seen {
     object: Option<Box<SeenObject>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct SeenObject {
     /// How many objects stood there.
     count: usize,
@@ -46,14 +51,16 @@ struct SeenObject {
     any: Option<Seen>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct SeenMember {
     count: usize,
     seen: Seen,
 }
 
-/// Learns from one sample after the other.
-#[derive(Debug, Default)]
+/// Learns from one sample after the other. What it knows can be kept, and taken up again.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Observer {
     root: Seen,
     names: usize,
@@ -87,6 +94,21 @@ impl Observer {
             ObserveError::Malformed { line: error.line(), column: error.column() }
         })?;
         self.samples += 1;
+        Ok(())
+    }
+
+    /// Takes over what another has learned.
+    ///
+    /// # Errors
+    /// There would be too many names: nothing was taken over.
+    pub fn absorb(&mut self, other: Self) -> Result<(), ObserveError> {
+        let names = self.names + self.root.new_names(&other.root);
+        if names > MAX_NAMES {
+            return Err(ObserveError::TooManyNames { limit: MAX_NAMES });
+        }
+        self.names = names;
+        self.samples += other.samples;
+        merge(&mut self.root, other.root);
         Ok(())
     }
 
@@ -267,6 +289,26 @@ impl SeenObject {
 }
 
 impl Seen {
+    /// How many names the other has that are not here.
+    fn new_names(&self, other: &Self) -> usize {
+        let none = Self::default();
+        let elements = other
+            .elements
+            .as_deref()
+            .map_or(0, |theirs| self.elements.as_deref().unwrap_or(&none).new_names(theirs));
+        let Some(theirs) = &other.object else { return elements };
+        let known = |name: &str| self.object.as_ref()?.members.get(name);
+        let any = theirs.any.as_ref().map_or(0, |theirs| {
+            let own = self.object.as_ref().and_then(|own| own.any.as_ref());
+            own.unwrap_or(&none).new_names(theirs)
+        });
+        let members = theirs.members.iter().map(|(name, member)| match known(name) {
+            Some(own) => own.seen.new_names(&member.seen),
+            None => 1 + none.new_names(&member.seen),
+        });
+        elements + any + members.sum::<usize>()
+    }
+
     fn member_names(&self) -> Vec<&str> {
         let object = self.object.as_ref();
         object.into_iter().flat_map(|object| object.members.keys()).map(String::as_str).collect()
@@ -445,6 +487,55 @@ mod tests {
         let mut observer = Observer::default();
         observer.learn(b"null").unwrap();
         assert_eq!(observer.finish(), None);
+    }
+
+    #[test]
+    fn what_is_kept_and_absorbed_is_as_if_learned_at_once() {
+        let samples = [
+            json!({"a": 1, "list": [{"x": "y"}], "by": {"2026-01-02": {"z": true}}}),
+            json!({"a": "one", "b": {"c": null}, "list": [{"w": 1.5}]}),
+            json!({"b": {"c": "d"}, "by": {"2026-01-03": {"q": 1}}}),
+        ];
+        let mut kept = Observer::default();
+        for sample in &samples {
+            let mut one = Observer::default();
+            one.learn(sample.to_string().as_bytes()).unwrap();
+            let mut again: Observer =
+                serde_json::from_str(&serde_json::to_string(&kept).unwrap()).unwrap();
+            again.absorb(one).unwrap();
+            kept = again;
+        }
+        assert_eq!(kept.samples(), 3);
+        let mut at_once = Observer::default();
+        for sample in &samples {
+            at_once.learn(sample.to_string().as_bytes()).unwrap();
+        }
+        assert_eq!(kept.names, at_once.names);
+        assert_eq!(kept.finish().unwrap(), at_once.finish().unwrap());
+    }
+
+    #[test]
+    fn more_names_than_are_kept_are_not_absorbed() {
+        let sample = |mark: &str| {
+            let inner = |outer: char| {
+                let names = pairs().take(64).map(|pair| (format!("{mark}{outer}{pair}"), json!(1)));
+                names.collect::<Map<String, Value>>()
+            };
+            let outer: Map<String, Value> = ('a'..='z')
+                .chain('A'..='Z')
+                .map(|c| (format!("{mark}{c}"), json!(inner(c))))
+                .collect();
+            json!(outer).to_string()
+        };
+        let [mut one, mut other] = [Observer::default(), Observer::default()];
+        one.learn(sample("m").as_bytes()).unwrap();
+        other.learn(sample("n").as_bytes()).unwrap();
+        let before = one.names;
+        assert_eq!(one.absorb(other), Err(ObserveError::TooManyNames { limit: MAX_NAMES }));
+        assert_eq!((one.names, one.samples), (before, 1));
+        let mut same = Observer::default();
+        same.learn(sample("m").as_bytes()).unwrap();
+        assert_eq!(one.absorb(same), Ok(()));
     }
 
     /// No value is in anything that comes out, whatever the sample.

@@ -119,6 +119,13 @@ const fn method_member(method: Method) -> &'static str {
     }
 }
 
+/// Whether an id reads like `GET /things`: who names an operation so means the one at that place.
+fn is_like_a_place(id: &str) -> bool {
+    let (method, path) = id.trim().split_once(char::is_whitespace).unwrap_or_default();
+    path.trim_start().starts_with('/')
+        && Method::ALL.iter().any(|one| one.as_str().eq_ignore_ascii_case(method))
+}
+
 /// A second operation of one id is known by its method and path.
 fn unique_id(operation: &mut Operation, key: &str, ids: &mut HashSet<String>) {
     if !ids.insert(operation.id.clone()) {
@@ -166,8 +173,16 @@ impl<'a> Reader<'_, '_, 'a> {
                 if own.is_empty() { security::servers(self.builder.document, item) } else { own }
             }
         };
-        let id = text(self.node, "operationId").filter(|id| !id.trim().is_empty());
-        let id = id.map_or_else(|| format!("{} {}", self.method.as_str(), self.key), str::to_owned);
+        let place = format!("{} {}", self.method.as_str(), self.key);
+        let id = match text(self.node, "operationId").filter(|id| !id.trim().is_empty()) {
+            Some(id) if id != place && is_like_a_place(id) => {
+                let message = "an operationId like a method and path is not used";
+                self.builder.document.report(self.node, "misleading_operation_id", message);
+                place
+            }
+            Some(id) => id.to_owned(),
+            None => place,
+        };
         let operation = Operation {
             id,
             method: self.method,
@@ -180,6 +195,7 @@ impl<'a> Reader<'_, '_, 'a> {
             security: security::requirements(self.builder.document, self.node),
             servers,
             error_inside: self.error_inside(),
+            is_observed: self.is_observed(),
             deprecated: self.node.value.get("deprecated").and_then(Value::as_bool).unwrap_or(false),
         };
         let doubtful = params
@@ -284,6 +300,17 @@ impl<'a> Reader<'_, '_, 'a> {
             self.builder.document.report(self.node, "unreadable_error_rule", message);
         }
         error
+    }
+
+    fn is_observed(&mut self) -> bool {
+        let Some(given) = self.builder.document.extension(self.node, "x-weirgate-observe") else {
+            return false;
+        };
+        given.value.as_bool().unwrap_or_else(|| {
+            let message = "x-weirgate-observe is true or false";
+            self.builder.document.report(given, "unreadable_observe", message);
+            false
+        })
     }
 
     fn params(&mut self, params: &[Node<'a>]) -> Vec<Param> {

@@ -314,6 +314,7 @@ mod tests {
             security: None,
             servers: Vec::new(),
             error_inside: None,
+            is_observed: false,
             deprecated: false,
         }
     }

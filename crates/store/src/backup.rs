@@ -81,6 +81,9 @@ const TABLES: &[Table] = &[
     table!("audit_checkpoint" by "origin":
         ("origin" Text 1), ("size" Number 2), ("checkpoint" Text 3)),
     table!("node_seen" by "log": ("log" Text 1), ("seen_at" Number 2)),
+    table!("audit_witness" by "origin, witness":
+        ("origin" Text 1), ("witness" Text 2), ("request" Text 3), ("status" Number 4),
+        ("size" Number 5), ("witness_key" Text 6), ("cosigned" Text 7)),
     table!("row_seal" by "kind, id": ("kind" Text 1), ("id" Text 2), ("seal" Bytes 3)),
     table!("state_head" by "sequence":
         ("sequence" Number 1), ("event" Bytes 2), ("row_count" Number 3), ("root" Bytes 4),

@@ -13,6 +13,7 @@ mod location;
 mod rows;
 mod store;
 mod tx;
+mod witnesses;
 
 pub use backup::{Cell, is_known};
 pub use dialect::layout;
@@ -25,3 +26,4 @@ pub use rows::{
 };
 pub use store::Store;
 pub use tx::Tx;
+pub use witnesses::{WitnessAnswer, WitnessRow};

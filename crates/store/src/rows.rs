@@ -238,6 +238,14 @@ impl Reader<'_> {
         T::try_from(number).map_err(|_| self.wrong(column))
     }
 
+    pub(crate) fn optional_number<T: TryFrom<i64>>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<T>, StoreError> {
+        let number: Option<i64> = self.row.get(column).map_err(|_| self.wrong(column))?;
+        number.map(|number| T::try_from(number).map_err(|_| self.wrong(column))).transpose()
+    }
+
     pub(crate) fn parsed<T: FromStr>(&self, column: &'static str) -> Result<T, StoreError> {
         self.text(column)?.parse().map_err(|_| self.wrong(column))
     }

@@ -11,7 +11,15 @@ use crate::{
     tx::Tx,
 };
 use std::{
-    collections::HashMap, fs, os::unix::fs::MetadataExt as _, path::PathBuf, time::Duration,
+    collections::HashMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 use types::{Client, Id, Instance, OpContext, Slug, Timestamp};
 
@@ -23,6 +31,8 @@ pub struct Store {
     /// For [`Store::generation`] alone: a revocation must be seen however busy the others are.
     poll: Pool,
     file: Option<OpenedFile>,
+    /// Whether the last poll got no answer in time.
+    is_silent: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -78,6 +88,7 @@ impl Store {
             readers: Pool::connect(location, Use::Read),
             poll: Pool::connect(location, Use::Read),
             file: OpenedFile::of(location)?,
+            is_silent: Arc::default(),
         })
     }
 
@@ -111,8 +122,23 @@ impl Store {
     pub async fn generation(&self) -> Result<u64, StoreError> {
         let row = tokio::time::timeout(POLL_TIMEOUT, self.poll.one(sql(GENERATION))).await;
         self.check_place()?;
-        let row = row.map_err(|_| dialect::silent())??;
+        let Ok(row) = row else {
+            // What lies between may have forgotten this connection, and all others.
+            self.poll.renew();
+            self.is_silent.store(true, Ordering::Release);
+            return Err(dialect::silent());
+        };
+        let row = row?;
+        if self.is_silent.swap(false, Ordering::AcqRel) {
+            self.readers.renew();
+            self.writer.renew();
+        }
         Reader { table: "generation", row: &row }.number("number")
+    }
+
+    /// What the server's clock says; `None` for a file, which has none of its own.
+    pub async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.readers.clock().await?.map(Timestamp::from_micros))
     }
 
     /// Everything, as of one moment.

@@ -42,6 +42,18 @@ pub(crate) enum Step {
     Repeat(Vec<u8>, u64),
 }
 
+/// See [`Answer::message`].
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    /// Each so many times.
+    pub(crate) parts: Vec<(Vec<u8>, u64)>,
+    pub(crate) end: End,
+    pub(crate) before_head: Duration,
+    pub(crate) before_part: Duration,
+}
+
 /// A scripted answer. Built from a status or from bytes, then changed step by step:
 ///
 /// ```
@@ -239,6 +251,28 @@ impl Answer {
             end => end,
         };
         (steps, end)
+    }
+
+    /// The answer as messages rather than bytes; `None` if it is verbatim, which only HTTP/1.1 can be.
+    pub(crate) fn message(&self) -> Option<Message> {
+        let Head::Made { status, headers } = &self.head else { return None };
+        let mut headers = headers.clone();
+        let length = match self.framing {
+            Framing::Length => Some(self.parts.iter().map(|part| part.len() as u64).sum()),
+            Framing::Declared(length) => Some(length),
+            Framing::Chunked | Framing::None => None,
+        };
+        headers.extend(length.map(|length| ("content-length".to_owned(), length.to_string())));
+        let times = |number: usize| if number == 1 { self.repeats.unwrap_or(1) } else { 1 };
+        let parts = self.parts.iter().enumerate();
+        Some(Message {
+            status: *status,
+            headers,
+            parts: parts.map(|(number, part)| (part.clone(), times(number))).collect(),
+            end: self.end,
+            before_head: self.before_head,
+            before_part: self.before_part,
+        })
     }
 
     fn head_bytes(&self, status: u16, headers: &[(String, String)]) -> Vec<u8> {

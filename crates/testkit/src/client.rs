@@ -101,6 +101,14 @@ impl Connection {
         self.stream.get_mut().write_all(bytes)
     }
 
+    /// Closes the writing half alone: what the peer still sends can be read.
+    ///
+    /// # Errors
+    /// Where the connection is closed.
+    pub fn end_writing(&mut self) -> io::Result<()> {
+        self.stream.get_ref().shutdown(std::net::Shutdown::Write)
+    }
+
     /// Sends one request: `Host`, the given headers as they are, and a `Content-Length` where there
     /// is a body and no header that frames it.
     ///

@@ -145,7 +145,7 @@ impl FaultyProvider {
     pub fn start_tls_with(options: &TlsOptions) -> io::Result<Self> {
         let authority = Authority::new()?;
         let identity = authority.issue(options)?;
-        let setup = tls::server(identity, options.is_tls12_only)?;
+        let setup = tls::server(identity, options.is_tls12_only, &["http/1.1"])?;
         Self::listen(LOOPBACK, Some(("localhost", &authority, setup)))
     }
 
@@ -160,7 +160,7 @@ impl FaultyProvider {
         authority: &Authority,
         identity: Identity,
     ) -> io::Result<Self> {
-        Self::listen(addr, Some((host, authority, tls::server(identity, false)?)))
+        Self::listen(addr, Some((host, authority, tls::server(identity, false, &["http/1.1"])?)))
     }
 
     /// Shows this to connections that come from now on; without effect where there is no TLS.

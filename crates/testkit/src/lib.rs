@@ -8,9 +8,12 @@
 pub mod answer;
 pub mod canary;
 pub mod client;
+pub mod disk;
 pub mod dns;
 pub mod faulty;
+pub mod frames;
 pub mod hosts;
+pub mod http2;
 pub mod listener;
 pub mod namespace;
 pub mod packets;
@@ -24,9 +27,12 @@ mod wait;
 
 pub use answer::{Answer, End, Framing};
 pub use canary::{Form, Found, find_canary};
+pub use disk::{Injection, SmallDisk};
 pub use dns::{DnsReply, DnsServer};
 pub use faulty::{FaultyProvider, Greeting, Received};
+pub use frames::{Frame, RawConnection, RawPeer};
 pub use hosts::{Refusal, honest_hosts, hostile_hosts};
+pub use http2::Http2Provider;
 pub use packets::{Packet, PacketRecorder, Transport};
 pub use postgres::{POSTGRES_PASSWORD, Postgres};
 pub use proxy::{Cut, FaultProxy, ProxyFault};

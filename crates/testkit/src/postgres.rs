@@ -105,6 +105,11 @@ impl Postgres {
         SHARED.get_or_init(|| Self::start().expect("PostgreSQL starts")).as_ref()
     }
 
+    /// The path of one of its programs, for instance `psql`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
@@ -121,7 +126,8 @@ impl Postgres {
         // The shell ends the server when its input ends: with this process, at the latest. Its
         // folder goes too then, as values in statics are not dropped.
         let script = r#"trap "" INT TERM; dir=$1; shift; "$@" >>"$dir/log" 2>&1 & pid=$!
-            read -r word; kill -INT $pid; wait $pid; [ "$word" = keep ] || rm -rf "$dir""#;
+            read -r word; [ "$word" = crash ] && kill -QUIT $pid || kill -INT $pid; wait $pid
+            [ "$word" = keep ] || [ "$word" = crash ] || rm -rf "$dir""#;
         let server = as_user("sh")
             .args(["-c", script, "sh"])
             .arg(self.dir())
@@ -153,9 +159,22 @@ impl Postgres {
     /// # Errors
     /// Where it does not end.
     pub fn stop(&mut self) -> io::Result<()> {
+        self.end(b"keep\n")
+    }
+
+    /// Ends all its processes at once (`pg_ctl -m immediate`): its next start recovers as after a
+    /// crash.
+    ///
+    /// # Errors
+    /// Where it does not end.
+    pub fn crash(&mut self) -> io::Result<()> {
+        self.end(b"crash\n")
+    }
+
+    fn end(&mut self, word: &[u8]) -> io::Result<()> {
         let Some(mut server) = self.server.take() else { return Ok(()) };
         if let Some(mut pipe) = server.stdin.take() {
-            io::Write::write_all(&mut pipe, b"keep\n")?;
+            io::Write::write_all(&mut pipe, word)?;
         }
         server.wait().map(drop)
     }

@@ -58,6 +58,10 @@ pub struct FaultProxy {
 struct Shared {
     provider: SocketAddr,
     fault: Mutex<ProxyFault>,
+    /// Before each piece that the provider sends, on all connections.
+    delay: Mutex<Duration>,
+    /// Holes so far: odd while one is open.
+    holes: AtomicU64,
     /// Bytes that came from peers.
     bytes_up: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
@@ -75,6 +79,8 @@ impl FaultProxy {
         let shared = Arc::new(Shared {
             provider,
             fault: Mutex::new(ProxyFault::None),
+            delay: Mutex::new(Duration::ZERO),
+            holes: AtomicU64::new(0),
             bytes_up: AtomicU64::new(0),
             open: Mutex::new(Vec::new()),
             is_over: AtomicBool::new(false),
@@ -92,6 +98,29 @@ impl FaultProxy {
 
     pub fn set(&self, fault: ProxyFault) {
         *lock(&self.shared.fault) = fault;
+    }
+
+    /// From now on each piece that the provider sends is late by so much, on open connections too.
+    pub fn delay(&self, delay: Duration) {
+        *lock(&self.shared.delay) = delay;
+    }
+
+    /// From now on whatever is sent, on all connections, is lost, and nobody is told.
+    pub fn open_hole(&self) {
+        self.change_hole(1);
+    }
+
+    /// New connections pass again. Those that lost something stay silent for ever, as where something
+    /// on the way has forgotten them.
+    pub fn close_hole(&self) {
+        self.change_hole(0);
+    }
+
+    fn change_hole(&self, wanted: u64) {
+        let holes = &self.shared.holes;
+        if holes.load(Ordering::SeqCst) % 2 != wanted {
+            holes.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Bytes that came from all peers so far.
@@ -135,6 +164,10 @@ impl Shared {
     }
 
     fn connection(self: &Arc<Self>, peer: &Arc<TcpStream>, fault: ProxyFault) -> io::Result<()> {
+        let begun = self.holes.load(Ordering::SeqCst);
+        if begun % 2 == 1 {
+            return end(peer, Cut::Silence);
+        }
         let provider = Arc::new(TcpStream::connect(self.provider)?);
         peer.set_nodelay(true)?;
         provider.set_nodelay(true)?;
@@ -142,9 +175,14 @@ impl Shared {
         thread::spawn({
             let (shared, peer, provider) =
                 (Arc::clone(self), Arc::clone(peer), Arc::clone(&provider));
-            move || shared.up(&peer, &provider, fault)
+            move || shared.up(&peer, &provider, fault, begun)
         });
-        self.down(&provider, peer, fault)
+        self.down(&provider, peer, fault, begun)
+    }
+
+    /// Whether a hole was opened since a connection began.
+    fn is_lost(&self, begun: u64) -> bool {
+        self.holes.load(Ordering::SeqCst) != begun
     }
 
     fn up(
@@ -152,11 +190,17 @@ impl Shared {
         mut peer: &TcpStream,
         mut provider: &TcpStream,
         fault: ProxyFault,
+        begun: u64,
     ) -> io::Result<()> {
         let mut buffer = [0; 16 << 10];
         let mut total = 0;
         loop {
             let length = peer.read(&mut buffer)?;
+            if self.is_lost(begun) {
+                // Neither hears of the other any more, until the peer has had enough.
+                end(peer, Cut::Silence)?;
+                return provider.shutdown(Shutdown::Both);
+            }
             if length == 0 {
                 return provider.shutdown(Shutdown::Write);
             }
@@ -176,6 +220,7 @@ impl Shared {
         mut provider: &TcpStream,
         mut peer: &TcpStream,
         fault: ProxyFault,
+        begun: u64,
     ) -> io::Result<()> {
         let mut buffer = [0; 16 << 10];
         let mut left = match fault {
@@ -184,6 +229,11 @@ impl Shared {
         };
         loop {
             let length = provider.read(&mut buffer)?;
+            let delay = *lock(&self.delay);
+            thread::sleep(delay);
+            if self.is_lost(begun) {
+                return end(provider, Cut::Silence);
+            }
             if length == 0 {
                 return peer.shutdown(Shutdown::Write);
             }

@@ -361,7 +361,8 @@ pub(crate) struct Tls {
     pub(crate) shown: Arc<Shown>,
 }
 
-pub(crate) fn server(identity: Identity, is_tls12_only: bool) -> io::Result<Tls> {
+/// A server that chooses the first of `alpn` that the client offers too.
+pub(crate) fn server(identity: Identity, is_tls12_only: bool, alpn: &[&str]) -> io::Result<Tls> {
     let versions: &[&SupportedProtocolVersion] =
         if is_tls12_only { &[&TLS12] } else { &[&TLS13, &TLS12] };
     let shown = Arc::new(Shown(Mutex::new(identity)));
@@ -370,6 +371,6 @@ pub(crate) fn server(identity: Identity, is_tls12_only: bool) -> io::Result<Tls>
         .map_err(io::Error::other)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::clone(&shown) as _);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(Tls { config: Arc::new(config), shown })
 }

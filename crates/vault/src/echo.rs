@@ -2,23 +2,26 @@
 //! request, in a link. The spellings in which that happens are known while the call lasts, and are
 //! looked for in what would leave.
 
-use crate::injection::{OpenInjection, OpenPart};
+use crate::{
+    escapes::undone,
+    injection::{OpenInjection, OpenPart},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr3, memmem};
 use secrecy::zeroize::Zeroizing;
 use std::fmt;
 
 /// A secret that is shorter would be found in harmless text.
 const MIN_BYTES: usize = 8;
 
-/// A byte of a secret takes six in an escape, and one more where the escape stands in a text that is
-/// escaped itself.
-const WIDEST_ESCAPE: usize = 7;
+/// What a byte of a secret takes at most in escapes within escapes, if an echo is to be found wherever a
+/// text is cut: a character reference of six, each of them in an escape of JSON.
+const WIDEST_ESCAPE: usize = 36;
 
 /// The spellings of one call's credential; wiped on drop.
 pub struct Echoes {
     needles: Vec<Needle>,
-    /// The same without backslashes, for texts of which the escapes are undone.
+    /// The same with what looks like an escape undone, for texts of which the escapes are.
     bare: Vec<Needle>,
     longest: usize,
 }
@@ -63,6 +66,12 @@ impl Echoes {
             self.add_basic(sent);
         } else {
             self.add(if sent.len() < MIN_BYTES { value } else { sent });
+            // `Token token="KEY", id=7`: what is repeated may be the key alone.
+            for part in sent.split(|byte| *byte == b',') {
+                let given = part.iter().position(|byte| *byte == b'=');
+                let given = given.and_then(|at| part.get(at + 1..)).unwrap_or(b"");
+                self.add(unquoted(given.trim_ascii()));
+            }
         }
     }
 
@@ -86,9 +95,8 @@ impl Echoes {
             return;
         }
         self.push(Zeroizing::new(secret.to_vec()));
-        self.push(respelled(secret, |byte| !is_unreserved(byte), percent_upper));
-        self.push(respelled(secret, |byte| !is_unreserved(byte), percent_lower));
-        self.push(respelled(secret, |byte| !is_unreserved(byte), form));
+        // As forms are written; all else of `%XX` is undone where it comes.
+        self.push(respelled(secret, |byte| byte == b' ', |_, out| out.push(b'+')));
         // Read as Latin-1, which is what HTTP once said of headers.
         self.push(respelled(secret, |byte| !byte.is_ascii(), latin_1));
         // Its own backslashes may look like escapes.
@@ -98,9 +106,14 @@ impl Echoes {
     }
 
     fn push(&mut self, needle: Needle) {
+        // Backslashes of its own may begin what looks like an escape, and is undone with the others
+        // unless it is spelled as one itself.
         let bare = respelled(&needle, |byte| byte == b'\\', |_, _| {});
-        if bare.len() >= MIN_BYTES && !self.bare.contains(&bare) {
-            self.bare.push(bare);
+        let plain = Zeroizing::new(undone(&needle));
+        for bare in [bare, plain] {
+            if bare.len() >= MIN_BYTES && !self.bare.contains(&bare) {
+                self.bare.push(bare);
+            }
         }
         if !self.needles.contains(&needle) {
             self.longest = self.longest.max(needle.len());
@@ -108,15 +121,15 @@ impl Echoes {
         }
     }
 
-    /// Whether `text` repeats the credential, as it stands or with the escapes of JSON undone.
+    /// Whether `text` repeats the credential, as it stands or with the escapes of JSON, HTML and URLs undone.
     pub fn are_in(&self, text: &[u8]) -> bool {
         let find = |needles: &[Needle], text: &[u8]| {
             needles.iter().any(|needle| memmem::find(text, needle).is_some())
         };
         find(&self.needles, text)
             || (!self.bare.is_empty()
-                && memchr(b'\\', text).is_some()
-                && find(&self.bare, &without_escapes(text)))
+                && memchr3(b'\\', b'&', b'%', text).is_some()
+                && find(&self.bare, &undone(text)))
     }
 
     /// How many bytes at the end of `text` may be the beginning of an echo that goes on in what
@@ -124,55 +137,13 @@ impl Echoes {
     pub fn overlap(&self, text: &[u8]) -> usize {
         let wide = self.longest.saturating_mul(WIDEST_ESCAPE);
         let end = text.get(text.len().saturating_sub(wide)..).unwrap_or(text);
-        let is_escaped = memchr(b'\\', end).is_some();
+        let is_escaped = memchr3(b'\\', b'&', b'%', end).is_some();
         (if is_escaped { wide } else { self.longest }).saturating_sub(1)
     }
 }
 
-/// A text with its `\u` escapes decoded and all other backslashes left out. It does not depend on
-/// where in a run of backslashes a text was cut, nor on how often it was escaped.
-fn without_escapes(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    let mut high = None;
-    while let Some(at) = memchr(b'\\', rest) {
-        let (before, escape) = rest.split_at_checked(at).unwrap_or((rest, b""));
-        out.extend_from_slice(before);
-        if !before.is_empty() {
-            high = None;
-        }
-        let end = escape.iter().position(|byte| *byte != b'\\').unwrap_or(escape.len());
-        rest = escape.get(end..).unwrap_or(b"");
-        let Some((unit, after)) = utf16_unit(rest) else {
-            high = None;
-            continue;
-        };
-        rest = after;
-        let units = high.take().into_iter().chain([unit]);
-        for c in char::decode_utf16(units) {
-            match c {
-                Ok('\\') => {}
-                Ok(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-                Err(lone) => high = Some(lone.unpaired_surrogate()),
-            }
-        }
-    }
-    out.extend_from_slice(rest);
-    out
-}
-
-/// What stands behind the backslash of `\uXXXX`, and what follows.
-fn utf16_unit(text: &[u8]) -> Option<(u16, &[u8])> {
-    let (digits, after) = text.strip_prefix(b"u")?.split_first_chunk::<4>()?;
-    let mut unit = 0;
-    for digit in digits {
-        unit = unit << 4 | char::from(*digit).to_digit(16)?;
-    }
-    Some((u16::try_from(unit).ok()?, after))
-}
-
-const fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+fn unquoted(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(text)
 }
 
 fn respelled(
@@ -190,30 +161,6 @@ fn respelled(
         }
     }
     out
-}
-
-fn hex(byte: u8, digits: &[u8; 16], out: &mut Vec<u8>) {
-    for half in [byte >> 4, byte & 15] {
-        out.push(digits.get(usize::from(half)).copied().unwrap_or(b'0'));
-    }
-}
-
-fn percent_upper(byte: u8, out: &mut Vec<u8>) {
-    out.push(b'%');
-    hex(byte, b"0123456789ABCDEF", out);
-}
-
-fn percent_lower(byte: u8, out: &mut Vec<u8>) {
-    out.push(b'%');
-    hex(byte, b"0123456789abcdef", out);
-}
-
-fn form(byte: u8, out: &mut Vec<u8>) {
-    if byte == b' ' {
-        out.push(b'+');
-    } else {
-        percent_upper(byte, out);
-    }
 }
 
 fn backslash(byte: u8, out: &mut Vec<u8>) {
@@ -247,6 +194,20 @@ mod tests {
     fn an_echo_is_found_in_every_spelling() {
         let key = "k/2 <a>&\"b\\c=é+z";
         let json = serde_json::to_string(key).unwrap();
+        let html = key.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let html = html.replace('"', "&#34;").replace('/', "&#x2F;");
+        let percent = |text: &str, kept: &[u8]| -> String {
+            let spell = |byte: u8| match byte {
+                _ if byte.is_ascii_alphanumeric() || kept.contains(&byte) => {
+                    char::from(byte).into()
+                }
+                _ => format!("%{byte:02X}"),
+            };
+            text.bytes().map(spell).collect()
+        };
+        let references = |text: &str, spell: fn(u32) -> String| -> String {
+            text.chars().map(|c| spell(u32::from(c))).collect()
+        };
         let spellings = [
             key.to_owned(),
             json.clone(),
@@ -260,6 +221,22 @@ mod tests {
             escaped(key, "\\\\u", false),
             json.replace('+', "\\u002B").replace('é', "\\u00e9").replace('/', "\\/"),
             json.replace('é', "\\u00c3\\u00A9"),
+            // By encodeURIComponent, by Go for paths, in mixed case, twice, and in JSON.
+            percent(key, b"!'()*"),
+            percent(key, b"&=+$@:"),
+            percent(key, b"").replace("%3C", "%3c"),
+            percent(key, b"").replace('%', "%25"),
+            percent(key, b"").replace('%', "\\u0025"),
+            // As PHP, Go and others write it into a page; that in JSON; and twice.
+            html.clone(),
+            html.replace('é', "&eacute;"),
+            html.replace('&', "\\u0026"),
+            html.replace('&', "&amp;"),
+            references(key, |c| format!("&#{c};")),
+            references(key, |c| format!("&#x{c:x};")),
+            references(key, |c| format!("&#x{c:04X};")).replace('&', "\\u0026"),
+            escaped(key, "\\u005cu", false),
+            escaped(&references(key, |c| format!("&#x{c:x};")), "\\u", false),
             key.replace('é', "Ã©"),
         ];
         for found in [
@@ -278,8 +255,23 @@ mod tests {
                     assert!(found.are_in(&window), "{spelling} cut at {cut}");
                 }
             }
-            assert!(!found.are_in(b"k/2 <a>&b"));
+            assert!(!found.are_in(b"k/2 <a>&b") && !found.are_in(b"k/2 &lt;a&gt;&amp;b"));
         }
+    }
+
+    /// A secret that holds what reads like an escape.
+    #[test]
+    fn a_secrets_own_escapes_do_not_hide_it() {
+        let found = echoes(Part::bearer(r"k/\u0041-012345"));
+        for spelling in [
+            r"k/\u0041-012345",
+            r"k\/\\u0041-012345",
+            r"k\/\u005cu0041-012345",
+            r"\u006b/\\u0041-01234\u0035",
+        ] {
+            assert!(found.are_in(format!("no such key: {spelling}").as_bytes()), "{spelling}");
+        }
+        assert!(!found.are_in(br"k\/\\u0042-012345"));
     }
 
     #[test]
@@ -296,23 +288,17 @@ mod tests {
     fn a_schemes_word_need_not_be_repeated() {
         let found = echoes(Part::header("s", "x-key", "Token 5b7e0c14d2").unwrap());
         assert!(found.are_in(b"no such token: 5b7e0c14d2"));
+        for given in
+            ["Token token=5b7e0c14d2", "Token id=7, token=\"5b7e0c14d2\"", "Key k=5b7e0c14d2=="]
+        {
+            let found = echoes(Part::header("s", "x-key", given).unwrap());
+            assert!(found.are_in(b"no such token: 5b7e0c14d2=="), "{given}");
+            assert!(!found.are_in(b"no such token: 5b7e0c14d"), "{given}");
+        }
         let found = echoes(Part::header("s", "x-key", "basic YTpjb3JyZWN0IGhvcnNl").unwrap());
         assert!(found.are_in(b"the password is correct horse"));
         let found = echoes(Part::header("s", "x-key", "correct key").unwrap());
         assert!(found.are_in(b"correct key") && !found.are_in(b"another key"));
-    }
-
-    #[test]
-    fn escapes_are_undone_wherever_a_text_was_cut() {
-        for (text, plain) in [
-            (r#"a\u0062c\/d\"e\\f"#, r#"abc/d"ef"#),
-            (r"\ud83d\ude00\uD83D\uDE00", "😀😀"),
-            (r"\ud83dx\ude00y\ude00\u00e9", "xyé"),
-            (r"\\\u0041\u005c\u00", "Au00"),
-            (r"\u12", "u12"),
-        ] {
-            assert_eq!(String::from_utf8_lossy(&without_escapes(text.as_bytes())), plain, "{text}");
-        }
     }
 
     #[test]

@@ -15,6 +15,7 @@
 mod credential;
 mod echo;
 mod error;
+mod escapes;
 mod head;
 mod injection;
 mod key;

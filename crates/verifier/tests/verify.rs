@@ -33,6 +33,7 @@ impl World {
             origin: ORIGIN.into(),
             kept: None,
             configuration: None,
+            reserve: None,
         })
         .unwrap();
         let handle = opened.log.handle();

@@ -222,7 +222,7 @@ pub(crate) struct ProviderObserveArgs {
     /// The operation, by its id or like "GET /things".
     pub operation: String,
     /// Bodies of its answers as JSON, one a file; `-` is standard input. No value of them is kept.
-    #[arg(required = true)]
+    /// Without any: what a server saw, where the overlay says `x-weirgate-observe`.
     pub samples: Vec<PathBuf>,
     /// The status that they are answers with; the first success without a shape if not given.
     #[arg(long, value_name = "STATUS")]
@@ -348,17 +348,29 @@ pub(crate) enum AuditVerb {
     },
     /// Recompute and check the whole log.
     Verify {
-        /// A checkpoint kept elsewhere, to find truncation and roll-back.
+        /// Checkpoints kept elsewhere, to find truncation and roll-back.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+        /// A witness's public key, or a file with it: only what it cosigned of --checkpoint counts.
+        #[arg(long, value_name = "KEY", requires = "checkpoint")]
+        witness_key: Option<String>,
         /// The log's public key, kept elsewhere: neither the database nor `audit.pub` is looked at.
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
+    },
+    /// Print the log's newest checkpoint, to be kept elsewhere.
+    Checkpoint {
+        /// The newest that a witness cosigned, with the cosignatures of all that cosigned it.
+        #[arg(long)]
+        cosigned: bool,
     },
     /// Write the proof of one entry, which `weirgate-verify` checks with the public key alone.
     Proof {
         /// Its index, as `audit list` shows it.
         index: u64,
+        /// Under the newest checkpoint in this file, as with cosignatures, instead of the log's own.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
         /// Into this new file instead of standard output.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,

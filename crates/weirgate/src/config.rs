@@ -3,7 +3,13 @@
 //! Two stages: texts with their origin, then checked types. All problems are reported together, each
 //! with its place and remedy.
 
-use crate::{listener_tls, output::chain, telemetry::Endpoint};
+use crate::{
+    listener_tls,
+    output::chain,
+    outside::{Pace, Token},
+    telemetry::Endpoint,
+};
+use audit::WitnessKey;
 use gateway::LimitSettings;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -13,6 +19,7 @@ use std::{
     fmt,
     io::{self, Read as _},
     net::SocketAddr,
+    num::NonZeroU64,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     str::FromStr,
@@ -92,7 +99,19 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("cores", "0", "count", "Threads of the data plane; 0 means one per core."),
     key("max_write_bytes", "1048576", "bytes", "The largest request body."),
+    key(
+        "max_held_write_bytes",
+        "0",
+        "bytes",
+        "Request bodies that wait at once, over all calls: one key's take at most as much as they leave free (429), all of them no more (503). 0 means 64 times `max_write_bytes`.",
+    ),
     key("max_answer_bytes", "1073741824", "bytes", "The largest answer, as it comes and decoded."),
+    key(
+        "max_window_bytes",
+        "268435456",
+        "bytes",
+        "The windows of decoders for compressed answers (br, zstd) at once, shared out to the cores; at least 32 MiB for each. One provider's take at most as much as they leave free.",
+    ),
     key("max_calls", "10000", "count", "Calls under way at once; more get 503."),
     key(
         "max_calls_per_provider",
@@ -114,6 +133,12 @@ pub(crate) const KEYS: &[Key] = &[
         "60000",
         "milliseconds",
         "How long the database may stay silent before calls are refused; at least 1000.",
+    ),
+    key(
+        "audit_reserve_bytes",
+        "16777216",
+        "bytes",
+        "Room on the audit log's disk, given back to record calls under way when it is full; calls are taken only while the server has it. 0 for none, else at least 65536.",
     ),
     key("connect_timeout_ms", "5000", "milliseconds", "Resolving and connecting to a provider."),
     key("tls_timeout_ms", "5000", "milliseconds", "The TLS handshake with a provider."),
@@ -157,6 +182,42 @@ pub(crate) const KEYS: &[Key] = &[
         "Headers for the collector, one `Name: value` a line; others may not read the file.",
     ),
     key("otlp_interval_ms", "15000", "milliseconds", "Between two exports of metrics."),
+    key(
+        "checkpoint_file",
+        "",
+        "path",
+        "File outside the data folder at whose end checkpoints of the audit log are put; best on a disk that others keep, where it can only grow.",
+    ),
+    key(
+        "checkpoint_webhook",
+        "",
+        "URL",
+        "Witness (C2SP tlog-witness) that is sent checkpoints, at `/add-checkpoint` below this: https, or http to a loopback address.",
+    ),
+    key(
+        "checkpoint_webhook_token_file",
+        "",
+        "path",
+        "File with a bearer token for `checkpoint_webhook`, which only its owner may read.",
+    ),
+    key(
+        "checkpoint_webhook_key",
+        "",
+        "key",
+        "Public key of that witness, NAME+ID+KEY: then only what it cosigns is taken. Without it every success counts.",
+    ),
+    key(
+        "checkpoint_interval_ms",
+        "60000",
+        "milliseconds",
+        "Between two checkpoints that are put outside, or cosigned by other nodes.",
+    ),
+    key(
+        "checkpoint_max_age_ms",
+        "900000",
+        "milliseconds",
+        "When a log line at `error` says that what is outside is too old.",
+    ),
     key("log_level", "info", "error, warn, info, debug or trace", "How much is logged."),
     key("log_format", "json", "json or text", "The form of log lines on standard error."),
 ];
@@ -233,7 +294,7 @@ pub(crate) struct Setting {
 pub(crate) struct Problem {
     pub place: String,
     /// In the file; 0 for all of it.
-    line: Option<usize>,
+    pub line: Option<usize>,
     /// Else about the file as a whole.
     is_about_a_key: bool,
     pub what: String,
@@ -262,11 +323,15 @@ pub(crate) struct Config {
     pub public_url: Option<String>,
     pub cores: usize,
     pub max_write_bytes: usize,
+    pub max_held_write_bytes: usize,
     pub max_answer_bytes: u64,
+    /// Of one core.
+    pub max_window_bytes: usize,
     pub max_calls: usize,
     pub limits: LimitSettings,
     pub database: Option<ServerUrl>,
     pub max_snapshot_age: Duration,
+    pub audit_reserve: Option<NonZeroU64>,
     pub connect_timeout: Duration,
     pub tls_timeout: Duration,
     pub first_byte_timeout: Duration,
@@ -279,8 +344,19 @@ pub(crate) struct Config {
     pub otlp_endpoint: Option<Endpoint>,
     pub otlp_headers_file: Option<PathBuf>,
     pub otlp_interval: Duration,
+    pub outside: OutsideConfig,
     pub log_level: String,
     pub is_log_json: bool,
+}
+
+/// Where checkpoints are kept.
+#[derive(Debug, Clone)]
+pub(crate) struct OutsideConfig {
+    pub file: Option<PathBuf>,
+    pub webhook: Option<Endpoint>,
+    pub token: Option<Token>,
+    pub witness: Option<WitnessKey>,
+    pub pace: Pace,
 }
 
 /// Where the listeners' certificate and its key lie.
@@ -628,6 +704,25 @@ impl Reader<'_> {
         }
     }
 
+    /// Of one core: two of the largest windows at least.
+    fn max_window_bytes(&mut self, cores: usize) -> usize {
+        const LEAST: usize = 32 << 20;
+        let all = usize::try_from(self.positive("max_window_bytes")).unwrap_or(usize::MAX);
+        (all / cores.max(1)).max(LEAST)
+    }
+
+    fn max_held_write_bytes(&mut self, max_write_bytes: usize) -> usize {
+        let given = match self.parse("max_held_write_bytes", 0) {
+            0 => max_write_bytes.saturating_mul(64),
+            given => given,
+        };
+        if given < max_write_bytes {
+            let remedy = "Give several times as much, or 0 for 64 times.";
+            self.fail("max_held_write_bytes", "is less than `max_write_bytes`", remedy.into());
+        }
+        given
+    }
+
     fn path(&self, name: &str) -> Option<PathBuf> {
         let value = &self.text(name).value;
         (!value.is_empty()).then(|| PathBuf::from(value))
@@ -665,8 +760,14 @@ impl Reader<'_> {
         match Endpoint::parse(text) {
             Ok(endpoint) => Some(endpoint),
             Err(error) => {
-                let remedy = "Write it like https://collector.example.com:4318, or http://127.0.0.1:4318; secrets go into otlp_headers_file.";
-                self.fail(name, &error.to_string(), remedy.into());
+                let secrets = match name {
+                    "otlp_endpoint" => "otlp_headers_file",
+                    _ => "checkpoint_webhook_token_file",
+                };
+                let remedy = format!(
+                    "Write it like https://collector.example.com:4318, or http://127.0.0.1:4318; secrets go into {secrets}."
+                );
+                self.fail(name, &error.to_string(), remedy);
                 None
             }
         }
@@ -687,10 +788,10 @@ impl Reader<'_> {
             }
             return None;
         }
-        let password = match read_password(&file) {
+        let password = match read_private(&file, "a password") {
             Ok(password) => password,
             Err((what, remedy)) => {
-                self.fail("database_password_file", &what, remedy.into());
+                self.fail("database_password_file", &what, remedy);
                 None
             }
         };
@@ -704,6 +805,50 @@ impl Reader<'_> {
         }
     }
 
+    fn outside(&mut self) -> OutsideConfig {
+        let webhook = self.endpoint("checkpoint_webhook");
+        for name in ["checkpoint_webhook_token_file", "checkpoint_webhook_key"] {
+            let is_alone = self.text("checkpoint_webhook").value.is_empty();
+            if is_alone && !self.text(name).value.is_empty() {
+                let remedy = "Name the witness with checkpoint_webhook, or leave it out.";
+                self.fail(name, "is of no use without a webhook", remedy.into());
+            }
+        }
+        let token_file = self.text("checkpoint_webhook_token_file").value.clone();
+        let token = match read_private(&token_file, "a token") {
+            Ok(token) => token.and_then(|token| {
+                let token = Token::new(&token);
+                if token.is_none() {
+                    let remedy = "Write the token alone into it, in one line.";
+                    self.fail("checkpoint_webhook_token_file", "is of no use", remedy.into());
+                }
+                token
+            }),
+            Err((what, remedy)) => {
+                self.fail("checkpoint_webhook_token_file", &what, remedy);
+                None
+            }
+        };
+        let key = self.text("checkpoint_webhook_key").value.clone();
+        let witness = Some(key).filter(|key| !key.is_empty()).and_then(|key| {
+            let read = key.parse().ok();
+            if read.is_none() {
+                let remedy =
+                    "Give the witness's key of the form NAME+ID+KEY, for cosignatures of Ed25519.";
+                self.fail("checkpoint_webhook_key", "is no key of a witness", remedy.into());
+            }
+            read
+        });
+        let every = self.millis("checkpoint_interval_ms");
+        let max_age = self.millis("checkpoint_max_age_ms");
+        if max_age <= every && !max_age.is_zero() {
+            let remedy = "Give more than checkpoint_interval_ms.";
+            self.fail("checkpoint_max_age_ms", "is shorter than the interval", remedy.into());
+        }
+        let pace = Pace { every, max_age };
+        OutsideConfig { file: self.path("checkpoint_file"), webhook, token, witness, pace }
+    }
+
     fn millis(&mut self, name: &str) -> Duration {
         Duration::from_millis(self.positive(name))
     }
@@ -712,30 +857,34 @@ impl Reader<'_> {
 const MAX_CORES: usize = 256;
 const MAX_PASSWORD_BYTES: u64 = 4_096;
 
-/// The password in a file that only its owner may read; `None` where no file is named.
-fn read_password(path: &str) -> Result<Option<SecretString>, (String, &'static str)> {
+/// The secret in a file that only its owner may read; `None` where no file is named. `what` it is, as
+/// in "a password".
+fn read_private(path: &str, what: &str) -> Result<Option<SecretString>, (String, String)> {
     if path.is_empty() {
         return Ok(None);
     }
     let unusable = |error: io::Error| {
-        let what = format!("is of no use: {}", unreadable(&error));
-        (what, "Name a file with the password that this user may read.")
+        let remedy = format!("Name a file with {what} that this user may read.");
+        (format!("is of no use: {}", unreadable(&error)), remedy)
     };
     let file = std::fs::File::open(path).map_err(unusable)?;
     let about = file.metadata().map_err(unusable)?;
     if !about.is_file() || about.len() > MAX_PASSWORD_BYTES {
-        return Err(("is no file with a password".into(), "Name a file with the password alone."));
+        let remedy = format!("Name a file with {what} alone.");
+        return Err((format!("is no file with {what}"), remedy));
     }
     if about.permissions().mode() & 0o077 != 0 {
-        return Err(("may be read by others".into(), "Make it private: chmod 600."));
+        return Err(("may be read by others".into(), "Make it private: chmod 600.".into()));
     }
     let mut text = String::new();
     file.take(MAX_PASSWORD_BYTES).read_to_string(&mut text).map_err(unusable)?;
     match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(("is empty".into(), "Write the password into it.")),
-        password => Ok(Some(SecretString::from(password))),
+        "" => Err(("is empty".into(), format!("Write {what} into it."))),
+        secret => Ok(Some(SecretString::from(secret))),
     }
 }
+/// A smaller reserve would not hold what a tail of the log takes anew.
+const MIN_RESERVE: u64 = 65_536;
 /// The configuration is confirmed every 250 ms at best: with much less, a sound gateway refuses calls.
 const MIN_SNAPSHOT_AGE: Duration = Duration::from_secs(1);
 
@@ -792,6 +941,7 @@ fn check(reader: &mut Reader<'_>) -> Config {
     }
     let max_calls = usize::try_from(reader.positive("max_calls")).unwrap_or(usize::MAX);
     let limits = reader.limits(max_calls);
+    let max_write_bytes = usize::try_from(reader.positive("max_write_bytes")).unwrap_or(usize::MAX);
     if public_url.is_none() && !gateway_addr.ip().is_loopback() {
         reader.fail(
             "public_url",
@@ -822,6 +972,11 @@ fn check(reader: &mut Reader<'_>) -> Config {
         let remedy = format!("Give at least {}.", MIN_SNAPSHOT_AGE.as_millis());
         reader.fail("max_snapshot_age_ms", "is too short", remedy);
     }
+    let audit_reserve = reader.parse("audit_reserve_bytes", 0_u64);
+    if (1..MIN_RESERVE).contains(&audit_reserve) {
+        let remedy = format!("Give at least {MIN_RESERVE}, or 0 for none.");
+        reader.fail("audit_reserve_bytes", "is too small", remedy);
+    }
     if cores > MAX_CORES {
         reader.fail("cores", "is too many", format!("Give at most {MAX_CORES}."));
     }
@@ -832,12 +987,15 @@ fn check(reader: &mut Reader<'_>) -> Config {
         tls,
         public_url,
         cores,
-        max_write_bytes: usize::try_from(reader.positive("max_write_bytes")).unwrap_or(usize::MAX),
+        max_write_bytes,
+        max_held_write_bytes: reader.max_held_write_bytes(max_write_bytes),
         max_answer_bytes: reader.positive("max_answer_bytes"),
+        max_window_bytes: reader.max_window_bytes(cores),
         max_calls,
         limits,
         database: reader.database(),
         max_snapshot_age,
+        audit_reserve: NonZeroU64::new(audit_reserve),
         connect_timeout: reader.millis("connect_timeout_ms"),
         tls_timeout: reader.millis("tls_timeout_ms"),
         first_byte_timeout: reader.millis("first_byte_timeout_ms"),
@@ -850,6 +1008,7 @@ fn check(reader: &mut Reader<'_>) -> Config {
         otlp_endpoint: reader.endpoint("otlp_endpoint"),
         otlp_headers_file: reader.path("otlp_headers_file"),
         otlp_interval: reader.millis("otlp_interval_ms"),
+        outside: reader.outside(),
         log_level,
         is_log_json: log_format == "json",
     }
@@ -932,6 +1091,7 @@ mod tests {
         }
         for text in [
             "max_calls = 0",
+            "max_held_write_bytes = 1000",
             "max_calls = 99999999999999999999",
             "cores = 257",
             "gateway_addr = \"localhost:8400\"",

@@ -2,7 +2,7 @@
 //! not counted, and no metric has more than [`MAX_SERIES`] series, so that nobody who calls can make
 //! them many.
 
-use gateway::Gateway;
+use gateway::{Gateway, ServerTls};
 use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, counter, gauge,
 };
@@ -74,7 +74,7 @@ pub(crate) const METRICS: &[Metric] = &[
         "weirgate_limit_refusals_total",
         &[(
             "limit",
-            "`key`, `connection`, `provider`, `told_by_provider`, `connection_calls`, `provider_calls`, `calls`",
+            "`key`, `connection`, `provider`, `told_by_provider`, `connection_calls`, `provider_calls`, `key_bodies`, `bodies`, `calls`",
         )],
         "Calls that a limit held back.",
     ),
@@ -85,11 +85,17 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
     value("weirgate_connections", "Open connections of callers."),
     value("weirgate_calls_under_way", "Calls that hold one of the `max_calls` places."),
+    value("weirgate_request_body_bytes", "Request bodies that wait, of `max_held_write_bytes`."),
     count("weirgate_provider_connections_opened_total", &[], "Connections made to providers."),
     count(
         "weirgate_provider_connections_reused_total",
         &[],
-        "Exchanges over a connection to a provider that had been idle.",
+        "Exchanges over a connection to a provider that had carried others.",
+    ),
+    count(
+        "weirgate_provider_answers_total",
+        &[("protocol", "`1.1` (and `1.0`), `2`")],
+        "Answers of providers whose head came, by version of HTTP.",
     ),
     value("weirgate_provider_connections_idle", "Idle connections to providers."),
     value("weirgate_snapshot_age_seconds", "Since the store last confirmed what is enforced."),
@@ -101,7 +107,31 @@ pub(crate) const METRICS: &[Metric] = &[
         &[],
         "The time that these syncs took together; by their number, the latency of one.",
     ),
+    value(
+        "weirgate_audit_free_bytes",
+        "Free on the audit log's file system; below 10 % and 5 % of it a log line warns.",
+    ),
     value("weirgate_outbox_rows", "Changes that wait in the store to be moved into the audit log."),
+    value(
+        "weirgate_certificate_expires_timestamp_seconds",
+        "When the listeners' certificate ends, in seconds since 1970; 0 without `tls_cert`.",
+    ),
+    count("weirgate_clock_jumps_total", &[], "Jumps of this machine's clock by more than 10 s."),
+    value(
+        "weirgate_clock_skew_seconds",
+        "By how much this machine's clock is ahead of the database's; 0 where that is a file.",
+    ),
+    Metric {
+        name: "weirgate_checkpoint_age_seconds",
+        kind: Kind::Gauge,
+        labels: &[("place", "`file`, `webhook`, `nodes`: those that there are")],
+        about: "Since a place outside had the audit log's newest checkpoint.",
+    },
+    count(
+        "weirgate_checkpoint_contradictions_total",
+        &[("place", "`file`, `webhook`, `nodes`, `witness`")],
+        "How often a place held another history of this audit log; `witness`: how often another node showed two of its own.",
+    ),
     count(
         "weirgate_log_fields_dropped_total",
         &[],
@@ -161,6 +191,7 @@ pub(crate) struct Figures {
     handle: PrometheusHandle,
     gateway: Arc<Gateway>,
     pools: Arc<PoolFigures>,
+    tls: Option<ServerTls>,
 }
 
 impl fmt::Debug for Figures {
@@ -174,17 +205,22 @@ impl Figures {
         handle: PrometheusHandle,
         gateway: Arc<Gateway>,
         pools: Arc<PoolFigures>,
+        tls: Option<ServerTls>,
     ) -> Self {
-        Self { handle, gateway, pools }
+        Self { handle, gateway, pools, tls }
     }
 
     /// All of them, in Prometheus' text format.
     pub(crate) fn render(&self) -> String {
-        let Self { handle, gateway, pools } = self;
+        let Self { handle, gateway, pools, tls } = self;
+        gauge!("weirgate_request_body_bytes").set(number(gateway.held_write_bytes()));
         gauge!("weirgate_calls_under_way").set(number(gateway.calls_under_way()));
         gauge!("weirgate_provider_connections_idle").set(number(pools.idle()));
         counter!("weirgate_provider_connections_opened_total").absolute(pools.opened());
         counter!("weirgate_provider_connections_reused_total").absolute(pools.reused());
+        for (protocol, answers) in ["1.1", "2"].into_iter().zip(pools.answers()) {
+            counter!("weirgate_provider_answers_total", "protocol" => protocol).absolute(answers);
+        }
         gauge!("weirgate_snapshot_age_seconds").set(gateway.shared.age().as_secs_f64());
         let generation = usize::try_from(gateway.shared.generation()).unwrap_or(usize::MAX);
         gauge!("weirgate_snapshot_generation").set(number(generation));
@@ -193,6 +229,11 @@ impl Figures {
         counter!("weirgate_audit_syncs_total").absolute(pace.syncs);
         let micros = u64::try_from(pace.syncing.as_micros()).unwrap_or(u64::MAX);
         counter!("weirgate_audit_sync_microseconds_total").absolute(micros);
+        if let Some(tls) = tls {
+            let seconds = tls.validity().1.as_micros() / 1_000_000;
+            gauge!("weirgate_certificate_expires_timestamp_seconds")
+                .set(number(usize::try_from(seconds).unwrap_or_default()));
+        }
         counter!("weirgate_log_fields_dropped_total").absolute(crate::logging::dropped());
         handle.render()
     }
@@ -238,7 +279,7 @@ fn describe() {
         }
         match kind {
             Kind::Counter if labels.is_empty() => drop(counter!(*name)),
-            Kind::Gauge => drop(gauge!(*name)),
+            Kind::Gauge if labels.is_empty() => drop(gauge!(*name)),
             _ => {}
         }
     }

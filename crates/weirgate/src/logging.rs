@@ -25,6 +25,7 @@ use types::{Clock as _, SystemClock};
 /// Every field that a line may have beside `timestamp`, `level`, `target` and `message`, as documented
 /// in `docs/reference/logs.md`. In no value: a body, a header's value, a URL, a secret, a customer.
 const FIELDS: &[(&str, &str)] = &[
+    ("age_s", "of what is kept outside, in seconds"),
     ("audit.error", "why the audit log takes nothing"),
     ("audit.kind", "kind of the entry that was lost"),
     ("callers", "connections of callers that are served at once"),
@@ -37,13 +38,20 @@ const FIELDS: &[(&str, &str)] = &[
     ("duration_ms", "of a call, in milliseconds"),
     ("error", "what failed, and its cause"),
     ("files", "open files that the system allows"),
+    ("free_bytes", "what is free on the audit log's file system"),
+    ("free_percent", "the same in parts of a hundred"),
     ("gateway", "address of the data plane"),
     ("generation", "of the store that was taken over"),
     ("grant.id", "a grant that cannot be read"),
     ("how", "what was done to a row of the database"),
+    ("log", "an audit log's name"),
     ("notice", "what is worth a look in the configuration: names of keys and digests"),
     ("operation", "the operation's id in the provider's description"),
     ("origin", "who has to act: `caller`, `provider` or `internal`"),
+    (
+        "place",
+        "where checkpoints are kept: `file`, `webhook` or `nodes`; or where in the source a defect has shown",
+    ),
     ("port", "which of our ports: `gateway` or `console`"),
     ("provider", "a provider's slug"),
     ("remedy", "what to do"),
@@ -51,6 +59,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("retryable", "whether the same call may succeed later"),
     ("row.id", "a row of the database that somebody else wrote"),
     ("row.kind", "its table"),
+    ("seconds", "by how much a clock jumped, or differs"),
     ("status", "our answer's status"),
     ("suppressed", "failed calls of this code without a line of their own"),
 ];
@@ -82,6 +91,15 @@ pub(crate) fn start(level: &str, is_json: bool) {
     let lines = Lines { is_json };
     // A second start, as in tests, keeps the first one.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    if !cfg!(test) {
+        std::panic::set_hook(Box::new(tell_panic));
+    }
+}
+
+/// Where, and not what: the message may hold what was being worked on.
+fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(|at| format!("{}:{}", at.file(), at.line()));
+    tracing::error!(place, "a defect of Weirgate has shown: report this line");
 }
 
 /// As the configuration says.
@@ -222,7 +240,9 @@ pub(crate) fn product_sources() -> Vec<String> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            let is_test = ["testkit", "tests", "benches"].iter().any(|name| path.ends_with(name));
+            let is_test = ["testkit", "properties", "tests", "benches"]
+                .iter()
+                .any(|name| path.ends_with(name));
             if path.is_dir() && !is_test {
                 folders.push(path);
             } else if path.extension().is_some_and(|end| end == "rs") {

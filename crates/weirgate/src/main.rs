@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod clock_watch;
 mod config;
 mod demo;
 mod events;
@@ -10,9 +11,12 @@ mod files;
 mod harmless;
 mod listener_tls;
 mod logging;
+mod notify;
 mod ops;
 mod output;
+mod outside;
 mod project;
+mod room;
 mod serve;
 mod shell;
 mod telemetry;
@@ -39,6 +43,7 @@ use verbs::Session;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    keep_to_itself();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return not_understood(error),
@@ -50,6 +55,14 @@ fn main() -> ExitCode {
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => failure.report(output),
     }
+}
+
+/// Secrets pass through this memory: no core is written of it, and nobody but root looks into it, its
+/// own user's other processes neither.
+fn keep_to_itself() {
+    #[cfg(target_os = "linux")]
+    // A system that refuses leaves it as safe as any other program.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
 /// Help, or what is wrong with the command line.
@@ -250,6 +263,8 @@ async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
     ];
     text.extend(server.notices.iter().map(|notice| format!("note: {notice}")));
     session.output.result(&json, text)?;
+    notify::tell(notify::READY);
     signals.until_told().await;
+    notify::tell(notify::STOPPING);
     server.stop().await
 }

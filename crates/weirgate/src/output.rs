@@ -159,6 +159,7 @@ pub(crate) struct Failure {
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 pub(crate) const NOT_FOUND: u8 = 3;
+pub(crate) const REFUSED: u8 = 5;
 pub(crate) const FINDINGS: u8 = 6;
 pub(crate) const UNREACHABLE: u8 = 7;
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -206,7 +207,7 @@ impl From<Error> for Failure {
             Kind::Failed => FAILED,
             Kind::Usage => USAGE,
             Kind::NotFound => NOT_FOUND,
-            Kind::Refused => 5,
+            Kind::Refused => REFUSED,
             Kind::Unreachable => UNREACHABLE,
         };
         let problems = match &error {

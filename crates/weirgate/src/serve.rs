@@ -2,23 +2,28 @@
 //! in two steps.
 
 use crate::{
+    clock_watch::ClockWatch,
     config::Config,
     events,
     figures::{self, Figures},
     files,
     listener_tls::Follower,
     ops::{Ops, OpsListener},
-    output::{FAILED, Failure, chain},
+    output::{FAILED, Failure, REFUSED, USAGE, chain},
+    outside::{self, KeptFile, KeptFileError, Outside, Webhook},
+    room::Room,
     telemetry::{Export, Exporter, Headers},
 };
 use app::{
     Instance,
     configuration::{self, Told},
-    follow,
+    follow, observe,
     sequence::OpenLog,
+    witness::Peers,
 };
 use gateway::{
-    Bounds, EventSink, Gateway, Listeners, MakePool, Recorder, Running, ServerTls, Settings,
+    Bounds, EventSink, Failpoint, Gateway, Listeners, MakePool, Recorder, Running, ServerTls,
+    Settings,
 };
 use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, PoolFigures, Resolve, TlsConfig};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -46,9 +51,12 @@ pub(crate) struct Server {
     ops: JoinHandle<()>,
     follower: JoinHandle<OpenLog>,
     events: JoinHandle<()>,
+    observed: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
     exporter: Option<Exporter>,
+    outside: Option<Outside>,
+    peers: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -77,12 +85,25 @@ impl Server {
         let configuration = configuration::recorded(&instance.folder, told)?;
         let mut notices = Vec::new();
         notices.extend(configuration::extra_roots(&configuration));
-        let log = OpenLog::open(&instance, lock, Some(configuration.clone())).await?;
+        let checkpoint_file = checkpoint_file(&instance, config)?;
+        let recorded = Some(configuration.clone());
+        let log = OpenLog::open(&instance, lock, recorded, config.audit_reserve).await?;
         let before = log.started_before.as_ref();
         notices.extend(before.and_then(|before| configuration::changed(before, &configuration)));
         for notice in &notices {
             tracing::warn!(notice, "the configuration is worth a look");
         }
+        let checkpoint_file = match checkpoint_file {
+            Some(mut file) => match compared(&mut file, &log) {
+                Ok(()) => Some(file),
+                Err(failure) => {
+                    // Ends the writer, which gives the lock back. What is wrong is said below.
+                    let _ = log.close().await;
+                    return Err(failure);
+                }
+            },
+            None => None,
+        };
         let instance = Arc::new(instance);
         let (follower, shared) =
             follow::first(Arc::clone(&instance), config.limits.clone()).await?;
@@ -102,7 +123,8 @@ impl Server {
             Arc::from(public_url),
         ));
         let pools = Arc::new(PoolFigures::default());
-        let figures = Figures::new(handle, Arc::clone(&gateway), Arc::clone(&pools));
+        let figures =
+            Figures::new(handle, Arc::clone(&gateway), Arc::clone(&pools), listener_tls.clone());
         let (exporter, traces) = match config.otlp_endpoint.clone() {
             None => (None, None),
             Some(endpoint) => {
@@ -119,11 +141,30 @@ impl Server {
                 (Some(exporter), Some(traces))
             }
         };
+        let pace = config.outside.pace;
+        let webhook = config.outside.webhook.clone().map(|endpoint| Webhook {
+            endpoint,
+            token: config.outside.token.clone(),
+            witness: config.outside.witness.clone(),
+            folder: instance.folder.clone(),
+            resolver: Arc::clone(&resolver),
+            tls: Arc::clone(&tls),
+        });
+        let outside = match (checkpoint_file, webhook) {
+            (None, None) => None,
+            (file, webhook) => Some(Outside::start(log.handle.clone(), file, webhook, pace)?),
+        };
+        let peers = match instance.folder.server() {
+            Some(_) => Some((Peers::new(Arc::clone(&instance), pace.every)?, log.handle.clone())),
+            None => None,
+        };
         let make_pool: MakePool = {
             let max_answer_bytes = config.max_answer_bytes;
+            let max_window_bytes = config.max_window_bytes;
             Arc::new(move || {
                 Pool::new(PoolConfig {
                     max_answer_bytes,
+                    max_window_bytes,
                     max_idle_total: files.idle_per_core,
                     figures: Arc::clone(&pools),
                     ..PoolConfig::new(Arc::clone(&resolver), Arc::clone(&tls))
@@ -151,6 +192,11 @@ impl Server {
         let events = spawn("events", events::drain(received, traces, stopped.clone()));
         let certificates =
             certificates.map(|follower| spawn("certificates", follower.run(stopped.clone())));
+        let peers = peers.map(|(peers, handle)| {
+            spawn("peers", outside::among_nodes(peers, handle, pace, stopped.clone()))
+        });
+        let observed = observe::keep(Arc::clone(&instance), Arc::clone(&gateway), stopped.clone());
+        let observed = spawn("observed", observed);
         let upkeep = spawn("metrics", keep_figures(figures, Arc::clone(&instance), stopped));
         tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
         Ok(Self {
@@ -165,9 +211,12 @@ impl Server {
             ops,
             follower,
             events,
+            observed,
             upkeep,
             certificates,
             exporter,
+            outside,
+            peers,
         })
     }
 
@@ -185,7 +234,9 @@ impl Server {
         }
         // Nobody listens only if all tasks ended already.
         let _ = self.stop.send(true);
-        for task in [self.ops, self.upkeep, self.events].into_iter().chain(self.certificates) {
+        let optional = self.certificates.into_iter().chain(self.peers);
+        for task in [self.ops, self.upkeep, self.events, self.observed].into_iter().chain(optional)
+        {
             report_panic(task.await);
         }
         if let Some(exporter) = self.exporter {
@@ -194,7 +245,14 @@ impl Server {
         }
         self.recorder.flush();
         match self.follower.await {
-            Ok(log) => log.close().await?,
+            Ok(log) => {
+                let closed = log.close().await;
+                // The last checkpoint is outside too, then.
+                if let Some(outside) = self.outside {
+                    report_panic(tokio::task::spawn_blocking(move || outside.stop()).await);
+                }
+                closed?;
+            }
             Err(error) => {
                 return Err(Failure::new(
                     FAILED,
@@ -205,6 +263,36 @@ impl Server {
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// The file that checkpoints are put into, which whoever rewrites the data folder must not reach.
+fn checkpoint_file(instance: &Instance, config: &Config) -> Result<Option<KeptFile>, Failure> {
+    let Some(path) = &config.outside.file else { return Ok(None) };
+    if app::is_inside(path, &instance.folder)? {
+        return Err(Failure::new(
+            USAGE,
+            "checkpoint_file lies inside the data folder",
+            "Name a file elsewhere: who rewrites the folder must not reach it.",
+        ));
+    }
+    Ok(Some(KeptFile::new(path, instance.folder.audit(), instance.log_key()?)))
+}
+
+/// A log that is not the one of which checkpoints were kept is not gone on with. A file that cannot be
+/// read now is tried again while the server runs.
+fn compared(file: &mut KeptFile, log: &OpenLog) -> Result<(), Failure> {
+    let Some(signed) = log.handle.checkpoint() else { return Ok(()) };
+    match file.compare(&signed) {
+        Err(error @ (KeptFileError::Contradicted { .. } | KeptFileError::NotOurs { .. })) => {
+            Err(Failure::new(
+                REFUSED,
+                format!("checkpoint_file: {}", chain(&error)),
+                "Keep a copy of both, run `weirgate audit verify --checkpoint` with the file, and find \
+                 out who changed the log; or name the file that belongs to it.",
+            ))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -257,6 +345,7 @@ fn otlp_headers(config: &Config) -> Result<Headers, Failure> {
 fn settings(config: &Config) -> Settings {
     Settings {
         max_write_bytes: config.max_write_bytes,
+        max_held_write_bytes: config.max_held_write_bytes,
         body_patience: config.body_timeout,
         write_patience: config.write_timeout,
         max_snapshot_age: config.max_snapshot_age,
@@ -269,7 +358,17 @@ fn settings(config: &Config) -> Settings {
             idle: config.between_bytes_timeout,
             total: config.total_timeout,
         },
+        failpoint: failpoint(),
     }
+}
+
+/// A release build knows of none.
+fn failpoint() -> Failpoint {
+    #[cfg(debug_assertions)]
+    if let Some(text) = std::env::var_os("FAILPOINT") {
+        return Failpoint::at(&text.to_string_lossy());
+    }
+    Failpoint::default()
 }
 
 async fn keep_figures(
@@ -278,7 +377,9 @@ async fn keep_figures(
     mut stopped: watch::Receiver<bool>,
 ) {
     let outbox = metrics::gauge!("weirgate_outbox_rows");
+    let mut room = Room::of(instance.folder.audit());
     let mut ticks = tokio::time::interval(UPKEEP_EVERY);
+    let mut watch = ClockWatch::default();
     loop {
         // Both are cancel-safe.
         tokio::select! {
@@ -286,6 +387,9 @@ async fn keep_figures(
             _ = ticks.tick() => {}
         }
         figures.run_upkeep();
+        room.look();
+        watch.look(instance.clock.now());
+        watch.compare(&instance).await;
         // A store that is away is told of by the Snapshot's age.
         if let Ok(waiting) = instance.store.outbox_len().await {
             outbox.set(figures::number(usize::try_from(waiting).unwrap_or(usize::MAX)));

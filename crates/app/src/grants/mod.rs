@@ -8,7 +8,7 @@ mod resolve;
 
 pub use changed::{changed_fields, stale_fields};
 pub use diff::{Change, Words, diff};
-pub use file::{Entry, Problem, parse};
+pub use file::{AllowEntry, Entry, Placed, Problem, parse};
 pub use permit::{Permission, Prepared, end_in_force, opened, permission, prepare, reach_anew};
 pub use resolve::{Catalogue, resolve};
 

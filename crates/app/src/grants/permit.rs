@@ -2,7 +2,7 @@
 
 use super::{Allow, ResolvedGrant};
 use provider::{
-    ObjectId, Operation, Provider,
+    Method, ObjectId, Operation, Provider,
     diff::operation_key,
     select::{FieldSteps, Granted, as_granted, parse_steps},
 };
@@ -134,14 +134,23 @@ impl Opening {
         let is_named = allow.names(operation) && (allow.object.is_none() || names_object);
         Self {
             permits: names_object && has(allow, operation.action),
-            downloads: is_named && has(allow, Action::Download),
-            uploads: is_named && has(allow, Action::Upload),
+            downloads: is_named && has(allow, Action::Download) && may_download(operation),
+            uploads: is_named && has(allow, Action::Upload) && may_upload(operation),
         }
     }
 
     fn is_any(&self) -> bool {
         self.permits || self.downloads || self.uploads
     }
+}
+
+/// What changes something is no download, whatever comes back.
+pub(super) fn may_download(operation: &Operation) -> bool {
+    operation.action == Action::Read
+}
+
+pub(super) fn may_upload(operation: &Operation) -> bool {
+    matches!(operation.method, Method::Post | Method::Put | Method::Patch)
 }
 
 /// Notes what an element opens in this description, as applying it does.

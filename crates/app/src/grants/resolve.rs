@@ -3,7 +3,7 @@
 use super::{
     Allow, IdText, ResolvedGrant,
     file::{AllowEntry, Entry, Placed, Problem},
-    permit::reach_anew,
+    permit::{may_download, may_upload, reach_anew},
     place_of,
 };
 use provider::{
@@ -242,6 +242,9 @@ impl Resolver<'_> {
             }
         }
         let operations = self.operations(file, &entry.operations, model);
+        if actions.iter().any(unfiltered) {
+            self.check_unfiltered(file, entry, model, &actions);
+        }
         let params = self.params(file, &entry.params, model, ParamPlace::Query);
         let headers = self.params(file, &entry.headers, model, ParamPlace::Header);
         let mut allow = Vec::new();
@@ -408,6 +411,37 @@ impl Resolver<'_> {
                 .iter()
                 .any(|one| one.file == file && one.line == line && one.what == problem.why)
         })
+    }
+
+    /// A download reads, an upload sends.
+    fn check_unfiltered(
+        &mut self,
+        file: &str,
+        entry: &AllowEntry,
+        model: &Provider,
+        actions: &[Action],
+    ) {
+        for one in &entry.operations {
+            let Some(operation) =
+                model.operations.iter().find(|operation| names(operation, &one.text))
+            else {
+                continue;
+            };
+            let fits = |action: &Action| match action {
+                Action::Download => may_download(operation),
+                Action::Upload => may_upload(operation),
+                filtered => *filtered == operation.action,
+            };
+            if !actions.iter().any(fits) {
+                self.problem(
+                    file,
+                    one.line,
+                    format!("none of the actions is one of `{}`", place_of(operation)),
+                    "A download reads, an upload is a POST, PUT or PATCH; an overlay says which POST \
+                     only reads.",
+                );
+            }
+        }
     }
 
     /// By id: what the operation is.

@@ -14,7 +14,7 @@ fn exported(world: &World, range: Range<u64>) -> Vec<u8> {
 fn checked(bytes: &[u8]) -> Result<(Range<u64>, Vec<u64>), ExportError> {
     let mut seen = Vec::new();
     let mut input = bytes;
-    let found = verify_export(&mut input, &World::verifier(), |index, _| seen.push(index))?;
+    let found = verify_export(&mut input, &World::verifier(), &[], |index, _| seen.push(index))?;
     Ok((found.range, seen))
 }
 
@@ -42,10 +42,11 @@ fn every_stretch_verifies() {
             }
         }
         let whole = exported(&world, 0..u64::MAX);
-        let found = verify_export(&mut whole.as_slice(), &World::verifier(), |_, _| {}).unwrap();
+        let found =
+            verify_export(&mut whole.as_slice(), &World::verifier(), &[], |_, _| {}).unwrap();
         assert_eq!((found.checkpoint.size, found.open_intents), (size, Some(0)));
         let stranger = SigningKey::from_seed(&[9; 32], crate::world::ORIGIN).unwrap();
-        assert!(verify_export(&mut whole.as_slice(), stranger.verifier(), |_, _| {}).is_err());
+        assert!(verify_export(&mut whole.as_slice(), stranger.verifier(), &[], |_, _| {}).is_err());
     }
 }
 

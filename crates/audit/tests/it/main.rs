@@ -13,5 +13,7 @@ mod exports;
 mod mutations;
 mod proofs;
 mod tampering;
+mod ten_thousand;
+mod witnessing;
 mod world;
 mod writing;

@@ -85,7 +85,7 @@ fn proofs_and_exports_are_had_beside_the_writer() {
     }
     let mut out = Vec::new();
     audit::export(&world.dir(), &World::verifier(), 7..size, &mut out).unwrap();
-    audit::verify_export(&mut out.as_slice(), &World::verifier(), |_, _| {}).unwrap();
+    audit::verify_export(&mut out.as_slice(), &World::verifier(), &[], |_, _| {}).unwrap();
     opened.log.close().unwrap();
 }
 

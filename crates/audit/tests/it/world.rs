@@ -53,6 +53,7 @@ impl World {
             origin: ORIGIN.into(),
             kept: None,
             configuration: None,
+            reserve: None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! One exchange after another with peers that misbehave.
 
-use crate::world::{config, plain, world_with};
+use crate::world::{World, config, plain, world_with};
+use http::Method;
+use outbound::{GuardPolicy, Target};
 use std::time::{Duration, Instant};
 use testkit::{Answer, FaultyProvider, Framing};
 use types::Fault;
@@ -111,6 +113,58 @@ async fn every_coding_that_is_asked_for_is_undone() {
     }
 }
 
+/// Answers that are never read to their end, each of which holds a window.
+#[tokio::test]
+async fn windows_of_one_provider_leave_room_for_others() {
+    let mut config = config(None);
+    config.max_answer_bytes = 64 << 20;
+    config.max_window_bytes = 48 << 20;
+    let mut world = world_with(FaultyProvider::start().unwrap(), config);
+    world.deadlines.idle = Duration::from_secs(10);
+    let text: Vec<u8> = (0..1_000_000_u32).flat_map(|n| n.wrapping_mul(n).to_le_bytes()).collect();
+    let long = |packed| Answer::json_text(200, packed).header("Content-Encoding", "br");
+    world.provider.on("/long", long(brotli(&text)));
+    assert_eq!(world.get("/long").await.map(|(_, body)| body == text), Ok(true));
+    let asked = |world: &World| {
+        world.provider.last_request().unwrap().header("accept-encoding").map(str::to_owned)
+    };
+    assert_eq!(asked(&world).as_deref(), Some("gzip, br"));
+    let mut held = Vec::new();
+    let refused = loop {
+        let mut body = world.send(Method::GET, "/long").await.unwrap().into_body();
+        let mut bytes = 0;
+        let ended = loop {
+            match body.next_chunk().await {
+                Ok(Some(chunk)) => bytes += chunk.len(),
+                Ok(None) => panic!("it was read to its end"),
+                Err(error) => break Some(error),
+            }
+            if bytes > 3 << 20 {
+                break None;
+            }
+        };
+        if let Some(error) = ended {
+            break error;
+        }
+        held.push(body);
+        assert!(held.len() < 100);
+    };
+    assert_eq!(refused.code(), "provider_window");
+    assert!((3..12).contains(&held.len()), "{}", held.len());
+    assert_eq!(asked(&world).as_deref(), Some("gzip, deflate"));
+    // Another one finds room, and so does this one when its answers are gone.
+    let (other, policy) = (FaultyProvider::start().unwrap(), world.policy.clone());
+    other.on("/long", long(brotli(&text)));
+    let hostile = (world.target.clone(), policy);
+    world.policy = GuardPolicy::new(&[other.host_port()]).unwrap();
+    world.target = Target::parse(other.url(), &world.policy).unwrap();
+    assert_eq!(world.get("/long").await.map(|(_, body)| body == text), Ok(true));
+    (world.target, world.policy) = hostile;
+    drop(held);
+    assert_eq!(world.get("/long").await.map(|(_, body)| body == text), Ok(true));
+    assert_eq!(asked(&world).as_deref(), Some("gzip, br"));
+}
+
 fn brotli(bytes: &[u8]) -> Vec<u8> {
     let params = brotli::enc::BrotliEncoderParams { quality: 4, ..Default::default() };
     let mut packed = Vec::new();
@@ -148,7 +202,7 @@ async fn the_whole_answer_has_a_deadline() {
     assert_eq!(world.code("/drip").await, "provider_total_timeout");
     // Nor does one that never makes us wait take longer.
     world.provider.on("/flood", Answer::json_text(200, vec![b' '; 4 << 20]));
-    let mut body = world.send(http::Method::GET, "/flood").await.unwrap().into_body();
+    let mut body = world.send(Method::GET, "/flood").await.unwrap().into_body();
     let mut bytes = 0;
     let failed = loop {
         match body.next_chunk().await {
@@ -246,7 +300,7 @@ async fn answers_that_compress_well_pass() {
 async fn an_error_stays_one() {
     let world = plain();
     world.provider.on("/cut", Answer::gzip(200, b"text").cut_body_in_half());
-    let mut body = world.send(http::Method::GET, "/cut").await.unwrap().into_body();
+    let mut body = world.send(Method::GET, "/cut").await.unwrap().into_body();
     while let Ok(Some(_)) = body.next_chunk().await {}
     for _ in 0..3 {
         assert!(body.next_chunk().await.is_err());

@@ -13,6 +13,8 @@ mod addresses;
 mod connecting;
 mod exchanges;
 mod framing;
+mod http2;
+mod http2_hostile;
 mod reuse;
 mod sending;
 mod world;

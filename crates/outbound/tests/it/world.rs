@@ -70,7 +70,11 @@ impl World {
         path: &str,
     ) -> Result<Response<UpstreamBody>, OutboundError> {
         let lease = self.pool.checkout(&self.target, &self.policy, &self.deadlines).await?;
-        let request = Request::builder().method(method).uri(path).body(Full::new(Bytes::new()));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("accept-encoding", "gzip, br")
+            .body(Full::new(Bytes::new()));
         lease.send(request.unwrap()).await
     }
 

@@ -215,6 +215,31 @@ fn a_container_is_emptied_only_where_all_of_it_is_allowed() {
 }
 
 #[test]
+fn lists_that_would_replace_others_are_refused_where_that_is_said() {
+    let mut builder = SpecBuilder::new();
+    let (root, list, item) = (builder.node(), builder.node(), builder.node());
+    builder.member(item, "a", Edge::Scalar);
+    builder.member(list, "b", Edge::Scalar);
+    builder.elements(list, Edge::Into(item));
+    builder.refuse_lists(list);
+    builder.member(root, "one", Edge::Into(list));
+    builder.elements(root, Edge::Into(list));
+    let spec = builder.build(Edge::Into(root));
+    for (input, path, offset) in [
+        (r#"{"one":[{"a":1}]}"#, "one", 1),
+        (r#"{"one" : []}"#, "one", 1),
+        (r#"[{"b":1}, [{}]]"#, "[]", 10),
+    ] {
+        let refusal = run(&spec, Mode::Refuse, input).unwrap_err();
+        assert_eq!((refusal.reason(), refusal.offset), ("list_in_part", offset), "{input}");
+        assert!(refusal.to_string().starts_with(&format!("`{path}` would replace a list")));
+    }
+    assert_eq!(run(&spec, Mode::Refuse, r#"{"one":{"b":1}}"#).unwrap().0, r#"{"one":{"b":1}}"#);
+    // Answers replace nothing.
+    assert_eq!(run(&spec, Mode::Drop, r#"{"one":[{"a":1}]}"#).unwrap().0, r#"{"one":[{"a":1}]}"#);
+}
+
+#[test]
 fn of_declared_words_no_other_passes() {
     let mut builder = SpecBuilder::new();
     let root = builder.node();

@@ -18,6 +18,7 @@ use crate::model::{
 };
 use projection::{Edge, NodeId, Spec, SpecBuilder};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use types::Action;
 
 /// A path relative to an object, without `[]` at its end.
 pub type FieldSteps = Vec<Step>;
@@ -75,7 +76,20 @@ pub fn select_request(
 ) -> Option<Spec> {
     let request = operation.request.as_ref()?;
     let mut compiler = Compiler::new(provider, &granted.write);
+    compiler.may_replace = may_replace(operation);
     Some(compiler.root(request.shape?, &request.envelope, operation.object, Access::Write))
+}
+
+/// Whether what is written may take the place of what is there, lists as a whole: all but what is new
+/// does. A POST on an item's own path is mostly a change, whatever its action is called.
+fn may_replace(operation: &Operation) -> bool {
+    match operation.action {
+        Action::Read | Action::Download => false,
+        Action::Create => {
+            operation.path.segments().last().is_some_and(|last| last.as_literal().is_none())
+        }
+        Action::Update | Action::Delete | Action::Upload => true,
+    }
 }
 
 /// The objects that an answer is about: the operation's, or what a further success declares instead.
@@ -195,6 +209,8 @@ struct Compiler<'p> {
     places: usize,
     /// Nodes that let all through that is declared in them.
     whole: HashSet<NodeId>,
+    /// Lists of whose elements only a part is granted are refused: see [`may_replace`].
+    may_replace: bool,
 }
 
 impl<'p> Compiler<'p> {
@@ -208,6 +224,7 @@ impl<'p> Compiler<'p> {
             marks: HashMap::new(),
             places: 0,
             whole: HashSet::new(),
+            may_replace: false,
         }
     }
 
@@ -272,6 +289,8 @@ impl<'p> Compiler<'p> {
             let node = self.builder.node();
             if is_whole {
                 self.builder.may_be_emptied(node);
+            } else if self.may_replace && *step == Step::Elements {
+                self.builder.refuse_lists(node);
             }
             self.edge(node, step, edge);
             nodes.insert(envelope.steps.get(..depth).unwrap_or_default().to_vec(), node);
@@ -624,6 +643,9 @@ impl<'p> Compiler<'p> {
             None => self.withhold(named(owner, prefix)),
         };
         let is_whole = self.is_whole(edge);
+        if self.may_replace && !is_whole {
+            self.builder.refuse_lists(node);
+        }
         self.builder.elements(node, edge);
         is_whole
     }

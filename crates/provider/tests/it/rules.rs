@@ -220,6 +220,25 @@ fn overlays_correct_what_the_description_says() {
 }
 
 #[test]
+fn an_id_that_reads_like_another_place_is_not_used() {
+    let mut paths = serde_json::Map::new();
+    for (path, method, id) in [
+        ("/a", "delete", "GET /b"),
+        ("/b", "get", "get  /a"),
+        ("/c", "get", "GET /c"),
+        ("/d", "get", "get all / any"),
+    ] {
+        let operation = json!({"operationId": id, "responses": {"200": {"description": ""}}});
+        paths.insert(path.to_owned(), json!({method: operation}));
+    }
+    let provider = read(&openapi(paths.into(), json!({})));
+    let ids: Vec<&str> = provider.operations.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(ids, ["DELETE /a", "GET /b", "GET /c", "get all / any"]);
+    let told = provider.diagnostics.iter().filter(|one| one.code == "misleading_operation_id");
+    assert_eq!(told.count(), 2);
+}
+
+#[test]
 fn oddities_become_diagnostics_with_a_place() {
     let provider = read(&openapi(
         json!({
@@ -428,4 +447,24 @@ fn fields_that_are_not_listed_are_told_of() {
     assert_eq!(provider.objects[0].fields.len(), 5_000);
     let told = provider.diagnostics.iter().find(|one| one.code == "too_many_fields").unwrap();
     assert!(told.message.starts_with("`Many` has more fields"), "{}", told.message);
+}
+
+/// A fact about the provider that the vendor does not decide for us.
+#[test]
+fn http1_alone_is_said_in_an_overlay_and_by_true_or_false() {
+    let saying = |given: Value| {
+        let mut document = openapi(json!({}), json!({}));
+        document["x-weirgate-http1-only"] = given;
+        document
+    };
+    let told =
+        |provider: &Provider| provider.diagnostics.iter().map(|one| one.code).collect::<Vec<_>>();
+    for (given, wanted) in [(json!(true), true), (json!(false), false)] {
+        let provider = overlaid(&saying(given));
+        assert_eq!((provider.is_http1_only, told(&provider)), (wanted, vec![]));
+    }
+    let odd = overlaid(&saying(json!("yes")));
+    assert_eq!((odd.is_http1_only, told(&odd)), (false, vec!["bad_extension"]));
+    let described = read(&saying(json!(true)));
+    assert!(!described.is_http1_only && !told(&described).is_empty());
 }

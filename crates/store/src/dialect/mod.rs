@@ -4,13 +4,18 @@
 mod postgres;
 mod sqlite;
 
-use crate::{Location, StoreError};
+use crate::{Location, ServerUrl, StoreError};
 use sqlx::{
     Acquire as _, ColumnIndex, Decode, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Type,
     postgres::{PgPoolOptions, PgRow},
     sqlite::{SqlitePoolOptions, SqliteRow},
 };
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::watch;
 
 /// How long a caller waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -106,8 +111,49 @@ impl Row {
 #[derive(Clone, Debug)]
 pub(crate) enum Pool {
     Sqlite(SqlitePool),
-    Postgres(PgPool),
+    Postgres(Arc<Renewed>),
 }
+
+/// Connections to a server, which are given up together once it was silent: where something on the way
+/// has forgotten them, each would be waited for until the system gives it up, a quarter of an hour.
+#[derive(Debug)]
+pub(crate) struct Renewed {
+    url: ServerUrl,
+    connections: u32,
+    current: Mutex<PgPool>,
+    /// Ends what waits for an answer on a connection that was given up.
+    given_up: watch::Sender<u64>,
+}
+
+impl Renewed {
+    fn new(url: &ServerUrl, connections: u32) -> Self {
+        let current = Mutex::new(Self::made(url, connections));
+        Self { url: url.clone(), connections, current, given_up: watch::Sender::new(0) }
+    }
+
+    /// Tested before each use: those of a server that went away are replaced.
+    fn made(url: &ServerUrl, connections: u32) -> PgPool {
+        let options = PgPoolOptions::new();
+        let options = options.max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+        options.connect_lazy_with(postgres::options(url))
+    }
+
+    /// The connections, and what tells that they were given up.
+    fn current(&self) -> (PgPool, GivenUp) {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        (current.clone(), GivenUp(self.given_up.subscribe()))
+    }
+
+    fn renew(&self) {
+        let made = Self::made(&self.url, self.connections);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = made;
+        self.given_up.send_modify(|count| *count += 1);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct GivenUp(watch::Receiver<u64>);
 
 /// The number of this release's newest migration.
 pub fn layout() -> i64 {
@@ -158,11 +204,7 @@ impl Pool {
                     Use::Write => 2,
                     Use::Read => 3,
                 };
-                // Tested before each use: those of a server that went away are replaced.
-                let pool = PgPoolOptions::new()
-                    .max_connections(connections)
-                    .acquire_timeout(ACQUIRE_TIMEOUT);
-                Self::Postgres(pool.connect_lazy_with(postgres::options(url)))
+                Self::Postgres(Arc::new(Renewed::new(url, connections)))
             }
         }
     }
@@ -171,7 +213,25 @@ impl Pool {
         match self {
             Self::Sqlite(pool) => pool.close().await,
             // A server that is silent is not waited for.
-            Self::Postgres(pool) => drop(tokio::time::timeout(ACQUIRE_TIMEOUT, pool.close()).await),
+            Self::Postgres(pool) => {
+                let (pool, _) = pool.current();
+                drop(tokio::time::timeout(ACQUIRE_TIMEOUT, pool.close()).await);
+            }
+        }
+    }
+
+    /// Gives all connections to a server up, and whatever waits for an answer on one.
+    pub(crate) fn renew(&self) {
+        if let Self::Postgres(pool) = self {
+            pool.renew();
+        }
+    }
+
+    /// What the server's clock says; a file has none of its own.
+    pub(crate) async fn clock(&self) -> Result<Option<i64>, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(_) => Ok(Some(self.one(sql(postgres::CLOCK)).await?.get("at")?)),
         }
     }
 
@@ -192,8 +252,7 @@ impl Pool {
         Ok(match self {
             Self::Sqlite(pool) => Transaction::Sqlite(pool.begin_with(sqlite::BEGIN_CHANGE).await?),
             Self::Postgres(pool) => {
-                let begun = answered(pool.begin_with(postgres::BEGIN_CHANGE)).await?;
-                let mut tx = Transaction::Postgres(begun);
+                let mut tx = begin(pool, postgres::BEGIN_CHANGE).await?;
                 tx.execute(sql(postgres::LOCK)).await?;
                 tx
             }
@@ -204,9 +263,7 @@ impl Pool {
     pub(crate) async fn begin_aside(&self) -> Result<Transaction, StoreError> {
         Ok(match self {
             Self::Sqlite(pool) => Transaction::Sqlite(pool.begin_with(sqlite::BEGIN_CHANGE).await?),
-            Self::Postgres(pool) => {
-                Transaction::Postgres(answered(pool.begin_with(postgres::BEGIN_CHANGE)).await?)
-            }
+            Self::Postgres(pool) => begin(pool, postgres::BEGIN_CHANGE).await?,
         })
     }
 
@@ -214,9 +271,7 @@ impl Pool {
     pub(crate) async fn begin_read(&self) -> Result<Transaction, StoreError> {
         Ok(match self {
             Self::Sqlite(pool) => Transaction::Sqlite(pool.begin().await?),
-            Self::Postgres(pool) => {
-                Transaction::Postgres(answered(pool.begin_with(postgres::BEGIN_READ)).await?)
-            }
+            Self::Postgres(pool) => begin(pool, postgres::BEGIN_READ).await?,
         })
     }
 
@@ -231,7 +286,8 @@ impl Pool {
             }
             Self::Postgres(pool) => {
                 let query = query!(statement, Postgres);
-                answered(query.fetch_optional(pool)).await?.map(Row::Postgres)
+                let (pool, given_up) = &mut pool.current();
+                answered(given_up, query.fetch_optional(&*pool)).await?.map(Row::Postgres)
             }
         })
     }
@@ -244,7 +300,8 @@ impl Pool {
             }
             Self::Postgres(pool) => {
                 let query = query!(statement, Postgres);
-                let rows = answered(query.fetch_all(pool)).await?;
+                let (pool, given_up) = &mut pool.current();
+                let rows = answered(given_up, query.fetch_all(&*pool)).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
         })
@@ -255,7 +312,13 @@ impl Pool {
 #[derive(Debug)]
 pub(crate) enum Transaction {
     Sqlite(sqlx::Transaction<'static, Sqlite>),
-    Postgres(sqlx::Transaction<'static, Postgres>),
+    Postgres(sqlx::Transaction<'static, Postgres>, GivenUp),
+}
+
+async fn begin(pool: &Renewed, how: &'static str) -> Result<Transaction, StoreError> {
+    let (pool, mut given_up) = pool.current();
+    let tx = answered(&mut given_up, pool.begin_with(how)).await?;
+    Ok(Transaction::Postgres(tx, given_up))
 }
 
 impl Transaction {
@@ -263,9 +326,9 @@ impl Transaction {
     pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
         Ok(match self {
             Self::Sqlite(tx) => query!(statement, Sqlite).execute(&mut **tx).await?.rows_affected(),
-            Self::Postgres(tx) => {
+            Self::Postgres(tx, given_up) => {
                 let query = query!(statement, Postgres);
-                answered(query.execute(&mut **tx)).await?.rows_affected()
+                answered(given_up, query.execute(&mut **tx)).await?.rows_affected()
             }
         })
     }
@@ -282,19 +345,19 @@ impl Transaction {
                 let done = query!(statement, Sqlite).execute(&mut **tx).await;
                 Ok(done.map_err(StoreError::of(table))?.rows_affected())
             }
-            Self::Postgres(tx) => {
-                let mut inner = answered(tx.begin()).await?;
+            Self::Postgres(tx, given_up) => {
+                let mut inner = answered(given_up, tx.begin()).await?;
                 let query = query!(statement, Postgres);
-                match in_time(query.execute(&mut *inner)).await? {
+                match in_time(given_up, query.execute(&mut *inner)).await? {
                     Ok(done) => {
-                        answered(inner.commit()).await?;
+                        answered(given_up, inner.commit()).await?;
                         Ok(done.rows_affected())
                     }
                     Err(error) => {
                         let error = StoreError::of(table)(error);
                         // A connection that broke has nothing to roll back.
                         if !error.is_unreachable() {
-                            answered(inner.rollback()).await?;
+                            answered(given_up, inner.rollback()).await?;
                         }
                         Err(error)
                     }
@@ -315,9 +378,9 @@ impl Transaction {
             Self::Sqlite(tx) => {
                 query!(statement, Sqlite).fetch_optional(&mut **tx).await?.map(Row::Sqlite)
             }
-            Self::Postgres(tx) => {
+            Self::Postgres(tx, given_up) => {
                 let query = query!(statement, Postgres);
-                answered(query.fetch_optional(&mut **tx)).await?.map(Row::Postgres)
+                answered(given_up, query.fetch_optional(&mut **tx)).await?.map(Row::Postgres)
             }
         })
     }
@@ -328,9 +391,9 @@ impl Transaction {
                 let rows = query!(statement, Sqlite).fetch_all(&mut **tx).await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
-            Self::Postgres(tx) => {
+            Self::Postgres(tx, given_up) => {
                 let query = query!(statement, Postgres);
-                let rows = answered(query.fetch_all(&mut **tx)).await?;
+                let rows = answered(given_up, query.fetch_all(&mut **tx)).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
         })
@@ -339,34 +402,46 @@ impl Transaction {
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(tx) => Ok(tx.commit().await?),
-            Self::Postgres(tx) => answered(tx.commit()).await,
+            Self::Postgres(tx, mut given_up) => answered(&mut given_up, tx.commit()).await,
         }
     }
 
     pub(crate) async fn rollback(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(tx) => Ok(tx.rollback().await?),
-            Self::Postgres(tx) => answered(tx.rollback()).await,
+            Self::Postgres(tx, mut given_up) => answered(&mut given_up, tx.rollback()).await,
         }
     }
 }
 
-/// Waits for a server no longer than it may be silent.
-async fn in_time<T>(future: impl Future<Output = T>) -> Result<T, StoreError> {
-    match tokio::time::timeout(SILENCE, future).await {
-        Ok(done) => Ok(done),
-        Err(_) => Err(silent()),
+/// Waits for a server no longer than it may be silent, and not on a connection that was given up.
+/// Boxed: futures of whole changes would not fit a small stack.
+fn in_time<T>(
+    given_up: &mut GivenUp,
+    future: impl Future<Output = T>,
+) -> impl Future<Output = Result<T, StoreError>> {
+    let future = Box::pin(tokio::time::timeout(SILENCE, future));
+    async move {
+        tokio::select! {
+            biased;
+            done = future => done.map_err(|_| silent()),
+            _ = given_up.0.changed() => Err(silent()),
+        }
     }
 }
 
-async fn answered<T>(
+fn answered<T>(
+    given_up: &mut GivenUp,
     future: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, StoreError> {
-    in_time(future).await?.map_err(|error| match error {
-        // While a server is away, connecting goes on until the time is over.
-        sqlx::Error::PoolTimedOut => StoreError::Unreachable { source: error },
-        error => StoreError::from(error),
-    })
+) -> impl Future<Output = Result<T, StoreError>> {
+    let answer = in_time(given_up, future);
+    async move {
+        answer.await?.map_err(|error| match error {
+            // While a server is away, connecting goes on until the time is over.
+            sqlx::Error::PoolTimedOut => StoreError::Unreachable { source: error },
+            error => StoreError::from(error),
+        })
+    }
 }
 
 /// The error of a database that does not answer.

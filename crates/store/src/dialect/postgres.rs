@@ -23,6 +23,10 @@ pub(crate) const LOCK: &str = "SELECT number FROM generation WHERE only_row = 1 
 /// Begins to read as of one moment.
 pub(crate) const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
+/// In microseconds since 1970.
+pub(crate) const CLOCK: &str =
+    "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS at";
+
 /// How a connection is opened.
 pub(crate) fn options(url: &ServerUrl) -> PgConnectOptions {
     url.options()

@@ -7,7 +7,7 @@ use std::{
 };
 use store::{
     ClientRow, ConnectionRow, CustomerRow, GrantChanges, GrantRow, GrantTarget, KeyRow, MovedRow,
-    OutboxRow, ProviderRow, RowSeal, SealedRow, StateHead, Store, StoreError,
+    OutboxRow, ProviderRow, RowSeal, SealedRow, StateHead, Store, StoreError, WitnessAnswer,
 };
 use types::{Actor, Clock, Environment, Id, OpContext, SystemClock, SystemRandom, Timestamp};
 
@@ -108,6 +108,7 @@ pub async fn all(store: &Store) {
     connections_end_once(store, &connection).await;
     outbox(store).await;
     audit_checkpoints(store).await;
+    witnesses(store).await;
     names_are_unique(store).await;
     seals_and_heads(store).await;
 }
@@ -350,6 +351,28 @@ async fn audit_checkpoints(store: &Store) {
     assert_eq!(store.audit_checkpoint("a").await.unwrap().as_deref(), Some("a3"));
     // A checkpoint of as many entries may bind a newer state of the vault.
     assert_eq!(store.audit_checkpoint("b").await.unwrap().as_deref(), Some("b9v"));
+    assert_eq!(store.generation().await.unwrap(), before);
+}
+
+async fn witnesses(store: &Store) {
+    let before = store.generation().await.unwrap();
+    store.ask_witness("a", "b", "r1").await.unwrap();
+    store.ask_witness("a", "c", "r1").await.unwrap();
+    let asked = store.witnesses().await.unwrap();
+    assert_eq!(asked.iter().map(|row| row.witness.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+    assert_eq!((asked[0].status, asked[0].size, &asked[0].cosigned), (None, 0, &None));
+    let cosigned =
+        WitnessAnswer { status: 200, size: 7, key: "k".into(), cosigned: Some("n7".into()) };
+    store.answer_witness(&asked[0], &cosigned).await.unwrap();
+    // What was asked since is not answered by it; what was cosigned before stays.
+    store.ask_witness("a", "b", "r2").await.unwrap();
+    store.answer_witness(&asked[0], &WitnessAnswer { size: 9, ..cosigned }).await.unwrap();
+    let row = store.witnesses().await.unwrap().remove(0);
+    assert_eq!((row.status, row.size, row.request.as_str()), (None, 7, "r2"));
+    let refused = WitnessAnswer { status: 409, size: 8, key: "k".into(), cosigned: None };
+    store.answer_witness(&row, &refused).await.unwrap();
+    let row = store.witnesses().await.unwrap().remove(0);
+    assert_eq!((row.status, row.size, row.cosigned.as_deref()), (Some(409), 8, Some("n7")));
     assert_eq!(store.generation().await.unwrap(), before);
 }
 

@@ -1,11 +1,11 @@
 //! Several processes on one database: a server and verbs of the command line beside it.
 
-use crate::{at, contract, postgres_at, sqlite};
+use crate::{at, contract, postgres_at, server, sqlite};
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
 };
-use store::{Location, ServerUrl, Store};
+use store::{Location, ServerUrl, Store, StoreError};
 
 /// Says where the database is to the second process, which is this test program again.
 const DATABASE: &str = "WEIRGATE_STORE_TEST_DATABASE";
@@ -75,6 +75,43 @@ async fn lose_no_bump(location: &Location, database: &str, store: &Store) {
     assert_eq!(rows.len(), 1 + 3 * usize::try_from(EACH).unwrap());
     let first = rows[0].sequence;
     assert!(rows.iter().zip(first..).all(|(row, sequence)| row.sequence == sequence));
+}
+
+/// By such a server's default, transactions fail for each other's sake; ours say what they need.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_on_a_serializable_server_lose_no_change() {
+    let Some((url, location, store)) = postgres_at().await else { return };
+    store.close().await;
+    let (server, database) = (server().unwrap(), url.rsplit('/').next().unwrap());
+    let default = "default_transaction_isolation TO 'serializable'";
+    server.psql("postgres", &format!("ALTER DATABASE {database} SET {default}")).unwrap();
+    let store = Store::open(&location).await.unwrap();
+    assert_eq!(server.psql(database, "SHOW transaction_isolation").unwrap().trim(), "serializable");
+    lose_no_bump(&location, &url, &store).await;
+}
+
+/// Somebody else's locks and ours wait for each other, and the server ends our change: it says so, leaves
+/// nothing behind, and is made when it is tried again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_the_server_ends_for_anothers_sake_is_whole_or_not_there() {
+    let Some((url, _, store)) = postgres_at().await else { return };
+    contract::fill(&store).await;
+    let (server, database) = (server().unwrap(), url.rsplit('/').next().unwrap().to_owned());
+    let before = (store.generation().await.unwrap(), store.outbox_len().await.unwrap());
+    let mut tx = store.begin(&contract::ctx()).await.unwrap();
+    let locks = "BEGIN; LOCK TABLE client IN EXCLUSIVE MODE; \
+                 SELECT number FROM generation WHERE only_row = 1 FOR UPDATE; COMMIT";
+    let other = tokio::task::spawn_blocking(move || server.psql(&database, locks));
+    // Whoever waits last is ended: the other has waited for longer than the server looks (1 s).
+    tokio::time::sleep(std::time::Duration::from_millis(1_800)).await;
+    let refused = tx.insert_client(&contract::client("second")).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Serialization), "{refused:?}");
+    drop(tx);
+    other.await.unwrap().unwrap();
+    let after = (store.generation().await.unwrap(), store.outbox_len().await.unwrap());
+    assert_eq!(after, before);
+    contract::add_client(&store, "second").await;
+    assert_eq!(store.generation().await.unwrap(), before.0 + 1);
 }
 
 /// Killed in the midst of its changes: what was answered is there, each change whole.

@@ -70,3 +70,36 @@ fn slow_is_slow() {
     assert_eq!(exchange(&proxy).0, 30);
     assert!(begun.elapsed() >= Duration::from_millis(600), "{:?}", begun.elapsed());
 }
+
+/// What a hole took is lost for good; what is connected later passes.
+#[test]
+fn a_hole_swallows_what_is_open_and_lets_later_ones_pass() {
+    let proxy = FaultProxy::start(tenfold()).unwrap();
+    let mut before = TcpStream::connect(proxy.addr()).unwrap();
+    before.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut answer = [0; 10];
+    before.write_all(b"a").unwrap();
+    before.read_exact(&mut answer).unwrap();
+    proxy.open_hole();
+    let mut nothing = |stream: &mut TcpStream| {
+        stream.write_all(b"a").unwrap();
+        stream.read(&mut answer).unwrap_err().kind()
+    };
+    assert_eq!(nothing(&mut before), io::ErrorKind::WouldBlock);
+    let (came, end) = exchange(&proxy);
+    assert_eq!((came, end.unwrap_err().kind()), (0, io::ErrorKind::WouldBlock));
+    proxy.close_hole();
+    assert_eq!(nothing(&mut before), io::ErrorKind::WouldBlock);
+    assert_eq!(exchange(&proxy).0, 30);
+}
+
+#[test]
+fn an_open_connection_becomes_slow_too() {
+    let proxy = FaultProxy::start(tenfold()).unwrap();
+    let mut stream = TcpStream::connect(proxy.addr()).unwrap();
+    proxy.delay(Duration::from_millis(200));
+    let begun = Instant::now();
+    stream.write_all(b"a").unwrap();
+    stream.read_exact(&mut [0; 10]).unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
+}

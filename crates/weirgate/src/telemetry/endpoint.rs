@@ -8,12 +8,12 @@ use zeroize::Zeroizing;
 /// The most bytes of a file of headers.
 const MAX_FILE_BYTES: u64 = 64 * 1_024;
 
-/// A collector: https, or plain http on this machine.
+/// A collector or a witness: https, or plain http on this machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
-    pub(super) target: Target,
+    pub(crate) target: Target,
     /// The operator named it, so that a private network is no reason to refuse it.
-    pub(super) policy: GuardPolicy,
+    pub(crate) policy: GuardPolicy,
 }
 
 /// Why a text is no endpoint. Says nothing of what may be secret in it.
@@ -21,7 +21,7 @@ pub(crate) struct Endpoint {
 pub(crate) enum EndpointError {
     #[error("is no URL with a host")]
     Malformed,
-    #[error("would send telemetry without TLS")]
+    #[error("would be reached without TLS")]
     Plain,
     #[error("is refused: {0}")]
     Target(#[from] TargetError),

@@ -5,6 +5,7 @@
 //! [`Event`], and so cannot come here.
 
 use gateway::{Event, Phase};
+use http::Version;
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value::Value},
     trace::v1::{
@@ -17,7 +18,7 @@ use std::time::Duration;
 use types::Timestamp;
 
 /// Every attribute that a span may have, as documented in `docs/reference/telemetry.md`. Those with
-/// `http.` and `error.` are OpenTelemetry's semantic conventions.
+/// `http.`, `network.` and `error.` are OpenTelemetry's semantic conventions.
 #[cfg(test)]
 const ATTRIBUTES: &[(&str, &str)] = &[
     ("http.request.method", "the method; `_OTHER` for one that no description can declare"),
@@ -25,6 +26,10 @@ const ATTRIBUTES: &[(&str, &str)] = &[
     (
         "http.response.status_code",
         "our answer's status; on the span `provider`, the provider's own",
+    ),
+    (
+        "network.protocol.version",
+        "on the span `provider`: the version of HTTP that it answered by, `1.0`, `1.1` or `2`",
     ),
     ("error.type", "the error's code"),
     ("weirgate.error.origin", "who has to act: `caller`, `provider` or `internal`"),
@@ -101,6 +106,8 @@ pub(crate) fn spans(event: &Event) -> Vec<Span> {
             span.attributes.push(text("http.request.method", method));
             let answered = event.provider_status;
             span.attributes.extend(answered.map(|it| number("http.response.status_code", it)));
+            let version = event.provider_version.and_then(version);
+            span.attributes.extend(version.map(|it| text("network.protocol.version", it)));
             span.status = Some(status(answered.is_none_or(|status| status >= 400)));
         }
         span
@@ -111,6 +118,16 @@ pub(crate) fn spans(event: &Event) -> Vec<Span> {
 fn status(is_error: bool) -> Status {
     let code = if is_error { StatusCode::Error } else { StatusCode::Unset };
     Status { code: code.into(), message: String::new() }
+}
+
+/// As OpenTelemetry spells it.
+fn version(version: Version) -> Option<&'static str> {
+    match version {
+        Version::HTTP_10 => Some("1.0"),
+        Version::HTTP_11 => Some("1.1"),
+        Version::HTTP_2 => Some("2"),
+        _ => None,
+    }
 }
 
 /// Nanoseconds since 1970; zero before.

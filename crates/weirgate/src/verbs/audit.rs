@@ -7,7 +7,7 @@ use crate::{
     output::{FAILED, Failure, Lines, USAGE},
 };
 use app::audit_log;
-use audit::Record;
+use audit::{Record, WitnessKey};
 use serde_json::{Value, json};
 use std::{
     fs::OpenOptions,
@@ -33,21 +33,12 @@ pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Fai
             }
             Ok(session.output.result(&json!({"entries": rows}), text)?)
         }
-        AuditVerb::Verify { checkpoint, key } => {
+        AuditVerb::Verify { checkpoint, witness_key, key } => {
             let kept = match checkpoint {
-                Some(path) => {
-                    let bytes = read_input(path)?;
-                    Some(String::from_utf8(bytes).map_err(|_| {
-                        Failure::new(
-                            USAGE,
-                            format!("{} is no checkpoint", path.display()),
-                            "Name a copy of a log's `audit/checkpoint`.",
-                        )
-                    })?)
-                }
-                None => None,
+                Some(path) => kept_in(path, witness_key.as_deref())?,
+                None => Vec::new(),
             };
-            let against = audit_log::Against { key: key.as_deref(), checkpoint: kept.as_deref() };
+            let against = audit_log::Against { key: key.as_deref(), checkpoints: &kept };
             let report =
                 audit_log::verify_folder(&session.data_dir, session.server(), against).await?;
             let outbox = match report.outbox_rows {
@@ -72,8 +63,24 @@ pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Fai
             });
             Ok(session.output.result(&json, text)?)
         }
-        AuditVerb::Proof { index, out } => {
-            let proof = audit_log::proof(&session.folder()?, *index)?;
+        AuditVerb::Checkpoint { cosigned } => {
+            let folder = session.folder()?;
+            let note = if *cosigned {
+                audit_log::cosigned(&folder)?
+            } else {
+                audit_log::checkpoint(&folder)?
+            };
+            let mut out = io::stdout().lock();
+            out.write_all(note.as_bytes())?;
+            Ok(out.flush()?)
+        }
+        AuditVerb::Proof { index, checkpoint, out } => {
+            let under = match checkpoint {
+                // The newest is the last one that was put there.
+                Some(path) => kept_in(path, None)?.pop(),
+                None => None,
+            };
+            let proof = audit_log::proof(&session.folder()?, *index, under.as_deref())?;
             let text = proof.to_string();
             written(out.as_deref(), &mut |to| to.write_all(text.as_bytes()).map_err(Into::into))
         }
@@ -92,6 +99,39 @@ pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Fai
             })
         }
     }
+}
+
+/// Checkpoints in a file that was kept elsewhere; with a witness's key, those that it cosigned.
+fn kept_in(path: &Path, witness: Option<&str>) -> Result<Vec<String>, Failure> {
+    let text = String::from_utf8(read_input(path)?).unwrap_or_default();
+    let mut kept = audit::notes(&text);
+    if kept.is_empty() {
+        return Err(Failure::new(
+            USAGE,
+            format!("{} is no checkpoint", path.display()),
+            "Name a copy of a log's `audit/checkpoint`, or a `checkpoint_file`.",
+        ));
+    }
+    let Some(given) = witness else { return Ok(kept) };
+    let text = if given.parse::<WitnessKey>().is_ok() {
+        given.to_owned()
+    } else {
+        String::from_utf8(read_input(Path::new(given))?).unwrap_or_default()
+    };
+    let key: WitnessKey = text.trim().parse().map_err(|_| {
+        let what = format!("{} is no key of a witness", short(given));
+        let remedy = "Name a copy of the witness's `witness.pub`, or give NAME+ID+KEY.";
+        Failure::new(USAGE, what, remedy)
+    })?;
+    kept.retain(|note| key.check(note).is_ok());
+    if kept.is_empty() {
+        return Err(Failure::new(
+            USAGE,
+            format!("{} holds no checkpoint that {} cosigned", path.display(), key.name()),
+            "Name what this witness cosigned, like what `weirgate audit checkpoint --cosigned` prints.",
+        ));
+    }
+    Ok(kept)
 }
 
 /// An entry as JSON.

@@ -3,13 +3,16 @@
 use super::Session;
 use crate::{
     config::Config,
-    output::{FINDINGS, Failure},
+    listener_tls,
+    output::{FINDINGS, Failure, chain},
     serve::tls_config,
 };
 use app::{
     configuration::Told,
     doctor::{Finding, Level, examine},
 };
+use gateway::ServerTls;
+use http::Uri;
 use serde_json::json;
 use std::{
     io::{self, Read, Write},
@@ -17,10 +20,13 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use types::{SystemClock, SystemRandom};
+use types::{Clock, SystemClock, SystemRandom, Timestamp};
 
 /// How long a server on this machine may take to say that it lives.
 const PATIENCE: Duration = Duration::from_secs(2);
+const CERTIFICATE: &str = "certificate";
+/// A certificate that ends sooner should have been renewed.
+const RENEWED_BEFORE: Duration = Duration::from_hours(14 * 24);
 /// Fewer open files than this are few for a gateway.
 const FEW_FILES: u64 = 4_096;
 
@@ -43,6 +49,7 @@ pub(crate) async fn doctor(
         Ok(config) => {
             found.push(Finding::good("configuration", "every value is well formed"));
             found.extend(ports(config.gateway_addr, config.console_addr));
+            found.extend(certificate(&config, SystemClock.now()));
             let roots = tls_config(&config)?.extra_roots().map(ToOwned::to_owned).collect();
             told = Some((config.set, roots));
         }
@@ -189,6 +196,38 @@ fn exchange(stream: &mut (impl Read + Write), path: &str) -> io::Result<Answer> 
     }
 }
 
+/// Whether callers would take the listeners' certificate; of its chain they alone can tell.
+fn certificate(config: &Config, now: Timestamp) -> Option<Finding> {
+    let files = config.tls.as_ref()?;
+    let url = config.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
+    let host = url.as_ref().and_then(Uri::host);
+    Some(match listener_tls::load(files) {
+        Ok(tls) => judged(&files.cert.display().to_string(), &tls, host, now),
+        Err(error) => Finding::bad(CERTIFICATE, chain(&error), error.remedy()),
+    })
+}
+
+fn judged(file: &str, tls: &ServerTls, host: Option<&str>, now: Timestamp) -> Finding {
+    let renew = "Renew it: new files in its place are followed without a restart.";
+    let (from, until) = tls.validity();
+    if until <= now {
+        return Finding::bad(CERTIFICATE, format_args!("{file} ended at {until}"), renew);
+    }
+    if from > now {
+        let what = format_args!("{file} is not valid before {from}").to_string();
+        return Finding::bad(CERTIFICATE, what, "Look at the clock, or wait.");
+    }
+    if let Some(host) = host.filter(|host| !tls.is_for(host)) {
+        let what = format_args!("{file} is not for {host}, the host of public_url").to_string();
+        let remedy = "Name one that is for the name by which callers reach this server.";
+        return Finding::warning(CERTIFICATE, what, remedy);
+    }
+    if until.since(now) < RENEWED_BEFORE {
+        return Finding::warning(CERTIFICATE, format_args!("{file} ends at {until}"), renew);
+    }
+    Finding::good(CERTIFICATE, format_args!("{file}, valid until {until}"))
+}
+
 fn open_files() -> Finding {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     match limit.maximum {
@@ -201,5 +240,33 @@ fn open_files() -> Finding {
         ),
         Some(most) => Finding::good("files", format_args!("{most} files may be open at once")),
         None => Finding::good("files", "any number of files may be open at once"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testkit::{TlsOptions, listener::Certificate};
+
+    #[test]
+    fn a_certificate_is_judged_by_its_days_and_names() {
+        const DAY: Duration = Duration::from_hours(24);
+        let made = Certificate::make(&TlsOptions::default()).unwrap();
+        let tls = ServerTls::new(made.chain_pem.as_bytes(), made.key_pem.as_bytes()).unwrap();
+        let (from, until) = tls.validity();
+        let at = |now: Timestamp, host: Option<&str>| judged("cert.pem", &tls, host, now);
+        assert_eq!(at(from, None).level, Level::Good);
+        assert_eq!(at(from, Some("localhost")).level, Level::Good);
+        assert_eq!(at(from, Some("127.0.0.1")).level, Level::Good);
+        let other = at(from, Some("gate.example.com"));
+        assert_eq!(other.level, Level::Warning);
+        assert!(other.what.contains("is not for gate.example.com"), "{}", other.what);
+        assert_eq!(at(from + 46 * DAY, None).level, Level::Good);
+        let late = at(from + 48 * DAY, None);
+        assert_eq!(late.level, Level::Warning);
+        assert!(late.what.contains(&until.to_string()), "{}", late.what);
+        let before = Timestamp::from_micros(from.as_micros() - 1);
+        assert_eq!(at(before, None).level, Level::Bad);
+        assert_eq!(at(until, Some("localhost")).level, Level::Bad);
     }
 }

@@ -32,9 +32,11 @@ pub(super) fn parse_environment(text: &str) -> Result<Environment, Failure> {
 pub(super) fn parse_id<K: types::IdKind>(kind: &str, text: &str) -> Result<Id<K>, Failure> {
     text.parse().map_err(|error: types::ParseIdError| {
         let list = if kind == "key" { "client" } else { kind };
+        // A key itself, where its id was meant.
+        let shown = if text.trim_start().starts_with("wg_") { "wg_..." } else { text };
         Failure::new(
             USAGE,
-            format!("`{}` is no {kind}'s id: {error}", short(text)),
+            format!("`{}` is no {kind}'s id: {error}", short(shown)),
             format!("Copy it from `weirgate {list} list`."),
         )
     })

@@ -135,16 +135,23 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
 async fn observe(session: &Session, args: &ProviderObserveArgs) -> Result<(), Failure> {
     let samples =
         args.samples.iter().map(|path| read_input(path)).collect::<Result<Vec<_>, _>>()?;
-    let description = if let Some(slug) = named(&args.provider) {
+    let (operation, status) = (args.operation.as_str(), args.status.as_deref());
+    let observed = if let Some(slug) = named(&args.provider) {
         let instance = session.instance().await?;
-        let description = observe::imported(&instance, &slug).await?;
+        let observed = observe::of_imported(&instance, &slug, operation, status, &samples).await;
         instance.close().await?;
-        description
+        observed
+    } else if samples.is_empty() {
+        return Err(Failure::new(
+            USAGE,
+            "a description's file needs samples",
+            "Name an imported provider, or give bodies of answers as files.",
+        ));
     } else {
-        Description { bytes: read_input(&args.provider)?, overlay: None }
+        let description = Description { bytes: read_input(&args.provider)?, overlay: None };
+        observe::of_file(&description, operation, status, &samples)
     };
-    let status = args.status.as_deref();
-    let observed = match observe::observe(&description, &args.operation, status, &samples) {
+    let observed = match observed {
         Ok(observed) => observed,
         Err(observe::Problem::Other(error)) => return Err(error.into()),
         Err(problem) => {

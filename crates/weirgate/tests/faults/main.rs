@@ -12,7 +12,13 @@
     reason = "a test fails by panicking, its modules are seen by nobody else, and the world of the other tests has more than is used here"
 )]
 
+mod callers;
 mod certificates;
+mod clocks;
+mod damaged;
+mod database;
+mod disk;
+mod kills;
 mod names;
 mod providers;
 mod ssrf;

@@ -49,16 +49,6 @@ fn import(world: &World, name: &str, url: &str) {
     ok(&world.weirgate, &[&import[..], &rest[..]].concat());
 }
 
-/// A figure of the kernel about the server, in bytes.
-fn memory(world: &World, name: &str) -> u64 {
-    let id = world.server.as_ref().unwrap().id();
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    let kib: u64 =
-        line.trim_matches([':', '\t', ' ']).trim_end_matches(" kB").trim().parse().unwrap();
-    kib << 10
-}
-
 /// Wherever below TLS a connection is cut, in the handshake, the head or the body: the caller has
 /// the whole answer or a typed error, and no write arrives twice.
 #[test]
@@ -163,7 +153,7 @@ fn a_provider_that_drips_is_given_up() {
 fn bombs_need_no_memory() {
     let world = World::serving();
     assert_eq!(world.get("/fault/gzip").status, 200);
-    let before = memory(&world, "VmHWM");
+    let before = world.memory("VmHWM");
     let member = zeros(64 << 20);
     assert!(member.len() < 70 << 10, "{}", member.len());
     let start = gzip(br#"{"secret":""#);
@@ -176,7 +166,45 @@ fn bombs_need_no_memory() {
         assert_eq!((answer.status, code(&answer).as_str()), (502, "provider_bomb"));
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
-    let more = memory(&world, "VmHWM") - before;
+    let more = world.memory("VmHWM") - before;
+    assert!(more <= MORE_MEMORY, "{more} bytes more");
+}
+
+/// The other codings that are asked for: zstd's blocks stand for 128 KiB in four bytes, brotli's
+/// for as much as they like.
+#[test]
+fn bombs_of_brotli_and_zstd_need_no_memory() {
+    let mut world = World::prepared();
+    // Of memory that was given back each core keeps some for a while.
+    world.weirgate.set("WEIRGATE_CORES", "1");
+    world.serve();
+    assert_eq!(world.get("/things/1").status, 200);
+    let before = world.memory("VmHWM");
+    // RFC 8878 §3.1.1: a frame with a window of 8 MiB, and blocks of one byte that is repeated.
+    let start = br#"{"secret":""#;
+    let block = |kind: u32, length: usize, content: &[u8]| {
+        let header = u32::try_from(length).unwrap() << 3 | kind << 1;
+        [&header.to_le_bytes()[..3], content].concat()
+    };
+    let frame = [b"\x28\xb5\x2f\xfd\0".as_slice(), &[13 << 3], &block(0, start.len(), start)];
+    let blocks = block(1, 128 << 10, b"0").repeat(8_000);
+    let zstd = Answer::long("", [], 0, "").parts([frame.concat(), blocks, vec![]]).repeated(10);
+    let mut packed = Vec::new();
+    let params = brotli::enc::BrotliEncoderParams { quality: 2, lgwin: 24, ..Default::default() };
+    let text = [&start[..], &vec![b'0'; 64 << 20]].concat();
+    brotli::BrotliCompress(&mut &*text, &mut packed, &params).unwrap();
+    assert!(packed.len() < 20 << 10, "{}", packed.len());
+    let brotli = Answer::long("", [], 0, "").parts([packed, vec![], vec![]]);
+    for (coding, answer) in [("zstd", zstd), ("br", brotli)] {
+        world.provider.on("/things/1", answer.header("Content-Encoding", coding));
+        for _ in 0..5 {
+            let begun = Instant::now();
+            let answer = world.get("/things/1");
+            assert_eq!((answer.status, code(&answer).as_str()), (502, "provider_bomb"), "{coding}");
+            assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        }
+    }
+    let more = world.memory("VmHWM") - before;
     assert!(more <= MORE_MEMORY, "{more} bytes more");
 }
 
@@ -199,7 +227,7 @@ fn monstrous_json_needs_no_memory() {
     world.weirgate.set("WEIRGATE_MAX_ANSWER_BYTES", &limit.to_string());
     world.serve();
     assert_eq!(world.get("/things/1").status, 200);
-    let before = memory(&world, "VmHWM");
+    let before = world.memory("VmHWM");
     let block = vec![b'a'; 64 << 10];
     let gigabyte = (1 << 30) / (64 << 10);
     for (what, answer, wanted) in [
@@ -240,7 +268,7 @@ fn monstrous_json_needs_no_memory() {
     let keys: String = (0..1_000).map(|n| format!(r#""key{n}":{n},"#)).collect();
     world.provider.on("/things/1", Answer::long(r#"{"id":"1","#, keys, 1_000, r#""id":"2"}"#));
     assert_eq!(code(&world.get("/things/1")), "answer_refused");
-    let more = memory(&world, "VmHWM") - before;
+    let more = world.memory("VmHWM") - before;
     assert!(more <= MORE_MEMORY, "{more} bytes more");
 }
 
@@ -249,7 +277,7 @@ fn monstrous_json_needs_no_memory() {
 fn floods_of_headers_need_no_memory() {
     let world = World::serving();
     assert_eq!(world.get("/things/1").status, 200);
-    let before = memory(&world, "VmHWM");
+    let before = world.memory("VmHWM");
     let large = "x".repeat(1 << 20);
     let mut many = Answer::json(200, &testkit::thing("1"));
     for number in 0..10_000 {
@@ -277,7 +305,7 @@ fn floods_of_headers_need_no_memory() {
         assert_eq!((answer.status, code(&answer).as_str()), (502, "provider_malformed"), "{what}");
         assert!(begun.elapsed() < Duration::from_secs(3), "{what}");
     }
-    let more = memory(&world, "VmHWM") - before;
+    let more = world.memory("VmHWM") - before;
     assert!(more <= MORE_MEMORY, "{more} bytes more");
 }
 
@@ -380,7 +408,7 @@ fn two_thousand_stuck_calls_leave_the_others_alone() {
     };
     times(50);
     let alone = times(300);
-    let before = memory(&world, "VmRSS");
+    let before = world.memory("VmRSS");
     let head = format!(
         "GET /proxy/{stuck}/things/1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
         world.key
@@ -402,7 +430,7 @@ fn two_thousand_stuck_calls_leave_the_others_alone() {
     let mut rounds = (0..10).map(|_| times(300));
     let slowest = rounds.find(|p99| *p99 <= allowed);
     assert!(slowest.is_some(), "no round has a p99 of {allowed:?}; alone it was {alone:?}");
-    let more = memory(&world, "VmRSS").saturating_sub(before);
+    let more = world.memory("VmRSS").saturating_sub(before);
     assert!(more <= (100 << 10) * STUCK as u64, "{more} bytes more for {STUCK} calls");
     drop(callers);
 }

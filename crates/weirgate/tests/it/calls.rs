@@ -128,7 +128,46 @@ fn a_place_of_the_connections_credential_never_comes_from_a_caller() {
             assert_eq!(told, (403, "parameter_not_granted".to_owned()), "{name}");
             assert!(world.provider.requests().is_empty(), "{name}");
         }
+        // Many servers read a form as they read the query.
+        let form = [("Content-Type", "application/x-www-form-urlencoded")];
+        for body in ["name=mine", "name[]=mine"] {
+            let answer = world.send("POST", "/things", &form, body.as_bytes());
+            assert_eq!(
+                (answer.status, code(&answer).as_str()),
+                (403, "field_not_granted"),
+                "{body}"
+            );
+            assert!(world.provider.requests().is_empty(), "{body}");
+        }
+        assert_eq!(world.send("POST", "/things", &form, b"nested[a]=1").status, 201);
+        assert_eq!(world.post("/things", &json!({"name": "mine"})).status, 201);
     }
+}
+
+/// A list is replaced as a whole: what a caller leaves out of it is erased.
+#[test]
+fn a_list_granted_in_part_is_written_only_into_what_is_new() {
+    let world = World::serving();
+    let grants = |fields: &str| {
+        GRANTS.replace(r#"fields = ["name", "nested.a"] }"#, &format!("fields = [{fields}] }}"))
+    };
+    world.apply(&grants(r#""name", "list[].label""#));
+    let put = |body: &serde_json::Value| {
+        let headers = [("Content-Type", "application/json")];
+        world.send("PUT", "/things/1", &headers, body.to_string().as_bytes())
+    };
+    let body = json!({"name": "n", "list": [{"label": "one"}]});
+    wait_until(Duration::from_secs(5), || world.post("/things", &body).status == 201);
+    world.provider.forget();
+    for list in [json!([{"label": "one"}]), json!([])] {
+        let answer = put(&json!({"name": "n", "list": list}));
+        assert_eq!((answer.status, code(&answer).as_str()), (403, "list_granted_in_part"));
+        assert_eq!(answer.json().unwrap()["field"], "list");
+    }
+    assert_eq!(world.provider.requests(), []);
+    assert_eq!(put(&json!({"name": "n"})).status, 200);
+    world.apply(&grants(r#""name", "list[].label", "list[].code""#));
+    wait_until(Duration::from_secs(5), || put(&body).status == 200);
 }
 
 /// A key that is revoked while a write's body is on its way must not write.

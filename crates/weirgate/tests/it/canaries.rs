@@ -421,8 +421,20 @@ fn hundreds_of_canaries_appear_nowhere() {
     assert!(files(&data_dir).contains("weirgate.db-wal"));
     let alive = run.planted.found(&data_dir, &[]);
     assert_eq!(alive, Vec::<String>::new(), "while it runs");
+    // What is carried elsewhere: backups, made beside the server and after it, and exports.
+    let copies = tempfile::tempdir().unwrap();
+    let copy = |name: &str| copies.path().join(name).display().to_string();
+    ok(&run.world.weirgate, &["backup", "create", &copy("running"), "--json"]);
     let key = run.world.key.clone();
     let output = run.world.stop();
+    ok(&run.world.weirgate, &["backup", "create", &copy("stopped"), "--json"]);
+    for (name, form) in [("export", &[][..]), ("lines", &["--jsonl"][..])] {
+        let out = copy(name);
+        let args = [&["audit", "export", "--out", &out][..], form].concat();
+        let output = run.world.weirgate.run(&args, b"").unwrap();
+        assert_eq!(output.status, Some(0), "{}", output.err());
+        assert!(fs::metadata(copy(name)).unwrap().len() > 10_000, "{name}");
+    }
     texts.push(("stdout".into(), output.stdout));
     texts.push(("stderr".into(), output.stderr));
     let exports = run.collector.requests();
@@ -456,6 +468,11 @@ fn hundreds_of_canaries_appear_nowhere() {
         places: ["a key", "the collector's header", "a credential"].map(str::to_owned).to_vec(),
     };
     assert_eq!(own.found(&data_dir, &texts), Vec::<String>::new());
+    for planted in [&run.planted, &run.from_provider, &own] {
+        assert_eq!(planted.found(copies.path(), &[]), Vec::<String>::new());
+    }
+    // The search looks into backups: what the store keeps openly is found there.
+    assert!(described.found(copies.path(), &[]).iter().any(|found| found.contains("stopped")));
     // Of the description, elsewhere than in the store.
     let elsewhere = described.found(&data_dir, &texts).into_iter();
     let elsewhere: Vec<_> = elsewhere.filter(|found| !found.contains("weirgate.db")).collect();

@@ -2,7 +2,12 @@
 
 use crate::world::{World, binary};
 use serde_json::Value;
-use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixDatagram},
+    process::Command,
+    time::Duration,
+};
 
 /// Level and text of each finding of a check.
 fn findings(answer: &Value, check: &str) -> Vec<(String, String)> {
@@ -117,19 +122,50 @@ fn ok_text(weirgate: &testkit::Weirgate, args: &[&str]) {
     assert_eq!(output.status, Some(0), "{}", output.err());
 }
 
+/// What systemd is told, read as systemd does (sd_notify(3)).
+#[test]
+fn a_server_tells_when_it_serves_and_when_it_ends() {
+    let mut world = World::prepared();
+    let socket = world.weirgate.home().join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    world.weirgate.set("NOTIFY_SOCKET", &socket.display().to_string());
+    world.serve();
+    let told = || {
+        let mut bytes = [0; 100];
+        let length = manager.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    assert_eq!(told(), "READY=1");
+    assert_eq!(world.get("/things/1").status, 200);
+    world.stop();
+    assert_eq!(told(), "STOPPING=1");
+    // One that nobody hears serves all the same.
+    fs::remove_file(&socket).unwrap();
+    world.serve();
+    assert_eq!(world.get("/things/1").status, 200);
+}
+
 /// The unit that ships is one that systemd takes, and that is open to little.
 #[test]
 fn the_unit_is_well_formed_and_hardened() {
     let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/weirgate.service");
-    let security = Command::new("systemd-analyze")
-        .args(["security", "--offline=true", "--no-pager", "--threshold=20", unit])
-        .output();
-    match security {
-        Ok(output) => {
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let backup = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/weirgate-backup.service");
+    for unit in [unit, backup] {
+        let security = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager", "--threshold=20", unit])
+            .output();
+        match security {
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert!(
+                    output.status.success(),
+                    "{text}{}",
+                    String::from_utf8_lossy(&output.stderr)
+                );
+            }
+            Err(error) => eprintln!("skipped: systemd-analyze is not there ({error})"),
         }
-        Err(error) => eprintln!("skipped: systemd-analyze is not there ({error})"),
     }
     let text = fs::read_to_string(unit).unwrap();
     let help = ok_help();

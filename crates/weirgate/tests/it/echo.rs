@@ -57,12 +57,19 @@ fn an_answer_that_repeats_the_credential_is_refused() {
             let upper =
                 plain.replace('+', "\\u002B").replace('ö', "\\u00F6").replace('=', "\\u003D");
             let full = plain.replace(spelling, &escaped(spelling));
+            let nested = full.replace("\\u", "\\u005cu");
+            let references: String =
+                spelling.chars().map(|c| format!("&#{};", u32::from(c))).collect();
+            let page = plain.replace(spelling, &references);
             for (how, body) in [
                 ("plain", &plain),
                 ("php", &php),
                 ("html", &html.replace('&', "\\u0026")),
                 ("upper", &upper),
                 ("full", &full),
+                ("nested", &nested),
+                ("page", &page),
+                ("page in JSON", &page.replace('&', "\\u0026")),
             ] {
                 let answer = Answer::json_text(200, body.as_str()).in_pieces_of(5);
                 world.provider.on("GET /things/1", answer);

@@ -31,12 +31,15 @@ fn proofs_and_exports_hold_without_the_installation() {
     assert_eq!(usize::try_from(checkpoint.size).unwrap(), listed.len());
 
     let whole = out(&["audit", "export"]);
-    let found = audit::verify_export(&mut whole.as_bytes(), &key, |_, _| {}).unwrap();
+    let found = audit::verify_export(&mut whole.as_bytes(), &key, &[], |_, _| {}).unwrap();
     assert_eq!((found.range.end, found.open_intents), (checkpoint.size, Some(0)));
     let file = world.weirgate.home().join("part").display().to_string();
     out(&["audit", "export", "--from", "3", "--to", "7", "--out", &file]);
     let part = fs::read(&file).unwrap();
-    assert_eq!(audit::verify_export(&mut part.as_slice(), &key, |_, _| {}).unwrap().range, 3..7);
+    assert_eq!(
+        audit::verify_export(&mut part.as_slice(), &key, &[], |_, _| {}).unwrap().range,
+        3..7
+    );
 
     let lines = out(&["audit", "export", "--jsonl", "--from", "3", "--to", "7"]);
     let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -10,22 +10,27 @@
     reason = "a test fails by panicking, and its modules are seen by nobody else"
 )]
 
+mod attacks;
 mod backup;
 mod calls;
 mod canaries;
 mod configured;
 mod crash;
 mod crowd;
+mod defects;
 mod demo;
 mod doctor;
 mod echo;
 mod evidence;
 mod hostile;
 mod http2;
+mod http2_provider;
 mod kinto;
 mod limits;
+mod manual;
 mod nodes;
 mod observe;
+mod outside;
 mod provider_diff;
 mod record;
 mod reimport;

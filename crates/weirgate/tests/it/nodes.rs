@@ -14,7 +14,7 @@ use std::{
 use testkit::{POSTGRES_PASSWORD, Postgres, Server, Weirgate, client, find_canary};
 
 /// The server of these tests, or `None` where PostgreSQL is not installed.
-fn postgres() -> Option<&'static Postgres> {
+pub fn postgres() -> Option<&'static Postgres> {
     let server = Postgres::shared();
     if server.is_none() {
         eprintln!("skipped: PostgreSQL is not installed");
@@ -88,7 +88,7 @@ fn root_key(weirgate: &Weirgate) -> String {
 }
 
 /// One more home, whose folder is to be a node of this installation.
-fn another(world: &World, url: &str) -> Weirgate {
+pub fn another(world: &World, url: &str) -> Weirgate {
     let mut weirgate = binary();
     name_database(&mut weirgate, url);
     weirgate.set("WEIRGATE_ROOT_KEY_FILE", &root_key(&world.weirgate));

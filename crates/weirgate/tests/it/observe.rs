@@ -3,7 +3,7 @@
 use crate::world::{World, binary, code, fails, ok, ok_with, text};
 use serde_json::{Value, json};
 use std::time::Duration;
-use testkit::{THING_DESCRIPTION, wait_until};
+use testkit::{Answer, THING_DESCRIPTION, wait_until};
 
 const CANARY: &str = "canary-observed-7f21c9";
 
@@ -90,6 +90,84 @@ fn an_undescribed_answer_passes_after_the_proposal_was_taken() {
     let paths: Vec<&Value> =
         again["fields"].as_array().unwrap().iter().map(|one| &one["path"]).collect();
     assert!(paths.contains(&&json!("seen.at")) && paths.contains(&&json!("id")), "{paths:?}");
+    world.stop();
+}
+
+/// What a running server sees of answers that it refuses, and only where the overlay says so.
+#[test]
+fn a_server_learns_shapes_of_answers_that_it_refuses() {
+    let mut world = World::prepared();
+    let overlay = |world: &World, extra: &str| {
+        let update = format!("{{x-weirgate-object: Raw{extra}}}");
+        let target = "$.paths['/things/{id}'].get";
+        let text = format!(
+            "overlay: 1.0.0\ninfo: {{title: o, version: '1'}}\nactions:\n- target: {target}\n  \
+             update: {update}\n"
+        );
+        world.weirgate.file("overlay.yaml", text).unwrap()
+    };
+    import(&world, &undescribed(), Some(&overlay(&world, "")));
+    world.apply(
+        "[[grant]]\nclient = \"reader\"\nprovider = \"things\"\npurpose = \"look\"\n\
+         expires = \"2999-12-31\"\nallow = [{ object = \"Raw\", actions = [\"read\"] }]\n",
+    );
+    world.serve();
+    world.provider.on(
+        "GET /things/1",
+        Answer::json(
+            200,
+            &json!({
+                "id": CANARY, "nested": {"a": 7}, "by": {format!("{CANARY} 1"): true}
+            }),
+        ),
+    );
+    let observe = ["provider", "observe", "things", "get_thing"];
+    assert_eq!(code(&world.get("/things/1")), "answer_undescribed");
+    std::thread::sleep(Duration::from_millis(1_500));
+    let said = fails(&world.weirgate, 2, &observe, b"");
+    assert!(said.contains("no answer of `get_thing` was seen"), "{said}");
+
+    import(&world, &undescribed(), Some(&overlay(&world, ", x-weirgate-observe: true")));
+    let told = wait_until(Duration::from_secs(10), || {
+        // While the import is followed, calls are refused in other words.
+        assert_ne!(world.get("/things/1").status, 200);
+        let output = world.weirgate.run(&[&observe[..], &["--json"]].concat(), b"").unwrap();
+        (output.status == Some(0)).then(|| serde_json::from_str::<Value>(&output.out()).unwrap())
+    });
+    let has = |told: &Value, path: &str| {
+        told["fields"].as_array().unwrap().iter().any(|one| one["path"] == path)
+    };
+    assert!(["by.*", "id", "nested.a"].iter().all(|path| has(&told, path)), "{told}");
+    assert!(!told.to_string().contains("7f21c9"), "{told}");
+    let shapes = world.weirgate.data_dir().join("observed");
+    for file in std::fs::read_dir(&shapes).unwrap() {
+        let kept = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        assert!(!kept.contains("7f21c9"), "{kept}");
+    }
+    // More is learned from what comes later, also by the next server.
+    let output = world.stop();
+    assert!(!output.err().contains("7f21c9"), "{}", output.err());
+    world.serve();
+    world.provider.on("GET /things/1", Answer::json(200, &json!({"more": false})));
+    wait_until(Duration::from_secs(10), || {
+        // While the import is followed, calls are refused in other words.
+        assert_ne!(world.get("/things/1").status, 200);
+        let told = ok(&world.weirgate, &[&observe[..], &["--json"]].concat());
+        (has(&told, "more") && has(&told, "by.*")).then_some(())
+    });
+    // The proposal is in force once it is imported.
+    let output = world.weirgate.run(&observe, b"").unwrap();
+    let proposed = world.weirgate.file("proposed.json", output.out()).unwrap();
+    import(&world, &undescribed(), Some(&proposed));
+    world.apply(
+        "[[grant]]\nclient = \"reader\"\nprovider = \"things\"\npurpose = \"look\"\n\
+         expires = \"2999-12-31\"\nallow = [{ object = \"Raw\", actions = [\"read\"], \
+         fields = [\"more\"] }]\n",
+    );
+    wait_until(Duration::from_secs(10), || {
+        let answer = world.get("/things/1");
+        (answer.status == 200 && answer.json().unwrap() == json!({"more": false})).then_some(())
+    });
     world.stop();
 }
 

@@ -2,6 +2,12 @@
 
 use crate::world::{CREDENTIAL, World};
 use serde_json::json;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+};
 use testkit::{SECRET, find_canary};
 
 /// In a password, in a key's header and in a key's parameter.
@@ -71,4 +77,42 @@ fn canaries_appear_nowhere() {
     // The customer's name is personal: sealed in the store, a commitment in the log.
     let found = find_canary(&data_dir, &[], &["Acme GmbH"]).unwrap();
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Whether a user may look into a process of his own, started so, once it has said a line.
+fn is_open_to_its_user(program: &str, args: &[&str]) -> bool {
+    let as_user = |program: &str| {
+        if fs::metadata("/proc/self")
+            .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) != 0)
+        {
+            return Command::new(program);
+        }
+        // Root may look into everything: so both are somebody else's.
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]);
+        command
+    };
+    let mut process = as_user(program).args(args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(!line.is_empty());
+    // What a debugger and a maker of cores ask for, too.
+    let environment = format!("/proc/{}/environ", process.id());
+    let looked = as_user("cat").arg(environment).output().unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    looked.status.success()
+}
+
+#[test]
+fn nobody_but_root_looks_into_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    fs::copy(env!("CARGO_BIN_EXE_weirgate"), place("weirgate")).unwrap();
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../sandbox/hr.yaml"), place("hr.yaml")).unwrap();
+    let args = ["sandbox", &place("hr.yaml"), "--listen", "127.0.0.1:0", "--json"];
+    assert!(!is_open_to_its_user(&place("weirgate"), &args));
+    // Which is not the system's doing.
+    assert!(is_open_to_its_user("sh", &["-c", "echo ready; exec sleep 60"]));
 }

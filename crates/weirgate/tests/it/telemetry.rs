@@ -18,6 +18,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::fs::PermissionsExt as _,
     path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 use testkit::{Answer, End, FaultyProvider, Received, client, wait_until};
@@ -235,6 +236,56 @@ fn metrics_at_the_collector_are_those_of_the_port() {
     assert_eq!(point.count, 4);
     assert_eq!(point.bucket_counts.iter().sum::<u64>(), 4);
     assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+}
+
+/// As a reader sees it that shares no code with the writer.
+#[test]
+fn exports_are_read_by_opentelemetrys_own_classes() {
+    let Some(programs) = std::env::var_os("WEIRGATE_TEST_OTLP") else {
+        eprintln!("skipped: WEIRGATE_TEST_OTLP does not name the folder with Python's programs");
+        return;
+    };
+    let collector = collector();
+    let mut world = World::prepared();
+    export_to(&mut world, &collector);
+    world.serve();
+    let answer = world.get("/things/1");
+    assert_eq!(answer.status, 200);
+    world.stop();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/otlp/decode.py");
+    let read = |kind: &str, bytes: &[u8]| {
+        let file = world.weirgate.file("export", bytes).unwrap();
+        Command::new(Path::new(&programs).join("python3")).args([script, kind, &file]).output()
+    };
+    let decoded = |kind: &str| -> serde_json::Value {
+        let last = posts(&collector, kind).pop().unwrap();
+        let output = read(kind, &last.body).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let traces = decoded("traces");
+    let spans = &traces["resource_spans"][0]["scope_spans"][0]["spans"];
+    let request_id = answer.header("weirgate-request-id").unwrap();
+    let root = spans.as_array().unwrap().iter().find(|span| span.to_string().contains(request_id));
+    let root = root.unwrap_or_else(|| panic!("no trace of {request_id} in {traces}"));
+    assert_eq!(root["name"], "GET /proxy/{connection}/things/{id}");
+    assert_eq!(root["kind"], "SPAN_KIND_SERVER");
+    let nanos = |name: &str| root[name].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(nanos("start_time_unix_nano") < nanos("end_time_unix_nano"));
+
+    let metrics = decoded("metrics");
+    let all = metrics["resource_metrics"][0]["scope_metrics"][0]["metrics"].as_array().unwrap();
+    let calls = all.iter().find(|metric| metric["name"] == "weirgate_calls_total").unwrap();
+    assert_eq!(calls["sum"]["is_monotonic"], true, "{calls}");
+    assert_eq!(calls["sum"]["aggregation_temporality"], "AGGREGATION_TEMPORALITY_CUMULATIVE");
+    let served = |point: &&serde_json::Value| point["attributes"].to_string().contains("\"2xx\"");
+    let points = calls["sum"]["data_points"].as_array().unwrap();
+    let point = points.iter().find(served).unwrap();
+    assert!(point["as_double"] == 1.0 || point["as_int"] == "1", "{point}");
+    // It would say so: a field that the schema does not know, and bytes that are none of it.
+    for wrong in [&[0xfa, 0x7f, 0x00][..], b"\x0a\xff"] {
+        assert!(!read("traces", wrong).unwrap().status.success(), "{wrong:?}");
+    }
 }
 
 /// The collector is nobody's, silent, or refuses: calls are served as ever, and the end comes soon.

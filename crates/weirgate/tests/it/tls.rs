@@ -17,6 +17,7 @@ use testkit::{
     listener::{Certificate, ClientStream, connect},
     wait_until,
 };
+use types::{Clock as _, SystemClock, Timestamp};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -230,5 +231,35 @@ fn doctor_knows_a_server_with_tls() {
     let held = format!("console_addr {console} is held by a server that lives");
     assert!(output.out().contains(&held), "{}", output.out());
     assert!(output.out().contains(&format!("{console} serves calls")), "{}", output.out());
+    world.stop();
+}
+
+#[test]
+fn the_end_of_the_certificate_is_told() {
+    let (mut world, first) = prepared();
+    world.serve();
+    // Those of the server are its own.
+    world.weirgate.set("WEIRGATE_GATEWAY_ADDR", "127.0.0.1:0");
+    world.weirgate.set("WEIRGATE_CONSOLE_ADDR", "127.0.0.1:0");
+    let end = |name: &str| {
+        let figures = ask(&mut open(world.console, &first), "GET /metrics HTTP/1.1");
+        let line = figures.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+        line.parse::<f64>().unwrap()
+    };
+    let told = end("weirgate_certificate_expires_timestamp_seconds ");
+    let now = SystemClock.now().since(Timestamp::EPOCH);
+    let days = (told - now.as_secs_f64()) / 86_400.0;
+    assert!((59.0..=60.0).contains(&days), "{days}");
+    let doctor = |wanted: i32, said: &str| {
+        let output = world.weirgate.run(&["doctor"], b"").unwrap();
+        let out = output.out();
+        let line = out.lines().find(|line| line.contains(" certificate ")).unwrap();
+        assert_eq!(output.status, Some(wanted), "{out}");
+        assert!(line.contains(said), "{line}");
+    };
+    doctor(0, "valid until");
+    let expired = TlsOptions { is_expired: true, ..TlsOptions::default() };
+    install(&world, &Certificate::make(&expired).unwrap());
+    doctor(6, "ended at 2001-01-01");
     world.stop();
 }

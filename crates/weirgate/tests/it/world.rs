@@ -192,6 +192,15 @@ impl World {
         ok(&self.weirgate, &["audit", "verify", "--json"])
     }
 
+    /// A figure of the kernel about the server's memory (`VmRSS`, `VmHWM`), in bytes.
+    pub fn memory(&self, name: &str) -> u64 {
+        let id = self.server.as_ref().unwrap().id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let kib = line.trim_matches([':', '\t', ' ']).trim_end_matches(" kB").trim();
+        kib.parse::<u64>().unwrap() << 10
+    }
+
     /// Ends the server with SIGTERM; it must end well.
     pub fn stop(&mut self) -> Output {
         let output = self.server.take().unwrap().terminate().unwrap();

@@ -1,0 +1,113 @@
+//! A URL that leaves leads to the gateway and nowhere else, to the same place behind it, and carries
+//! no credential.
+
+use crate::{echoes::echoes, input::text};
+use audit::Commitment;
+use gateway::{ConnectionEntry, Meter, ProviderEntry, fuzzing::Urls, is_credential_name};
+use percent_encoding::percent_decode;
+use provider::PathRouter;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+use types::{Environment, Id};
+use url::Url;
+use vault::Placement;
+
+const BASE: &str = "https://api.example/v1";
+const ASKED: &str = "https://api.example/v1/employees?page=1";
+const PUBLIC: &str = "https://gate.example";
+/// What may not be repeated, and the parameter that carries it.
+const SECRET: &str = "s3cr3t-k3y+0123/45";
+const PARAM: &str = "appKey";
+
+fn connection() -> ConnectionEntry {
+    let model = provider::Provider::default();
+    let router = PathRouter::new(&model);
+    let meter = Arc::new(Meter::new(Vec::new(), 1));
+    ConnectionEntry {
+        id: Id::from_u128(1),
+        environment: Environment::Test,
+        customer: Id::from_u128(2),
+        customer_commitment: Commitment::new(&[1; 32], b"a customer"),
+        provider: Arc::new(ProviderEntry {
+            id: Id::from_u128(3),
+            slug: "a".into(),
+            model,
+            router,
+            meter: Arc::clone(&meter),
+        }),
+        servers: Vec::new(),
+        server_of: HashMap::new(),
+        guard: Arc::default(),
+        credential: None,
+        credential_params: BTreeSet::from([PARAM.to_owned()]),
+        credential_headers: BTreeSet::new(),
+        meter,
+        fixed_headers: Vec::new(),
+    }
+}
+
+pub(crate) fn hold(data: &[u8]) -> bool {
+    let Some(given) = text(data) else { return false };
+    let connection = Arc::new(connection());
+    let prefix = format!("{PUBLIC}/proxy/{}/", connection.id);
+    let echoes = echoes(SECRET, Placement::Query { name: PARAM.into() }).expect("a secret");
+    let mut urls = Urls::new(connection, BASE, ASKED, PUBLIC, echoes).expect("good URLs");
+    let mut passed = false;
+    if let Some(url) = urls.location(given) {
+        passed = true;
+        judge(&url, &prefix);
+        let meant = Url::parse(ASKED).and_then(|asked| asked.join(given)).expect("it was read");
+        let ours = Url::parse(&url).expect("a URL");
+        let rest = ours.as_str().strip_prefix(&prefix).expect("below the connection");
+        let back = Url::parse(&format!("{BASE}/{rest}")).expect("a URL");
+        assert_eq!(back.path(), meant.path(), "it leads elsewhere");
+    }
+    for link in urls.links(given) {
+        passed = true;
+        let (url, rest) = link
+            .strip_prefix('<')
+            .and_then(|link| link.split_once(">; rel=\""))
+            .expect("the form of a link");
+        judge(url, &prefix);
+        let relations = rest.strip_suffix('"').expect("the form of a link");
+        let known = ["first", "prev", "previous", "self", "next", "last"];
+        assert!(relations.split(' ').all(|one| known.contains(&one)), "{relations}");
+    }
+    if let Some(member) = urls.member(given) {
+        passed = true;
+        assert!(!repeats(&member), "{member}");
+        // Followed by a client from where it asked.
+        let from = Url::parse(&format!("{prefix}employees")).expect("a URL");
+        if let Ok(followed) = from.join(&member) {
+            let is_web = ["http", "https", "ws", "wss", "ftp"].contains(&followed.scheme());
+            let leads_away = is_web && followed.host_str() != Some("gate.example");
+            assert!(!leads_away, "{member}");
+        }
+    }
+    passed
+}
+
+fn judge(url: &str, prefix: &str) {
+    assert!(url.starts_with(prefix), "{url}");
+    assert!(url.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte)), "{url}");
+    assert!(!repeats(url), "{url}");
+    let read = Url::parse(url).expect("a URL");
+    assert_eq!(read.as_str(), url, "another reader makes something else of it");
+    for (name, _) in read.query_pairs() {
+        let is_own = name.eq_ignore_ascii_case(PARAM);
+        assert!(!is_credential_name(&name) && !is_own, "{url}");
+    }
+}
+
+fn repeats(text: &str) -> bool {
+    let mut text = text.as_bytes().to_vec();
+    for _ in 0..4 {
+        if text.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()) {
+            return true;
+        }
+        text = percent_decode(&text).collect();
+    }
+    false
+}
