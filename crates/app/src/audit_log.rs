@@ -5,9 +5,9 @@ use crate::{
     folder::{DataFolder, origin_of, read_if_there},
     witness,
 };
-use audit::{ExportError, FolderLock, Proof, Record, Started, VerifierKey, VerifyOptions, verify};
 use audit::{
-    ExportError, FolderLock, Proof, Record, VerifierKey, VerifyError, VerifyOptions, verify,
+    ExportError, FolderLock, Proof, Record, Started, VerifierKey, VerifyError, VerifyOptions,
+    verify,
 };
 use std::{
     io::{self, Write},

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    grants::{Allow, ResolvedGrant, end_in_force, permission, prepare, reach_anew},
+    grants::{Allow, ResolvedGrant, end_in_force, more_beside, permission, prepare, reach_anew},
     instance::Instance,
 };
 pub use provider::diff::Level;
@@ -148,6 +148,15 @@ fn effects(old: &Provider, new: &Provider, grant: &ResolvedGrant, now: Timestamp
         }
     }
     for allow in &grant.allow {
+        let known = more_beside(allow, old);
+        for (operation, more) in more_beside(allow, new) {
+            let is_new =
+                |what: &String| !known.get(&operation).is_some_and(|all| all.contains(what));
+            for what in more.iter().filter(|what| is_new(what)) {
+                let words = format!("{operation} lets {what} through once it is applied again");
+                found.add("gains_beside", Level::Attention, words);
+            }
+        }
         names(old, new, allow, &mut found);
         if let Some(name) = &allow.object {
             object(old, new, allow, name, &mut found);

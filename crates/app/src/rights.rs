@@ -210,6 +210,7 @@ mod tests {
             operations: Vec::new(),
             places: BTreeMap::new(),
             reached: BTreeSet::new(),
+            beside: BTreeMap::new(),
         };
         reach_anew(&mut allow, model);
         ResolvedGrant {

@@ -367,6 +367,7 @@ async fn a_node_that_joins_begins_with_a_change_of_several_events() {
                 clock: two.clock.clone(),
                 kept: None,
                 configuration: None,
+                reserve: None,
             });
             let log = opened.unwrap().log;
             let record = Record::decode(&rows[0].record).unwrap();

@@ -103,6 +103,8 @@ enum State {
     AfterValue,
     InString(StringReader, Role),
     InNumber(Number),
+    /// A number that passes only if it is an integer, which shows at its end.
+    InCount(Number),
     InLiteral {
         word: &'static [u8],
         at: usize,
@@ -314,6 +316,18 @@ impl Projector {
                     }
                     None => return Err(malformed(place)),
                 },
+                State::InCount(number) => match number.step(byte) {
+                    Some(next) => {
+                        *number = next;
+                        self.text.push(&[byte]);
+                    }
+                    None if number.may_end() => {
+                        let is_integer = matches!(number, Number::Zero | Number::Whole);
+                        self.end_count(is_integer, place, out)?;
+                        continue;
+                    }
+                    None => return Err(malformed(place)),
+                },
                 State::InLiteral { word, at: letter } => {
                     if word.get(*letter) != Some(&byte) {
                         return Err(malformed(place));
@@ -457,7 +471,7 @@ impl Projector {
         let inside = match self.frames.last().map(|frame| frame.inside) {
             Some(Inside::Whole { .. }) => Inside::Whole { is_outermost: false },
             Some(Inside::Dropped) => Inside::Dropped,
-            _ => self.judge(kind, at, place, out)?,
+            _ => self.judge(kind, byte, at, place, out)?,
         };
         if is_container {
             self.open(kind, byte, inside, out);
@@ -469,6 +483,7 @@ impl Projector {
     fn judge(
         &mut self,
         kind: Kind,
+        byte: u8,
         at: usize,
         place: u64,
         out: &mut Vec<u8>,
@@ -507,7 +522,9 @@ impl Projector {
                 self.prefix(out);
                 Ok(Inside::Kept { node, has_members: false, bits })
             }
-            Action::Scalar | Action::Rewrite | Action::Link | Action::OneOf(_) if is_container => {
+            Action::Scalar | Action::Rewrite | Action::Link | Action::OneOf(_) | Action::Count
+                if is_container =>
+            {
                 self.mismatch(place)
             }
             Action::Into(node)
@@ -524,6 +541,7 @@ impl Projector {
             Action::Rewrite => self.rewritable(kind, Role::Rewrite, at, place, out),
             Action::Link => self.rewritable(kind, Role::Link, at, place, out),
             Action::OneOf(words) => self.rewritable(kind, Role::OneOf(words), at, place, out),
+            Action::Count => self.count(kind, byte, at, place, out),
             Action::Into(node) => match self.spec.node(node).map(|node| node.scalar) {
                 Some(ScalarRule::Pass) => Ok(self.copy(at, out)),
                 Some(ScalarRule::Rewrite) => self.rewritable(kind, Role::Rewrite, at, place, out),
@@ -531,6 +549,7 @@ impl Projector {
                 Some(ScalarRule::OneOf(words)) => {
                     self.rewritable(kind, Role::OneOf(words), at, place, out)
                 }
+                Some(ScalarRule::Count) => self.count(kind, byte, at, place, out),
                 _ => self.mismatch(place),
             },
         }
@@ -554,6 +573,39 @@ impl Projector {
         self.text.restart(self.limits.max_rewrite_bytes);
         self.state = State::InString(StringReader::new(), role);
         Ok(Inside::Dropped)
+    }
+
+    /// Integers are held until their end; booleans pass, and texts never.
+    fn count(
+        &mut self,
+        kind: Kind,
+        first: u8,
+        at: usize,
+        place: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Inside, Refusal> {
+        const MAX_BYTES: usize = 20;
+        let number = match self.state {
+            State::InNumber(number) => number,
+            _ if kind == Kind::Other => return Ok(self.copy(at, out)),
+            _ => return self.mismatch(place),
+        };
+        self.text.restart(MAX_BYTES);
+        self.text.push(&[first]);
+        self.state = State::InCount(number);
+        Ok(Inside::Dropped)
+    }
+
+    /// A number that counts is complete.
+    fn end_count(&mut self, is_integer: bool, place: u64, out: &mut Vec<u8>) -> Step {
+        if is_integer && !self.text.is_too_long {
+            self.prefix(out);
+            out.extend_from_slice(&self.text.bytes);
+        } else {
+            self.mismatch(place)?;
+        }
+        self.after_value();
+        Ok(())
     }
 
     /// An empty list in the place of one of which only a part is allowed would erase the rest.

@@ -16,7 +16,7 @@ pub struct WordsId(u32);
 
 /// What happens to a value. Given twice for one member, the wider wins: `Whole`, then `Into` (both
 /// together), then `Scalar`, then `Rewrite`, then `Link`, then `OneOf` (of two lists the later
-/// made), then `Withhold`.
+/// made), then `Count`, then `Withhold`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edge {
     /// Passes as it is.
@@ -30,6 +30,9 @@ pub enum Edge {
     Link,
     /// A string that passes if it is one of these; numbers, booleans and null pass as they are.
     OneOf(WordsId),
+    /// Passes if it is an integer as JSON spells one, without a fraction or exponent and of at most 20
+    /// characters, or a boolean or null.
+    Count,
     /// Is dropped, and the mark noted: declared, but not allowed.
     Withhold(u32),
     /// A container that is kept and projected.
@@ -55,6 +58,7 @@ pub(crate) enum Action {
     Rewrite,
     Link,
     OneOf(WordsId),
+    Count,
     Withhold(u32),
     Into(u32),
 }
@@ -89,6 +93,7 @@ pub(crate) struct Member {
 pub(crate) enum ScalarRule {
     #[default]
     Drop,
+    Count,
     OneOf(WordsId),
     Link,
     Rewrite,
@@ -308,6 +313,7 @@ impl Compiler {
                 Edge::Rewrite => place.scalar = place.scalar.max(ScalarRule::Rewrite),
                 Edge::Link => place.scalar = place.scalar.max(ScalarRule::Link),
                 Edge::OneOf(words) => place.scalar = place.scalar.max(ScalarRule::OneOf(*words)),
+                Edge::Count => place.scalar = place.scalar.max(ScalarRule::Count),
                 Edge::Withhold(given) => mark = mark.or(Some(*given)),
                 Edge::Whole => {}
             }
@@ -318,6 +324,7 @@ impl Compiler {
                 ScalarRule::Rewrite => Some(Action::Rewrite),
                 ScalarRule::Link => Some(Action::Link),
                 ScalarRule::OneOf(words) => Some(Action::OneOf(words)),
+                ScalarRule::Count => Some(Action::Count),
                 ScalarRule::Drop => mark.map(Action::Withhold),
             };
         }

@@ -46,7 +46,7 @@ impl Decoded {
         self.is_too_long = false;
     }
 
-    fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.bytes.len() + bytes.len() > self.limit {
             self.is_too_long = true;
         } else {

@@ -31,6 +31,7 @@ fn connection() -> ConnectionEntry {
         customer: Id::from_u128(2),
         customer_commitment: Commitment::new(&[1; 32], b"a customer"),
         provider: Arc::new(ProviderEntry {
+            digest: [0; 32],
             id: Id::from_u128(3),
             slug: "a".into(),
             model,

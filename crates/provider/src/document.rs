@@ -46,7 +46,7 @@ pub(crate) struct Document<'a> {
 }
 
 /// Our own keys, as docs/reference/overlay.md tells them.
-const EXTENSIONS: [&str; 8] = [
+const EXTENSIONS: [&str; 9] = [
     "x-weirgate-action",
     "x-weirgate-error",
     "x-weirgate-http1-only",

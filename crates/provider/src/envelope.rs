@@ -2,6 +2,7 @@
 //!
 //! An envelope has exactly one member that is an object, an array of objects or a map of objects
 //! besides errors, warnings, meta, links and paging, and all its scalars are paging or status.
+//! Around a single object nothing pages: there what is called so is data.
 
 use crate::{
     model::{
@@ -25,6 +26,24 @@ pub(crate) struct Way {
 
 /// Steps in while there is an envelope or an array.
 pub(crate) fn unwrap(shapes: &[Shape], root: ShapeId) -> Way {
+    unwrap_with(shapes, root, Pages::OfMany)
+}
+
+/// The same for a request: what is called like paging asks for pages of the answer, whatever stands
+/// beside it, and nothing of it passes.
+pub(crate) fn unwrap_request(shapes: &[Shape], root: ShapeId) -> Way {
+    unwrap_with(shapes, root, Pages::Anywhere)
+}
+
+/// Where paging is an envelope's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    /// Around a list or map.
+    OfMany,
+    Anywhere,
+}
+
+fn unwrap_with(shapes: &[Shape], root: ShapeId, pages: Pages) -> Way {
     let mut way = Way { envelope: Envelope::default(), shape: root };
     while way.envelope.steps.len() < MAX_STEPS {
         match shape(shapes, way.shape) {
@@ -33,7 +52,7 @@ pub(crate) fn unwrap(shapes: &[Shape], root: ShapeId) -> Way {
                 way.shape = *items;
             }
             Shape::Object(object) => {
-                let Some((name, inner)) = payload(shapes, object) else { break };
+                let Some((name, inner)) = payload(shapes, object, pages, 0) else { break };
                 let prefix = way.envelope.steps.clone();
                 keep(shapes, object, &prefix, 0, &mut way.envelope.kept);
                 way.envelope.steps.push(Step::Member(name));
@@ -52,12 +71,16 @@ pub(crate) fn unwrap(shapes: &[Shape], root: ShapeId) -> Way {
     way
 }
 
-/// What stays of an answer that only says how the call went.
+/// What stays of an answer that only says how the call went: no pages, for there is nothing to page
+/// through.
 pub(crate) fn status_envelope(shapes: &[Shape], root: ShapeId) -> Envelope {
     let mut envelope = Envelope { is_status: true, ..Envelope::default() };
     if let Shape::Object(object) = shape(shapes, root) {
         keep(shapes, object, &[], 0, &mut envelope.kept);
     }
+    let pages =
+        |one: &KeptMember| matches!(one.path.last(), Some(Step::Member(name)) if is_paging(name));
+    envelope.kept.retain(|one| !pages(one));
     envelope
 }
 
@@ -67,11 +90,17 @@ pub(crate) fn shape(shapes: &[Shape], id: ShapeId) -> &Shape {
 }
 
 /// The one member that an envelope is around.
-fn payload(shapes: &[Shape], object: &ObjectShape) -> Option<(String, ShapeId)> {
-    if !matches!(object.additional, Additional::Closed) {
+fn payload(
+    shapes: &[Shape],
+    object: &ObjectShape,
+    pages: Pages,
+    depth: usize,
+) -> Option<(String, ShapeId)> {
+    if depth > MAX_STEPS || !matches!(object.additional, Additional::Closed) {
         return None;
     }
     let mut found = None;
+    let mut has_paging = false;
     for (name, member) in &object.members {
         if is_side_member(name) {
             continue;
@@ -82,9 +111,27 @@ fn payload(shapes: &[Shape], object: &ObjectShape) -> Option<(String, ShapeId)> 
             }
         } else if !is_scalar(shapes, member.shape) || aside(shapes, name, member.shape).is_none() {
             return None;
+        } else {
+            has_paging |= is_paging(name);
         }
     }
-    found
+    let may_page = |inner| pages == Pages::Anywhere || leads_to_many(shapes, inner, depth + 1);
+    found.filter(|(_, inner)| !has_paging || may_page(*inner))
+}
+
+/// Whether there is a list or map where an envelope's payload leads to.
+fn leads_to_many(shapes: &[Shape], id: ShapeId, depth: usize) -> bool {
+    match shape(shapes, id) {
+        _ if depth > MAX_STEPS => false,
+        Shape::Array { .. } => true,
+        Shape::Object(object) if object.members.is_empty() => {
+            matches!(object.additional, Additional::Map(_))
+        }
+        Shape::Object(object) => payload(shapes, object, Pages::OfMany, depth + 1)
+            .is_some_and(|(_, inner)| leads_to_many(shapes, inner, depth + 1)),
+        Shape::Union(all) => all.iter().any(|one| leads_to_many(shapes, *one, depth + 1)),
+        Shape::Untyped | Shape::Scalar { .. } => false,
+    }
 }
 
 /// An object, an array of objects or a map of objects.
@@ -180,13 +227,12 @@ enum Aside {
     Dropped,
 }
 
-/// Numbers and flags by which answers tell of pages and success. A closed list: `totalSalary` is
-/// none, and a text in such a place is dropped.
-const COUNTS: [&str; 66] = [
-    "ok",
-    "status",
-    "statuscode",
-    "success",
+/// By which answers tell how the call went.
+const FLAGS: [&str; 4] = ["ok", "status", "statuscode", "success"];
+
+/// Counts and flags by which answers tell of pages. A closed list: `totalSalary` is none. Kept are
+/// integers and booleans: any other number in such a place could be an amount, a text anything.
+const COUNTS: [&str; 62] = [
     "count",
     "counts",
     "page",
@@ -302,6 +348,17 @@ const LINKS: [&str; 14] = [
 /// What `meta` and `links` hold besides.
 const INNER_LINKS: [&str; 6] = ["first", "last", "self", "href", "url", "uri"];
 
+/// Paging where they are numbers; as text they could be people or dates.
+const NUMBERS: [&str; 9] = ["from", "to", "start", "end", "first", "last", "size", "more", "empty"];
+
+/// Whether a scalar of this name speaks of pages.
+fn is_paging(name: &str) -> bool {
+    let flat = flat(name);
+    let flat = flat.as_str();
+    [&COUNTS[..], &CURSORS, &LINKS, &NUMBERS].iter().any(|names| names.contains(&flat))
+        && flat != "requestid"
+}
+
 /// Scalars that speak of the answer and not of the object. `None`: the object's own.
 fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
     // So named, a scalar speaks of the answer; whether it is kept, the lists above say.
@@ -317,9 +374,6 @@ fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
         "previousurl",
         "previousuri",
     ];
-    // Paging where they are numbers; as text they could be people or dates.
-    const NUMBERS: [&str; 9] =
-        ["from", "to", "start", "end", "first", "last", "size", "more", "empty"];
     const DROPPED: [&str; 12] = [
         "code",
         "message",
@@ -342,7 +396,13 @@ fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
     if flat == "status" && is_choice(shapes, id) {
         return Some(Aside::Kept(KeptRule::Choice));
     }
-    if COUNTS.contains(&flat) || LINKS.contains(&flat) {
+    let counted = || {
+        if is_count(shapes, id) { Aside::Kept(KeptRule::Count) } else { Aside::Dropped }
+    };
+    if FLAGS.contains(&flat) || COUNTS.contains(&flat) {
+        return Some(counted());
+    }
+    if LINKS.contains(&flat) {
         return Some(Aside::Kept(KeptRule::Link));
     }
     if CURSORS.contains(&flat) {
@@ -355,7 +415,7 @@ fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
     }
     if NUMBERS.contains(&flat) {
         return if !may_be_text(shapes, id) {
-            Some(Aside::Kept(KeptRule::Link))
+            Some(counted())
         } else if matches!(shape(shapes, id), Shape::Scalar { kind: ScalarKind::Date, .. }) {
             // The range that a report was asked for.
             Some(Aside::Dropped)
@@ -408,6 +468,15 @@ pub(crate) fn is_link_name(name: &str) -> bool {
     const ENDINGS: [&str; 4] = ["url", "uri", "link", "href"];
     let flat = flat(name);
     NAMES.contains(&flat.as_str()) || ENDINGS.iter().any(|end| flat.ends_with(end))
+}
+
+/// Integers and booleans, and nothing else.
+fn is_count(shapes: &[Shape], id: ShapeId) -> bool {
+    match shape(shapes, id) {
+        Shape::Scalar { kind, .. } => matches!(kind, ScalarKind::Integer | ScalarKind::Boolean),
+        Shape::Union(all) => !all.is_empty() && all.iter().all(|one| is_count(shapes, *one)),
+        _ => false,
+    }
 }
 
 fn may_be_text(shapes: &[Shape], id: ShapeId) -> bool {

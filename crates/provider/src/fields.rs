@@ -150,6 +150,7 @@ impl Lister<'_> {
         match self.places.get(&path) {
             Some(place) => {
                 if let Some(field) = self.fields.get_mut(*place) {
+                    field.kind = either(&field.kind, &kind);
                     field.is_write_only &= self.is_write;
                     // The same path again, such as in a request: the stricter judgement counts.
                     let is_stricter = label.is_some_and(|label| label.is_sensitive)
@@ -229,6 +230,35 @@ impl Lister<'_> {
                 }
             }
         }
+    }
+}
+
+/// What a value is that one place declares so and another otherwise: as for the alternatives of one
+/// place, what lets most through counts.
+fn either(one: &FieldKind, other: &FieldKind) -> FieldKind {
+    let named = |kind: &FieldKind| match kind {
+        FieldKind::Named(id) => vec![*id],
+        FieldKind::OneOfNamed(ids) => ids.clone(),
+        _ => Vec::new(),
+    };
+    let mut ids = named(one);
+    ids.extend(named(other));
+    let mut seen = HashSet::new();
+    ids.retain(|id| seen.insert(*id));
+    match (ids.as_slice(), one, other) {
+        ([only], ..) => FieldKind::Named(*only),
+        ([_, ..], ..) => FieldKind::OneOfNamed(ids),
+        (_, FieldKind::Inline, _) | (_, _, FieldKind::Inline) => FieldKind::Inline,
+        (_, FieldKind::FreeForm, _) | (_, _, FieldKind::FreeForm) => FieldKind::FreeForm,
+        (
+            _,
+            FieldKind::Scalar { kind, is_array },
+            FieldKind::Scalar { kind: also, is_array: many },
+        ) => {
+            let kind = if kind == also { *kind } else { ScalarKind::Mixed };
+            FieldKind::Scalar { kind, is_array: *is_array || *many }
+        }
+        _ => FieldKind::Untyped,
     }
 }
 

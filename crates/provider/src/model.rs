@@ -4,7 +4,10 @@
 //! never an endless structure. Nothing here refers to the source document any more.
 
 use crate::path_template::PathTemplate;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 use types::Action;
 
 /// A shape's place in [`Provider::shapes`].
@@ -145,6 +148,23 @@ pub enum StatusRange {
     Default,
 }
 
+impl StatusRange {
+    /// Whether it can be a success: `default` stands for all that are not declared.
+    pub(crate) fn is_success(self) -> bool {
+        matches!(self, Self::Exact(200..=299) | Self::Class(2) | Self::Default)
+    }
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(status) => write!(f, "{status}"),
+            Self::Class(class) => write!(f, "{class}XX"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
 /// The containers between an answer's root and its object (design: "each operation has exactly one
 /// object"). An empty `steps` means that the root is the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -181,6 +201,8 @@ pub enum KeptRule {
     Word,
     /// Numbers and booleans; of texts only a URL that leads to the gateway.
     Link,
+    /// Integers and booleans.
+    Count,
     /// Numbers and booleans; of texts the words that are declared.
     Choice,
 }
@@ -343,6 +365,9 @@ pub enum Shape {
 pub struct ObjectShape {
     /// Set where this shape is (one of) a named object's.
     pub object: Option<ObjectId>,
+    /// The object is called as the description calls this schema. Otherwise the shape can be that of
+    /// other objects as well.
+    pub is_own: bool,
     pub members: BTreeMap<String, Member>,
     pub additional: Additional,
 }

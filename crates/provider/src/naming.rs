@@ -8,15 +8,22 @@ use std::collections::HashMap;
 pub(crate) fn place(path: &PathTemplate) -> String {
     let mut segments: Vec<String> =
         path.segments().iter().map(|segment| segment_text(segment.parts())).collect();
-    while segments.last().is_some_and(|last| last.contains('{') || last.is_empty()) {
+    while segments.last().is_some_and(|last| is_parameter(last) || last.is_empty()) {
         segments.pop();
     }
-    // `/calls.json` and `/calls/{id}.json` are one place.
+    // `/calls.json` and `/calls/{id}.json` are one place, and so with `{format}`.
     if let Some(last) = segments.last_mut() {
         let cut = without_extension(last).len();
         last.truncate(cut);
     }
     format!("/{}", segments.join("/"))
+}
+
+/// Whether a segment is a parameter alone, with an extension at most: `{}:reveal` and `audit-{}` name
+/// something else than `{}`.
+fn is_parameter(segment: &str) -> bool {
+    segment.contains("{}")
+        && !without_extension(segment).replace("{}", "").contains(char::is_alphanumeric)
 }
 
 fn segment_text(parts: &[TemplatePart]) -> String {
@@ -80,10 +87,13 @@ impl Names {
 }
 
 fn words(place: &str) -> Vec<String> {
-    place
-        .split('/')
-        .filter(|segment| !segment.is_empty() && !segment.contains('{'))
-        .map(pascal)
+    let segments: Vec<&str> = place.split('/').collect();
+    let last = segments.len().saturating_sub(1);
+    segments
+        .into_iter()
+        .enumerate()
+        .filter(|(index, segment)| *index == last || !segment.contains("{}"))
+        .map(|(_, segment)| pascal(segment))
         .filter(|word| !word.is_empty())
         .collect()
 }
@@ -103,7 +113,7 @@ fn pascal(segment: &str) -> String {
 }
 
 fn without_extension(segment: &str) -> &str {
-    const EXTENSIONS: [&str; 5] = [".json", ".xml", ".csv", ".txt", ".pdf"];
+    const EXTENSIONS: [&str; 6] = [".json", ".xml", ".csv", ".txt", ".pdf", ".{}"];
     let lower = segment.to_ascii_lowercase();
     EXTENSIONS
         .iter()
@@ -159,6 +169,11 @@ mod tests {
             ("/", "Root"),
             ("/{id}", "Root"),
             ("/accounts/{a}/Calls/{b}.json", "Call"),
+            ("/reports/{a}.{format}", "Report"),
+            ("/reports.{format}", "Report"),
+            ("/ranges/{from},{to}", "Range"),
+            ("/keys/{id}:reveal", "Reveal"),
+            ("/keys/audit-{day}", "Audit"),
         ] {
             assert_eq!(name(path), wanted, "{path}");
         }

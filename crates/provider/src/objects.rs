@@ -2,7 +2,9 @@
 
 use crate::{
     document::MAX_DIAGNOSTICS,
-    envelope::{is_error_schema, is_status_only, is_thin, shape, status_envelope, unwrap},
+    envelope::{
+        is_error_schema, is_status_only, is_thin, shape, status_envelope, unwrap, unwrap_request,
+    },
     fields::list_fields,
     labels::label_members,
     model::{
@@ -14,6 +16,7 @@ use crate::{
     schema::Builder,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
+use types::Action;
 
 pub use crate::fields::spell;
 
@@ -50,11 +53,12 @@ pub(crate) fn assemble(provider: &mut Provider, builder: Builder<'_, '_>, drafts
     }
     finder.nested();
     let Finder { objects, names, .. } = finder;
+    let read: HashSet<ShapeId> = objects.iter().flat_map(|one| &one.read).copied().collect();
     let mut given = Vec::new();
     for (draft, object) in drafts.into_iter().zip(found) {
         let Draft { mut operation, given_kept, doubtful, .. } = draft;
         operation.object = object;
-        set_envelopes(&provider.shapes, &mut operation);
+        set_envelopes(&provider.shapes, &read, &mut operation);
         settle_paging(&mut operation, &doubtful);
         given.push(given_kept);
         provider.operations.push(operation);
@@ -97,7 +101,7 @@ fn keep_no_sensitive_member(provider: &mut Provider, given: &[Vec<KeptMember>]) 
         for answer in &mut operation.answers {
             let Some(root) = answer.shape else { continue };
             answer.envelope.kept.retain(|kept| !is_sensitive(shapes, root, &kept.path));
-            if is_success(answer.status) {
+            if answer.status.is_success() {
                 answer.envelope.kept.extend(given.iter().cloned());
             }
         }
@@ -248,13 +252,12 @@ impl Finder<'_> {
     /// would open every operation that answers so.
     fn of_write(&mut self, draft: &Draft) -> ObjectId {
         let operation = &draft.operation;
-        let unwrapped = |shape: Option<ShapeId>| {
-            let inner = unwrap(self.shapes, shape?).shape;
-            self.is_object(inner).then_some(inner)
-        };
-        let answer = unwrapped(success(operation).and_then(|answer| answer.shape))
-            .filter(|inner| !self.is_no_object(*inner));
-        let request = unwrapped(operation.request.as_ref().and_then(|request| request.shape));
+        let is_object = |inner: &ShapeId| self.is_object(*inner);
+        let answer = success(operation).and_then(|answer| answer.shape);
+        let answer = answer.map(|root| unwrap(self.shapes, root).shape).filter(is_object);
+        let answer = answer.filter(|inner| !self.is_no_object(*inner));
+        let request = operation.request.as_ref().and_then(|request| request.shape);
+        let request = request.map(|root| unwrap_request(self.shapes, root).shape).filter(is_object);
         let is_read = |inner: &ShapeId| {
             self.own_name(*inner).is_some_and(|name| self.by_name.contains_key(name))
         };
@@ -404,7 +407,7 @@ fn successes(operation: &Operation) -> Vec<&Answer> {
     let mut found: Vec<&Answer> = operation
         .answers
         .iter()
-        .filter(|answer| is_success(answer.status) && answer.status != StatusRange::Default)
+        .filter(|answer| answer.status.is_success() && answer.status != StatusRange::Default)
         .filter(|answer| answer.shape.is_some() && answer.media.iter().any(|kind| is_json(kind)))
         .collect();
     // Exact statuses sort before classes.
@@ -416,15 +419,14 @@ fn success(operation: &Operation) -> Option<&Answer> {
     successes(operation).into_iter().next()
 }
 
-/// Whether it can be a success: `default` stands for all that are not declared.
-fn is_success(status: StatusRange) -> bool {
-    matches!(status, StatusRange::Exact(200..=299) | StatusRange::Class(2) | StatusRange::Default)
-}
-
-fn set_envelopes(shapes: &[Shape], operation: &mut Operation) {
-    for answer in operation.answers.iter_mut().filter(|answer| is_success(answer.status)) {
+fn set_envelopes(shapes: &[Shape], read: &HashSet<ShapeId>, operation: &mut Operation) {
+    // What is read is an object, whatever its members are called, and passes by its fields.
+    let is_write = operation.action != Action::Read;
+    let is_status =
+        |root: ShapeId| is_write && !read.contains(&root) && is_status_only(shapes, root);
+    for answer in operation.answers.iter_mut().filter(|answer| answer.status.is_success()) {
         if let Some(root) = answer.shape {
-            answer.envelope = if is_status_only(shapes, root) {
+            answer.envelope = if is_status(root) {
                 status_envelope(shapes, root)
             } else {
                 unwrap(shapes, root).envelope
@@ -434,7 +436,7 @@ fn set_envelopes(shapes: &[Shape], operation: &mut Operation) {
     if let Some(request) = &mut operation.request
         && let Some(root) = request.shape
     {
-        let steps = unwrap(shapes, root).envelope.steps;
+        let steps = unwrap_request(shapes, root).envelope.steps;
         request.envelope = Envelope { steps, ..Envelope::default() };
     }
 }
@@ -450,6 +452,7 @@ fn name_shapes(provider: &mut Provider, objects: Vec<Found>, names: &[Option<Str
                     && let Some(Shape::Object(object)) = provider.shapes.get_mut(inner.0 as usize)
                 {
                     object.object.get_or_insert(id);
+                    object.is_own |= is_own;
                 }
             }
         }

@@ -205,6 +205,28 @@ impl TemplateSegment {
         nameless
     }
 
+    /// The same segment in lower case. `None` where it holds neither a literal nor choices.
+    #[must_use]
+    pub fn in_lower_case(&self) -> Option<Self> {
+        let mut lower = self.clone();
+        let mut is_telling = false;
+        for part in &mut lower.parts {
+            match part {
+                TemplatePart::Literal(text) => {
+                    is_telling = true;
+                    text.make_ascii_lowercase();
+                }
+                TemplatePart::Parameter { choices, .. } => {
+                    is_telling |= !choices.is_empty();
+                    for one in choices.iter_mut() {
+                        one.make_ascii_lowercase();
+                    }
+                }
+            }
+        }
+        is_telling.then_some(lower)
+    }
+
     /// Whether the decoded text fits: literals as they are, every parameter at least one
     /// character long and one of its choices.
     pub fn fits(&self, text: &str) -> bool {

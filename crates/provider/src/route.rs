@@ -7,6 +7,10 @@
 //!
 //! **Empty segments**: `/a//b` is refused. A slash at the end is an empty last segment, and matches
 //! only templates that end in a slash; the path `/` (or nothing) is the template `/`.
+//!
+//! **Spellings of literals**: many servers match paths in any case, and cut an extension or what
+//! trails. A value that they would take for a literal in its place (`ME`, `me.json` beside `me`)
+//! means the literal's operation too, and both must be allowed.
 
 use crate::{
     model::{Method, Provider},
@@ -153,18 +157,29 @@ pub struct PathRouter {
 struct Node {
     /// Children by a segment without parameters.
     literals: HashMap<String, usize>,
+    /// Children by a segment without parameters, as servers that are not strict read it.
+    alike: HashMap<String, Vec<usize>>,
     /// Children by a segment with parameters, without their names.
-    patterns: Vec<(TemplateSegment, usize)>,
+    patterns: Vec<Pattern>,
     /// Operations of the templates that end here, by method and in order of declaration.
     operations: Vec<(Method, usize)>,
     literal_chars: usize,
 }
 
+#[derive(Debug)]
+struct Pattern {
+    segment: TemplateSegment,
+    /// The same for texts in lower case, where it holds a literal or choices.
+    lower: Option<TemplateSegment>,
+    child: usize,
+}
+
 /// What a path and method mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteOutcome {
-    /// `operations` are indices into [`Provider::operations`], ascending and at least one; several
-    /// where operations fall together: a call is allowed only if all of them are. `path` is what to
+    /// `operations` are indices into [`Provider::operations`], at least one; several where operations
+    /// fall together: a call is allowed only if all of them are. Those that are declared so come
+    /// first, then those that a server could take the path for; either ascending. `path` is what to
     /// send.
     Found {
         operations: Vec<usize>,
@@ -197,13 +212,18 @@ impl PathRouter {
         let next = self.nodes.len();
         let Some(node) = self.nodes.get_mut(at) else { return at };
         let found = if let Some(literal) = segment.as_literal() {
-            *node.literals.entry(literal.to_owned()).or_insert(next)
+            let found = *node.literals.entry(literal.to_owned()).or_insert(next);
+            if found == next {
+                node.alike.entry(likeness(literal)).or_default().push(next);
+            }
+            found
         } else {
             let nameless = segment.without_names();
-            if let Some((_, found)) = node.patterns.iter().find(|(one, _)| *one == nameless) {
-                *found
+            if let Some(known) = node.patterns.iter().find(|one| one.segment == nameless) {
+                known.child
             } else {
-                node.patterns.push((nameless, next));
+                let lower = nameless.in_lower_case();
+                node.patterns.push(Pattern { segment: nameless, lower, child: next });
                 next
             }
         };
@@ -216,23 +236,31 @@ impl PathRouter {
     /// Looks up decoded segments, as [`decode_path`] gives them.
     ///
     /// The path alone decides on the template: the one with most literal characters. Templates
-    /// that fit with equally many fall together. Every node of the tree is visited at most once.
+    /// that fit with equally many fall together, and so do those that would fit if a value were spelled
+    /// as a literal of theirs. Every node of the tree is visited at most once.
     pub fn route(&self, method: Method, segments: &[String]) -> RouteOutcome {
         let mut best = Best::default();
         match self.literal_leaf(segments) {
             // Nothing has more literal characters than a path that is literal all through.
             Some(leaf) => best.leaves.push(leaf),
-            None => self.search(0, segments, &mut best),
+            None => self.search(0, segments, false, &mut best),
         }
         let declared = best
             .leaves
             .iter()
             .filter_map(|leaf| self.nodes.get(*leaf))
             .flat_map(|node| &node.operations);
-        let mut operations: Vec<usize> =
-            declared.clone().filter(|(one, _)| *one == method).map(|(_, index)| *index).collect();
+        let of_method = |leaves: &[usize]| {
+            let nodes = leaves.iter().filter_map(|leaf| self.nodes.get(*leaf));
+            let all = nodes.flat_map(|node| &node.operations);
+            let mut found: Vec<usize> =
+                all.filter(|(one, _)| *one == method).map(|(_, index)| *index).collect();
+            found.sort_unstable();
+            found
+        };
+        let mut operations = of_method(&best.leaves);
         if !operations.is_empty() {
-            operations.sort_unstable();
+            operations.extend(of_method(&best.alike));
             return RouteOutcome::Found { operations, path: encode_path(segments) };
         }
         let mut allowed: Vec<Method> = declared.map(|(one, _)| *one).collect();
@@ -253,23 +281,58 @@ impl PathRouter {
         self.nodes.get(at).filter(|node| !node.operations.is_empty()).map(|_| at)
     }
 
-    fn search(&self, at: usize, segments: &[String], best: &mut Best) {
+    /// `is_alike`: a literal on the way is spelled otherwise.
+    fn search(&self, at: usize, segments: &[String], is_alike: bool, best: &mut Best) {
         let Some(node) = self.nodes.get(at) else { return };
         let Some((text, rest)) = segments.split_first() else {
-            if !node.operations.is_empty() {
-                best.offer(at, node.literal_chars);
+            match is_alike {
+                _ if node.operations.is_empty() => {}
+                true => best.alike.push(at),
+                false => best.offer(at, node.literal_chars),
             }
             return;
         };
-        if let Some(child) = node.literals.get(text.as_str()) {
-            self.search(*child, rest, best);
+        let exact = node.literals.get(text.as_str());
+        if let Some(child) = exact {
+            self.search(*child, rest, is_alike, best);
         }
-        for (segment, child) in &node.patterns {
+        if !node.alike.is_empty() {
+            for child in node.alike.get(&likeness(text)).into_iter().flatten() {
+                if Some(child) != exact {
+                    self.search(*child, rest, true, best);
+                }
+            }
+        }
+        for Pattern { segment, lower, child } in &node.patterns {
             if segment.fits(text) {
-                self.search(*child, rest, best);
+                self.search(*child, rest, is_alike, best);
+            } else if lower.as_ref().is_some_and(|lower| lower.fits(&without_trail(text))) {
+                self.search(*child, rest, true, best);
             }
         }
     }
+}
+
+/// In lower case, without the dots and spaces that some servers cut at the end.
+fn without_trail(text: &str) -> String {
+    text.trim_end_matches(['.', ' ']).to_ascii_lowercase()
+}
+
+/// What texts have in common that a server could take for one literal: their letters in any case, up
+/// to an extension and what trails.
+fn likeness(text: &str) -> String {
+    const MAX_EXTENSION: usize = 8;
+    let mut text = without_trail(text);
+    if let Some((stem, extension)) = text.rsplit_once('.')
+        && !stem.is_empty()
+        && extension.len() <= MAX_EXTENSION
+        && extension.starts_with(|c: char| c.is_ascii_alphabetic())
+        && extension.chars().all(|c| c.is_ascii_alphanumeric())
+    {
+        let length = without_trail(stem).len();
+        text.truncate(length);
+    }
+    text
 }
 
 /// The leaves with most literal characters so far.
@@ -277,6 +340,8 @@ impl PathRouter {
 struct Best {
     literal_chars: usize,
     leaves: Vec<usize>,
+    /// Those of templates of which a literal is spelled otherwise.
+    alike: Vec<usize>,
 }
 
 impl Best {
@@ -412,6 +477,31 @@ mod tests {
         check(&["/x/{b}", "/{a}/x"], "/x/x", &["/x/{b}", "/{a}/x"]);
         check(&["/d/{id}", "/d/{format}"], "/d/json", &["/d/{id}", "/d/{format}"]);
         check(&["/d/{id}", "/d/{format}"], "/d/csv", &["/d/{id}"]);
+    }
+
+    /// Express, ASP.NET, Rails and file systems take these for the literal.
+    #[test]
+    fn a_value_that_a_server_could_take_for_a_literal_means_both() {
+        let keys = ["/users/{id}", "/users/me", "/users/{id}/posts", "/users/me/posts", "/v1.0/x"];
+        check(&keys, "/users/me", &["/users/me"]);
+        for value in ["ME", "Me", "me.json", "ME.Json", "me.", "me. .", "me%20", "me.json."] {
+            let (path, posts) = (format!("/users/{value}"), format!("/users/{value}/posts"));
+            check(&keys, &path, &["/users/{id}", "/users/me"]);
+            check(&keys, &posts, &["/users/{id}/posts", "/users/me/posts"]);
+        }
+        for value in ["you", "mé", "me1", "me@x.example", "1me", "me.1", "me.verylongname", ".me"]
+        {
+            check(&keys, &format!("/users/{value}"), &["/users/{id}"]);
+        }
+        // Nothing is found that the path does not spell.
+        check(&keys, "/USERS/me", &[]);
+        check(&keys, "/v1.1/x", &[]);
+        check(&["/r/{id}", "/r/me.json"], "/r/me", &["/r/{id}", "/r/me.json"]);
+        check(&["/k/{id}", "/k/{id}:reveal"], "/k/1:REVEAL", &["/k/{id}", "/k/{id}:reveal"]);
+        check(&["/d/{id}", "/d/{format}"], "/d/JSON", &["/d/{id}", "/d/{format}"]);
+        // Another method of the literal is not meant.
+        let provider = provider(&[(Method::Get, "/u/{id}"), (Method::Put, "/u/me")]);
+        assert_eq!(find(&provider, "/u/ME"), Some(vec!["/u/{id}".to_owned()]));
     }
 
     #[test]

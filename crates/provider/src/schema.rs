@@ -43,6 +43,8 @@ pub(crate) struct Builder<'d, 'a> {
     named: HashMap<usize, &'a str>,
     waiting: VecDeque<(ShapeId, Node<'a>)>,
     merged_members: usize,
+    /// Somebody labels something.
+    has_labels: bool,
 }
 
 /// The category of a field whose overlay cannot be understood.
@@ -81,6 +83,7 @@ impl<'d, 'a> Builder<'d, 'a> {
                 .collect(),
             waiting: VecDeque::new(),
             merged_members: 0,
+            has_labels: has_member(root, KEY),
         };
         builder.allocate(Shape::Untyped, None);
         builder
@@ -288,24 +291,58 @@ impl<'d, 'a> Builder<'d, 'a> {
         text.unwrap_or_default().chars().take(MAX_DESCRIPTION_CHARS).collect()
     }
 
-    /// `x-weirgate-label` on a property, or on the schema that it refers to. Of several parts of a
-    /// merged object one that says "sensitive" counts.
+    /// `x-weirgate-label` on a property, or on the schemas that its value can be: where it refers to,
+    /// what it merges, its alternatives, and what a list or map of it holds. Nearer ones count before
+    /// those that they lead to; of several one that says "sensitive" does.
     fn given_label(&mut self, property: &Property<'a>) -> Option<Label> {
+        if !self.has_labels {
+            return None;
+        }
         let mut found: Option<Label> = None;
-        for node in property.nodes.iter().chain(&property.outweighed) {
-            let own = self.document.extension(*node, KEY);
-            let given = own.or_else(|| {
-                reference(node.value)?;
-                let target = self.document.resolve(*node)?;
-                self.document.extension(target, KEY)
-            });
-            let Some(given) = given else { continue };
-            let label = self.label(given);
-            if found.as_ref().is_none_or(|known| label.is_sensitive && !known.is_sensitive) {
-                found = Some(label);
+        let mut seen: HashSet<usize> = HashSet::new();
+        let mut waiting: VecDeque<Node<'a>> =
+            property.nodes.iter().chain(&property.outweighed).copied().collect();
+        while let Some(node) = waiting.pop_front() {
+            if !seen.insert(address(node.value)) {
+                continue;
             }
+            if let Some(given) = self.document.extension(node, KEY) {
+                let label = self.label(given);
+                if found.as_ref().is_none_or(|known| label.is_sensitive && !known.is_sensitive) {
+                    found = Some(label);
+                }
+                continue;
+            }
+            if seen.len() > MAX_PARTS {
+                self.document.report(
+                    node,
+                    "too_many_parts",
+                    "labels behind it were not looked for",
+                );
+                break;
+            }
+            self.value_parts(node, &mut waiting);
         }
         found
+    }
+
+    /// The schemas that a value of this one, or what it holds in a list or map, can be.
+    fn value_parts(&mut self, node: Node<'a>, parts: &mut VecDeque<Node<'a>>) {
+        if reference(node.value).is_some() {
+            parts.extend(self.document.target(node));
+        }
+        for name in ["allOf", "oneOf", "anyOf", "prefixItems"] {
+            parts.extend(self.list(node, name));
+        }
+        match self.document.member(node, "items") {
+            Some(items) if items.value.is_array() => parts.extend(self.document.elements(items)),
+            items => parts.extend(items),
+        }
+        parts.extend(self.document.member(node, "additionalProperties"));
+        if let Some(patterns) = self.document.member(node, "patternProperties") {
+            let patterns = self.document.members(patterns);
+            parts.extend(patterns.into_iter().map(|(_, schema)| schema));
+        }
     }
 
     /// A category, or `{category, sensitive}`. One that cannot be read makes the field sensitive:
@@ -574,6 +611,20 @@ impl<'a> Parts<'a> {
         };
         Some(Shape::Scalar { kind, format, choices: self.choices.clone() })
     }
+}
+
+/// Whether a member of this name is anywhere.
+fn has_member(root: &Value, name: &str) -> bool {
+    let mut waiting = vec![root];
+    while let Some(value) = waiting.pop() {
+        match value {
+            Value::Object(members) if members.contains_key(name) => return true,
+            Value::Object(members) => waiting.extend(members.values()),
+            Value::Array(elements) => waiting.extend(elements),
+            _ => {}
+        }
+    }
+    false
 }
 
 fn address(value: &Value) -> usize {

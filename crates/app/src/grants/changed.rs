@@ -1,6 +1,6 @@
 //! What a description that was imported anew changes for the grants there are.
 
-use super::{ResolvedGrant, opened, place_of};
+use super::{Allow, ResolvedGrant, beside_now, opened, place_of};
 use provider::{
     Provider,
     diff::operation_key,
@@ -15,6 +15,14 @@ const MAX_TOLD: usize = 10;
 pub fn stale_fields(grant: &ResolvedGrant, model: &Provider) -> Vec<String> {
     let mut words = Vec::new();
     words.extend(other_operations(grant, model));
+    for allow in &grant.allow {
+        words.extend(more_beside(allow, model).into_iter().map(|(operation, more)| {
+            format!(
+                "{operation} would let more through, which is withheld: {}; apply again to accept it",
+                listed(&more)
+            )
+        }));
+    }
     for allow in &grant.allow {
         let Some(object) = &allow.object else { continue };
         let Some((id, _)) = model.object_by_name(object) else {
@@ -53,6 +61,38 @@ pub fn stale_fields(grant: &ResolvedGrant, model: &Provider) -> Vec<String> {
     words
 }
 
+/// By operation that a grant opens: what passes beside its object by this description, and did not
+/// when it was granted.
+pub fn more_beside(allow: &Allow, model: &Provider) -> BTreeMap<String, BTreeSet<String>> {
+    more_than(&allow.beside, beside_now(allow, model), &allow.reached)
+}
+
+fn more_than(
+    before: &BTreeMap<String, BTreeSet<String>>,
+    now: BTreeMap<String, BTreeSet<String>>,
+    reached: &BTreeSet<String>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    let none = BTreeSet::new();
+    now.into_iter()
+        .filter(|(operation, _)| reached.contains(operation))
+        .map(|(operation, now)| {
+            let known = before.get(&operation).unwrap_or(&none);
+            let more = now.difference(known).cloned().collect();
+            (operation, more)
+        })
+        .filter(|(_, more): &(String, BTreeSet<String>)| !more.is_empty())
+        .collect()
+}
+
+/// The first of them, with commas.
+fn listed(all: &BTreeSet<String>) -> String {
+    let mut told: Vec<&str> = all.iter().take(MAX_TOLD).map(String::as_str).collect();
+    if all.len() > MAX_TOLD {
+        told.push("...");
+    }
+    told.join(", ")
+}
+
 /// Operations that the names in a grant open by this description alone, or did not stop opening.
 fn other_operations(grant: &ResolvedGrant, model: &Provider) -> Vec<String> {
     // An operation that is named and became another is told by its id.
@@ -81,11 +121,7 @@ fn other_operations(grant: &ResolvedGrant, model: &Provider) -> Vec<String> {
 /// `2 more operations: GET /things, GET /things/{}`.
 fn operations_in_words(more: &str, operations: &BTreeSet<String>) -> String {
     let plural = if operations.len() == 1 { "operation" } else { "operations" };
-    let mut told: Vec<&str> = operations.iter().take(MAX_TOLD).map(String::as_str).collect();
-    if operations.len() > MAX_TOLD {
-        told.push("...");
-    }
-    format!("{} {more}{plural}: {}", operations.len(), told.join(", "))
+    format!("{} {more}{plural}: {}", operations.len(), listed(operations))
 }
 
 /// By object and access: what it opened by the object's name.
@@ -136,8 +172,32 @@ pub fn changed_fields(before_grant: &ResolvedGrant, after: &ResolvedGrant) -> Ve
             words.push(format!("{object} no longer reaches {}", operations_in_words("", &fewer)));
         }
     }
+    words.extend(changed_beside(before_grant, after));
     words.dedup();
     words
+}
+
+/// What passes beside the objects of operations that both states of a grant open.
+fn changed_beside(before_grant: &ResolvedGrant, after: &ResolvedGrant) -> Vec<String> {
+    let beside = |grant: &ResolvedGrant| {
+        let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (operation, found) in grant.allow.iter().flat_map(|allow| &allow.beside) {
+            all.entry(operation.clone()).or_default().extend(found.iter().cloned());
+        }
+        all
+    };
+    let common: BTreeSet<String> =
+        before_grant.allow.iter().flat_map(|allow| &allow.reached).cloned().collect();
+    let (before, now) = (beside(before_grant), beside(after));
+    let more = more_than(&before, now.clone(), &common);
+    let fewer = more_than(&now, before, &common);
+    let more = more.into_iter().map(|(operation, more)| {
+        format!("accepts that {operation} lets more through: {}", listed(&more))
+    });
+    let fewer = fewer.into_iter().map(|(operation, fewer)| {
+        format!("notes that {operation} no longer lets through: {}", listed(&fewer))
+    });
+    more.chain(fewer).collect()
 }
 
 /// By object, access and field: what it led to.

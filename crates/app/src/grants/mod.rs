@@ -6,10 +6,12 @@ mod file;
 mod permit;
 mod resolve;
 
-pub use changed::{changed_fields, stale_fields};
+pub use changed::{changed_fields, more_beside, stale_fields};
 pub use diff::{Change, Words, diff};
 pub use file::{AllowEntry, Entry, Placed, Problem, parse};
-pub use permit::{Permission, Prepared, end_in_force, opened, permission, prepare, reach_anew};
+pub use permit::{
+    Permission, Prepared, beside_now, end_in_force, opened, permission, prepare, reach_anew,
+};
 pub use resolve::{Catalogue, resolve};
 
 use provider::{
@@ -58,6 +60,10 @@ pub struct Allow {
     /// Where nobody noted them, none.
     #[serde(default)]
     pub reached: BTreeSet<String>,
+    /// By operation that this opened: what passed of it beside its object when it was granted. Where
+    /// nobody noted it, nothing.
+    #[serde(default)]
+    pub beside: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// An operation like `GET /things/{id}`.

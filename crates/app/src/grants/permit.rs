@@ -4,9 +4,9 @@ use super::{Allow, ResolvedGrant};
 use provider::{
     Method, ObjectId, Operation, Provider,
     diff::operation_key,
-    select::{FieldSteps, Granted, as_granted, parse_steps},
+    select::{FieldSteps, Granted, as_granted, beside, parse_steps},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use types::{Action, Date, Timestamp};
 
 /// The grants' answer for one operation.
@@ -102,6 +102,7 @@ pub fn permission(
                 continue;
             }
             is_permitted = true;
+            permission.granted.beside.extend(allow.beside.get(&key).into_iter().flatten().cloned());
             permission.download |= opening.downloads;
             permission.upload |= opening.uploads;
             permission.params.extend(allow.params.iter().cloned());
@@ -156,6 +157,17 @@ pub(super) fn may_upload(operation: &Operation) -> bool {
 /// Notes what an element opens in this description, as applying it does.
 pub fn reach_anew(allow: &mut Allow, provider: &Provider) {
     allow.reached = opened(allow, provider).map(operation_key).collect();
+    allow.beside = beside_now(allow, provider);
+}
+
+/// What passes in this description beside the objects of the operations that an element opens.
+pub fn beside_now(allow: &Allow, provider: &Provider) -> BTreeMap<String, BTreeSet<String>> {
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for operation in opened(allow, provider) {
+        all.entry(operation_key(operation)).or_default().extend(beside(provider, operation));
+    }
+    all.retain(|_, found| !found.is_empty());
+    all
 }
 
 /// The operations that an element would open in this description if it were applied again.

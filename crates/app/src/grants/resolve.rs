@@ -274,6 +274,7 @@ impl Resolver<'_> {
                 operations: operations.keys().cloned().collect(),
                 places: operations.clone(),
                 reached: BTreeSet::new(),
+                beside: BTreeMap::new(),
             };
             reach_anew(&mut one, model);
             allow.push(one);

@@ -284,3 +284,50 @@ fn of_declared_words_no_other_passes() {
     assert_eq!(found.unwrap(), br#"{"status":"on"}"#);
     assert!(run(&spec, Mode::Refuse, r#"{"status":"off"}"#).is_err());
 }
+
+#[test]
+fn a_count_is_an_integer_or_a_boolean() {
+    let mut builder = SpecBuilder::new();
+    let root = builder.node();
+    builder.member(root, "n", Edge::Count);
+    let node = builder.node();
+    builder.member(node, "a", Edge::Scalar);
+    builder.member(root, "both", Edge::Count);
+    builder.member(root, "both", Edge::Into(node));
+    builder.member(root, "wider", Edge::Count);
+    builder.member(root, "wider", Edge::Scalar);
+    builder.member(root, "z", Edge::Scalar);
+    let spec = builder.build(Edge::Into(root));
+    for (input, wanted) in [
+        (r#"{"n":0,"z":1}"#, r#"{"n":0,"z":1}"#),
+        (r#"{"n":-12 , "z":1}"#, r#"{"n":-12,"z":1}"#),
+        (r#"{"n":12345678901234567890}"#, r#"{"n":12345678901234567890}"#),
+        (r#"{"n":true}"#, r#"{"n":true}"#),
+        (r#"{"n":null}"#, r#"{"n":null}"#),
+        (r#"{"n":123456789012345678901}"#, "{}"),
+        (r#"{"n":1.5,"z":1}"#, r#"{"z":1}"#),
+        (r#"{"n":1.0}"#, "{}"),
+        (r#"{"n":1e3}"#, "{}"),
+        (r#"{"n":"1"}"#, "{}"),
+        (r#"{"n":[1]}"#, "{}"),
+        (r#"{"n":{"a":1}}"#, "{}"),
+        (r#"{"both":7}"#, r#"{"both":7}"#),
+        (r#"{"both":7.5}"#, "{}"),
+        (r#"{"both":{"a":7.5}}"#, r#"{"both":{"a":7.5}}"#),
+        (r#"{"wider":7.5}"#, r#"{"wider":7.5}"#),
+    ] {
+        assert_eq!(run(&spec, Mode::Drop, input).unwrap().0, wanted, "{input}");
+        // However it is cut.
+        let mut projector = Projector::new(spec.clone(), Limits::default(), Mode::Drop);
+        let mut out = Vec::new();
+        for byte in input.as_bytes() {
+            projector.feed(&[*byte], &mut out).unwrap();
+        }
+        projector.finish(&mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), wanted, "{input}");
+    }
+    for input in [r#"{"n":01}"#, r#"{"n":-}"#, r#"{"n":1.}"#] {
+        assert!(run(&spec, Mode::Drop, input).is_err(), "{input}");
+    }
+    assert_eq!(run(&spec, Mode::Refuse, r#"{"n":1.5}"#).unwrap_err().reason(), "undeclared");
+}

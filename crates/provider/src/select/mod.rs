@@ -30,6 +30,9 @@ pub struct Granted {
     pub read: BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
     /// For the request of the operation in question.
     pub write: BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
+    /// What passed of the operation in question beside its object when it was granted: see
+    /// [`beside()`]. Nothing else does.
+    pub beside: BTreeSet<String>,
 }
 
 /// A compiled projection of an answer.
@@ -50,15 +53,17 @@ pub fn select_response(
     granted: &Granted,
 ) -> Option<Selection> {
     let root = answer.shape?;
-    let mut compiler = Compiler::new(provider, &granted.read);
-    let spec = compiler.root(root, &answer.envelope, operation.object, Access::Read);
+    let mut compiler = Compiler::new(provider, &granted.read, &granted.beside);
+    let body = answer.status.to_string();
+    let spec = compiler.root(&body, root, &answer.envelope, operation.object, Access::Read);
     let none = BTreeSet::new();
     // A status is kept without a grant, also where it is a member of the object itself.
-    let kept = &answer.envelope.kept;
+    let kept = answer.envelope.kept.iter();
+    let kept = kept.filter(|one| granted.beside.contains(&kept_text(&body, one)));
     let in_object = |one: &KeptMember| {
         one.path.strip_prefix(answer.envelope.steps.as_slice()).map(|path| spell(&normal(path)))
     };
-    let kept: BTreeSet<String> = kept.iter().filter_map(in_object).collect();
+    let kept: BTreeSet<String> = kept.filter_map(in_object).collect();
     let withheld = answered_objects(provider, operation, answer)
         .into_iter()
         .flat_map(|id| withheld(provider, id, granted.read.get(&id).unwrap_or(&none)))
@@ -75,9 +80,10 @@ pub fn select_request(
     granted: &Granted,
 ) -> Option<Spec> {
     let request = operation.request.as_ref()?;
-    let mut compiler = Compiler::new(provider, &granted.write);
+    let mut compiler = Compiler::new(provider, &granted.write, &granted.beside);
     compiler.may_replace = may_replace(operation);
-    Some(compiler.root(request.shape?, &request.envelope, operation.object, Access::Write))
+    let (root, object) = (request.shape?, operation.object);
+    Some(compiler.root(REQUEST, root, &request.envelope, object, Access::Write))
 }
 
 /// Whether what is written may take the place of what is there, lists as a whole: all but what is new
@@ -98,13 +104,11 @@ fn answered_objects(
     operation: &Operation,
     answer: &Answer,
 ) -> BTreeSet<ObjectId> {
-    let granted = BTreeMap::new();
-    let compiler = Compiler::new(provider, &granted);
+    let granted = Granted::default();
+    let compiler = Compiler::new(provider, &granted.read, &granted.beside);
     let Some(root) = answer.shape else { return BTreeSet::new() };
     let inner = compiler.inner(root, &answer.envelope);
-    let mut alternatives = Vec::new();
-    compiler.flatten(inner, &Rest::new(), &mut alternatives);
-    let mut shapes: Vec<ShapeId> = alternatives.into_iter().map(|(shape, _)| shape).collect();
+    let mut shapes = alternatives(provider, &[inner]);
     shapes.push(inner);
     let own = |id: &ObjectId| {
         let reads = provider.object(*id).map(|object| &object.read_shapes);
@@ -113,12 +117,58 @@ fn answered_objects(
     if let Some(id) = operation.object.filter(own) {
         return BTreeSet::from([id]);
     }
-    let named = |shape: &ShapeId| match provider.shape(*shape) {
-        Shape::Object(object) => object.object,
-        _ => None,
-    };
-    shapes.iter().filter_map(named).collect()
+    shapes.iter().filter_map(|shape| called(provider, *shape)).collect()
 }
+
+/// The object that a schema is by its own name, whatever operation it is found in. A shape without
+/// one, or that the overlay calls otherwise, belongs to each operation that declares it.
+fn called(provider: &Provider, shape: ShapeId) -> Option<ObjectId> {
+    match provider.shape(shape) {
+        Shape::Object(object) if object.is_own => object.object,
+        _ => None,
+    }
+}
+
+/// What passes of an operation's bodies though none of its own object's fields grants it: other
+/// objects, by what is granted of themselves, and members that are kept beside the payload. In words
+/// that tell each apart, for a grant to remember.
+pub fn beside(provider: &Provider, operation: &Operation) -> BTreeSet<String> {
+    let granted = Granted::default();
+    let mut found = BTreeSet::new();
+    let compiler = Compiler::new(provider, &granted.read, &granted.beside);
+    let mut note = |body: &str, root: ShapeId, envelope: &Envelope, access: Access| {
+        let inner = compiler.inner(root, envelope);
+        let others = compiler.others(inner, operation.object, access);
+        found.extend(others.into_iter().map(|(_, id)| compiler.other_text(body, id)));
+        found.extend(envelope.kept.iter().map(|kept| kept_text(body, kept)));
+    };
+    for answer in operation.answers.iter().filter(|answer| answer.status.is_success()) {
+        if let Some(root) = answer.shape {
+            note(&answer.status.to_string(), root, &answer.envelope, Access::Read);
+        }
+    }
+    if let Some(request) = &operation.request
+        && let Some(root) = request.shape
+    {
+        note(REQUEST, root, &request.envelope, Access::Write);
+    }
+    found
+}
+
+/// What a grant remembers of a kept member: not only where it is, but what may stand there.
+fn kept_text(body: &str, kept: &KeptMember) -> String {
+    let rule = match kept.rule {
+        KeptRule::Any => "any scalar",
+        KeptRule::Word => "a cursor or link",
+        KeptRule::Link => "a number or link",
+        KeptRule::Count => "a count",
+        KeptRule::Choice => "a declared word",
+    };
+    format!("{} ({rule}) in {body}", spell(&kept.path))
+}
+
+/// A request's body among an operation's bodies; answers go by their status.
+const REQUEST: &str = "request";
 
 /// The declared leaves that these paths do not grant.
 pub fn withheld(
@@ -201,6 +251,9 @@ struct Known {
 struct Compiler<'p> {
     provider: &'p Provider,
     granted: &'p BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
+    beside: &'p BTreeSet<String>,
+    /// The operation's.
+    object: Option<ObjectId>,
     builder: SpecBuilder,
     known: HashMap<Known, NodeId>,
     names: Vec<String>,
@@ -214,10 +267,16 @@ struct Compiler<'p> {
 }
 
 impl<'p> Compiler<'p> {
-    fn new(provider: &'p Provider, granted: &'p BTreeMap<ObjectId, BTreeSet<FieldSteps>>) -> Self {
+    fn new(
+        provider: &'p Provider,
+        granted: &'p BTreeMap<ObjectId, BTreeSet<FieldSteps>>,
+        beside: &'p BTreeSet<String>,
+    ) -> Self {
         Self {
             provider,
             granted,
+            beside,
+            object: None,
             builder: SpecBuilder::new(),
             known: HashMap::new(),
             names: Vec::new(),
@@ -255,24 +314,52 @@ impl<'p> Compiler<'p> {
         })
     }
 
+    /// What a body can be that is another object than the operation's, by its own name.
+    fn others(
+        &self,
+        inner: ShapeId,
+        object: Option<ObjectId>,
+        access: Access,
+    ) -> Vec<(ShapeId, ObjectId)> {
+        let is_found = object.is_some_and(|id| self.is_of(inner, id, access));
+        alternatives(self.provider, &[inner])
+            .into_iter()
+            // What was found to be the operation's object is that one alone, whatever it is called.
+            .filter(|shape| !(is_found && *shape == inner))
+            .filter_map(|shape| Some((shape, called(self.provider, shape)?)))
+            .filter(|(_, id)| Some(*id) != object || !is_found)
+            .collect()
+    }
+
+    fn other_text(&self, body: &str, id: ObjectId) -> String {
+        let name = self.provider.object(id).map_or("", |object| object.name.as_str());
+        format!("the object {name} in {body}")
+    }
+
     /// The whole body: the envelope around what passes of the object.
     fn root(
         &mut self,
+        body: &str,
         root: ShapeId,
         envelope: &Envelope,
         object: Option<ObjectId>,
         access: Access,
     ) -> Spec {
+        self.object = object;
         let inner = self.inner(root, envelope);
         let rest = object.filter(|id| self.is_of(inner, *id, access)).map(|id| self.own(id));
         let mut alternatives = Vec::new();
         self.flatten(inner, &rest.unwrap_or_default(), &mut alternatives);
-        for (shape, rest) in &mut alternatives {
-            // An alternative that is a named object of its own passes what is granted for it.
-            if let Shape::Object(ObjectShape { object: Some(named), .. }) =
-                self.provider.shape(*shape)
-            {
-                rest.extend(self.own(*named));
+        // An alternative that is a named object of its own passes what is granted for it, if it was
+        // one when the operation was granted.
+        for (other, id) in self.others(inner, object, access) {
+            if !self.beside.contains(&self.other_text(body, id)) {
+                continue;
+            }
+            for (shape, rest) in &mut alternatives {
+                if *shape == other {
+                    rest.extend(self.own(id));
+                }
             }
         }
         let mut edge = match self.place(alternatives, &[], "", 0) {
@@ -297,10 +384,14 @@ impl<'p> Compiler<'p> {
             edge = Edge::Into(node);
         }
         for kept in &envelope.kept {
+            if !self.beside.contains(&kept_text(body, kept)) {
+                continue;
+            }
             let leaf = match kept.rule {
                 KeptRule::Any => Edge::Scalar,
                 KeptRule::Word => Edge::Rewrite,
                 KeptRule::Link => Edge::Link,
+                KeptRule::Count => Edge::Count,
                 KeptRule::Choice => {
                     let at = kept.path.iter().fold(root, |at, step| self.step(at, step));
                     let Shape::Scalar { choices, .. } = self.provider.shape(at) else { continue };
@@ -484,7 +575,7 @@ impl<'p> Compiler<'p> {
         match edge {
             Edge::Whole | Edge::Scalar => true,
             Edge::Into(node) => self.whole.contains(&node),
-            Edge::Rewrite | Edge::Link | Edge::OneOf(_) | Edge::Withhold(_) => false,
+            Edge::Rewrite | Edge::Link | Edge::OneOf(_) | Edge::Count | Edge::Withhold(_) => false,
         }
     }
 
@@ -533,7 +624,16 @@ impl<'p> Compiler<'p> {
                             Additional::FreeForm if !below.is_empty() => {
                                 unknown.push((ShapeId(0), below));
                             }
-                            // Names of a map are data: `*` grants them, not a name.
+                            // Names of a map are data, so that it declares any: `*` grants them, not a
+                            // name.
+                            Additional::Map(values) => {
+                                is_declared = true;
+                                is_written = true;
+                                let below = self::below(rest, &Step::AnyMember);
+                                let rest = self.implied(below, rest, values, None);
+                                is_granted &= !rest.is_empty();
+                                self.flatten(values, &rest, &mut inner);
+                            }
                             _ => {}
                         },
                     },
@@ -547,7 +647,11 @@ impl<'p> Compiler<'p> {
             }
             let mut path = prefix.to_vec();
             path.push(step);
-            let edge = if is_granted && !inner.is_empty() {
+            let is_named = inner.iter().any(|(_, rest)| rest.contains(&Vec::new()));
+            let leaf = if is_declared || !is_named { None } else { self.leaf(owner, &path) };
+            let edge = if leaf.is_some() {
+                leaf
+            } else if is_granted && !inner.is_empty() {
                 self.place(inner, &path, owner, depth + 1)
             } else {
                 None
@@ -566,6 +670,29 @@ impl<'p> Compiler<'p> {
             }
         }
         self.any_member(node, objects, prefix, owner, depth) && is_whole
+    }
+
+    /// What passes of a field that is a leaf wherever it is declared, where nothing is declared of it.
+    fn leaf(&mut self, owner: &str, path: &[Step]) -> Option<Edge> {
+        let provider = self.provider;
+        let object = if owner.is_empty() {
+            provider.object(self.object?)
+        } else {
+            provider.object_by_name(owner).map(|(_, object)| object)
+        };
+        let path = normal(path);
+        let field = object?.fields.iter().find(|field| normal(&field.steps) == path)?;
+        match field.kind {
+            FieldKind::Scalar { is_array: false, .. } => Some(Edge::Scalar),
+            FieldKind::Scalar { is_array: true, .. } => {
+                let node = self.builder.node();
+                self.builder.accept_scalar(node);
+                self.builder.elements(node, Edge::Scalar);
+                self.finish(node, true);
+                Some(Edge::Into(node))
+            }
+            _ => None,
+        }
     }
 
     /// Whether all members that are not declared by name pass, or there are none.

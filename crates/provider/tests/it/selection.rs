@@ -5,8 +5,8 @@ use projection::{Limits, Mode, Projector, Spec, project_slice};
 use provider::{
     Provider,
     select::{
-        Granted, Kinds, as_granted, check_fields, expand_star, kinds, parse_steps, select_request,
-        select_response, wider,
+        Granted, Kinds, as_granted, beside, check_fields, expand_star, kinds, parse_steps,
+        select_request, select_response, wider,
     },
 };
 use serde_json::{Value, json};
@@ -67,7 +67,8 @@ fn provider() -> Provider {
 }
 
 fn granted(provider: &Provider, objects: &[(&str, &[&str])]) -> Granted {
-    let mut granted = Granted::default();
+    let all = provider.operations.iter().flat_map(|one| beside(provider, one));
+    let mut granted = Granted { beside: all.collect(), ..Granted::default() };
     for (name, fields) in objects {
         let (id, _) = provider.object_by_name(name).unwrap_or_else(|| panic!("no {name}"));
         let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
@@ -683,7 +684,7 @@ fn a_kept_status_is_one_of_the_declared_words() {
                 "status": {"type": "string", "enum": ["on", "off duty"]},
                 "meta": {"type": "object", "properties": {"status": {"enum": ["done", 7]}}},
             }}))},
-            "/states": {"get": answers(json!({"$ref": "#/components/schemas/State"}))},
+            "/states": {"post": answers(json!({"$ref": "#/components/schemas/State"}))},
         }),
         json!({
             "Thing": {"type": "object", "properties": {"id": plain("string"), "status": plain("string")}},
@@ -708,9 +709,221 @@ fn a_kept_status_is_one_of_the_declared_words() {
     assert_eq!(things("On", json!(7)).0, json!({"data": [], "meta": {"status": 7}}));
 
     let (found, withheld) =
-        project("GET /states", json!({"ok": true, "status": "off", "message": "S"}));
+        project("POST /states", json!({"ok": true, "status": "off", "message": "S"}));
     assert_eq!(found, json!({"ok": true, "status": "off"}));
-    assert_eq!(withheld, ["message"], "what stands in the body is not withheld");
-    let (found, _) = project("GET /states", json!({"ok": true, "status": "Jane.Doe"}));
+    assert_eq!(withheld, Vec::<String>::new(), "a status alone is no object");
+    let (found, _) = project("POST /states", json!({"ok": true, "status": "Jane.Doe"}));
     assert_eq!(found, json!({"ok": true}));
+}
+
+/// Of two operations that share one schema each has its own object, and its own grants.
+#[test]
+fn a_shared_schema_opens_nothing_of_another_object() {
+    let item =
+        json!({"type": "object", "properties": {"id": plain("string"), "value": plain("string")}});
+    let shared = json!({"responses": {"200": {"$ref": "#/components/responses/Item"}}});
+    let body = json!({"$ref": "#/components/requestBodies/Item"});
+    let ok = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}});
+    let record = json!({"$ref": "#/components/schemas/Record"});
+    let with = |mut operation: Value, name: &str, value: &Value| {
+        operation[name] = value.clone();
+        operation
+    };
+    let mut document = openapi(
+        json!({
+            "/users/{id}": {"get": shared},
+            "/salaries/{id}": {"get": shared},
+            "/records/{id}": {"get": answers(record.clone())},
+            "/payslips/{id}": {"get": with(answers(record.clone()), "x-weirgate-object", &json!("Payslip"))},
+            "/wages/{id}": {"get": answers(json!({"oneOf": [
+                {"type": "object", "properties": {"id": plain("string")}}, record]}))},
+            "/notes": {"post": with(answers(ok.clone()), "requestBody", &body)},
+            "/payments": {"post": with(answers(ok), "requestBody", &body)},
+        }),
+        json!({"Record": item}),
+    );
+    let content = json!({"application/json": {"schema": item}});
+    document["components"]["responses"] = json!({"Item": {"description": "", "content": content}});
+    document["components"]["requestBodies"] = json!({"Item": {"content": content}});
+    let provider = overlaid(&document);
+    let both = ["id", "value"].as_slice();
+    let grants = granted(
+        &provider,
+        &[
+            ("User", both),
+            ("Salary", &["id"]),
+            ("Record", both),
+            ("Payslip", &["id"]),
+            ("Wage", &["id"]),
+            ("Note", both),
+            ("Payment", &["id"]),
+        ],
+    );
+    let value = json!({"id": "1", "value": "95000"});
+    let read = |operation: &str, granted: &Granted| -> Value {
+        let (spec, _) = spec_of(&provider, operation, granted);
+        let out = project_slice(value.to_string().as_bytes(), &spec, &Limits::default()).unwrap();
+        serde_json::from_slice(&out).unwrap()
+    };
+    for whole in ["GET /users/{id}", "GET /records/{id}"] {
+        assert_eq!(read(whole, &grants), value, "{whole}");
+    }
+    for part in ["GET /salaries/{id}", "GET /payslips/{id}"] {
+        assert_eq!(read(part, &grants), json!({"id": "1"}), "{part}");
+    }
+    let write = |operation: &str| {
+        let operation = provider.operations.iter().find(|one| one.id == operation).unwrap();
+        let spec = select_request(&provider, operation, &grants).unwrap();
+        let mut projector = Projector::new(spec, Limits::default(), Mode::Refuse);
+        let mut out = Vec::new();
+        projector.feed(value.to_string().as_bytes(), &mut out)?;
+        projector.finish(&mut out)
+    };
+    write("POST /notes").unwrap();
+    assert!(write("POST /payments").unwrap_err().to_string().starts_with("`value`"));
+    // Another object among the alternatives passes by its own grants only while it is remembered.
+    let wage = provider.operations.iter().find(|one| one.id == "GET /wages/{id}").unwrap();
+    assert!(beside(&provider, wage).contains("the object Record in 200"));
+    assert_eq!(read("GET /wages/{id}", &grants), value);
+    let forgetful = Granted { beside: BTreeSet::new(), ..grants.clone() };
+    assert_eq!(read("GET /wages/{id}", &forgetful), json!({"id": "1"}));
+}
+
+/// What is called like paging is kept where there are pages, and where it counts.
+#[test]
+fn amounts_that_are_called_like_paging_pass_by_a_grant_only() {
+    let number = json!({"type": "number"});
+    let word = json!({"enum": ["frozen", "ok"]});
+    let buyer = json!({"$ref": "#/components/schemas/Buyer"});
+    let balance = json!({"$ref": "#/components/schemas/Balance"});
+    let counts = |kind: &str| {
+        json!({"type": "object", "properties": {
+            "data": {"type": "array", "items": buyer}, "total": {"type": kind}, "next": {"type": "string"}}})
+    };
+    let provider = overlaid(&openapi(
+        json!({
+            "/balance": {"get": answers(balance.clone()), "put": answers(balance)},
+            "/orders": {"get": answers(json!({"$ref": "#/components/schemas/Order"}))},
+            "/cents": {"get": answers(json!({"type": "object", "properties": {
+                "total": {"type": "integer"}, "status": word, "buyer": buyer}}))},
+            "/buyers": {"get": answers(counts("integer"))},
+            "/sums": {"get": answers(counts("number"))},
+            "/buyers/{id}": {"get": answers(json!({"type": "object", "properties": {
+                "ok": {"type": "boolean"}, "status": word, "request_id": {"type": "string"}, "data": buyer}}))},
+        }),
+        json!({
+            "Balance": {"type": "object", "properties": {"total": number, "limit": number, "status": word, "next": {"type": "string"}}},
+            "Order": {"type": "object", "properties": {"total": number, "status": word, "limit": number, "previous": {"type": "string"}, "buyer": buyer}},
+            "Buyer": {"type": "object", "properties": {"id": plain("string"), "name": plain("string")}},
+        }),
+    ));
+    let grants = granted(&provider, &[("Buyer", &["id"]), ("Balance", &["status"])]);
+    let read = |operation: &str, input: Value| -> Value {
+        let (spec, _) = spec_of(&provider, operation, &grants);
+        let out = project_slice(input.to_string().as_bytes(), &spec, &Limits::default()).unwrap();
+        serde_json::from_slice(&out).unwrap()
+    };
+    let all = |data: Value| {
+        json!({"total": 50000, "limit": 12000.5, "status": "frozen", "next": "jane.doe",
+               "previous": "4111", "ok": true, "data": data, "buyer": data})
+    };
+    let one = json!({"id": "1", "name": "N"});
+    assert_eq!(read("GET /balance", all(json!(1))), json!({"status": "frozen"}));
+    assert_eq!(read("PUT /balance", all(json!(1))), json!({"status": "frozen"}));
+    for own in ["GET /orders", "GET /cents"] {
+        assert_ne!(crate::rules::object_of(&provider, own), "Buyer", "{own}");
+        assert_eq!(read(own, all(one.clone())), json!({}), "{own}");
+    }
+    // `next` may be a URL, and nobody is here to rewrite it.
+    let many = json!([one]);
+    assert_eq!(
+        read("GET /buyers", all(many.clone())),
+        json!({"total": 50000, "data": [{"id": "1"}]})
+    );
+    for (total, wanted) in
+        [(json!(50000.5), json!({"data": []})), (json!("50"), json!({"data": []}))]
+    {
+        assert_eq!(read("GET /buyers", json!({"total": total, "data": []})), wanted);
+    }
+    assert_eq!(read("GET /sums", all(many)), json!({"data": [{"id": "1"}]}));
+    assert_eq!(
+        read("GET /buyers/{id}", all(one)),
+        json!({"ok": true, "status": "frozen", "data": {"id": "1"}})
+    );
+}
+
+/// A path that several places declare is the widest of them, and `*` is judged by that.
+#[test]
+fn what_one_place_leaves_open_is_no_leaf_by_another() {
+    let text = plain("string");
+    let object = |members: Value| json!({"type": "object", "properties": members});
+    let free = json!({"type": "object"});
+    let person = json!({"$ref": "#/components/schemas/Person"});
+    let map = json!({"type": "object", "additionalProperties": person});
+    let provider = overlaid(&openapi(
+        json!({
+            "/alts": {"get": answers(json!({"oneOf": [
+                object(json!({"id": text, "state": plain("boolean")})),
+                object(json!({"id": text, "state": free}))]}))},
+            "/rows": {"get": answers(json!({"type": "array", "items": object(json!({
+                "id": text, "tags": {"type": "array", "items": text}, "extra": text, "size": plain("integer"),
+                "info": object(json!({"manager": text})), "free": object(json!({"note": text})),
+                "roles": {"oneOf": [object(json!({"boss": object(json!({"name": text}))})), map]}}))}))},
+            "/rows/{id}": {"get": answers(object(json!({
+                "id": text, "extra": free, "size": {}, "free": free,
+                "info": {"oneOf": [free, map]}})))},
+            "/rows/{id}#gone": {"delete": answers(free.clone())},
+        }),
+        json!({"Person": object(json!({"id": text, "name": text, "ssn": {"type": "string"}}))}),
+    ));
+    let star = |name: &str| -> Vec<String> {
+        let (id, _) = provider.object_by_name(name).unwrap();
+        let paths = expand_star(&provider, id, false);
+        paths.iter().map(|path| provider::select::spell(path)).collect()
+    };
+    assert_eq!(star("Alt"), ["id"]);
+    assert_eq!(star("Row"), ["id", "tags", "info.manager", "free.note", "roles.boss.name"]);
+    let kind = |path: &str| {
+        let (_, row) = provider.object_by_name("Row").unwrap();
+        row.fields.iter().find(|field| field.path == path).unwrap().kind.clone()
+    };
+    assert_eq!(kind("extra"), provider::FieldKind::FreeForm);
+    assert_eq!(kind("size"), provider::FieldKind::Untyped);
+    let run = |operation: &str, fields: &[&str], input: &Value| -> Value {
+        let grants = granted(&provider, &[("Row", fields), ("Person", &["id"])]);
+        let (spec, _) = spec_of(&provider, operation, &grants);
+        let out = project_slice(input.to_string().as_bytes(), &spec, &Limits::default()).unwrap();
+        serde_json::from_slice(&out).unwrap()
+    };
+    let jane = json!({"id": "9", "name": "Jane", "ssn": "S"});
+    let row = json!({"id": "1", "extra": jane, "free": {"note": jane},
+                     "info": {"manager": jane}, "roles": {"boss": jane, "x": jane}});
+    // A name that one alternative declares is a name of the map beside it too.
+    for (fields, wanted) in [
+        (["id", "info.manager"].as_slice(), json!({"id": "1", "info": {}})),
+        (&["info.*.id"], json!({"info": {"manager": {"id": "9"}}})),
+        (&["*"], json!({"id": "1", "info": {}})),
+        (&["extra"], json!({"extra": jane})),
+        // What is a leaf elsewhere is one where nothing is declared of it.
+        (&["free.note"], json!({"free": {}})),
+    ] {
+        assert_eq!(run("GET /rows/{id}", fields, &row), wanted, "{fields:?}");
+    }
+    let gone = json!({"id": jane, "tags": ["a", jane], "extra": jane});
+    assert_eq!(
+        run("DELETE /rows/{id}/", &["id", "tags", "extra"], &gone),
+        json!({"tags": ["a"], "extra": jane})
+    );
+    let note = json!({"free": {"note": "text"}});
+    assert_eq!(run("GET /rows/{id}", &["free.note"], &note), note);
+    let rows = json!([row]);
+    for (fields, wanted) in [
+        (["roles.boss.name"].as_slice(), json!([{"roles": {}}])),
+        (
+            &["roles.boss.name", "roles.*.name"],
+            json!([{"roles": {"boss": {"name": "Jane"}, "x": {"name": "Jane"}}}]),
+        ),
+    ] {
+        assert_eq!(run("GET /rows", fields, &rows), wanted, "{fields:?}");
+    }
 }

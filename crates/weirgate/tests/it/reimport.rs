@@ -459,3 +459,131 @@ fn a_granted_parameter_that_is_a_credentials_place_is_told() {
         "{notices:?}"
     );
 }
+
+/// A read at `/wages/{id}` with this schema of its answer.
+fn wages(schema: &str) -> String {
+    let path = format!(
+        "  /wages/{{id}}:\n    parameters:\n      - {{ name: id, in: path, required: true, schema: {{ \
+         type: string }} }}\n    get:\n      operationId: wage\n      responses:\n        \"200\":\n          \
+         description: ok\n          content:\n            application/json:\n              schema: \
+         {schema}\n"
+    );
+    with_paths(&[path])
+}
+
+fn wage_grants(object: &str, fields: &str) -> String {
+    grants("\"id\", \"name\"").replace(
+        "allow = [",
+        &format!(
+            "allow = [{{ object = \"{object}\", actions = [\"read\"], fields = [{fields}] }}, "
+        ),
+    )
+}
+
+/// What a client may read of one object says nothing of an operation that answers with it since.
+#[test]
+fn an_object_that_joins_another_operation_takes_no_grant_along() {
+    const WAGE: &str = "{ type: object, properties: { id: { type: string } } }";
+    let mut world = World::prepared();
+    import(&world, &wages(WAGE), None);
+    let fields = wage_grants("Wage", "\"id\"");
+    world.apply(&fields);
+    world.serve();
+    world.provider.on("/wages/1", testkit::Answer::json(200, &json!({"id": "1", "name": "Ada"})));
+    let seen = |world: &World, wanted: Value| {
+        testkit::wait_until(std::time::Duration::from_secs(5), || {
+            world.get("/wages/1").json().unwrap() == wanted
+        });
+    };
+    seen(&world, json!({"id": "1"}));
+    let either = format!("{{ oneOf: [{WAGE}, {{ $ref: \"#/components/schemas/Thing\" }}] }}");
+    let imported = import(&world, &wages(&either), None);
+    assert_eq!(
+        imported["notices"],
+        json!([
+            "reader, to p: GET /wages/{} would let more through, which is withheld: the object \
+                Thing in 200; apply again to accept it"
+        ])
+    );
+    // Once another change of the description is in force, this one would be too.
+    let more = wages(&either)
+        .replace("  /things:\n", "  /later:\n    get: { responses: {} }\n  /things:\n");
+    import(&world, &more, None);
+    testkit::wait_until(std::time::Duration::from_secs(5), || world.get("/later").status == 403);
+    assert_eq!(world.get("/wages/1").json().unwrap(), json!({"id": "1"}));
+    assert_eq!(
+        dry_run(&world)["changes"][0]["words"],
+        json!(["accepts that GET /wages/{} lets more through: the object Thing in 200"])
+    );
+    world.apply(&fields);
+    seen(&world, json!({"id": "1", "name": "Ada"}));
+    assert_eq!(dry_run(&world)["changes"], json!([]));
+}
+
+/// What a description begins to call paging is withheld until somebody says yes to it.
+#[test]
+fn members_that_begin_to_look_like_paging_are_withheld() {
+    let around = |members: &str| {
+        format!(
+            "{{ type: object, properties: {{ data: {{ type: array, items: {{ $ref: \
+             \"#/components/schemas/Thing\" }} }}{members} }} }}"
+        )
+    };
+    let mut world = World::prepared();
+    import(&world, &wages(&around(", next: { type: string }")), None);
+    let fields = grants("\"id\"");
+    world.apply(&fields);
+    world.serve();
+    let body = json!({"data": [{"id": "1"}], "next": "abc", "total": 7, "limit": 12000.5});
+    world.provider.on("/wages/1", testkit::Answer::json(200, &body));
+    let got = |world: &World| world.get("/wages/1").json().unwrap();
+    assert_eq!(got(&world), json!({"data": [{"id": "1"}], "next": "abc"}));
+    let members = ", next: { type: string }, total: { type: integer }, limit: { type: integer }";
+    let more = wages(&around(members))
+        .replace("  /things:\n", "  /later:\n    get: { responses: {} }\n  /things:\n");
+    let imported = import(&world, &more, None);
+    assert_eq!(
+        imported["notices"],
+        json!(["reader, to p: GET /wages/{} would let more through, which is withheld: limit (a \
+                count) in 200, total (a count) in 200; apply again to accept it"])
+    );
+    testkit::wait_until(std::time::Duration::from_secs(5), || world.get("/later").status == 403);
+    assert_eq!(got(&world), json!({"data": [{"id": "1"}], "next": "abc"}));
+    world.apply(&fields);
+    // An amount is no count, whatever it is called and declared.
+    testkit::wait_until(std::time::Duration::from_secs(5), || {
+        got(&world) == json!({"data": [{"id": "1"}], "next": "abc", "total": 7})
+    });
+}
+
+/// Many servers take `/things/ME` for `/things/me`: who may not call that may not call this.
+#[test]
+fn an_operation_is_not_reached_by_another_spelling() {
+    let mut world = World::prepared();
+    let me = "  /things/me:\n    get:\n      operationId: me\n      responses:\n        \"200\":\n          \
+              description: ok\n          content:\n            application/json:\n              schema: { \
+              $ref: \"#/components/schemas/Thing\" }\n        default: { $ref: \
+              \"#/components/responses/Error\" }\n    delete:\n      operationId: delete_me\n      \
+              responses:\n        \"204\": { description: gone }\n";
+    import(&world, &with_paths(&[me.to_owned()]), None);
+    let allowed = |operations: &str| {
+        let actions = "[\"read\", \"delete\"], operations = [";
+        grants("\"id\"").replace("[\"read\"]", &format!("{actions}{operations}]"))
+    };
+    world.apply(&allowed("\"get_thing\", \"delete_thing\""));
+    world.serve();
+    for spelling in ["me", "ME", "me.json", "Me.", "me%20"] {
+        for method in ["GET", "DELETE"] {
+            let answer = world.send(method, &format!("/things/{spelling}"), &[], b"");
+            assert_eq!((answer.status, code(&answer).as_str()), (403, "not_granted"), "{spelling}");
+        }
+    }
+    assert!(world.provider.requests().is_empty());
+    assert_eq!(world.get("/things/you").status, 200);
+    // Who may call both may spell as he likes.
+    world.apply(&allowed("\"get_thing\", \"me\""));
+    testkit::wait_until(std::time::Duration::from_secs(5), || {
+        world.get("/things/me").status == 200
+    });
+    assert_eq!(world.get("/things/ME").status, 200);
+}
