@@ -6,7 +6,8 @@ use crate::{
     witness,
 };
 use audit::{
-    ExportError, FolderLock, Proof, Record, VerifierKey, VerifyError, VerifyOptions, verify,
+    ExportError, FolderLock, Proof, Record, Started, VerifierKey, VerifyError, VerifyOptions,
+    verify,
 };
 use std::{
     io::{self, Write},
@@ -37,6 +38,8 @@ pub struct Verified {
     pub after_checkpoint: u64,
     /// Bytes at the end that no seal covers: the next start cuts them off.
     pub torn_bytes: u64,
+    /// How a server last began.
+    pub started: Option<Started>,
 }
 
 /// Recomputes every hash, checks the signature, and reads every entry.
@@ -78,6 +81,7 @@ pub async fn verify_folder(
         outbox_rows,
         after_checkpoint: report.after_checkpoint,
         torn_bytes: report.torn_bytes,
+        started: report.started,
     })
 }
 

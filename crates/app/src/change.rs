@@ -5,6 +5,7 @@
 //! leaves. Its last entry binds the state before and the state after it: heads form a chain.
 
 use crate::{
+    accounts,
     error::Error,
     instance::Instance,
     seals::{self, Seals},
@@ -43,6 +44,8 @@ pub(crate) struct Changing<'i> {
     before: Seals,
     stored: Seals,
     previous: Option<VaultHead>,
+    /// Whether account was kept of events before.
+    is_accounted: bool,
     descriptions: Seals,
 }
 
@@ -84,6 +87,7 @@ impl<'i> Changing<'i> {
             before: judgement.actual,
             stored: judgement.stored,
             previous: Some(judgement.head),
+            is_accounted: judgement.is_accounted,
             ..Self::of(instance, ctx, tx)
         })
     }
@@ -108,6 +112,7 @@ impl<'i> Changing<'i> {
             before: Seals::new(),
             stored: Seals::new(),
             previous: None,
+            is_accounted: false,
             descriptions: Seals::new(),
         }
     }
@@ -129,7 +134,7 @@ impl<'i> Changing<'i> {
     ///
     /// # Errors
     /// [`Error::RecordTooLong`] if an entry would not fit into the log: it could never be sequenced,
-    /// and would block all after it.
+    /// and would block all after it. [`Error::SealsTampered`] if the account of events is gone.
     pub(crate) async fn commit(mut self) -> Result<Option<VaultHead>, Error> {
         let Some(last) = self.entries.len().checked_sub(1) else {
             self.tx.commit().await?;
@@ -140,6 +145,11 @@ impl<'i> Changing<'i> {
         let pepper = &self.instance.secrets.pepper;
         for (index, entry) in std::mem::take(&mut self.entries).into_iter().enumerate() {
             let sequence = self.tx.next_sequence().await?;
+            if index == 0 {
+                let begun =
+                    accounts::begin(self.instance, &mut self.tx, sequence, self.is_accounted);
+                Box::pin(begun).await?;
+            }
             let event: Id<types::Request> =
                 Id::generate(self.ctx.now, self.instance.random.as_ref())?;
             let event = event.to_bytes();

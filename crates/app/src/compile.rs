@@ -181,10 +181,18 @@ impl Compiler {
             &rows.connections.iter().map(|row| row.id).collect(),
             &rows.providers.iter().map(|row| row.id).collect(),
         );
+        let is_missing = |id| missing.iter().any(|row: &ProviderRow| row.id == id);
+        let pending = rows
+            .connections
+            .iter()
+            .filter(|row| row.revoked_at.is_none() && is_missing(row.provider))
+            .map(|row| (row.id, row.environment))
+            .collect();
         let snapshot = Snapshot {
             generation: rows.generation,
             keys,
             connections,
+            pending,
             rights,
             secrets: Arc::clone(&self.secrets),
         };

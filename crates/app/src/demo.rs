@@ -49,6 +49,7 @@ pub async fn seed(
         slug: provider.clone(),
         description: HR_DESCRIPTION.as_bytes().to_vec(),
         overlay: None,
+        is_without_overlay: false,
         server: Some(server),
         is_server_described: false,
         allow_private: vec![host_port],

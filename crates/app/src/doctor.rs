@@ -1,8 +1,15 @@
 //! Whether an installation is in good health: each thing that can be wrong is looked at by itself,
 //! so that one failure hides no other.
 
-use crate::{audit_log, folder::DataFolder, instance::Instance, providers};
-use audit::Space;
+use crate::{
+    audit_log,
+    configuration::{self, Told},
+    folder::DataFolder,
+    instance::Instance,
+    providers,
+};
+use audit::{Space, Started};
+use futures_util::stream::{self, StreamExt as _};
 use std::{
     fmt::Display,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -56,6 +63,9 @@ pub const LITTLE_PERCENT: u64 = 10;
 pub const LEAST_PERCENT: u64 = 5;
 /// How far a clock may be behind what was logged already, and from the database's.
 const MAX_SKEW: Duration = Duration::from_secs(30);
+/// Providers that are asked at once, and for how long altogether.
+const ASKED_AT_ONCE: usize = 8;
+const ASKED_FOR: Duration = Duration::from_secs(20);
 
 /// Looks at everything. Only what depends on something that failed is left out.
 pub async fn examine(
@@ -64,6 +74,7 @@ pub async fn examine(
     root_key_file: Option<&Path>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    told: Option<Told<'_>>,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
     let folder = match DataFolder::open_with(dir, server) {
@@ -81,7 +92,11 @@ pub async fn examine(
     });
     found.push(space(folder.dir()));
     found.push(clock_of(&folder, clock.as_ref()));
-    found.push(log_of(&folder).await);
+    let (log, started) = log_of(&folder).await;
+    found.push(log);
+    if let Some(told) = told {
+        found.extend(configuration_of(&folder, told, started.as_ref()));
+    }
     match Instance::open(folder, root_key_file, clock, random).await {
         Ok(instance) => {
             found.push(Finding::good("database", "it opens, and the root key fits"));
@@ -188,21 +203,52 @@ async fn skew_of(instance: &Instance) -> Option<Finding> {
     })
 }
 
-async fn log_of(folder: &DataFolder) -> Finding {
+/// Whether it is the one that a server last began with, and whom it makes trusted.
+fn configuration_of(
+    folder: &DataFolder,
+    told: Told<'_>,
+    started: Option<&Started>,
+) -> Vec<Finding> {
+    const CHECK: &str = "configuration";
+    let now = match configuration::recorded(folder, told) {
+        Ok(now) => now,
+        Err(error) => {
+            let remedy = error.remedy().unwrap_or_default();
+            return vec![Finding::bad(CHECK, chain(&error), remedy)];
+        }
+    };
+    let changed = started.and_then(|before| configuration::changed(before, &now));
+    let mut found = Vec::new();
+    found.extend(changed.map(|what| {
+        let remedy = "Look at it, and at who changed it: the next start takes it. (What the server \
+                      reads from an environment of its own is not seen here.)";
+        Finding::warning(CHECK, what, remedy)
+    }));
+    found.extend(configuration::extra_roots(&now).map(|what| {
+        let remedy = "Whoever holds one of their keys can pass for any provider: leave out what is \
+                      not needed.";
+        Finding::warning(CHECK, what, remedy)
+    }));
+    found
+}
+
+async fn log_of(folder: &DataFolder) -> (Finding, Option<Started>) {
     const CHECK: &str = "audit";
     match audit_log::verify_folder(folder.dir(), folder.server(), audit_log::Against::default())
         .await
     {
-        Ok(found) => Finding::good(
-            CHECK,
-            format_args!(
+        Ok(found) => {
+            let what = format!(
                 "the log is whole: {} entries, {} open intents, {} waiting in the outbox",
                 found.entries,
                 found.open_intents,
                 found.outbox_rows.unwrap_or_default()
-            ),
-        ),
-        Err(error) => Finding::bad(CHECK, chain(&error), error.remedy().unwrap_or_default()),
+            );
+            (Finding::good(CHECK, what), found.started)
+        }
+        Err(error) => {
+            (Finding::bad(CHECK, chain(&error), error.remedy().unwrap_or_default()), None)
+        }
     }
 }
 
@@ -218,10 +264,21 @@ async fn servers(instance: &Instance) -> Vec<Finding> {
     };
     let mut found = Vec::new();
     let mut reached = 0;
-    for provider in &listed {
-        let slug = &provider.slug;
+    let slugs = listed.iter().map(|provider| &provider.slug);
+    let answers = ask_all(slugs, async |slug| (slug, providers::check(instance, slug).await)).await;
+    let silent = listed.len() - answers.len();
+    if silent > 0 {
+        let what = format!(
+            "{silent} of {} did not answer, or were not asked, within {} s",
+            listed.len(),
+            ASKED_FOR.as_secs()
+        );
+        let remedy = "Ask them one by one with `weirgate provider check`.";
+        found.push(Finding::warning(CHECK, what, remedy));
+    }
+    for (slug, answer) in answers {
         let look = format!("Look closer with `weirgate provider check {slug}`.");
-        match providers::check(instance, slug).await {
+        match answer {
             Ok(checked) => {
                 for server in checked {
                     match server.problem {
@@ -249,6 +306,19 @@ async fn servers(instance: &Instance) -> Vec<Finding> {
     found
 }
 
+/// Asks all of them, so many at once; yields the answers that came in time, in order.
+async fn ask_all<T, R>(all: impl IntoIterator<Item = T>, ask: impl AsyncFn(T) -> R) -> Vec<R> {
+    let ask = &ask;
+    let mut answers: Vec<(usize, R)> = stream::iter(all.into_iter().enumerate())
+        .map(async |(place, one)| (place, ask(one).await))
+        .buffer_unordered(ASKED_AT_ONCE)
+        .take_until(tokio::time::sleep(ASKED_FOR))
+        .collect()
+        .await;
+    answers.sort_by_key(|(place, _)| *place);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -262,6 +332,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+    use tokio::time::Instant;
 
     const GIB: u64 = 1 << 30;
 
@@ -277,5 +349,27 @@ mod tests {
         assert_eq!(level(5 * GIB - 1, 100 * GIB), Level::Bad);
         let few = judge_space("disk", Space { free: 5 * GIB, total: 10 * GIB }, Some(7));
         assert_eq!((few.level, few.what.as_str()), (Level::Bad, "7 files are left to make"));
+    }
+
+    /// Time is the test's own: nobody waits.
+    #[tokio::test(start_paused = true)]
+    async fn providers_are_asked_side_by_side_and_not_for_ever() {
+        let (now, most) = (Cell::new(0), Cell::new(0));
+        let ask = async |millis: u64| {
+            now.set(now.get() + 1);
+            most.set(most.get().max(now.get()));
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            now.set(now.get() - 1);
+            millis
+        };
+        let begun = Instant::now();
+        // Each in its place, whoever answers first; as long as the slowest takes.
+        assert_eq!(ask_all([4_000, 1_000, 3_000], ask).await, [4_000, 1_000, 3_000]);
+        assert_eq!((begun.elapsed(), most.get()), (Duration::from_secs(4), 3));
+        // More than may be asked at once, each of them slow: what is not in time is left out.
+        let begun = Instant::now();
+        let answers = ask_all(std::iter::repeat_n(9_000, 100), ask).await;
+        assert_eq!((begun.elapsed(), most.get()), (ASKED_FOR, ASKED_AT_ONCE));
+        assert_eq!(answers.len(), 2 * ASKED_AT_ONCE);
     }
 }

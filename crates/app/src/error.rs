@@ -45,10 +45,20 @@ pub enum Error {
     /// The folder names a node whose key the database does not have.
     #[error("the database knows of no node `{node}`")]
     NodeUnknown { node: String },
+    #[error("the node `{name}` was retired, and does nothing any more")]
+    NodeRetired { name: String },
+    #[error("the node `{name}` is at work, and cannot be retired")]
+    NodeAlive { name: String },
+    #[error("the node `{name}` is the one that is asked, and cannot retire itself")]
+    NodeOwn { name: String },
     #[error("{place} holds an installation already, and its root key is not at {}", path.display())]
     JoinWithoutKey { place: store::Place, path: PathBuf },
     #[error("{} is a data folder already, or holds something else", dir.display())]
     FolderTaken { dir: PathBuf },
+    #[error("another `init` made the data folder {} meanwhile", dir.display())]
+    FolderMadeMeanwhile { dir: PathBuf },
+    #[error("another `init` made an installation in {place} meanwhile")]
+    InstallationMadeMeanwhile { place: store::Place },
     #[error("another process serves or changes the data folder {}", dir.display())]
     FolderInUse { dir: PathBuf },
     #[error("cannot read {}, which says where the root key lies", path.display())]
@@ -126,6 +136,8 @@ pub enum Error {
     Exists { kind: &'static str, name: String },
     #[error("the description cannot be read")]
     Description(#[from] provider::LoadError),
+    #[error("the overlay that is in force does not fit the new description")]
+    OverlayKept(#[source] provider::LoadError),
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error("the server `{url}` cannot be used")]
@@ -184,8 +196,12 @@ impl Error {
             Self::Malformed { .. }
             | Self::Exists { .. }
             | Self::FolderTaken { .. }
+            | Self::FolderMadeMeanwhile { .. }
+            | Self::NodeOwn { .. }
+            | Self::InstallationMadeMeanwhile { .. }
             | Self::JoinWithoutKey { .. }
             | Self::Description(_)
+            | Self::OverlayKept(_)
             | Self::Server(_)
             | Self::Target { .. }
             | Self::Credential(_)
@@ -208,6 +224,8 @@ impl Error {
             | Self::RowTampered { .. }
             | Self::EventMissing { .. }
             | Self::SealsTampered
+            | Self::NodeRetired { .. }
+            | Self::NodeAlive { .. }
             | Self::ServersMove { .. }
             | Self::NoGrants { .. } => Kind::Refused,
             Self::Store(error) if error.is_unreachable() => Kind::Unreachable,
@@ -216,6 +234,17 @@ impl Error {
             | Self::AuditStore(_)
             | Self::Unreadable { .. } => Kind::Unreachable,
             _ => Kind::Failed,
+        }
+    }
+
+    /// What it means for an `init`: another one may have been faster on the same database.
+    pub(crate) fn of_two_at_once(self, server: Option<&store::ServerUrl>) -> Self {
+        use store::StoreError::{Conflict, Exists};
+        match (self, server) {
+            (Self::Store(Exists { .. } | Conflict { .. }), Some(url)) => {
+                Self::InstallationMadeMeanwhile { place: url.place() }
+            }
+            (error, _) => error,
         }
     }
 
@@ -245,12 +274,31 @@ impl Error {
                  own database with database_url."
                     .into()
             }
+            Self::NodeRetired { .. } => {
+                "Make a new node with `weirgate init` in another folder; keep this one's `audit`, which \
+                 holds what it recorded."
+                    .into()
+            }
+            Self::NodeAlive { .. } => {
+                "Stop its server in order: then nothing is left that others would have to take.".into()
+            }
+            Self::NodeOwn { .. } => "Run it with the data folder of another node.".into(),
             Self::JoinWithoutKey { .. } => {
                 "Name the installation's root key with --root-key-file to add a node to it, or give \
                  an empty database."
                     .into()
             }
             Self::FolderTaken { .. } => "Name a new or empty folder with --data-dir.".into(),
+            Self::FolderMadeMeanwhile { .. } => {
+                "Nothing is left of this one: go on with what the other made, or name another folder \
+                 with --data-dir."
+                    .into()
+            }
+            Self::InstallationMadeMeanwhile { .. } => {
+                "Nothing is left of this one. To add a node to what the other made, run it again with \
+                 its root key: --root-key-file."
+                    .into()
+            }
             Self::FolderInUse { .. } => {
                 "Stop the other server, or wait for the verb that runs on it; or give this one a data \
                  folder of its own."
@@ -356,6 +404,7 @@ impl Error {
                     .into()
             }
             Self::NotFound { kind, .. } => match *kind {
+                "node" => "`weirgate node list` shows those there are.".into(),
                 "client" | "key" => "`weirgate client list` shows those there are.".into(),
                 "provider" | "connection" => {
                     format!("`weirgate {kind} list` shows those there are.")
@@ -374,6 +423,10 @@ impl Error {
                  --remove-all if that is meant."
                 .into(),
             Self::Description(error) => sentence(error.remedy()),
+            Self::OverlayKept(_) => {
+                "Give one that fits with --overlay FILE, or say --no-overlay; nothing was changed."
+                    .into()
+            }
             Self::Io { source, .. } => remedy_of_io(source).into(),
             Self::RootKey(error) => remedy_of_root_key(error).into(),
             Self::Vault(_) => {

@@ -5,11 +5,12 @@ use crate::{
     compile::{Compiled, Compiler, read_provider},
     error::Error,
     instance::Instance,
-    seals,
+    nodes, seals,
     sequence::OpenLog,
 };
 use gateway::{LimitSettings, Recorder, SharedSnapshot};
 use std::{
+    collections::HashSet,
     error::Error as _,
     sync::{
         Arc,
@@ -17,12 +18,12 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use store::StoreError;
+use store::{ProviderRow, StoreError};
 use tokio::{
     sync::{Mutex, watch},
     time::MissedTickBehavior,
 };
-use types::Timestamp;
+use types::{Id, Provider, Timestamp};
 
 /// How often the store is asked whether anything changed.
 const POLL_EVERY: Duration = Duration::from_millis(250);
@@ -45,13 +46,26 @@ pub async fn first(
     let asked_at = Instant::now();
     let compiler = Compiler::new(&instance, limits)?;
     let mut follower = Follower { instance, compiler, valid_until: Timestamp::MAX };
-    let compiled = follower.compile().await?;
-    let snapshot = if compiled.missing.is_empty() {
-        compiled.snapshot
-    } else {
-        follower.read_missing(compiled).await?.snapshot
+    let mut tried = Tried::new();
+    let mut snapshot = loop {
+        let Compiled { snapshot, missing, .. } = follower.compile().await?;
+        let Some(unread) = untried(missing, &mut tried) else { break snapshot };
+        for row in unread {
+            follower.read(row).await?;
+        }
     };
+    snapshot.pending.clear();
     Ok((follower, SharedSnapshot::new(snapshot, asked_at)))
+}
+
+/// Imports that were read, or could not be.
+type Tried = HashSet<(Id<Provider>, Timestamp)>;
+
+/// Descriptions that are still to be read, if there are any: more may be imported while some are read.
+fn untried(missing: Vec<ProviderRow>, tried: &mut Tried) -> Option<Vec<ProviderRow>> {
+    let unread: Vec<ProviderRow> =
+        missing.into_iter().filter(|row| tried.insert((row.id, row.imported_at))).collect();
+    (!unread.is_empty()).then_some(unread)
 }
 
 /// What moves entries, and out of which store.
@@ -95,7 +109,8 @@ impl Refused {
                 Error::VaultRolledBack
                 | Error::RowTampered { .. }
                 | Error::EventMissing { .. }
-                | Error::SealsTampered,
+                | Error::SealsTampered
+                | Error::NodeRetired { .. },
             ) => self.0.store(true, Ordering::Release),
             Err(_) => {}
         }
@@ -109,6 +124,7 @@ impl Refused {
 /// Moves entries into the log, and tells the store of its checkpoints.
 async fn sequence(work: &Mutex<Work>, refused: &Refused, mut stopped: watch::Receiver<bool>) {
     let mut ticks = ticks();
+    let mut seen: Option<Instant> = None;
     let (mut said, mut said_of_telling) = (Said::default(), Said::default());
     loop {
         // Both are cancel-safe: a tick that was not taken comes again.
@@ -118,6 +134,15 @@ async fn sequence(work: &Mutex<Work>, refused: &Refused, mut stopped: watch::Rec
             _ = ticks.tick() => {}
         }
         let Work { log, instance } = &mut *work.lock().await;
+        if instance.folder.server().is_some()
+            && seen.is_none_or(|seen| seen.elapsed() >= nodes::SEEN_EVERY)
+        {
+            seen = Some(Instant::now());
+            let now = instance.clock.now();
+            if let Err(error) = instance.store.see_node(&instance.origin, now).await {
+                tracing::warn!(error = %error, "the store cannot be told that this node is at work");
+            }
+        }
         let moved = log.drain(instance).await;
         refused.judge(&moved);
         let is_news = said.is_news(&moved);
@@ -220,12 +245,17 @@ impl Follower {
         Ok(())
     }
 
-    /// Confirms or replaces the Snapshot, unless what waits for the log was tampered with: then it
-    /// ages, and the gateway closes. Who moves the entries says why.
+    /// Confirms or replaces the Snapshot, unless what waits for the log was tampered with: a change
+    /// without its entry may be in force already, so the gateway closes at once, until nothing is amiss
+    /// any more. Who moves the entries says why.
     async fn poll(&mut self, shared: &SharedSnapshot, refused: &Refused) -> Result<(), Error> {
         let asked_at = Instant::now();
+        if refused.is_set() {
+            shared.distrust();
+        }
         let generation = self.instance.store.generation().await?;
         if refused.is_set() {
+            shared.distrust();
             return Ok(());
         }
         if generation == shared.generation() && self.instance.clock.now() < self.valid_until {
@@ -237,18 +267,27 @@ impl Follower {
         Ok(())
     }
 
-    async fn take_over(&mut self, shared: &SharedSnapshot, asked_at: Instant) -> Result<(), Error> {
-        let Compiled { snapshot, missing, .. } = self.compile().await?;
-        shared.replace(snapshot, asked_at);
-        if !missing.is_empty() {
-            // What was known is in force already: a revocation does not wait for a description.
-            for row in missing {
+    async fn take_over(
+        &mut self,
+        shared: &SharedSnapshot,
+        mut asked_at: Instant,
+    ) -> Result<(), Error> {
+        let mut tried = Tried::new();
+        loop {
+            let Compiled { mut snapshot, missing, .. } = self.compile().await?;
+            let Some(unread) = untried(missing, &mut tried) else {
+                snapshot.pending.clear();
+                shared.replace(snapshot, asked_at);
+                return Ok(());
+            };
+            // What was known is in force already: a revocation does not wait for a description. Those
+            // that wait for one are told to come again.
+            shared.replace(snapshot, asked_at);
+            for row in unread {
                 self.read(row).await?;
             }
-            let whole = self.compile().await?;
-            shared.replace(whole.snapshot, asked_at);
+            asked_at = Instant::now();
         }
-        Ok(())
     }
 
     async fn compile(&mut self) -> Result<Compiled, Error> {
@@ -259,15 +298,8 @@ impl Follower {
         Ok(compiled)
     }
 
-    async fn read_missing(&mut self, compiled: Compiled) -> Result<Compiled, Error> {
-        for row in compiled.missing {
-            self.read(row).await?;
-        }
-        self.compile().await
-    }
-
     /// Reads one description; one that cannot be read keeps its connections closed.
-    async fn read(&mut self, row: store::ProviderRow) -> Result<(), Error> {
+    async fn read(&mut self, row: ProviderRow) -> Result<(), Error> {
         let slug = row.slug.to_string();
         let read = tokio::task::spawn_blocking(move || read_provider(&row));
         match read.await.map_err(|_| Error::Internal { what: "reading a provider panicked" })? {

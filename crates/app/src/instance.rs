@@ -5,7 +5,7 @@ use crate::{
     customers,
     error::Error,
     folder::{DataFolder, make_private_dir, origin_of, sync_dir, write_new},
-    sequence,
+    nodes, sequence,
 };
 use audit::{FolderLock, Log, OpenError, SigningKey, VaultHead};
 use gateway::TagKey;
@@ -17,7 +17,9 @@ use std::{
 };
 use store::{Location, SealedRow, ServerUrl, Store};
 use types::{Clock, Id, Instance as InstanceKind, Node, OpContext, Random, SecretBytes, Timestamp};
-use vault::{CustomerKey, KeyPepper, Keyring, RecordContext, RootKey, WrappedGeneration};
+use vault::{
+    CustomerKey, KeyPepper, Keyring, RecordContext, RootKey, RootKeyError, WrappedGeneration,
+};
 
 /// The customer that stands for the company itself, and under whose key the installation's own
 /// secrets are sealed.
@@ -128,24 +130,36 @@ impl Instance {
     async fn begin(init: Init<'_>) -> Result<Made, Error> {
         let Init { dir, server, config, root_key, actor: ctx, clock, random } = init;
         let id: Id<InstanceKind> = Id::generate(ctx.now, random.as_ref())?;
-        let key_file = root_key.of(id, dir)?;
-        let root = if key_file.exists() {
-            RootKey::load(&key_file)?
-        } else {
-            RootKey::create_file(&key_file, random.as_ref())?
-        };
-
         let draft = Draft::make(dir, id, server.as_ref())?;
         let folder = draft.folder.clone();
-        let (keyring, generation) = Keyring::create(&root, random.as_ref())?;
-        let secrets = InstanceSecrets::generate(random.as_ref())?;
-        let store = Store::create(&folder.location()).await?;
-        let keyring = Arc::new(keyring);
-        let (node, origin, seen) = (None, origin_of(id, None), Mutex::default());
-        let instance =
-            Self { folder, id, node, origin, store, keyring, secrets, clock, random, seen };
-        let head = instance.fill(&ctx, &generation).await?;
-        instance.appear(draft, head, (&key_file, config)).await
+        let key = NewKey::make(root_key.of(id, dir)?, random.as_ref());
+        let key = draft.or_discard(key)?;
+        let filled = async {
+            let (keyring, generation) = Keyring::create(&key.root, random.as_ref())?;
+            let secrets = InstanceSecrets::generate(random.as_ref())?;
+            let store = Store::create(&folder.location()).await?;
+            let keyring = Arc::new(keyring);
+            let (node, origin, seen) = (None, origin_of(id, None), Mutex::default());
+            let instance =
+                Self { folder, id, node, origin, store, keyring, secrets, clock, random, seen };
+            let head = instance.fill(&ctx, &generation).await?;
+            Ok((instance, head))
+        };
+        let (instance, head) = match draft.or_discard(filled.await) {
+            Ok(filled) => filled,
+            Err(error) => {
+                key.remove_unused(dir, root_key);
+                return Err(error.of_two_at_once(server.as_ref()));
+            }
+        };
+        match instance.appear(draft, head, (&key.file, config)).await {
+            Err(error @ Error::FolderMadeMeanwhile { .. }) if server.is_none() => {
+                key.remove_unused(dir, root_key);
+                Err(error)
+            }
+            // A database on a server opens with this key by now.
+            made => made,
+        }
     }
 
     /// Adds a node to the installation that the database holds.
@@ -154,15 +168,20 @@ impl Instance {
         let key_file = root_key.of(id, dir)?;
         let draft = Draft::make(dir, Id::generate(ctx.now, random.as_ref())?, server.as_ref())?;
         let location = draft.folder.location();
-        if !key_file.exists() {
-            return Err(Error::JoinWithoutKey { place: location.place(), path: key_file });
-        }
-        let store = Store::open(&location).await?;
-        let root = RootKey::load(&key_file)?;
-        let joining = Joining { folder: draft.folder.clone(), store, clock, random };
-        let instance = Self::as_new_node(joining, &root, ctx.now).await?;
-        let changing = Changing::joining(&instance, &ctx).await?;
-        let head = instance.enter(changing, &ctx, "node.join", Vec::new()).await?;
+        let joined = async {
+            if !key_file.exists() {
+                let path = key_file.clone();
+                return Err(Error::JoinWithoutKey { place: location.place(), path });
+            }
+            let store = Store::open(&location).await?;
+            let root = RootKey::load(&key_file)?;
+            let joining = Joining { folder: draft.folder.clone(), store, clock, random };
+            let instance = Self::as_new_node(joining, &root, ctx.now).await?;
+            let changing = Changing::joining(&instance, &ctx).await?;
+            let head = instance.enter(changing, &ctx, "node.join", Vec::new()).await?;
+            Ok((instance, head))
+        };
+        let (instance, head) = draft.or_discard(joined.await)?;
         instance.appear(draft, head, (&key_file, config)).await
     }
 
@@ -209,6 +228,21 @@ impl Instance {
         head: Option<VaultHead>,
         (key_file, config): (&Path, &str),
     ) -> Result<Made, Error> {
+        let written = self.write_draft(head, (key_file, config)).await;
+        self.close_store().await;
+        draft.or_discard(written)?;
+        let folder = draft.place()?;
+        let Self { clock, random, .. } = self;
+        let instance = Self::open(folder, Some(key_file), clock, random).await?;
+        sequence::settle(&instance).await?;
+        Ok(Made { instance, root_key_file: key_file.to_owned() })
+    }
+
+    async fn write_draft(
+        &self,
+        head: Option<VaultHead>,
+        (key_file, config): (&Path, &str),
+    ) -> Result<(), Error> {
         // The log begins with the folder, and the store knows of it: later on a log that is not
         // there was taken away. Both appear with the folder, or not at all.
         self.begin_log(head).await?;
@@ -219,14 +253,7 @@ impl Instance {
         write_new(&self.folder.root_key_path(), place.as_bytes(), 0o600)?;
         let config = format!("{CONFIG_HEAD}{config}");
         write_new(&self.folder.config(), config.as_bytes(), 0o600)?;
-        sync_dir(self.folder.dir())?;
-        self.close_store().await;
-
-        let folder = draft.place()?;
-        let Self { clock, random, .. } = self;
-        let instance = Self::open(folder, Some(key_file), clock, random).await?;
-        sequence::settle(&instance).await?;
-        Ok(Made { instance, root_key_file: key_file.to_owned() })
+        sync_dir(self.folder.dir())
     }
 
     /// The first rows of an installation.
@@ -291,8 +318,10 @@ impl Instance {
         let instance =
             Self { folder, id, node, origin, store, keyring, secrets, clock, random, seen };
         if everything.head.is_none() {
-            sequence::seal_first_layout(&instance).await?;
+            // Rare, and its state is large: not on every caller's stack.
+            Box::pin(sequence::seal_first_layout(&instance)).await?;
         }
+        Box::pin(nodes::check_own(&instance)).await?;
         Ok(instance)
     }
 
@@ -340,16 +369,28 @@ impl Instance {
         everything: &store::Everything,
         origin: &str,
     ) -> Result<SigningKey, Error> {
-        let own = origin_of(self.id, None);
-        let node = match origin.strip_prefix(&own) {
-            Some("") => Some(None),
-            Some(rest) => rest.strip_prefix('/').and_then(|node| node.parse().ok()).map(Some),
-            None => None,
-        };
-        let node = node.ok_or_else(|| Error::AuditUnknown { origin: origin.to_owned() })?;
+        let node = self.node_of(origin)?;
         let secrets = InstanceSecrets::open(&self.keyring, everything, node)?;
         SigningKey::from_seed(secrets.audit_seed.expose(), origin)
             .map_err(|_| Error::Internal { what: "an audit log's key is malformed" })
+    }
+
+    /// The node whose log has this name; `None` for the first.
+    fn node_of(&self, origin: &str) -> Result<Option<Id<Node>>, Error> {
+        let unknown = || Error::AuditUnknown { origin: origin.to_owned() };
+        match origin.strip_prefix(&origin_of(self.id, None)).ok_or_else(unknown)? {
+            "" => Ok(None),
+            rest => {
+                let node = rest.strip_prefix('/').and_then(|node| node.parse().ok());
+                node.map(Some).ok_or_else(unknown)
+            }
+        }
+    }
+
+    /// Where sealed values of the node with this log stand; those of the first are the installation's.
+    pub(crate) fn record_of_log(&self, origin: &str) -> (&'static str, [u8; 16]) {
+        let node = self.node_of(origin).ok().flatten();
+        node.map_or((TABLE, self.id.to_bytes()), own_record)
     }
 
     /// By how much this node's clock is ahead of the database's, in microseconds, as far as the answer's
@@ -421,12 +462,23 @@ impl Instance {
         column: &str,
         plain: &SecretBytes,
     ) -> Result<SealedRow, Error> {
+        self.seal_version(key, (table, record, column), 1, plain)
+    }
+
+    /// Seals a later version of a record.
+    pub(crate) fn seal_version(
+        &self,
+        key: &CustomerKey,
+        (table, record, column): (&str, &[u8; 16], &str),
+        version: u64,
+        plain: &SecretBytes,
+    ) -> Result<SealedRow, Error> {
         let context = RecordContext {
             table,
             record,
             column,
             customer: key.customer(),
-            version: 1,
+            version,
             generation: key.generation(),
         };
         let sealed = vault::seal(key, &context, plain)?;
@@ -435,7 +487,7 @@ impl Instance {
             record: *record,
             column: column.to_owned(),
             customer: key.customer(),
-            version: 1,
+            version,
             generation: key.generation(),
             sealed,
         })
@@ -578,6 +630,45 @@ impl RootKeyPlace<'_> {
     }
 }
 
+/// The root key of an installation that is being made.
+struct NewKey {
+    file: PathBuf,
+    root: RootKey,
+    /// The file was not there before.
+    is_made: bool,
+}
+
+impl NewKey {
+    fn make(file: PathBuf, random: &dyn Random) -> Result<Self, Error> {
+        if !file.exists() {
+            match RootKey::create_file(&file, random) {
+                // Another `init` with the same file was faster.
+                Err(RootKeyError::Exists { .. }) => {}
+                made => return Ok(Self { root: made?, file, is_made: true }),
+            }
+        }
+        Ok(Self { root: RootKey::load(&file)?, file, is_made: false })
+    }
+
+    /// Removes a key that nothing was sealed with that stays: one of this installation's own name, or
+    /// one that whoever has the folder now does not use.
+    fn remove_unused(&self, dir: &Path, place: RootKeyPlace<'_>) {
+        let is_own = match place {
+            RootKeyPlace::Folder(_) => true,
+            RootKeyPlace::File(_) => {
+                let used = DataFolder::at_with(dir.to_owned(), None).recorded_root_key();
+                used.is_ok_and(|used| used != self.file)
+            }
+        };
+        if self.is_made
+            && is_own
+            && let Err(error) = std::fs::remove_file(&self.file)
+        {
+            tracing::warn!(%error, "a root key that opens nothing cannot be removed");
+        }
+    }
+}
+
 /// Where a node will be, and what it takes part in.
 pub(crate) struct Joining {
     pub folder: DataFolder,
@@ -609,6 +700,16 @@ impl<'d> Draft<'d> {
         Ok(Self { folder, dir, server: server.cloned(), lock })
     }
 
+    /// The result, after removing what was begun if it is none.
+    fn or_discard<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if result.is_err()
+            && let Err(error) = std::fs::remove_dir_all(self.folder.dir())
+        {
+            tracing::warn!(%error, "a draft cannot be removed");
+        }
+        result
+    }
+
     /// Removes what was begun.
     pub(crate) fn discard(self) -> Result<(), Error> {
         let path = self.folder.dir().to_owned();
@@ -616,14 +717,20 @@ impl<'d> Draft<'d> {
     }
 
     fn place(self) -> Result<DataFolder, Error> {
-        let Self { folder, dir, server, lock } = self;
+        // Renaming onto an empty folder is what makes it appear whole. The lock goes with it: until then
+        // it keeps others from taking the draft for one that was left.
+        let placed = std::fs::rename(self.folder.dir(), self.dir).map_err(|source| {
+            let dir = self.dir.to_owned();
+            match source.kind() {
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
+                    Error::FolderMadeMeanwhile { dir }
+                }
+                _ => Error::Io { what: "create", path: dir, source },
+            }
+        });
+        self.or_discard(placed)?;
+        let Self { dir, server, lock, .. } = self;
         drop(lock);
-        // Renaming onto an empty folder is what makes it appear whole.
-        std::fs::rename(folder.dir(), dir).map_err(|source| Error::Io {
-            what: "create",
-            path: dir.to_owned(),
-            source,
-        })?;
         let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
         sync_dir(parent.unwrap_or(Path::new(".")))?;
         DataFolder::open_with(dir, server.as_ref())
@@ -682,7 +789,17 @@ fn remove_drafts(dir: &Path) -> Result<(), Error> {
             continue;
         }
         let path = entry.path();
-        let Some(lock) = DataFolder::at_with(path.clone(), None).try_lock()? else { continue };
+        // One that holds nothing is just being made, and is locked next.
+        if std::fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none()) {
+            continue;
+        }
+        let lock = match DataFolder::at_with(path.clone(), None).try_lock() {
+            Ok(Some(lock)) => lock,
+            Ok(None) => continue,
+            // It is in its place by now.
+            Err(_) if !path.exists() => continue,
+            Err(error) => return Err(error),
+        };
         std::fs::remove_dir_all(&path).map_err(|source| Error::Io {
             what: "remove the draft",
             path,

@@ -9,6 +9,7 @@ mod error;
 mod folder;
 mod instance;
 
+mod accounts;
 pub mod apply;
 pub mod audit_log;
 pub mod backup;
@@ -18,6 +19,7 @@ pub mod demo;
 pub mod doctor;
 pub mod follow;
 pub mod grants;
+pub mod nodes;
 pub mod observe;
 pub mod provider_diff;
 pub mod providers;
@@ -28,6 +30,7 @@ pub mod witness;
 
 mod change;
 mod compile;
+pub mod configuration;
 mod customers;
 mod meters;
 mod placement;

@@ -10,7 +10,7 @@ use crate::{
     servers,
 };
 use outbound::{Deadlines, GuardPolicy, OutboundError, Target};
-use provider::{Field, FieldKind, LoadLimits, Provider, ScalarKind};
+use provider::{Field, FieldKind, LoadError, LoadLimits, Provider, ScalarKind};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{Fault, Id, OpContext, Provider as ProviderKind, Slug};
@@ -21,7 +21,10 @@ pub struct Import {
     pub slug: Slug,
     /// JSON or YAML, as it came.
     pub description: Vec<u8>,
+    /// `None`: the overlay of an earlier import stays.
     pub overlay: Option<Vec<u8>>,
+    /// No overlay stays.
+    pub is_without_overlay: bool,
     /// Replaces every server that the description names. `None`: what an earlier import named stays.
     pub server: Option<String>,
     /// Nothing that an earlier import named stays: the description's own servers count.
@@ -40,8 +43,11 @@ pub struct Imported {
     pub slug: Slug,
     /// There was one of this name already.
     pub is_replaced: bool,
-    /// What no longer passes by the grants there are, or would pass if they were applied again.
+    /// What stays of an earlier import or goes; what no longer passes by the grants there are, or would
+    /// pass if they were applied again.
     pub notices: Vec<String>,
+    /// The overlay in force, by its SHA-256.
+    pub overlay: Option<String>,
     pub operations: usize,
     pub objects: usize,
     pub diagnostics: usize,
@@ -54,12 +60,16 @@ pub async fn import(
     ctx: &OpContext,
     import: Import,
 ) -> Result<Imported, Error> {
-    let model =
-        provider::load(&import.description, import.overlay.as_deref(), &LoadLimits::default())?;
-    check_names(&model)?;
     let everything = seals::load_whole(instance).await?;
     let replaced = everything.providers.iter().find(|row| row.slug == import.slug);
     let mut notices = Vec::new();
+    let overlay = overlay(&import, replaced, &mut notices);
+    let model = provider::load(&import.description, overlay.as_deref(), &LoadLimits::default());
+    let model = model.map_err(|error| match error {
+        error @ LoadError::Overlay(_) if import.overlay.is_none() => Error::OverlayKept(error),
+        error => Error::Description(error),
+    })?;
+    check_names(&model)?;
     let (server, allow_private) = named(&import, replaced, &mut notices);
     let policy = guard_policy(&allow_private)?;
     if let Some(address) = policy.public_address() {
@@ -94,7 +104,7 @@ pub async fn import(
         id,
         slug: import.slug.clone(),
         description: import.description,
-        overlay: import.overlay,
+        overlay,
         server,
         allow_private,
         imported_at: ctx.now,
@@ -106,8 +116,9 @@ pub async fn import(
         ("operations", model.operations.len().to_string()),
         ("description_sha256", hex(&seals::sha256(&row.description))),
     ];
-    if let Some(overlay) = &row.overlay {
-        details.push(("overlay_sha256", hex(&seals::sha256(overlay))));
+    let overlay = row.overlay.as_deref().map(|overlay| hex(&seals::sha256(overlay)));
+    if let Some(overlay) = &overlay {
+        details.push(("overlay_sha256", overlay.clone()));
     }
     if row.server.is_some() {
         details.push(("server", listed(&servers)));
@@ -130,10 +141,33 @@ pub async fn import(
         slug: import.slug,
         is_replaced: known.is_some(),
         notices,
+        overlay,
         operations: model.operations.len(),
         objects: model.objects.len(),
         diagnostics: model.diagnostics.len(),
     })
+}
+
+/// The overlay that counts: one that holds labels and corrections is not dropped in passing.
+fn overlay(
+    import: &Import,
+    replaced: Option<&store::ProviderRow>,
+    notices: &mut Vec<String>,
+) -> Option<Vec<u8>> {
+    let known = replaced.and_then(|row| row.overlay.as_ref());
+    match (&import.overlay, known) {
+        (None, Some(known)) if import.is_without_overlay => {
+            let sum = hex(&seals::sha256(known));
+            notices.push(format!("drops the overlay that was in force (SHA-256 {sum})"));
+            None
+        }
+        (None, Some(known)) => {
+            let sum = hex(&seals::sha256(known));
+            notices.push(format!("keeps the overlay that is in force (SHA-256 {sum})"));
+            Some(known.clone())
+        }
+        (given, _) => given.clone(),
+    }
 }
 
 /// The server and the private addresses that count: a description that is imported anew must not
@@ -156,6 +190,12 @@ fn named(
             let kept = allow_private.join(", ");
             notices.push(format!("keeps the private addresses that were allowed before: {kept}"));
         }
+    }
+    let before = replaced.map_or(&[][..], |row| &row.allow_private);
+    let gone: Vec<&str> =
+        before.iter().filter(|one| !allow_private.contains(one)).map(String::as_str).collect();
+    if !gone.is_empty() {
+        notices.push(format!("allows these private addresses no longer: {}", gone.join(", ")));
     }
     (server, allow_private)
 }

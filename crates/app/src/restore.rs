@@ -8,12 +8,13 @@
 //! checkpoints of the logs before it.
 
 use crate::{
+    accounts,
     backup::{BackupError, BackupReader, Summary},
     change::{Changing, listed},
     error::Error,
     folder::write_new,
     instance::{Draft, Init, Instance, Joining, Made, refuse_taken},
-    seals, sequence,
+    seals,
 };
 use audit::OpenError;
 use std::{fs, path::Path, sync::Arc, time::Duration};
@@ -135,7 +136,7 @@ async fn fill(location: &Location, file: &Path) -> Result<(Store, Filled), Error
 async fn judge(instance: &Instance) -> Result<Vec<String>, Error> {
     let everything = instance.store.load_all().await?;
     seals::judge(&instance.secrets.pepper, &everything)?.whole()?;
-    sequence::authenticate_all(instance).await?;
+    accounts::check(instance).await?;
     let mut logs = Vec::new();
     for (origin, note) in instance.store.audit_checkpoints().await? {
         let key = instance.key_of_log(&everything, &origin)?;

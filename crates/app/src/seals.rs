@@ -28,8 +28,9 @@ pub(crate) type Place = (String, String);
 pub(crate) type Seals = BTreeMap<Place, [u8; 32]>;
 
 // The tables whose rows have seals. Not among them: `generation`, which only says that something
-// changed; and `audit_checkpoint` and `audit_witness`, which are written aside of changes: each of their
-// rows holds notes that keys of logs and witnesses signed, and is judged as such.
+// changed; `audit_checkpoint`, `audit_witness` and `outbox_moved`, which are written aside of changes:
+// rows of the first two hold notes that keys of logs and witnesses signed, those of the last have seals
+// of their own, and all are judged as such; and `node_seen`, which decides nothing.
 const INSTANCE: &str = "instance";
 const GENERATION: &str = "vault_generation";
 const CUSTOMER: &str = "customer";
@@ -43,8 +44,11 @@ const CLIENT: &str = "client";
 const KEY: &str = "api_key";
 const GRANT: &str = "access_grant";
 pub(crate) const OUTBOX: &str = "outbox";
-/// No table: authenticates a head.
+/// What became of an event.
+const MOVED: &str = "outbox_moved";
+/// No tables: authenticate a head, of a release that kept no account of events, and of one that does.
 const HEAD: &str = "head";
+const ACCOUNTED_HEAD: &str = "accounted head";
 
 /// What happened to a row behind our back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -321,6 +325,12 @@ pub(crate) fn of_event(
     pepper.row_seal(OUTBOX, &sequence.to_string(), &Content::new().bytes(event).bytes(record).0)
 }
 
+/// The seal of what became of an event: this log has it; without one, logs have all up to it.
+pub(crate) fn of_moved(pepper: &KeyPepper, sequence: u64, log: Option<&str>) -> [u8; 32] {
+    let content = Content::new().optional(log.map(str::as_bytes)).0;
+    pepper.row_seal(MOVED, &sequence.to_string(), &content)
+}
+
 /// The head over these seals.
 pub(crate) fn head_of(seals: &Seals, sequence: u64) -> VaultHead {
     let seals = seals.iter().map(|((kind, id), seal)| (kind.as_str(), id.as_str(), seal));
@@ -332,21 +342,31 @@ pub(crate) fn head_of(seals: &Seals, sequence: u64) -> VaultHead {
 pub(crate) fn stored_head(pepper: &KeyPepper, head: VaultHead, event: [u8; 16]) -> StateHead {
     let VaultHead { count, root, sequence } = head;
     let content = Content::new().bytes(&event).number(count).bytes(&root).0;
-    let seal = pepper.row_seal(HEAD, &sequence.to_string(), &content);
+    let seal = pepper.row_seal(ACCOUNTED_HEAD, &sequence.to_string(), &content);
     StateHead { sequence, event, count, root, seal }
+}
+
+/// A head that Weirgate wrote.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head {
+    pub head: VaultHead,
+    /// Whether account was kept of events by then.
+    pub is_accounted: bool,
 }
 
 /// A head that was read.
 ///
 /// # Errors
 /// [`Error::SealsTampered`] unless Weirgate wrote it.
-pub(crate) fn opened_head(pepper: &KeyPepper, stored: &StateHead) -> Result<VaultHead, Error> {
+pub(crate) fn opened_head(pepper: &KeyPepper, stored: &StateHead) -> Result<Head, Error> {
     let StateHead { sequence, event, count, root, seal } = *stored;
     let head = VaultHead { count, root, sequence };
-    if vault::digests_match(&stored_head(pepper, head, event).seal, &seal) {
-        Ok(head)
-    } else {
-        Err(Error::SealsTampered)
+    let content = Content::new().bytes(&event).number(count).bytes(&root).0;
+    let is_sealed =
+        |kind| vault::digests_match(&pepper.row_seal(kind, &sequence.to_string(), &content), &seal);
+    match [ACCOUNTED_HEAD, HEAD].map(is_sealed) {
+        [false, false] => Err(Error::SealsTampered),
+        [is_accounted, _] => Ok(Head { head, is_accounted }),
     }
 }
 
@@ -358,6 +378,8 @@ pub(crate) struct Judgement {
     /// As they were last sealed.
     pub stored: Seals,
     pub head: VaultHead,
+    /// Whether account was kept of events by then.
+    pub is_accounted: bool,
     pub broken: Vec<Broken>,
 }
 
@@ -378,7 +400,8 @@ pub(crate) fn judge<P: ReadProvider>(
     pepper: &KeyPepper,
     rows: &Everything<P>,
 ) -> Result<Judgement, Error> {
-    let head = opened_head(pepper, rows.head.as_ref().ok_or(Error::SealsTampered)?)?;
+    let newest = rows.head.as_ref().ok_or(Error::SealsTampered)?;
+    let Head { head, is_accounted } = opened_head(pepper, newest)?;
     let stored: Seals =
         rows.seals.iter().map(|row| ((row.kind.clone(), row.id.clone()), row.seal)).collect();
     if head_of(&stored, head.sequence) != head {
@@ -400,7 +423,7 @@ pub(crate) fn judge<P: ReadProvider>(
             broken.push(Broken { place: place.clone(), how: Tampering::Removed });
         }
     }
-    Ok(Judgement { actual, stored, head, broken })
+    Ok(Judgement { actual, stored, head, is_accounted, broken })
 }
 
 /// Leaves out what does not fit its seal.
@@ -440,7 +463,7 @@ pub(crate) fn remembers(
         return Ok(());
     }
     match found {
-        Some(found) if opened_head(pepper, &found)? == known => Ok(()),
+        Some(found) if opened_head(pepper, &found)?.head == known => Ok(()),
         _ => Err(Error::VaultRolledBack),
     }
 }

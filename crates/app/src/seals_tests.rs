@@ -9,7 +9,7 @@ use crate::{
     instance::InstanceSecrets,
     seals, sequence,
 };
-use audit::{Changed, Log, LogConfig, Record};
+use audit::{Changed, Log, LogConfig, Record, VaultHead};
 use std::{fs, path::Path, sync::Arc};
 use store::{OutboxRow, Store};
 use tempfile::TempDir;
@@ -46,7 +46,8 @@ impl Home {
     async fn open(&self) -> Result<Instance, Error> {
         let folder = DataFolder::open(&self.dir("data"))?;
         let key = self.key();
-        Instance::open(folder, Some(&key), Arc::new(SystemClock), Arc::new(SystemRandom)).await
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        Box::pin(Instance::open(folder, Some(&key), clock, random)).await
     }
 }
 
@@ -123,6 +124,7 @@ async fn sequence_unsealed(instance: &Instance) -> Log {
         clock: instance.clock.clone(),
         // No log was told of.
         kept: None,
+        configuration: None,
         reserve: None,
     });
     let log = opened.unwrap().log;
@@ -130,7 +132,7 @@ async fn sequence_unsealed(instance: &Instance) -> Log {
     for OutboxRow { sequence, record, .. } in waiting {
         let record = Record::decode(&record).unwrap();
         log.handle().append(&record, audit::Durability::Synced).unwrap().await.unwrap();
-        instance.store.delete_outbox(&instance.origin, sequence).await.unwrap();
+        instance.store.settle_outbox(&instance.origin, sequence, &[]).await.unwrap();
     }
     log
 }
@@ -204,7 +206,7 @@ async fn a_store_without_seals_is_not_sealed_behind_the_logs_back() {
     tx.append_outbox([1; 16], b"x").await.unwrap();
     tx.commit().await.unwrap();
     old.store.take_outbox(&old.origin, 100).await.unwrap();
-    old.store.delete_outbox(&old.origin, 100).await.unwrap();
+    old.store.settle_outbox(&old.origin, 100, &[]).await.unwrap();
     old.close().await.unwrap();
     let refused = home.open().await;
     assert!(refused.is_err());
@@ -215,6 +217,170 @@ async fn a_store_without_seals_is_not_sealed_behind_the_logs_back() {
     let lock = instance.folder.lock();
     drop(lock);
     assert!(matches!(sequence::seal_first_layout(&instance).await, Err(Error::SealsTampered)));
+}
+
+/// One more node on the store of `home`, whose log begins with `head`.
+async fn another_node(home: &Home, name: &str, head: Option<VaultHead>) -> Instance {
+    let mut node = home.open().await.unwrap();
+    let dir = home.dir(name);
+    make_private_dir(&dir).unwrap();
+    (node.folder, node.origin) = (DataFolder::at(dir), format!("{}/{name}", node.origin));
+    node.begin_log(head).await.unwrap();
+    node
+}
+
+async fn waiting(instance: &Instance) -> Vec<OutboxRow> {
+    instance.store.outbox_batch(1_000).await.unwrap()
+}
+
+/// As by hand: rows that this node claimed, or claims now.
+async fn remove(instance: &Instance) {
+    instance.store.take_outbox(&instance.origin, 1_000).await.unwrap();
+    instance.store.settle_outbox(&instance.origin, u64::MAX, &[]).await.unwrap();
+}
+
+async fn put_back(instance: &Instance, rows: &[OutboxRow]) {
+    let mut tx = instance.store.begin(&ctx()).await.unwrap();
+    for row in rows {
+        tx.put_outbox(row.clone()).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+fn changes(instance: &Instance) -> usize {
+    let entries = audit::verify::list(&instance.folder.audit(), 10_000).unwrap();
+    entries.iter().filter(|(_, record)| matches!(record, Record::Changed(_))).count()
+}
+
+/// Each node misses it, whoever had claimed it; and none misses what another has claimed and has not
+/// moved yet.
+#[tokio::test]
+async fn every_node_misses_an_event_that_somebody_removed() {
+    let home = Home::new();
+    let one = home.init().await;
+    sequence::settle(&one).await.unwrap();
+    let two = another_node(&home, "two", None).await;
+    let three = another_node(&home, "three", None).await;
+    let nodes = [&one, &two, &three];
+    for (round, claimer) in nodes.into_iter().enumerate() {
+        for name in ["a", "b", "c"] {
+            add_client(&one, &format!("{name}{round}")).await.unwrap();
+        }
+        let rows = waiting(&one).await;
+        assert_eq!(claimer.store.take_outbox(&claimer.origin, 1).await.unwrap().len(), 1);
+        for node in nodes.iter().filter(|node| node.origin != claimer.origin) {
+            // The others move what nobody claimed, and wait in peace for the rest.
+            sequence::settle(node).await.unwrap();
+            sequence::check(node).await.unwrap();
+        }
+        assert_eq!(waiting(&one).await, rows[..1]);
+        remove(claimer).await;
+        for node in nodes {
+            for refused in [sequence::settle(node).await, sequence::check(node).await] {
+                let sequence = rows[0].sequence;
+                let is_missed =
+                    matches!(refused, Err(Error::EventMissing { sequence: at }) if at == sequence);
+                assert!(is_missed, "{refused:?}");
+            }
+        }
+        // Another in its place is none.
+        let forged = OutboxRow { record: rows[1].record.clone(), ..rows[0].clone() };
+        put_back(&one, &[forged]).await;
+        for node in nodes {
+            let refused = sequence::check(node).await;
+            assert!(matches!(refused, Err(Error::RowTampered { .. })), "{refused:?}");
+        }
+        remove(claimer).await;
+        put_back(&one, &rows[..1]).await;
+        sequence::settle(claimer).await.unwrap();
+        for node in nodes {
+            sequence::settle(node).await.unwrap();
+        }
+    }
+    assert_eq!(nodes.map(changes).iter().sum::<usize>(), 1 + 9);
+}
+
+/// An event that one log has is taken by no other, though its row is put back as it was.
+#[tokio::test]
+async fn an_event_of_another_log_that_somebody_put_back_is_not_moved() {
+    let home = Home::new();
+    let one = home.init().await;
+    let two = another_node(&home, "two", None).await;
+    add_client(&one, "a").await.unwrap();
+    let rows = waiting(&one).await;
+    sequence::settle(&one).await.unwrap();
+    put_back(&one, &rows).await;
+    let refused = sequence::settle(&two).await;
+    let is_added = matches!(refused, Err(Error::RowTampered { how: seals::Tampering::Added, .. }));
+    assert!(is_added, "{refused:?}");
+    assert_eq!(changes(&two), 0);
+}
+
+/// What is settled is summed up: the account stays short, and as good.
+#[tokio::test]
+async fn the_account_of_events_stays_short() {
+    let home = Home::new();
+    let one = home.init().await;
+    let two = another_node(&home, "two", None).await;
+    for number in 0..100 {
+        add_client(&one, &format!("c{number}")).await.unwrap();
+        let node = if number % 3 == 0 { &one } else { &two };
+        sequence::settle(node).await.unwrap();
+    }
+    let accounts = one.store.accounts(0).await.unwrap();
+    assert!((1..70).contains(&accounts.moved.len()), "{}", accounts.moved.len());
+    add_client(&one, "last").await.unwrap();
+    remove(&two).await;
+    for node in [&one, &two] {
+        let refused = sequence::settle(node).await;
+        assert!(matches!(refused, Err(Error::EventMissing { .. })), "{refused:?}");
+    }
+}
+
+/// A change of several events that waits from before a node was made may be the first of its log,
+/// and a crash may cut it in two.
+#[tokio::test]
+async fn a_node_that_joins_begins_with_a_change_of_several_events() {
+    for is_cut in [false, true] {
+        let home = Home::new();
+        let one = home.init().await;
+        sequence::settle(&one).await.unwrap();
+        let ctx = ctx();
+        let mut changing = Changing::begin(&one, &ctx, Care::Whole).await.unwrap();
+        for what in ["a", "b", "c"] {
+            changing.record(Change { verb: "test", what: what.into(), ..Change::default() });
+        }
+        changing.commit().await.unwrap();
+        let rows = waiting(&one).await;
+        assert_eq!(rows.len(), 3);
+        add_client(&one, "joined").await.unwrap();
+        let head = seals::load(&one).await.unwrap().head.unwrap();
+        let head = VaultHead { count: head.count, root: head.root, sequence: head.sequence };
+        let two = another_node(&home, "two", Some(head)).await;
+        if is_cut {
+            let opened = Log::open(LogConfig {
+                lock: two.folder.lock().unwrap(),
+                dir: two.folder.audit(),
+                hint_file: two.folder.audit_hint(),
+                origin: two.origin.clone(),
+                key: two.signing_key().unwrap(),
+                clock: two.clock.clone(),
+                kept: None,
+                configuration: None,
+                reserve: None,
+            });
+            let log = opened.unwrap().log;
+            let record = Record::decode(&rows[0].record).unwrap();
+            log.handle().append(&record, audit::Durability::Synced).unwrap().await.unwrap();
+            close(log).await;
+        }
+        sequence::settle(&two).await.unwrap();
+        assert_eq!(changes(&two), 4, "cut: {is_cut}");
+        add_client(&one, "later").await.unwrap();
+        sequence::settle(&two).await.unwrap();
+        sequence::settle(&one).await.unwrap();
+        assert_eq!((changes(&one), changes(&two)), (1, 5));
+    }
 }
 
 /// Two nodes sequence the changes of one store into logs of their own, in turns.
@@ -251,7 +417,7 @@ async fn two_nodes_judge_one_store_rightly() {
     add_client(&one, "later").await.unwrap();
     sequence::settle(&one).await.unwrap();
     one.close().await.unwrap();
-    put_back(&database, &before);
+    put_database_back(&database, &before);
     let refused = add_client(&home.open().await.unwrap(), "no").await;
     assert!(matches!(refused, Err(Error::VaultRolledBack)), "{refused:?}");
 
@@ -259,7 +425,8 @@ async fn two_nodes_judge_one_store_rightly() {
     // further on than its log by now.
     let key = home.key();
     let opened = |folder: DataFolder| {
-        Instance::open(folder, Some(&key), Arc::new(SystemClock), Arc::new(SystemRandom))
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        Box::pin(Instance::open(folder, Some(&key), clock, random))
     };
     let mut again = opened(folder.clone()).await.unwrap();
     (again.folder, again.origin) = (second, name);
@@ -275,7 +442,7 @@ async fn two_nodes_judge_one_store_rightly() {
     assert!(matches!(refused, Err(Error::VaultRolledBack)), "{refused:?}");
 }
 
-fn put_back(database: &Path, bytes: &[u8]) {
+fn put_database_back(database: &Path, bytes: &[u8]) {
     for suffix in ["-wal", "-shm"] {
         let _ = fs::remove_file(format!("{}{suffix}", database.display()));
     }
@@ -288,7 +455,7 @@ async fn a_process_remembers_the_newest_state_that_it_saw() {
     let home = Home::new();
     let instance = home.init().await;
     let head = seals::load(&instance).await.unwrap().head.unwrap();
-    let later = audit::VaultHead { count: 1, root: [1; 32], sequence: head.sequence + 1 };
+    let later = VaultHead { count: 1, root: [1; 32], sequence: head.sequence + 1 };
     instance.remember(later);
     let refused = seals::load(&instance).await;
     assert!(matches!(refused, Err(Error::VaultRolledBack)), "{refused:?}");

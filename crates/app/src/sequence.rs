@@ -5,27 +5,30 @@
 //! two is recognised by the event's id: batches are no longer than what the log remembers.
 //! Of several nodes the one that claims a row moves it, and none but it.
 //!
-//! Rows are numbered without gaps. So each that is moved is the one after the last that the log has,
-//! and when none waits the log ends in the store's newest state: a row that somebody removed is
-//! missed, and one that somebody put back is none that follows. Where several nodes with logs of
-//! their own share the store, a log sees gaps where others were: there numbers only have to rise.
+//! Before anything moves, each event that was ever committed must wait or be in a log (`accounts`): a
+//! row that somebody removed is missed. One that somebody put back is in a log by the account, or has
+//! a number that this log is past: in each log numbers rise. Only what was given back by an operator's
+//! act, `node retire`, comes later than its number, and says so.
 //!
 //! Before anything moves, the log is asked what it remembers: the state that it last bound must be
 //! one that the store has. That is decided by the store's chain of heads, not by its newest one: so
 //! it is right however many nodes with logs of their own sequence the changes of one store.
 
 use crate::{
+    accounts::{self, Account},
     change::{self, Change, Changing},
     error::Error,
     instance::Instance,
+    nodes,
     seals::{self, OUTBOX, Tampering},
 };
 use audit::{
-    Changed, Durability, FolderLock, Handle, Log, LogConfig, MAX_RECORD_BYTES, OpenError,
-    RECENT_EVENTS, Record, Reserve, Signed, VaultHead, VerifyError, VerifyOptions, verify,
+    Changed, Configuration, Durability, FolderLock, Handle, Log, LogConfig, MAX_RECORD_BYTES,
+    OpenError, RECENT_EVENTS, Record, Reserve, Signed, Started, VaultHead, VerifyError,
+    VerifyOptions, verify,
 };
-use std::{collections::HashSet, fs, io, num::NonZeroU64, sync::OnceLock};
-use store::{OutboxRow, Store};
+use std::{collections::HashSet, fs, io, num::NonZeroU64};
+use store::{MovedRow, OutboxRow, Store};
 use types::{Actor, Id, OpContext};
 
 /// Never more than the log knows again after a crash.
@@ -33,7 +36,7 @@ const BATCH: u32 = 256;
 const _: () = assert!(BATCH as usize <= RECENT_EVENTS, "a crash must not sequence twice");
 /// So many events are known by their ids at most, between batches.
 const MAX_KNOWN: usize = 16 * RECENT_EVENTS;
-/// So far back the log is read for the beginning of a change that a crash cut in two.
+/// So far back the log is read for a change that was whole.
 const MAX_LOOKED_BACK: usize = 65_536;
 
 /// The log, open for writing.
@@ -49,8 +52,9 @@ pub struct OpenLog {
     /// Events that lie in the log already: their rows are only deleted.
     known: HashSet<[u8; 16]>,
     end: End,
-    /// Set when another log of the installation was found: it stays known to the store.
-    others: OnceLock<()>,
+    account: Account,
+    /// How a server last began before this.
+    pub started_before: Option<Started>,
 }
 
 /// How far the log has come.
@@ -60,37 +64,58 @@ struct End {
     last: Option<VaultHead>,
     /// The number of the last event in it; `None` where the log does not tell.
     number: Option<u64>,
-    /// Whether a crash may have left the first events of a change behind `last`.
-    may_be_inside: bool,
-    /// Whether the log holds no change yet: that of its beginning still waits.
-    is_new: bool,
+    links: Links,
+}
+
+/// Whether the log holds a change that binds a state. If not, `last` is the state that it was made
+/// with, and changes from before that may wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Links {
+    None,
+    /// It holds events, by a crash perhaps only the first ones of a change.
+    Unknown,
+    Some,
 }
 
 impl End {
     fn of(last: Option<VaultHead>, is_new: bool) -> Self {
         let numbered = last.filter(|last| last.sequence > 0 && !is_new);
         let number = numbered.map(|last| last.sequence);
-        Self { last, number, may_be_inside: true, is_new }
+        let links = if is_new { Links::None } else { Links::Unknown };
+        Self { last, number, links }
     }
 
-    fn follows(&self, sequence: u64) -> bool {
-        self.number.is_none_or(|number| number.checked_add(1) == Some(sequence))
+    /// Looks whether there is none, where that is not known.
+    fn look_for_links(&mut self, instance: &Instance) -> Result<(), Error> {
+        if self.links != Links::Unknown {
+            return Ok(());
+        }
+        let newest = verify::list(&instance.folder.audit(), MAX_LOOKED_BACK)?;
+        let is_link = |(_, record): &(u64, Record)| matches!(record, Record::Changed(changed) if changed.vault_head.is_some());
+        if newest.len() < MAX_LOOKED_BACK && !newest.iter().any(is_link) {
+            (self.links, self.number) = (Links::None, None);
+        } else {
+            self.links = Links::Some;
+        }
+        Ok(())
     }
 }
 
 impl OpenLog {
     /// Opens the log, compares the store with what the log last said of it, and moves what waits in
-    /// the outbox. The lock makes this process its one writer. A server keeps a reserve of so many
-    /// bytes beside the log, which it gives back when the disk is full; a verb has none.
+    /// the outbox. The lock makes this process its one writer. A server says what it was told, and
+    /// keeps a reserve of so many bytes beside the log, which it gives back when the disk is full; a
+    /// verb has neither.
     ///
     /// # Errors
     /// [`Error::VaultRolledBack`] if the store does not have the state that the log last bound.
     pub async fn open(
         instance: &Instance,
         lock: FolderLock,
+        configuration: Option<Configuration>,
         reserve: Option<NonZeroU64>,
     ) -> Result<Self, Error> {
-        let mut log = Self::open_unjudged(instance, lock, reserve).await?;
+        let mut log = Self::open_unjudged(instance, lock, configuration, reserve).await?;
         if let Err(error) = log.begin(instance).await {
             // Ends the writer, which gives the lock back. What is wrong has been said.
             let _ = log.close().await;
@@ -102,10 +127,12 @@ impl OpenLog {
     async fn open_unjudged(
         instance: &Instance,
         lock: FolderLock,
+        configuration: Option<Configuration>,
         reserve: Option<NonZeroU64>,
     ) -> Result<Self, Error> {
         check_public_key(instance)?;
         let mut config = config(instance, lock, told(instance).await?)?;
+        config.configuration = configuration;
         config.reserve =
             reserve.map(|bytes| Reserve::new(instance.folder.audit_reserve(), bytes.get()));
         let opened = Log::open(config)?;
@@ -117,7 +144,8 @@ impl OpenLog {
             told: None,
             end: End::of(opened.vault_head, opened.recent_events.is_empty()),
             known: opened.recent_events.into_iter().collect(),
-            others: OnceLock::new(),
+            account: Account::default(),
+            started_before: opened.started_before,
         })
     }
 
@@ -138,7 +166,7 @@ impl OpenLog {
             return Err(OpenError::Older { signed, kept: kept.size }.into());
         }
         let replaced = std::mem::replace(&mut self.store, instance.store.clone());
-        self.told = None;
+        (self.told, self.account) = (None, Account::default());
         let begun = self.begin(instance).await;
         if begun.is_err() {
             self.store = replaced;
@@ -163,8 +191,11 @@ impl OpenLog {
     /// # Errors
     /// [`Error::VaultRolledBack`] if the store, or a waiting row, contradicts what the log binds,
     /// [`Error::RowTampered`] if a row is none that waited, [`Error::EventMissing`] if one was
-    /// removed: then nothing of its batch moves.
+    /// removed: then nothing of its batch moves. [`Error::NodeRetired`] if nothing is this node's any
+    /// more.
     pub async fn drain(&mut self, instance: &Instance) -> Result<(), Error> {
+        // Large states are not for every caller's stack.
+        Box::pin(nodes::check_own(instance)).await?;
         // What a failed disk has taken is known again as after a crash.
         if let Some(found) = self.handle.take_reopened() {
             self.end = End::of(found.vault_head, found.recent_events.is_empty());
@@ -174,24 +205,17 @@ impl OpenLog {
             remembers(instance, last).await?;
         }
         loop {
-            // Read before the rows: what leads to this state waits by then, or is in the log.
-            let newest = newest_head(instance).await?;
+            let newest = newest_head(instance).await?.map_or(0, |newest| newest.sequence);
+            Box::pin(self.account.follow(instance, newest)).await?;
             let rows = instance.store.take_outbox(&instance.origin, BATCH).await?;
-            let Some(up_to) = rows.last().map(|row| row.sequence) else {
-                let beginning = self.end.last.filter(|_| self.end.is_new);
-                let missing = beginning.map(|head| head.sequence);
-                return match missing.or_else(|| missing_end(self.end.last, newest)) {
-                    Some(sequence) if self.is_alone(instance).await? => {
-                        Err(Error::EventMissing { sequence })
-                    }
-                    _ => Ok(()),
-                };
-            };
+            let Some(up_to) = rows.last().map(|row| row.sequence) else { return Ok(()) };
             // All are judged before one moves.
             let mut judged = Vec::new();
             let mut end = self.end;
+            let given_back = Box::pin(nodes::given_back(instance)).await?;
             for row in &rows {
-                if let Some(changed) = self.judge(instance, row, &mut end).await? {
+                let from = given_back.get(&row.sequence).map(String::as_str);
+                if let Some(changed) = self.judge(instance, row, &mut end, from).await? {
                     judged.push((
                         changed.event,
                         end,
@@ -200,7 +224,13 @@ impl OpenLog {
                 }
             }
             self.append(judged).await?;
-            instance.store.delete_outbox(&instance.origin, up_to).await?;
+            // One that the account has already was put back meanwhile.
+            let moved: Vec<MovedRow> = rows
+                .iter()
+                .filter(|row| !self.account.has(row.sequence))
+                .map(|row| accounts::row(instance, row.sequence, Some(&instance.origin)))
+                .collect();
+            instance.store.settle_outbox(&instance.origin, up_to, &moved).await?;
             self.end = end;
             if self.known.len() > MAX_KNOWN {
                 self.known = rows.iter().map(|row| row.event).collect();
@@ -208,12 +238,14 @@ impl OpenLog {
         }
     }
 
-    /// The event of a row that the log does not have yet, and where the log ends with it.
+    /// The event of a row that the log does not have yet, and where the log ends with it. `from` is the
+    /// log of a retired node that had claimed it.
     async fn judge(
         &self,
         instance: &Instance,
         row: &OutboxRow,
         end: &mut End,
+        from: Option<&str>,
     ) -> Result<Option<Changed>, Error> {
         authenticate(instance, row, self.is_first_layout())?;
         let record = Record::decode(&row.record)
@@ -225,34 +257,22 @@ impl OpenLog {
             end.number = end.number.map(|number| number.max(row.sequence));
             return Ok(None);
         }
-        if end.number.is_some_and(|number| row.sequence <= number) {
+        if self.account.has(row.sequence) {
             return Err(tampered(row.sequence, Tampering::Added));
         }
-        if !end.follows(row.sequence) && std::mem::replace(&mut end.may_be_inside, false) {
-            let begun = begun_events(instance)?;
-            let last = end.last.map_or(0, |last| last.sequence);
-            end.number = end.number.max(Some(last.saturating_add(begun)));
+        if let Some(log) = from {
+            return taken_over(instance, changed, log).await.map(Some);
         }
-        if !end.follows(row.sequence) && self.is_alone(instance).await? {
-            let sequence = end.number.map_or(row.sequence, |number| number.saturating_add(1));
-            return Err(Error::EventMissing { sequence });
+        let is_behind = |end: &End| end.number.is_some_and(|number| row.sequence <= number);
+        if is_behind(end) {
+            end.look_for_links(instance)?;
+        }
+        if is_behind(end) {
+            return Err(tampered(row.sequence, Tampering::Added));
         }
         link(instance, &changed, end).await?;
         end.number = Some(row.sequence);
-        end.may_be_inside = false;
         Ok(Some(changed))
-    }
-
-    async fn is_alone(&self, instance: &Instance) -> Result<bool, Error> {
-        if self.others.get().is_some() {
-            return Ok(false);
-        }
-        let is_alone = is_alone(instance).await?;
-        if !is_alone {
-            // Whoever else said so meanwhile said the same.
-            let _ = self.others.set(());
-        }
-        Ok(is_alone)
     }
 
     /// What is on disk counts as moved, whatever becomes of the rest.
@@ -308,6 +328,7 @@ fn config(instance: &Instance, lock: FolderLock, kept: String) -> Result<LogConf
         key: instance.signing_key()?,
         clock: instance.clock.clone(),
         kept: Some(kept),
+        configuration: None,
         reserve: None,
     })
 }
@@ -327,63 +348,58 @@ fn check_public_key(instance: &Instance) -> Result<(), Error> {
 }
 
 /// Takes the next link of the chain: later than all before it, and one that the store has. The first
-/// of a log may be the one that the log was made with, or one that waited before that.
+/// of a log may be the one that the log was made with, or one that waited before that; events that lead
+/// to it are none.
 async fn link(instance: &Instance, changed: &Changed, end: &mut End) -> Result<(), Error> {
-    let is_new = std::mem::replace(&mut end.is_new, false);
     let Some(head) = changed.vault_head else { return Ok(()) };
-    let is_later = |last: VaultHead| last.sequence < head.sequence || is_new;
-    if end.last.is_some_and(|last| last.sequence > 0 && !is_later(last)) {
-        return Err(Error::VaultRolledBack);
+    let is_later = |last: VaultHead| last.sequence == 0 || last.sequence < head.sequence;
+    if !end.last.is_none_or(is_later) {
+        end.look_for_links(instance)?;
+        if end.links != Links::None {
+            return Err(Error::VaultRolledBack);
+        }
     }
     remembers(instance, head).await?;
     if let Some(previous) = changed.previous_head {
         remembers(instance, previous).await?;
     }
-    end.last = Some(head);
+    (end.last, end.links) = (Some(head), Links::Some);
     Ok(())
 }
 
-/// Nothing waits: then the log has all that led to the store's newest state, or this is missing.
-fn missing_end(last: Option<VaultHead>, newest: Option<VaultHead>) -> Option<u64> {
-    let [last, newest] = [last, newest].map(|head| head.map_or(0, |head| head.sequence));
-    (newest > last).then_some(newest)
-}
-
-/// How many events of a change are the last in the log, without the one that ends it.
-fn begun_events(instance: &Instance) -> Result<u64, Error> {
-    let newest = verify::list(&instance.folder.audit(), MAX_LOOKED_BACK)?;
-    let changes = newest.iter().filter_map(|(_, record)| match record {
-        Record::Changed(changed) => Some(changed),
-        _ => None,
-    });
-    Ok(changes.take_while(|changed| changed.vault_head.is_none()).count() as u64)
+/// An event that a retired node had claimed comes later than its number: it is no link of this log, and
+/// says whose it was and which state it left.
+async fn taken_over(
+    instance: &Instance,
+    mut changed: Changed,
+    log: &str,
+) -> Result<Changed, Error> {
+    let states =
+        [("state_before", changed.previous_head.take()), ("state", changed.vault_head.take())];
+    for (name, head) in states {
+        let Some(head) = head else { continue };
+        remembers(instance, head).await?;
+        let VaultHead { count, root, sequence } = head;
+        let state = format!("{sequence} {count} {}", change::hex(&root));
+        changed.details.push((name.to_owned(), state));
+    }
+    changed.details.push(("taken_over_from".to_owned(), log.to_owned()));
+    Ok(changed)
 }
 
 async fn newest_head(instance: &Instance) -> Result<Option<VaultHead>, Error> {
     let newest = instance.store.newest_head().await?;
-    newest.map(|newest| seals::opened_head(&instance.secrets.pepper, &newest)).transpose()
-}
-
-/// Whether no other log of this installation takes changes of this store. Another is one whose
-/// checkpoint its key signed: a row that somebody puts there makes none.
-async fn is_alone(instance: &Instance) -> Result<bool, Error> {
-    let mut logs = instance.store.audit_checkpoints().await?;
-    logs.retain(|(origin, _)| *origin != instance.origin);
-    if logs.is_empty() {
-        return Ok(true);
-    }
-    // Each node's key is its own, and lies in the store, sealed; only somebody with the root key
-    // makes one, with one secret or another.
-    let everything = instance.store.load_all().await?;
-    Ok(!logs.iter().any(|(origin, note)| {
-        let keys = [instance.key_of_log(&everything, origin), instance.signing_key_of(origin)];
-        keys.iter().flatten().any(|key| key.verifier().open(note).is_ok())
-    }))
+    let Some(newest) = newest else { return Ok(None) };
+    Ok(Some(seals::opened_head(&instance.secrets.pepper, &newest)?.head))
 }
 
 /// Nothing goes into the log that Weirgate did not write. Only a log of the first layout takes rows
 /// without a seal: there were none.
-fn authenticate(instance: &Instance, row: &OutboxRow, is_first_layout: bool) -> Result<(), Error> {
+pub(crate) fn authenticate(
+    instance: &Instance,
+    row: &OutboxRow,
+    is_first_layout: bool,
+) -> Result<(), Error> {
     let OutboxRow { sequence, event, record, seal } = row;
     let wanted = seals::of_event(&instance.secrets.pepper, *sequence, event, record);
     let how = match seal {
@@ -404,32 +420,9 @@ fn tampered(sequence: u64, how: Tampering) -> Error {
 pub async fn check(instance: &Instance) -> Result<(), Error> {
     let Some(lock) = instance.folder.try_lock()? else { return Ok(()) };
     check_public_key(instance)?;
-    let newest = newest_head(instance).await?;
-    let waiting = authenticate_all(instance).await?;
-    let last = Log::check(&config(instance, lock, told(instance).await?)?)?;
-    match missing_end(last, newest) {
-        Some(sequence) if waiting == 0 && is_alone(instance).await? => {
-            Err(Error::EventMissing { sequence })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether all that waits was written by Weirgate, and how much that is.
-pub(crate) async fn authenticate_all(instance: &Instance) -> Result<usize, Error> {
-    let rows = instance.store.outbox_batch(u32::MAX).await?;
-    for row in &rows {
-        authenticate(instance, row, false)?;
-    }
-    for pair in rows.windows(2) {
-        if let [before, row] = pair
-            && before.sequence.checked_add(1) != Some(row.sequence)
-            && is_alone(instance).await?
-        {
-            return Err(Error::EventMissing { sequence: before.sequence.saturating_add(1) });
-        }
-    }
-    Ok(rows.len())
+    Box::pin(accounts::check(instance)).await?;
+    Log::check(&config(instance, lock, told(instance).await?)?)?;
+    Ok(())
 }
 
 async fn remembers(instance: &Instance, known: VaultHead) -> Result<(), Error> {
@@ -453,7 +446,7 @@ fn fitting(mut changed: Changed, record: &[u8]) -> Changed {
 pub async fn settle(instance: &Instance) -> Result<(), Error> {
     let Some(lock) = instance.folder.try_lock()? else { return Ok(()) };
     // On the heap: it is a large part of what many verbs keep on their stacks.
-    Box::pin(OpenLog::open(instance, lock, None)).await?.close().await
+    Box::pin(OpenLog::open(instance, lock, None, None)).await?.close().await
 }
 
 /// Seals the rows of a store that an earlier release wrote. They are taken as they are, once: but
@@ -467,7 +460,7 @@ pub async fn settle(instance: &Instance) -> Result<(), Error> {
 pub(crate) async fn seal_first_layout(instance: &Instance) -> Result<(), Error> {
     let lock = instance.folder.lock_soon().await?;
     take_over_log(instance).await?;
-    let mut log = OpenLog::open_unjudged(instance, lock, None).await?;
+    let mut log = OpenLog::open_unjudged(instance, lock, None, None).await?;
     let sealed = seal_rows(instance, &mut log).await;
     let closed = log.close().await;
     sealed.and(closed)
@@ -615,7 +608,7 @@ mod tests {
     /// As by hand: whoever claimed the rows.
     async fn remove(instance: &Instance, up_to: u64) {
         instance.store.take_outbox(&instance.origin, 100).await.unwrap();
-        instance.store.delete_outbox(&instance.origin, up_to).await.unwrap();
+        instance.store.settle_outbox(&instance.origin, up_to, &[]).await.unwrap();
     }
 
     async fn put_back(instance: &Instance, rows: &[OutboxRow]) {
@@ -689,7 +682,7 @@ mod tests {
         change_of(&instance, &["one", "two"]).await;
         let rows = waiting(&instance).await;
         let mut log =
-            OpenLog::open(&instance, instance.folder.lock().unwrap(), None).await.unwrap();
+            OpenLog::open(&instance, instance.folder.lock().unwrap(), None, None).await.unwrap();
         // As after a crash between the entry and the row's end.
         put_back(&instance, &rows).await;
         log.drain(&instance).await.unwrap();
@@ -711,7 +704,7 @@ mod tests {
         instance.close().await.unwrap();
     }
 
-    /// A crash may come between two events of one change, and the first one's row may be gone.
+    /// A crash may come between two events of one change, and the first ones' rows may be gone.
     #[tokio::test]
     async fn a_change_that_a_crash_cut_in_two_is_completed() {
         let home = Home::new();
@@ -721,14 +714,19 @@ mod tests {
         change_of(&instance, &["one", "two", "three"]).await;
         let rows = waiting(&instance).await;
         assert_eq!(rows.len(), 3);
-        let log =
-            OpenLog::open_unjudged(&instance, instance.folder.lock().unwrap(), None).await.unwrap();
+        let log = OpenLog::open_unjudged(&instance, instance.folder.lock().unwrap(), None, None)
+            .await
+            .unwrap();
         for row in &rows[..2] {
             let record = Record::decode(&row.record).unwrap();
             log.handle.append(&record, Durability::Synced).unwrap().await.unwrap();
         }
         log.close().await.unwrap();
-        remove(&instance, rows[1].sequence).await;
+        instance.store.take_outbox(&instance.origin, 100).await.unwrap();
+        let moved = [&rows[0], &rows[1]]
+            .map(|row| accounts::row(&instance, row.sequence, Some(&instance.origin)));
+        let up_to = rows[1].sequence;
+        instance.store.settle_outbox(&instance.origin, up_to, &moved).await.unwrap();
         settle(&instance).await.unwrap();
         assert_eq!(changes(&instance).len(), before + 3);
         instance.close().await.unwrap();

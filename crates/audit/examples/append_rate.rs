@@ -34,6 +34,7 @@ fn main() {
         clock: Arc::new(SystemClock),
         origin: "example".into(),
         kept: None,
+        configuration: None,
         reserve: None,
     })
     .unwrap();

@@ -47,6 +47,7 @@ fn open(home: &Path, watch: Option<Arc<dyn Watch>>) -> Result<Opened, OpenError>
         key: key(),
         clock: Arc::new(SystemClock),
         kept: None,
+        configuration: None,
         reserve: None,
     };
     Log::open_at(paths, config)

@@ -3,16 +3,20 @@
 
 use crate::{
     note::{SigningKey, VerifierKey, decode_hash},
+    record::{Configuration, Record},
     tree::Hash,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{collections::VecDeque, fs, io, path::Path};
+use types::Timestamp;
 
 /// Changes whose events are known at opening.
 pub const RECENT_EVENTS: usize = 256;
 
 /// First line of the note, which no checkpoint has: origins hold no space.
 const KIND: &str = "weirgate audit hint";
+/// Where no server began yet.
+const NONE: &str = "-";
 
 /// What was known of the first `size` entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +25,31 @@ pub(crate) struct Hint {
     pub(crate) begin: u64,
     pub(crate) size: u64,
     pub(crate) root: Hash,
+    /// The last `started` entry of a server.
+    pub(crate) started: Option<Started>,
     /// Of the last changes, oldest first.
     pub(crate) events: RecentEvents,
+}
+
+/// How a server began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    pub at: Timestamp,
+    pub version: String,
+    pub configuration: Configuration,
+}
+
+impl Started {
+    pub(crate) fn of(record: &Record) -> Option<Self> {
+        let Record::Started { at, version, configuration } = record else { return None };
+        let configuration = configuration.clone()?;
+        Some(Self { at: *at, version: version.clone(), configuration })
+    }
+
+    fn entry(&self) -> Vec<u8> {
+        let Self { at, version, configuration } = self.clone();
+        Record::Started { at, version, configuration: Some(configuration) }.encode()
+    }
 }
 
 /// The events of the last [`RECENT_EVENTS`] changes, oldest first.
@@ -45,9 +72,10 @@ impl RecentEvents {
 impl Hint {
     /// Not synced: what a crash tears has no valid signature.
     pub(crate) fn write(&self, path: &Path, key: &SigningKey) -> io::Result<()> {
-        let Self { begin, size, root, events } = self;
+        let Self { begin, size, root, started, events } = self;
         let root = STANDARD.encode(root);
-        let mut text = format!("{KIND}\n{}\n{begin}\n{size}\n{root}\n", key.origin());
+        let started = started.as_ref().map_or(NONE.to_owned(), |one| hex::encode(one.entry()));
+        let mut text = format!("{KIND}\n{}\n{begin}\n{size}\n{root}\n{started}\n", key.origin());
         for event in &events.0 {
             text.push_str(&hex::encode(event));
             text.push('\n');
@@ -67,13 +95,17 @@ impl Hint {
         let begin = lines.next()?.parse().ok()?;
         let size = lines.next()?.parse().ok()?;
         let root = decode_hash(lines.next()?)?;
+        let started = match lines.next()? {
+            NONE => None,
+            entry => Some(Started::of(&Record::decode(&hex::decode(entry).ok()?).ok()?)?),
+        };
         let mut events = RecentEvents::default();
         for line in lines {
             let mut event = [0; 16];
             hex::decode_to_slice(line, &mut event).ok()?;
             events.push(event);
         }
-        Some(Self { begin, size, root, events })
+        Some(Self { begin, size, root, started, events })
     }
 }
 
@@ -93,7 +125,18 @@ mod tests {
         }
         assert_eq!(events.to_vec().len(), RECENT_EVENTS);
         assert_eq!(events.to_vec()[0], 44_u128.to_be_bytes());
-        let hint = Hint { begin: 5, size: 9, root: [3; 32], events };
+        let configuration = Configuration {
+            digest: [4; 32],
+            keys: vec!["cores".into()],
+            extra_roots: Vec::new(),
+            changed_since: None,
+        };
+        let started =
+            Started { at: Timestamp::from_micros(7), version: "0.1.0".into(), configuration };
+        let hint = Hint { begin: 5, size: 9, root: [3; 32], started: None, events };
+        hint.write(&path, &key).unwrap();
+        assert_eq!(Hint::read(&path, key.verifier()), Some(hint.clone()));
+        let hint = Hint { started: Some(started), ..hint };
         hint.write(&path, &key).unwrap();
         assert_eq!(Hint::read(&path, key.verifier()), Some(hint.clone()));
         let whole = fs::read(&path).unwrap();

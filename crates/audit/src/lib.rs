@@ -38,14 +38,14 @@ pub use consistency::{consistency, extends};
 pub use cosign::{CosigningKey, WitnessKey};
 pub use display::FieldValue;
 pub use export::{ExportError, Exported, each_entry, export, verify_export};
-pub use hint::RECENT_EVENTS;
+pub use hint::{RECENT_EVENTS, Started};
 pub use lock::FolderLock;
 pub use log::{Log, LogConfig, OpenError, Opened, Signed};
 pub use note::{Checkpoint, NoteError, SigningKey, VerifierKey, notes};
 pub use proof::{Proof, ProofError};
 pub use record::{
-    Changed, DecodeError, Intent, MAX_RECORD_BYTES, Outcome, Record, Refused, RefusedCount,
-    Unauthenticated, VaultHead,
+    Changed, Configuration, DecodeError, Intent, MAX_RECORD_BYTES, Outcome, Record, Refused,
+    RefusedCount, Unauthenticated, VaultHead,
 };
 pub use reserve::{Reserve, Space};
 pub use tree::{Hash, leaf_hash};

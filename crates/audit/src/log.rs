@@ -9,10 +9,10 @@
 
 use crate::{
     files::{Paths, SEAL, TAIL_HEAD, TILE, Tail, frame, frame_seal, join_hashes},
-    hint::{Hint, RecentEvents},
+    hint::{Hint, RecentEvents, Started},
     lock::FolderLock,
     note::{Checkpoint, NoteError, Sealer, SigningKey},
-    record::{Record, VaultHead},
+    record::{Configuration, Record, VaultHead},
     recover::{self, Found},
     reserve::Reserve,
     tiler::{FullTile, Tiler, Tiles},
@@ -49,6 +49,8 @@ pub struct LogConfig {
     pub clock: Arc<dyn Clock>,
     /// A checkpoint of this log that was kept elsewhere: the log must contain what it signed.
     pub kept: Option<String>,
+    /// What a server was told; its `changed_since` is found out here.
+    pub configuration: Option<Configuration>,
     /// Room on the log's disk for what must be written though it is full.
     pub reserve: Option<Reserve>,
 }
@@ -87,6 +89,8 @@ pub struct Opened {
     pub recent_events: Vec<[u8; 16]>,
     /// The vault's state as the log last recorded it.
     pub vault_head: Option<VaultHead>,
+    /// How a server began before this.
+    pub started_before: Option<Started>,
 }
 
 /// The log's writer, under way. Dropped without [`Log::close`], the writer goes on until the last
@@ -148,8 +152,9 @@ impl Log {
 
     pub(crate) fn open_at(paths: Paths, config: LogConfig) -> Result<Opened, OpenError> {
         let known = Known { kept: config.kept_checkpoint()?, durable: None };
-        let LogConfig { lock, hint_file, key, clock, reserve, .. } = config;
-        let opener = Opener { paths, key, clock, hint_file, lock: Arc::new(lock) };
+        let LogConfig { lock, hint_file, key, clock, reserve, configuration, .. } = config;
+        let lock = Arc::new(lock);
+        let opener = Opener { paths, key, clock, hint_file, lock, configuration };
         let begin = || opener.begin(&known, |_| true);
         let begun = match begin() {
             Err(OpenError::Io(error)) if reserve.as_ref().is_some_and(|it| it.helps(&error)) => {
@@ -158,8 +163,10 @@ impl Log {
             begun => begun?,
         };
         let (recent_events, vault_head) = (begun.events.to_vec(), begun.vault_head);
+        let started_before = begun.started_before.clone();
         let (handle, thread) = Writer::start(begun, opener, reserve)?;
-        Ok(Opened { log: Self { handle, thread }, recent_events, vault_head })
+        let log = Self { handle, thread };
+        Ok(Opened { log, recent_events, vault_head, started_before })
     }
 
     pub fn handle(&self) -> Handle {
@@ -210,6 +217,8 @@ pub(crate) struct Opener {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hint_file: PathBuf,
     pub(crate) lock: Arc<FolderLock>,
+    /// What a server was told.
+    pub(crate) configuration: Option<Configuration>,
 }
 
 /// A log that was completed and says so, under a fresh checkpoint.
@@ -220,6 +229,9 @@ pub(crate) struct Begun {
     pub(crate) open: BTreeMap<u128, u64>,
     pub(crate) events: RecentEvents,
     pub(crate) vault_head: Option<VaultHead>,
+    /// How a server last began, and before that.
+    pub(crate) started: Option<Started>,
+    pub(crate) started_before: Option<Started>,
 }
 
 impl Opener {
@@ -243,14 +255,23 @@ impl Opener {
             }
             !is_lost
         });
-        entries.push(Record::Started { at, version: env!("CARGO_PKG_VERSION").to_owned() });
+        let started_before = found.started.clone();
+        let mut configuration = self.configuration.clone();
+        if let (Some(now), Some(before)) = (&mut configuration, &started_before) {
+            let is_other = before.configuration.digest != now.digest;
+            now.changed_since = is_other.then_some(before.at);
+        }
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let record = Record::Started { at, version, configuration };
+        let started = Started::of(&record).or_else(|| started_before.clone());
+        entries.push(record);
         let encoded: Vec<Vec<u8>> = entries.iter().map(Record::encode).collect();
         let (vault_head, events) = (found.vault_head, found.events.clone());
         let (paths, lock) = (self.paths.clone(), Arc::clone(&self.lock));
         let sealer = self.key.sealer().clone();
         let mut appender = Appender::start(paths, found, &encoded, sealer, lock)?;
         appender.write_checkpoint(&self.key)?;
-        Ok(Begun { appender, open, events, vault_head })
+        Ok(Begun { appender, open, events, vault_head, started, started_before })
     }
 }
 
@@ -495,10 +516,16 @@ impl Appender {
     }
 
     /// What may be said of the last checkpoint's entries.
-    pub(crate) fn hint(&self, first_open: Option<u64>, events: &RecentEvents) -> Option<Hint> {
+    pub(crate) fn hint(
+        &self,
+        first_open: Option<u64>,
+        events: &RecentEvents,
+        started: Option<&Started>,
+    ) -> Option<Hint> {
         let Checkpoint { size, root, .. } = self.signed.as_ref()?.checkpoint;
         let begin = first_open.unwrap_or(size).min(size);
-        Some(Hint { begin, size, root, events: events.clone() })
+        let (events, started) = (events.clone(), started.cloned());
+        Some(Hint { begin, size, root, started, events })
     }
 }
 

@@ -27,8 +27,8 @@ pub struct DecodeError;
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
-    /// The writer began.
-    Started { at: Timestamp, version: String },
+    /// The writer began: of a server with its configuration, of a verb without.
+    Started { at: Timestamp, version: String, configuration: Option<Configuration> },
     /// A torn end was cut off at the start.
     Recovered { at: Timestamp, cut_bytes: u64 },
     /// An intent whose outcome was lost in a crash.
@@ -47,6 +47,20 @@ pub enum Record {
     Changed(Changed),
     /// The writer ended in order.
     Closed { at: Timestamp },
+}
+
+/// What a server was told when it began: names and digests, no values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// SHA-256 over all that counts.
+    pub digest: [u8; 32],
+    /// Keys that have another value than by default.
+    pub keys: Vec<String>,
+    /// SHA-256 of the certificates of authorities that are trusted beside the public ones; of very
+    /// many the first.
+    pub extra_roots: Vec<[u8; 32]>,
+    /// When the server began before this, if the digest was another then.
+    pub changed_since: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,6 +211,16 @@ impl Put {
                 put.uint(sequence, number)
             })
     }
+    fn configuration(self, one: &Configuration) -> Self {
+        let keys = one.keys.iter().cloned().map(Value::Text).collect();
+        let roots = one.extra_roots.iter().map(|root| Value::Bytes(root.to_vec())).collect();
+        self.value(17, Value::Bytes(one.digest.to_vec()))
+            .value(18, Value::Array(keys))
+            .value(19, Value::Array(roots))
+            .optional(one.changed_since, |put, since| {
+                put.uint(20, u64::try_from(since.as_micros()).unwrap_or(0))
+            })
+    }
     fn optional<T>(self, value: Option<T>, put: impl FnOnce(Self, T) -> Self) -> Self {
         match value {
             Some(value) => put(self, value),
@@ -270,6 +294,17 @@ impl Take {
             })
             .collect()
     }
+    fn configuration(&mut self) -> Taken<Configuration> {
+        let (digest, keys) = (self.array(17)?, self.texts(18)?);
+        let Value::Array(roots) = self.value(19)? else { return Err(DecodeError) };
+        let root = |root| match root {
+            Value::Bytes(bytes) => bytes.try_into().map_err(|_| DecodeError),
+            _ => Err(DecodeError),
+        };
+        let extra_roots = roots.into_iter().map(root).collect::<Taken<_>>()?;
+        let changed_since = self.optional(20, |take| take.uint(20))?.map(Timestamp::from_micros);
+        Ok(Configuration { digest, keys, extra_roots, changed_since })
+    }
     fn optional<T>(
         &mut self,
         key: u64,
@@ -299,7 +334,10 @@ impl Record {
 
     fn to_put(&self) -> Put {
         match self {
-            Self::Started { at, version } => Put::new(STARTED, *at).text(16, version),
+            Self::Started { at, version, configuration } => {
+                let put = Put::new(STARTED, *at).text(16, version);
+                put.optional(configuration.as_ref(), Put::configuration)
+            }
             Self::Recovered { at, cut_bytes } => Put::new(RECOVERED, *at).uint(16, *cut_bytes),
             Self::Interrupted { at, request } => Put::new(INTERRUPTED, *at).id(3, *request),
             Self::Closed { at } => Put::new(CLOSED, *at),
@@ -374,7 +412,11 @@ impl Record {
         let kind = take.uint::<u64>(1)?;
         let at = Timestamp::from_micros(take.uint(2)?);
         let record = match kind {
-            STARTED => Self::Started { at, version: take.text(16)? },
+            STARTED => Self::Started {
+                at,
+                version: take.text(16)?,
+                configuration: take.optional(17, Take::configuration)?,
+            },
             RECOVERED => Self::Recovered { at, cut_bytes: take.uint(16)? },
             INTERRUPTED => Self::Interrupted { at, request: take.id(3)? },
             CLOSED => Self::Closed { at },
@@ -546,7 +588,17 @@ pub(crate) mod tests {
     pub(crate) fn one_of_each() -> Vec<Record> {
         let at = Timestamp::from_micros(1);
         vec![
-            Record::Started { at, version: "0.1.0".into() },
+            Record::Started { at, version: "0.1.0".into(), configuration: None },
+            Record::Started {
+                at,
+                version: "0.1.0".into(),
+                configuration: Some(Configuration {
+                    digest: [6; 32],
+                    keys: vec!["max_calls".into()],
+                    extra_roots: vec![[7; 32], [8; 32]],
+                    changed_since: Some(at),
+                }),
+            },
             Record::Recovered { at, cut_bytes: 17 },
             intent(1),
             outcome(1),

@@ -3,7 +3,7 @@
 
 use crate::{
     files::{Paths, TILE, TILE_HEIGHT, TailView, read_if_there, split_hashes, unbundle},
-    hint::{Hint, RecentEvents},
+    hint::{Hint, RecentEvents, Started},
     log::{Known, OpenError},
     note::{Checkpoint, SigningKey},
     record::{CallStep, Record, VaultHead},
@@ -27,6 +27,8 @@ pub(crate) struct Found {
     /// Requests of calls without an outcome.
     pub(crate) open: BTreeMap<u128, u64>,
     pub(crate) events: RecentEvents,
+    /// The last `started` entry of a server.
+    pub(crate) started: Option<Started>,
     pub(crate) vault_head: Option<VaultHead>,
 }
 
@@ -162,7 +164,9 @@ impl Found {
         hint: Option<Hint>,
     ) -> Result<(), OpenError> {
         let (begin, known) = hint.as_ref().map_or((0, 0), |hint| (hint.begin, hint.size));
-        self.events = hint.map(|hint| hint.events).unwrap_or_default();
+        if let Some(hint) = hint {
+            (self.events, self.started) = (hint.events, hint.started);
+        }
         self.vault_head = checkpoint.vault;
         for tile in begin / TILE..self.tiles {
             let bundle = read_if_there(&reader.paths.bundle(tile))?.unwrap_or_default();
@@ -198,6 +202,7 @@ impl Found {
             }
             None => {}
         }
+        self.started = Started::of(&record).or_else(|| self.started.take());
         if let Record::Changed(changed) = &record {
             if index >= known {
                 self.events.push(changed.event);

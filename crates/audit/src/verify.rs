@@ -9,6 +9,7 @@ use crate::{
     files::{
         Paths, Piece, TILE, TILE_HEIGHT, TailView, is_folder, join_hashes, read_if_there, unbundle,
     },
+    hint::Started,
     note::{Checkpoint, NoteError, VerifierKey},
     record::{CallStep, Record, VaultHead},
     tree::{CompactRange, Hash, Levels, leaf_hash, tile_root},
@@ -34,7 +35,7 @@ pub struct VerifyOptions {
 }
 
 /// What was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     pub entries: u64,
     /// Calls whose outcome is not in the log (yet).
@@ -48,6 +49,8 @@ pub struct Report {
     pub torn_bytes: u64,
     /// The vault's state as the log last recorded it.
     pub vault_head: Option<VaultHead>,
+    /// How a server last began.
+    pub started: Option<Started>,
 }
 
 /// Why a log is not what was signed.
@@ -181,6 +184,7 @@ struct Walk<'a> {
     /// Whether the last entry that the checkpoint signs says that the writer ended.
     was_closed: bool,
     vault_head: Option<VaultHead>,
+    started: Option<Started>,
 }
 
 impl<'a> Walk<'a> {
@@ -197,6 +201,7 @@ impl<'a> Walk<'a> {
             events: HashSet::new(),
             was_closed: false,
             vault_head: checkpoint.vault,
+            started: None,
         }
     }
 
@@ -238,6 +243,7 @@ impl<'a> Walk<'a> {
         {
             self.vault_head = changed.vault_head.or(self.vault_head);
         }
+        self.started = Started::of(&record).or_else(|| self.started.take());
         if index + 1 == self.checkpoint.size {
             self.was_closed = matches!(record, Record::Closed { .. });
         }
@@ -320,6 +326,7 @@ impl<'a> Walk<'a> {
             after_checkpoint: entries - self.checkpoint.size,
             torn_bytes,
             vault_head: self.vault_head,
+            started: self.started,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The one writer of a log: a thread that gathers what is queued into groups, one sync for each.
 
 use crate::{
-    hint::RecentEvents,
+    hint::{RecentEvents, Started},
     log::{Abandoned, Appender, Begun, OpenError, Opener, Signed},
     record::{CallStep, MAX_RECORD_BYTES, Record, VaultHead},
     reserve::{Reserve, is_full},
@@ -336,6 +336,8 @@ pub(crate) struct Writer {
     opener: Opener,
     reserve: Option<Reserve>,
     events: RecentEvents,
+    /// How a server last began.
+    started: Option<Started>,
     /// Open intents with their index.
     open: BTreeMap<u128, u64>,
     /// Calls whose intent was refused when it was queued already: they end too.
@@ -383,6 +385,7 @@ impl Writer {
             opener,
             reserve,
             events: begun.events,
+            started: begun.started,
             open: begun.open,
             refused: BTreeSet::new(),
             ends: Vec::new(),
@@ -632,7 +635,7 @@ impl Writer {
             tracing::warn!("the disk of the audit log is full: its reserve is given back");
         }
         let begun = abandoned.reopen(opener, |request| lost.contains(&request));
-        let Begun { appender, open, events, vault_head } = match begun {
+        let Begun { appender, open, events, vault_head, started, .. } = match begun {
             Ok(begun) => begun,
             Err(error) => {
                 // A disk that failed otherwise may be full by now.
@@ -651,7 +654,7 @@ impl Writer {
             *reopened = Some(found);
         }
         self.log = Place::Open(Box::new(appender));
-        (self.open, self.events) = (open, events);
+        (self.open, self.events, self.started) = (open, events, started);
         self.lost.clear();
         self.unsynced_since = None;
         self.checkpointed_at = Instant::now();
@@ -740,7 +743,8 @@ impl Writer {
         *lock(&self.state.signed) = appender.signed().cloned();
         // A hint that is lost only costs time.
         let first_open = self.open.values().min().copied();
-        let Some(hint) = appender.hint(first_open, &self.events) else { return };
+        let hint = appender.hint(first_open, &self.events, self.started.as_ref());
+        let Some(hint) = hint else { return };
         if let Err(error) = hint.write(&self.opener.hint_file, &self.opener.key) {
             tracing::warn!(%error, "audit hint not written");
         }

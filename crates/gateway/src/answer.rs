@@ -10,7 +10,7 @@ use crate::{
     gateway::Slot,
     limits::Places,
     recorder::{OpenIntent, failure_of},
-    snapshot::{Projected, SharedSnapshot},
+    snapshot::{Projected, ProviderEntry, SharedSnapshot, Snapshot},
 };
 use bytes::Bytes;
 use futures_util::{
@@ -59,6 +59,8 @@ pub(crate) struct Watch {
     pub key_digest: [u8; 32],
     pub client: Id<Client>,
     pub connection: Id<Connection>,
+    /// As it was when the call was routed.
+    pub provider: Arc<ProviderEntry>,
     pub operation: usize,
     pub fingerprint: [u8; 16],
     pub generation: u64,
@@ -75,8 +77,7 @@ impl fmt::Debug for Watch {
 
 impl Watch {
     pub(crate) fn check(&mut self) -> Result<(), CallError> {
-        let age = self.shared.age();
-        if age > self.max_age {
+        if let Some(age) = self.shared.stale(self.max_age) {
             return Err(CallError::SnapshotStale { seconds: age.as_secs() });
         }
         let now = self.clock.now();
@@ -96,15 +97,26 @@ impl Watch {
             .get(&(self.client, self.connection))
             .and_then(|rights| rights.operations.get(&self.operation))
             .filter(|decision| decision.fingerprint == self.fingerprint);
-        let is_there = snapshot.connections.contains_key(&self.connection);
+        let connection = snapshot.connections.get(&self.connection);
         match (key, decision) {
-            (Some(key), Some(decision)) if is_there => {
+            (Some(key), Some(decision)) if connection.is_some() => {
                 self.generation = snapshot.generation;
                 self.valid_until = decision.valid_until.min(key.expires_at);
                 Ok(())
             }
+            // What was decided by a description that is no more must be decided anew, and may be.
+            (Some(_), _) if self.is_updating(&snapshot) => Err(CallError::ProviderUpdating),
             _ => Err(CallError::AccessWithdrawn),
         }
+    }
+
+    /// Whether the provider has another description than when the call was routed.
+    fn is_updating(&self, snapshot: &Snapshot) -> bool {
+        snapshot.pending.contains_key(&self.connection)
+            || snapshot
+                .connections
+                .get(&self.connection)
+                .is_some_and(|now| !Arc::ptr_eq(&now.provider, &self.provider))
     }
 }
 

@@ -73,6 +73,8 @@ pub enum CallError {
     AuditUnavailable,
     #[error("the configuration could not be confirmed for {seconds} s")]
     SnapshotStale { seconds: u64 },
+    #[error("a new description of the provider is coming into force")]
+    ProviderUpdating,
     #[error("the connection's credential cannot be opened")]
     CredentialUnavailable,
     #[error(transparent)]
@@ -138,6 +140,7 @@ impl CallError {
             Self::Overloaded
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
+            | Self::ProviderUpdating
             | Self::CredentialUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::ProviderError { status, .. } => match status {
                 400..=499 => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
@@ -207,7 +210,9 @@ impl CallError {
             Self::BodyTooLarge { .. } => "Send less, or raise `max_write_bytes`.",
             Self::BodyTimeout { .. } | Self::CallerGone => "Send the request again.",
             Self::PreconditionFailed => "Read the object again and use the ETag of that answer.",
-            Self::Held(_) | Self::Overloaded => "Wait for the time that Retry-After gives.",
+            Self::Held(_) | Self::Overloaded | Self::ProviderUpdating => {
+                "Wait for the time that Retry-After gives."
+            }
             Self::AuditUnavailable => {
                 "The operator must look at the disk of the data folder and at the server's log lines; once the log can be written it goes on by itself."
             }
@@ -353,6 +358,7 @@ impl Fault for CallError {
             | Self::Overloaded
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
+            | Self::ProviderUpdating
             | Self::CredentialUnavailable
             | Self::Internal { .. } => Origin::Internal,
             _ => Origin::Caller,
@@ -367,6 +373,7 @@ impl Fault for CallError {
             | Self::Overloaded
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
+            | Self::ProviderUpdating
             | Self::BodyTimeout { .. }
             | Self::CallerGone => true,
             _ => false,
@@ -409,6 +416,7 @@ impl Fault for CallError {
             Self::Overloaded => "overloaded",
             Self::AuditUnavailable => "audit_unavailable",
             Self::SnapshotStale { .. } => "snapshot_stale",
+            Self::ProviderUpdating => "provider_updating",
             Self::CredentialUnavailable => "credential_unavailable",
             Self::Outbound(error) => error.code(),
             Self::ProviderError { .. } => "provider_error",

@@ -63,6 +63,7 @@ const PAGES: &[(&str, &str)] = pages![
     "provider_total_timeout",
     "provider_unreachable",
     "provider_unresolvable",
+    "provider_updating",
     "provider_window",
     "rate_limited",
     "request_malformed",

@@ -110,8 +110,7 @@ impl Gateway {
 
     /// The Snapshot, if the store has confirmed it lately.
     pub fn snapshot(&self) -> Result<Arc<Snapshot>, CallError> {
-        let age = self.shared.age();
-        if age > self.settings.max_snapshot_age {
+        if let Some(age) = self.shared.stale(self.settings.max_snapshot_age) {
             return Err(CallError::SnapshotStale { seconds: age.as_secs() });
         }
         Ok(self.shared.load())

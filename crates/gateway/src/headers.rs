@@ -104,7 +104,7 @@ pub fn is_credential_name(name: &str) -> bool {
 
 /// Whether servers may read two names as one: some pass over case, over what is in brackets, and over
 /// which separator stands between words.
-pub(crate) fn is_same_name(one: &str, other: &str) -> bool {
+pub fn is_same_name(one: &str, other: &str) -> bool {
     let flat = |name: &str| -> String {
         let base = name.split('[').next().filter(|base| !base.is_empty()).unwrap_or(name);
         base.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()

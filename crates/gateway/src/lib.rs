@@ -46,7 +46,7 @@ pub use etag::TagKey;
 pub use event::{Called, Event, EventSink, Failure, Phase, Phases};
 pub use failpoint::Failpoint;
 pub use gateway::{Core, Gateway, Metrics, Settings};
-pub use headers::is_credential_name;
+pub use headers::{is_credential_name, is_same_name};
 pub use limits::{Held, Limit, LimitSettings, Meter};
 pub use observations::Observation;
 pub use patient::Patient;

@@ -268,7 +268,12 @@ fn route<'s>(
         .connections
         .get(&connection_id)
         .filter(|connection| connection.environment == caller.key.environment)
-        .ok_or(CallError::ConnectionUnknown)?;
+        .ok_or_else(|| match snapshot.pending.get(&connection_id) {
+            Some(environment) if *environment == caller.key.environment => {
+                CallError::ProviderUpdating
+            }
+            _ => CallError::ConnectionUnknown,
+        })?;
     known.connection = Some(connection_id);
     // A client without any right here does not learn which paths exist.
     if !snapshot.rights.contains_key(&(caller.key.client, connection_id)) {
@@ -767,6 +772,7 @@ fn watch(
         key_digest: caller.digest,
         client: caller.key.client,
         connection: routed.connection.id,
+        provider: Arc::clone(&routed.connection.provider),
         operation: routed.index,
         fingerprint: permit.decision.fingerprint,
         generation: snapshot.generation,
@@ -833,7 +839,10 @@ pub(crate) fn problem(error: &CallError, request: Id<RequestKind>) -> Response<A
             let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        CallError::Overloaded | CallError::AuditUnavailable | CallError::SnapshotStale { .. } => {
+        CallError::Overloaded
+        | CallError::AuditUnavailable
+        | CallError::SnapshotStale { .. }
+        | CallError::ProviderUpdating => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         _ if error.status() == StatusCode::UNAUTHORIZED => {

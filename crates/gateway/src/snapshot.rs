@@ -14,7 +14,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -29,6 +29,8 @@ pub struct Snapshot {
     /// By digest of the key.
     pub keys: HashMap<[u8; 32], KeyEntry>,
     pub connections: HashMap<Id<Connection>, Arc<ConnectionEntry>>,
+    /// Connections that are served again in a moment: their provider's new description is being read.
+    pub pending: HashMap<Id<Connection>, Environment>,
     /// What a client may do on a connection. No entry: nothing.
     pub rights: HashMap<(Id<Client>, Id<Connection>), Arc<Rights>>,
     pub secrets: Arc<SnapshotSecrets>,
@@ -225,6 +227,8 @@ pub struct SharedSnapshot {
     begun: Instant,
     /// Microseconds after `begun`.
     confirmed_at: AtomicU64,
+    /// Whether what is in force contradicts the record of changes.
+    is_distrusted: AtomicBool,
 }
 
 impl SharedSnapshot {
@@ -234,6 +238,7 @@ impl SharedSnapshot {
             current: ArcSwap::from_pointee(snapshot),
             begun: asked_at,
             confirmed_at: AtomicU64::new(0),
+            is_distrusted: AtomicBool::new(false),
         }
     }
 
@@ -255,6 +260,18 @@ impl SharedSnapshot {
     pub fn confirm(&self, asked_at: Instant) {
         let micros = asked_at.saturating_duration_since(self.begun).as_micros();
         self.confirmed_at.fetch_max(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.is_distrusted.store(false, Ordering::SeqCst);
+    }
+
+    /// Nothing is decided by the Snapshot any more, until it is confirmed or replaced.
+    pub fn distrust(&self) {
+        self.is_distrusted.store(true, Ordering::SeqCst);
+    }
+
+    /// The Snapshot's age, if nothing may be decided by it.
+    pub fn stale(&self, max_age: Duration) -> Option<Duration> {
+        let age = self.age();
+        (age > max_age || self.is_distrusted.load(Ordering::SeqCst)).then_some(age)
     }
 
     /// How long ago the store last confirmed the Snapshot.
@@ -281,6 +298,7 @@ mod tests {
             generation: 1,
             keys: HashMap::new(),
             connections: HashMap::new(),
+            pending: HashMap::new(),
             rights: HashMap::new(),
             secrets: Arc::new(secrets),
         };
@@ -292,6 +310,13 @@ mod tests {
         assert!((minute..2 * minute).contains(&shared.age()));
         shared.confirm(begun);
         assert!(shared.age() < 2 * minute);
+        // Distrust closes it whatever its age is, until the store confirms it.
+        assert_eq!(shared.stale(Duration::MAX), None);
+        shared.distrust();
+        assert!(shared.stale(Duration::MAX).is_some());
+        shared.confirm(begun);
+        assert_eq!(shared.stale(Duration::MAX), None);
+        assert!(shared.stale(minute).is_some());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 pub struct TlsConfig {
     any: Arc<ClientConfig>,
     http1_only: Arc<ClientConfig>,
+    extra_roots: Arc<[CertificateDer<'static>]>,
 }
 
 const HTTP1: &[u8] = b"http/1.1";
@@ -41,17 +42,16 @@ impl TlsConfig {
     /// `extra_roots` is PEM, trusted beside the public roots.
     pub fn new(extra_roots: Option<&[u8]>) -> Result<Self, TlsConfigError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let mut extra = Vec::new();
         if let Some(pem) = extra_roots {
-            let mut count = 0;
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                count += 1;
-                let wrong = TlsConfigError::Certificate { number: count };
-                match certificate.map(|certificate| roots.add(certificate)) {
-                    Ok(Ok(())) => {}
+                let wrong = TlsConfigError::Certificate { number: extra.len() + 1 };
+                match certificate.map(|one| (roots.add(one.clone()), one)) {
+                    Ok((Ok(()), certificate)) => extra.push(certificate),
                     _ => return Err(wrong),
                 }
             }
-            if count == 0 {
+            if extra.is_empty() {
                 return Err(TlsConfigError::NoCertificate);
             }
         }
@@ -69,7 +69,12 @@ impl TlsConfig {
         config.alpn_protocols = vec![HTTP1.to_vec()];
         let http1_only = Arc::new(config.clone());
         config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
-        Ok(Self { any: Arc::new(config), http1_only })
+        Ok(Self { any: Arc::new(config), http1_only, extra_roots: extra.into() })
+    }
+
+    /// The certificates that are trusted beside the public roots, in DER.
+    pub fn extra_roots(&self) -> impl Iterator<Item = &[u8]> {
+        self.extra_roots.iter().map(AsRef::as_ref)
     }
 
     pub(crate) async fn connect(

@@ -78,7 +78,7 @@ pub(crate) fn entry(number: usize) -> Vec<u8> {
     let at = Timestamp::from_micros(1_700_000_000_000_000 + micros);
     let request = Id::from_u128(number as u128 / 2);
     let record = match number % 2 {
-        0 => Record::Started { at, version: format!("0.{number}") },
+        0 => Record::Started { at, version: format!("0.{number}"), configuration: None },
         _ => Record::Refused(audit::Refused {
             request,
             at,

@@ -77,8 +77,10 @@ const TABLES: &[Table] = &[
     table!("outbox" by "sequence":
         ("sequence" Number 1), ("event" Bytes 2), ("record" Bytes 3), ("seal" Bytes 4),
         ("claimed_by" Text 5)),
+    table!("outbox_moved" by "sequence": ("sequence" Number 1), ("log" Text 2), ("seal" Bytes 3)),
     table!("audit_checkpoint" by "origin":
         ("origin" Text 1), ("size" Number 2), ("checkpoint" Text 3)),
+    table!("node_seen" by "log": ("log" Text 1), ("seen_at" Number 2)),
     table!("audit_witness" by "origin, witness":
         ("origin" Text 1), ("witness" Text 2), ("request" Text 3), ("status" Number 4),
         ("size" Number 5), ("witness_key" Text 6), ("cosigned" Text 7)),

@@ -20,9 +20,9 @@ pub use dialect::layout;
 pub use error::StoreError;
 pub use location::{Location, Place, ServerUrl, UrlError};
 pub use rows::{
-    ClientRow, ConnectionRow, CustomerRow, Everything, GrantChanges, GrantRow, GrantTarget, KeyRow,
-    OutboxRow, ProviderFacts, ProviderRow, RowSeal, SealedHead, SealedRow, StateHead,
-    VaultGenerationRow,
+    Accounts, ClientRow, ConnectionRow, CustomerRow, Everything, GrantChanges, GrantRow,
+    GrantTarget, KeyRow, MovedRow, OutboxRow, ProviderFacts, ProviderRow, RowSeal, SealedHead,
+    SealedRow, StateHead, VaultGenerationRow,
 };
 pub use store::Store;
 pub use tx::Tx;

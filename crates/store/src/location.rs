@@ -47,6 +47,7 @@ impl fmt::Display for Place {
 pub struct ServerUrl {
     options: Box<PgConnectOptions>,
     place: Place,
+    root_cert: Option<PathBuf>,
 }
 
 impl fmt::Debug for ServerUrl {
@@ -88,12 +89,15 @@ impl ServerUrl {
             return Err(UrlError::NoDatabase);
         }
         let mut mode = None;
+        let mut root_cert = None;
         for (name, value) in url.query_pairs() {
             if !PARAMETERS.contains(&name.as_ref()) {
                 return Err(UrlError::Parameter(name.into_owned()));
             }
             if name == "sslmode" {
                 mode = Some(value.into_owned());
+            } else if name == "sslrootcert" {
+                root_cert = Some(PathBuf::from(value.into_owned()));
             }
         }
         let mut options: PgConnectOptions = text.trim().parse().map_err(|_| UrlError::Malformed)?;
@@ -116,7 +120,7 @@ impl ServerUrl {
             Some(socket) => format!("the database {database} at {}", socket.display()),
             None => format!("the database {database} at {host}:{}", options.get_port()),
         };
-        Ok(Self { options: Box::new(options), place: Place(place) })
+        Ok(Self { options: Box::new(options), place: Place(place), root_cert })
     }
 
     /// As [`Self::parse`], for a URL that others may read: one with a password is refused.
@@ -133,6 +137,11 @@ impl ServerUrl {
 
     pub fn place(&self) -> Place {
         self.place.clone()
+    }
+
+    /// The file with the authority that the server is verified by, where it is named.
+    pub fn root_cert(&self) -> Option<&Path> {
+        self.root_cert.as_deref()
     }
 }
 

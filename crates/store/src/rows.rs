@@ -270,6 +270,36 @@ impl Reader<'_> {
     }
 }
 
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedRow {
+    pub sequence: u64,
+    /// The log that has it; `None` for all events up to this one.
+    pub log: Option<String>,
+    pub seal: Vec<u8>,
+}
+
+impl FromRow for MovedRow {
+    const TABLE: &'static str = "outbox_moved";
+    const ALL: &'static str = "SELECT sequence, log, seal FROM outbox_moved ORDER BY sequence";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            sequence: row.number("sequence")?,
+            log: row.optional_text("log")?,
+            seal: row.bytes("seal")?,
+        })
+    }
+}
+
+/// Events behind a number, and what became of them, as of one moment.
+#[derive(Debug)]
+pub struct Accounts {
+    pub newest: Option<StateHead>,
+    /// Those that stand for all up to them too, wherever they stand.
+    pub moved: Vec<MovedRow>,
+    pub waiting: Vec<OutboxRow>,
+}
+
 /// A row that can be read.
 pub(crate) trait FromRow: Sized + fmt::Debug {
     const TABLE: &'static str;

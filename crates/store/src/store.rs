@@ -4,12 +4,14 @@ use crate::{
     Location, StoreError,
     dialect::{self, Pool, Statement, Transaction, Use, sql},
     rows::{
-        ClientRow, ConnectionRow, CustomerRow, Everything, FromRow, GrantRow, KeyRow, OutboxRow,
-        ProviderRow, Reader, RowSeal, SealedHead, SealedRow, StateHead, VaultGenerationRow,
+        Accounts, ClientRow, ConnectionRow, CustomerRow, Everything, FromRow, GrantRow, KeyRow,
+        MovedRow, OutboxRow, ProviderRow, Reader, RowSeal, SealedHead, SealedRow, StateHead,
+        VaultGenerationRow,
     },
     tx::Tx,
 };
 use std::{
+    collections::HashMap,
     fs,
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
@@ -258,14 +260,81 @@ impl Store {
         read(self.readers.all(own()).await?)
     }
 
-    /// Forgets rows up to and with this sequence that this log claimed: it holds them. Nothing that
-    /// a Snapshot shows changes by it, so the generation stays.
-    pub async fn delete_outbox(&self, by: &str, up_to: u64) -> Result<(), StoreError> {
-        let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
+    /// Forgets rows up to and with this sequence that this log claimed: it holds those that `moved`
+    /// says. Nothing that a Snapshot shows changes by it, so the generation stays.
+    pub async fn settle_outbox(
+        &self,
+        by: &str,
+        up_to: u64,
+        moved: &[MovedRow],
+    ) -> Result<(), StoreError> {
         let statement = sql("DELETE FROM outbox WHERE sequence <= $1 AND claimed_by = $2");
         let mut tx = self.writer.begin_aside().await?;
-        tx.execute(statement.bind(up_to).bind(by)).await?;
+        for row in moved {
+            tx.execute(put_moved(row)).await?;
+        }
+        tx.execute(statement.bind(number(up_to)).bind(by)).await?;
         tx.commit().await
+    }
+
+    /// What became of all events behind this one.
+    pub async fn accounts(&self, after: u64) -> Result<Accounts, StoreError> {
+        self.check_place()?;
+        let mut tx = self.readers.begin_read().await?;
+        let newest = tx.optional(sql(NEWEST_HEAD)).await?;
+        let moved = tx.all(sql(MOVED).bind(number(after))).await?;
+        let waiting = tx.all(sql(WAITING).bind(number(after))).await?;
+        tx.rollback().await?;
+        self.check_place()?;
+        Ok(Accounts {
+            newest: newest.as_ref().map(StateHead::from_row).transpose()?,
+            moved: moved.iter().map(MovedRow::from_row).collect::<Result<_, _>>()?,
+            waiting: waiting.iter().map(OutboxRow::from_row).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Lets one row stand for all before it.
+    pub async fn sum_up_moved(&self, all_up_to: &MovedRow) -> Result<(), StoreError> {
+        let before = sql("DELETE FROM outbox_moved WHERE sequence < $1");
+        let mut tx = self.writer.begin_aside().await?;
+        tx.execute(put_moved(all_up_to)).await?;
+        tx.execute(before.bind(number(all_up_to.sequence))).await?;
+        tx.commit().await
+    }
+
+    /// Says that the node of this log is at work.
+    pub async fn see_node(&self, log: &str, now: Timestamp) -> Result<(), StoreError> {
+        let statement = sql("INSERT INTO node_seen (log, seen_at) VALUES ($1, $2)
+             ON CONFLICT (log) DO UPDATE SET seen_at = $2");
+        let mut tx = self.writer.begin_aside().await?;
+        tx.execute(statement.bind(log).bind(now.as_micros())).await?;
+        tx.commit().await
+    }
+
+    /// When each node was last at work, by its own clock and its log.
+    pub async fn nodes_seen(&self) -> Result<HashMap<String, Timestamp>, StoreError> {
+        let rows = self.readers.all(sql("SELECT log, seen_at FROM node_seen")).await?;
+        let read = |row: &dialect::Row| {
+            let reader = Reader { table: "node_seen", row };
+            Ok((reader.text("log")?, reader.time("seen_at")?))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// How many rows wait that each log claimed.
+    pub async fn claims(&self) -> Result<HashMap<String, u64>, StoreError> {
+        let rows = self.readers.all(sql(CLAIMS)).await?;
+        let read = |row: &dialect::Row| {
+            let reader = Reader { table: "outbox", row };
+            Ok((reader.text("claimed_by")?, reader.number("waiting")?))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// The sealed values of this name, whatever record they are of.
+    pub async fn sealed_named(&self, column: &str) -> Result<Vec<SealedRow>, StoreError> {
+        let rows = self.readers.all(sql(SEALED_NAMED).bind(column)).await?;
+        rows.iter().map(SealedRow::from_row).collect()
     }
 
     /// The checkpoint that was last told of this audit log; `None` for a log that nobody told of.
@@ -340,6 +409,23 @@ pub(crate) fn keep_audit_checkpoint(origin: &str, size: u64, checkpoint: &str) -
     .bind(checkpoint)
 }
 
+/// A row that stands for all up to it says more than one of its event alone.
+pub(crate) fn put_moved(row: &MovedRow) -> Statement {
+    let statement = if row.log.is_none() {
+        "INSERT INTO outbox_moved (sequence, log, seal) VALUES ($1, $2, $3)
+        ON CONFLICT (sequence) DO UPDATE SET log = $2, seal = $3"
+    } else {
+        "INSERT INTO outbox_moved (sequence, log, seal) VALUES ($1, $2, $3)
+        ON CONFLICT (sequence) DO UPDATE SET log = $2, seal = $3
+        WHERE outbox_moved.log IS NOT NULL"
+    };
+    sql(statement).bind(number(row.sequence)).bind(row.log.clone()).bind(row.seal.clone())
+}
+
+fn number(sequence: u64) -> i64 {
+    i64::try_from(sequence).unwrap_or(i64::MAX)
+}
+
 pub(crate) const INSTANCE: &str = "SELECT id FROM instance";
 pub(crate) const GENERATION: &str = "SELECT number FROM generation WHERE only_row = 1";
 pub(crate) const PROVIDER_BY_SLUG: &str =
@@ -360,6 +446,15 @@ const CLAIMED: &str = "SELECT sequence, event, record, seal FROM outbox WHERE cl
 // Whoever waits for a row that another claims finds it claimed, and leaves it.
 const CLAIM: &str = "UPDATE outbox SET claimed_by = $1 WHERE claimed_by IS NULL AND sequence IN
     (SELECT sequence FROM outbox WHERE claimed_by IS NULL ORDER BY sequence LIMIT $2)";
+const MOVED: &str = "SELECT sequence, log, seal FROM outbox_moved
+    WHERE sequence > $1 OR log IS NULL ORDER BY sequence";
+const WAITING: &str = "SELECT sequence, event, record, seal FROM outbox
+    WHERE sequence > $1 ORDER BY sequence";
+const CLAIMS: &str = "SELECT claimed_by, COUNT(*) AS waiting FROM outbox
+    WHERE claimed_by IS NOT NULL GROUP BY claimed_by";
+const SEALED_NAMED: &str =
+    "SELECT table_name, record, column_name, customer, version, vault_generation, sealed
+    FROM sealed WHERE column_name = $1 ORDER BY record, table_name";
 const OUTBOX_LEN: &str = "SELECT COUNT(*) AS waiting FROM outbox";
 
 pub(crate) const HEAD_AT: &str =

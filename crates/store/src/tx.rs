@@ -5,10 +5,12 @@ use crate::{
     dialect::{Statement, Transaction, sql},
     rows::{
         ClientRow, ConnectionRow, CustomerRow, Everything, FromRow, GrantChanges, GrantRow,
-        GrantTarget, KeyRow, OutboxRow, ProviderFacts, ProviderRow, Reader, RowSeal, SealedHead,
-        SealedRow, StateHead,
+        GrantTarget, KeyRow, MovedRow, OutboxRow, ProviderFacts, ProviderRow, Reader, RowSeal,
+        SealedHead, SealedRow, StateHead,
     },
-    store::{GENERATION, HEAD_AT, KEYS_OF, PROVIDER_BY_SLUG, SEALED, all, everything, heads},
+    store::{
+        GENERATION, HEAD_AT, KEYS_OF, PROVIDER_BY_SLUG, SEALED, all, everything, heads, put_moved,
+    },
 };
 use std::{collections::HashMap, fmt};
 use types::{Client, Connection, Grant, Id, Instance, Key, Slug, Timestamp};
@@ -103,6 +105,38 @@ impl Tx {
         self.inner.change("outbox", query).await?;
         self.is_audited = true;
         Ok(())
+    }
+
+    /// The rows that stand for all events up to them.
+    pub async fn summed_up_moved(&mut self) -> Result<Vec<MovedRow>, StoreError> {
+        let query = sql("SELECT sequence, log, seal FROM outbox_moved WHERE log IS NULL");
+        let rows = self.inner.all(query).await?;
+        rows.iter().map(MovedRow::from_row).collect()
+    }
+
+    /// Says what became of an event.
+    pub async fn put_moved(&mut self, row: &MovedRow) -> Result<(), StoreError> {
+        self.inner.execute(put_moved(row)).await.map(drop)
+    }
+
+    /// The number of the oldest event that waits.
+    pub async fn oldest_waiting(&mut self) -> Result<Option<u64>, StoreError> {
+        let query = sql("SELECT sequence FROM outbox ORDER BY sequence LIMIT 1");
+        let row = self.inner.optional(query).await?;
+        row.map(|row| Reader { table: "outbox", row: &row }.number("sequence")).transpose()
+    }
+
+    /// Gives the rows that a log claimed to whoever claims them next; yields their numbers.
+    pub async fn unclaim_outbox_of(&mut self, log: &str) -> Result<Vec<u64>, StoreError> {
+        let query = sql("UPDATE outbox SET claimed_by = NULL WHERE claimed_by = $1
+             RETURNING sequence");
+        let rows = self.inner.all(query.bind(log)).await?;
+        let mut given: Vec<u64> = rows
+            .iter()
+            .map(|row| Reader { table: "outbox", row }.number("sequence"))
+            .collect::<Result<_, _>>()?;
+        given.sort_unstable();
+        Ok(given)
     }
 
     /// Gives rows that wait back to whoever claims them next: of a database whose logs stayed

@@ -112,25 +112,29 @@ impl RootKey {
             _ => Path::new("."),
         };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(READ_ONLY).open(path);
-        let file = file.map_err(|source| match source.kind() {
+        // Whole or not at all, under a name of its own first: who looks meanwhile never reads half a key.
+        let mut number = [0; 8];
+        random.fill(&mut number).map_err(VaultError::from)?;
+        let draft = folder.join(format!(".root-key.{:016x}.draft", u64::from_be_bytes(number)));
+        let file = OpenOptions::new().write(true).create_new(true).mode(READ_ONLY).open(&draft);
+        let written = file.and_then(|file| key.write(file));
+        // Never over another's.
+        let linked = written.and_then(|()| std::fs::hard_link(&draft, path));
+        // Ours alone, whether or not it became a key.
+        let removed = std::fs::remove_file(&draft);
+        linked.map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => RootKeyError::Exists { path: path.to_owned() },
             _ => failed(source),
         })?;
-        key.write(file, folder).map_err(|source| {
-            // Ours alone, and useless: nothing was sealed under it yet.
-            let _ = std::fs::remove_file(path);
-            failed(source)
-        })?;
+        removed.and_then(|()| File::open(folder)?.sync_all()).map_err(failed)?;
         Ok(key)
     }
 
-    fn write(&self, mut file: File, folder: &Path) -> io::Result<()> {
+    fn write(&self, mut file: File) -> io::Result<()> {
         // Stated once more because the process's umask takes bits away.
         file.set_permissions(std::fs::Permissions::from_mode(READ_ONLY))?;
         file.write_all(self.encode().as_bytes())?;
-        file.sync_all()?;
-        File::open(folder)?.sync_all()
+        file.sync_all()
     }
 
     /// Reads a root key file.

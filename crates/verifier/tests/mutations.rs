@@ -52,6 +52,7 @@ fn go_on(home: &Path, counts: std::ops::Range<usize>) {
         clock: Arc::new(SystemClock),
         origin: ORIGIN.into(),
         kept: None,
+        configuration: None,
         reserve: None,
     })
     .unwrap();

@@ -32,6 +32,7 @@ impl World {
             clock: Arc::new(SystemClock),
             origin: ORIGIN.into(),
             kept: None,
+            configuration: None,
             reserve: None,
         })
         .unwrap();

@@ -76,6 +76,9 @@ pub(crate) enum Verb {
     Audit(AuditVerb),
     /// Let only the named paths of a JSON document through.
     Project(ProjectArgs),
+    /// List the nodes of an installation, and end one that is lost.
+    #[command(subcommand)]
+    Node(NodeVerb),
     /// Make, check and restore copies of the database.
     #[command(subcommand)]
     Backup(BackupVerb),
@@ -169,10 +172,14 @@ pub(crate) enum ProviderVerb {
         /// Let connections send their credentials to other hosts than they do now.
         #[arg(long)]
         accept_servers: bool,
-        /// An OpenAPI Overlay 1.1 document.
+        /// An OpenAPI Overlay 1.1 document; that of an earlier import stays otherwise.
         #[arg(long, value_name = "FILE")]
         overlay: Option<PathBuf>,
-        /// A private address that this provider may be reached at, by plain HTTP too.
+        /// Drop the overlay of an earlier import.
+        #[arg(long, conflicts_with = "overlay")]
+        no_overlay: bool,
+        /// A private address that this provider may be reached at, by plain HTTP too; those of an
+        /// earlier import stay if none is given, and go otherwise.
         #[arg(long, value_name = "HOST:PORT")]
         allow_private_network: Vec<String>,
     },
@@ -302,6 +309,18 @@ pub(crate) struct ApplyArgs {
     /// Revoke every grant where the files hold none; refused otherwise.
     #[arg(long)]
     pub remove_all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeVerb {
+    /// List the nodes, with when each was last at work and what it has claimed.
+    List,
+    /// End a node that never comes back: the others take the events that it had claimed. One whose
+    /// server is at work is refused, and one that was retired does nothing any more.
+    Retire {
+        /// Its name as `node list` shows it.
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

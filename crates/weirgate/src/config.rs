@@ -314,6 +314,8 @@ pub(crate) struct Problems(pub Vec<Problem>);
 /// The configuration, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
+    /// What file and environment set to another value than by default.
+    pub set: Vec<(&'static str, String)>,
     pub gateway_addr: SocketAddr,
     pub console_addr: SocketAddr,
     /// The listeners' certificate, which could be loaded.
@@ -389,7 +391,12 @@ pub(crate) fn load(
     let mut problems = Vec::new();
     let settings = gather(file, environment, flags, &mut problems);
     let mut reader = Reader { settings: &settings, problems };
-    let config = check(&mut reader);
+    let mut config = check(&mut reader);
+    let is_set = |one: &&Setting| {
+        one.value != one.key.default && !matches!(one.origin, Origin::Flag | Origin::Default)
+    };
+    let set = settings.iter().filter(is_set);
+    config.set = set.map(|one| (one.key.name, one.value.clone())).collect();
     let mut problems = reader.problems;
     // As one reads: the file from its top, then the rest.
     problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
@@ -974,6 +981,7 @@ fn check(reader: &mut Reader<'_>) -> Config {
         reader.fail("cores", "is too many", format!("Give at most {MAX_CORES}."));
     }
     Config {
+        set: Vec::new(),
         gateway_addr,
         console_addr,
         tls,

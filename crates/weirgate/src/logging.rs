@@ -45,6 +45,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("grant.id", "a grant that cannot be read"),
     ("how", "what was done to a row of the database"),
     ("log", "an audit log's name"),
+    ("notice", "what is worth a look in the configuration: names of keys and digests"),
     ("operation", "the operation's id in the provider's description"),
     ("origin", "who has to act: `caller`, `provider` or `internal`"),
     (

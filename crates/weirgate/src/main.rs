@@ -158,6 +158,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     Verb::Client(verb) => verbs::client(&session, verb).await,
                     Verb::Apply(args) => verbs::apply(&session, args).await,
                     Verb::Backup(verb) => verbs::backup(&session, verb).await,
+                    Verb::Node(verb) => verbs::node(&session, verb).await,
                     Verb::Audit(verb) => verbs::audit(&session, verb).await,
                     Verb::Sandbox(args) => verbs::sandbox(&session, args).await,
                     Verb::Demo(_)
@@ -255,9 +256,12 @@ async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
     let signals = Signals::listen(Hangup::IsIgnored)?;
     let gateway = config.url_of(server.gateway_addr);
     let console = config.url_of(server.console_addr);
-    let json = json!({"gateway": gateway, "console": console});
-    let text =
-        [format!("gateway  {gateway}"), format!("console  {console} (healthz, readyz, metrics)")];
+    let json = json!({"gateway": gateway, "console": console, "notices": server.notices});
+    let mut text = vec![
+        format!("gateway  {gateway}"),
+        format!("console  {console} (healthz, readyz, metrics)"),
+    ];
+    text.extend(server.notices.iter().map(|notice| format!("note: {notice}")));
     session.output.result(&json, text)?;
     notify::tell(notify::READY);
     signals.until_told().await;

@@ -14,7 +14,13 @@ use crate::{
     room::Room,
     telemetry::{Export, Exporter, Headers},
 };
-use app::{Instance, follow, observe, sequence::OpenLog, witness::Peers};
+use app::{
+    Instance,
+    configuration::{self, Told},
+    follow, observe,
+    sequence::OpenLog,
+    witness::Peers,
+};
 use gateway::{
     Bounds, EventSink, Failpoint, Gateway, Listeners, MakePool, Recorder, Running, ServerTls,
     Settings,
@@ -35,6 +41,8 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Server {
     pub gateway_addr: SocketAddr,
     pub console_addr: SocketAddr,
+    /// What is worth a look in the configuration.
+    pub notices: Vec<String>,
     instance: Arc<Instance>,
     gateway: Arc<Gateway>,
     data_plane: Running,
@@ -72,8 +80,19 @@ impl Server {
                 .map_err(|error| Failure::new(FAILED, chain(&error), "Check /etc/resolv.conf."))?,
         );
 
+        let roots: Vec<Vec<u8>> = tls.extra_roots().map(ToOwned::to_owned).collect();
+        let told = Told { keys: &config.set, extra_roots: &roots };
+        let configuration = configuration::recorded(&instance.folder, told)?;
+        let mut notices = Vec::new();
+        notices.extend(configuration::extra_roots(&configuration));
         let checkpoint_file = checkpoint_file(&instance, config)?;
-        let log = OpenLog::open(&instance, lock, config.audit_reserve).await?;
+        let recorded = Some(configuration.clone());
+        let log = OpenLog::open(&instance, lock, recorded, config.audit_reserve).await?;
+        let before = log.started_before.as_ref();
+        notices.extend(before.and_then(|before| configuration::changed(before, &configuration)));
+        for notice in &notices {
+            tracing::warn!(notice, "the configuration is worth a look");
+        }
         let checkpoint_file = match checkpoint_file {
             Some(mut file) => match compared(&mut file, &log) {
                 Ok(()) => Some(file),
@@ -183,6 +202,7 @@ impl Server {
         Ok(Self {
             gateway_addr,
             console_addr,
+            notices,
             instance,
             gateway,
             data_plane,
@@ -294,7 +314,8 @@ fn listener_tls(config: &Config) -> Result<Option<(Follower, ServerTls)>, Failur
     made.map(Some).map_err(|error| Failure::new(FAILED, chain(&error), error.remedy()))
 }
 
-fn tls_config(config: &Config) -> Result<Arc<TlsConfig>, Failure> {
+/// The roots that providers are verified by.
+pub(crate) fn tls_config(config: &Config) -> Result<Arc<TlsConfig>, Failure> {
     let extra = match &config.extra_roots_file {
         Some(path) => Some(std::fs::read(path).map_err(|error| {
             Failure::new(

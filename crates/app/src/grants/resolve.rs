@@ -7,7 +7,7 @@ use super::{
     place_of,
 };
 use provider::{
-    ObjectId, Operation, ParamPlace, Provider,
+    ObjectId, Operation, ParamPlace, Provider, SecurityScheme,
     select::{FieldSteps, Kinds, check_fields, kinds, parse_steps, scalar, spell},
 };
 use std::{
@@ -499,6 +499,13 @@ impl Resolver<'_> {
                 ParamPlace::Header => name.eq_ignore_ascii_case(&one.text),
                 _ => **name == one.text,
             };
+            if let Some(scheme) = scheme_at(model, place, &one.text) {
+                self.resolved.notices.push(format!(
+                    "{file}:{}: the {kind} `{}` is where the description puts the credential of \
+                     `{scheme}`: it never comes from a caller, whatever is granted",
+                    one.line, one.text
+                ));
+            }
             match declared.iter().find(fits) {
                 Some(name) => found.push((*name).to_owned()),
                 None => self.unknown(
@@ -512,6 +519,19 @@ impl Resolver<'_> {
         }
         found
     }
+}
+
+/// The security scheme whose credential goes where this name says.
+fn scheme_at<'m>(model: &'m Provider, place: ParamPlace, name: &str) -> Option<&'m str> {
+    let is_there = |scheme: &SecurityScheme| match (scheme, place) {
+        (SecurityScheme::ApiKeyQuery { name: own }, ParamPlace::Query)
+        | (SecurityScheme::ApiKeyHeader { name: own }, ParamPlace::Header) => {
+            gateway::is_same_name(own, name)
+        }
+        _ => false,
+    };
+    let mut schemes = model.security_schemes.iter();
+    schemes.find(|(_, scheme)| is_there(scheme)).map(|(name, _)| name.as_str())
 }
 
 /// An operation by its id, or like `GET /things/{id}`.

@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 use store::{
-    ClientRow, ConnectionRow, CustomerRow, GrantChanges, GrantRow, GrantTarget, KeyRow, OutboxRow,
-    ProviderRow, RowSeal, SealedRow, StateHead, Store, StoreError, WitnessAnswer,
+    ClientRow, ConnectionRow, CustomerRow, GrantChanges, GrantRow, GrantTarget, KeyRow, MovedRow,
+    OutboxRow, ProviderRow, RowSeal, SealedRow, StateHead, Store, StoreError, WitnessAnswer,
 };
 use types::{Actor, Clock, Environment, Id, OpContext, SystemClock, SystemRandom, Timestamp};
 
@@ -387,7 +387,13 @@ async fn outbox(store: &Store) {
     assert_eq!(store.take_outbox("one", 1).await.unwrap(), rows[..1]);
     assert_eq!(store.take_outbox("two", 1_000).await.unwrap(), rows[1..]);
     assert_eq!(store.take_outbox("one", 1_000).await.unwrap(), rows[..1]);
-    store.delete_outbox("one", last).await.unwrap();
+    let moved = |sequence, log: Option<&str>| MovedRow {
+        sequence,
+        log: log.map(ToOwned::to_owned),
+        seal: vec![7; 32],
+    };
+    let first = moved(rows[0].sequence, Some("one"));
+    store.settle_outbox("one", last, std::slice::from_ref(&first)).await.unwrap();
     assert_eq!(store.outbox_batch(1_000).await.unwrap(), rows[1..]);
     assert_eq!(store.take_outbox("one", 1_000).await.unwrap(), []);
     let generation = store.generation().await.unwrap();
@@ -396,8 +402,24 @@ async fn outbox(store: &Store) {
     let twice = tx.append_outbox(rows[1].event, b"e").await;
     assert!(matches!(twice, Err(StoreError::Conflict { table: "outbox" })));
     drop(tx);
-    store.delete_outbox("two", last).await.unwrap();
+    // What became of each, with what still waits.
+    let accounts = store.accounts(0).await.unwrap();
+    assert_eq!((accounts.moved, accounts.waiting), (vec![first.clone()], rows[1..].to_vec()));
+    let rest: Vec<MovedRow> =
+        rows[1..].iter().map(|row| moved(row.sequence, Some("two"))).collect();
+    store.settle_outbox("two", last, &rest).await.unwrap();
     assert_eq!(store.outbox_len().await.unwrap(), 0);
+    assert_eq!(store.accounts(first.sequence).await.unwrap().moved, rest);
+    let all = moved(last, None);
+    store.sum_up_moved(&all).await.unwrap();
+    // One that stands for all is told whatever is asked for.
+    assert_eq!(store.accounts(last).await.unwrap().moved, [all]);
+    assert_eq!(store.claims().await.unwrap().len(), 0);
+    let seen = [5, 9].map(Timestamp::from_micros);
+    for at in seen {
+        store.see_node("one", at).await.unwrap();
+    }
+    assert_eq!(store.nodes_seen().await.unwrap(), [("one".to_owned(), seen[1])].into());
     assert_eq!(store.generation().await.unwrap(), generation);
     // Numbers are never used again, though the table is empty.
     add_client(store, "after").await;

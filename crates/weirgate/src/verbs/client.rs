@@ -8,8 +8,12 @@ use crate::{
     cli::{ClientVerb, KeyVerb},
     output::{FAILED, Failure, Lines},
 };
-use app::clients::{self, KeyState};
+use app::{
+    Instance,
+    clients::{self, KeyState},
+};
 use serde_json::json;
+use types::{Id, Key};
 
 pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), Failure> {
     match verb {
@@ -64,7 +68,6 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
                 clients::create_key(&instance, &context, &name, environment, life).await?;
             // The committed change is the durable record. It is made once and the key shown once,
             // whatever becomes of its entry now.
-            let settled = session.settle(instance).await;
             let json = json!({
                 "id": created.id.to_string(),
                 "key": created.key.expose(),
@@ -77,15 +80,11 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
                     created.id, created.expires_at
                 ),
             ];
-            session.output.result(&json, text).map_err(|error| {
+            match session.output.result(&json, text) {
+                Ok(()) => session.settle(instance).await,
                 // Also where the reader went away: nobody has the key then.
-                let failure = Failure::from(error);
-                let message = format!("{} is made and in force; {}", created.id, failure.message);
-                let remedy = session.next(&format!("client key revoke {}", created.id));
-                let remedy = format!("Nobody was shown it: revoke it with `{remedy}`.");
-                Failure::new(FAILED, message, remedy)
-            })?;
-            settled
+                Err(error) => Err(take_back(session, instance, created.id, error.into()).await),
+            }
         }
         ClientVerb::Key(KeyVerb::Revoke { id }) => {
             let id = parse_id("key", id)?;
@@ -94,6 +93,35 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
             session.settle(instance).await?;
             let json = json!({"id": id.to_string(), "state": "revoked"});
             Ok(session.output.result(&json, format!("Revoked {id}."))?)
+        }
+    }
+}
+
+/// Revokes a key that nobody was shown: it would be in force, and nobody's.
+async fn take_back(
+    session: &Session,
+    instance: Instance,
+    id: Id<Key>,
+    failure: Failure,
+) -> Failure {
+    let revoked = async {
+        clients::revoke_key(&instance, &session.context()?, id).await?;
+        session.settle(instance).await
+    };
+    let shown = failure.message;
+    match revoked.await {
+        Ok(()) => Failure::new(
+            FAILED,
+            format!("{id} was made and is revoked again, because nobody was shown it: {shown}"),
+            "Look at what standard output leads to, and make another key.",
+        ),
+        Err(other) => {
+            let remedy = session.next(&format!("client key revoke {id}"));
+            Failure::new(
+                FAILED,
+                format!("{id} is made and may be in force: {shown}; and {}", other.message),
+                format!("Nobody was shown it: revoke it with `{remedy}`."),
+            )
         }
     }
 }

@@ -5,8 +5,12 @@ use crate::{
     config::Config,
     listener_tls,
     output::{FINDINGS, Failure, chain},
+    serve::tls_config,
 };
-use app::doctor::{Finding, Level, examine};
+use app::{
+    configuration::Told,
+    doctor::{Finding, Level, examine},
+};
 use gateway::ServerTls;
 use http::Uri;
 use serde_json::json;
@@ -33,6 +37,7 @@ pub(crate) async fn doctor(
 ) -> Result<(), Failure> {
     let mut found = Vec::new();
     let server = config.as_ref().ok().and_then(|config| config.database.clone());
+    let mut told = None;
     match config {
         Err(failure) if failure.problems.is_empty() => {
             let remedy = failure.remedy.unwrap_or_default();
@@ -45,14 +50,17 @@ pub(crate) async fn doctor(
             found.push(Finding::good("configuration", "every value is well formed"));
             found.extend(ports(config.gateway_addr, config.console_addr));
             found.extend(certificate(&config, SystemClock.now()));
+            let roots = tls_config(&config)?.extra_roots().map(ToOwned::to_owned).collect();
+            told = Some((config.set, roots));
         }
     }
     found.push(open_files());
     let key = session.root_key_file.as_deref();
     let clock = Arc::new(SystemClock);
-    found.extend(
-        examine(&session.data_dir, server.as_ref(), key, clock, Arc::new(SystemRandom)).await,
-    );
+    let told =
+        told.as_ref().map(|(keys, roots): &(Vec<_>, Vec<_>)| Told { keys, extra_roots: roots });
+    let random = Arc::new(SystemRandom);
+    found.extend(examine(&session.data_dir, server.as_ref(), key, clock, random, told).await);
     let mut text = Vec::new();
     for Finding { check, level, what, remedy } in &found {
         text.push(format!("{:<8} {check:<14} {what}", word(*level)));

@@ -8,6 +8,7 @@ mod connection;
 mod doctor;
 mod init;
 mod input;
+mod node;
 mod provider;
 mod sandbox;
 
@@ -18,6 +19,7 @@ pub(crate) use client::client;
 pub(crate) use connection::connection;
 pub(crate) use doctor::doctor;
 pub(crate) use init::init;
+pub(crate) use node::node;
 pub(crate) use provider::provider;
 pub(crate) use sandbox::sandbox;
 

@@ -28,6 +28,7 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
             server_from_description,
             accept_servers,
             overlay,
+            no_overlay,
             allow_private_network,
         } => {
             let slug = parse_slug(name)?;
@@ -39,6 +40,7 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
                 slug,
                 description,
                 overlay: overlay.clone(),
+                is_without_overlay: *no_overlay,
                 server: server.clone(),
                 is_server_described: *server_from_description,
                 allow_private: allow_private_network.clone(),
@@ -58,6 +60,10 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
                 counted(imported.objects, "object"),
                 counted(imported.diagnostics, "diagnostic"),
             )];
+            text.push(match &imported.overlay {
+                Some(sum) => format!("The overlay in force has the SHA-256 {sum}."),
+                None => "No overlay is in force.".to_owned(),
+            });
             text.extend(imported.notices.iter().map(|notice| format!("note: {notice}")));
             text.push(format!("Next: {next}"));
             let json = json!({
@@ -68,6 +74,7 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
                 "diagnostics": imported.diagnostics,
                 "replaced": imported.is_replaced,
                 "notices": imported.notices,
+                "overlay_sha256": imported.overlay,
             });
             Ok(session.output.result(&json, text)?)
         }

@@ -14,6 +14,7 @@ mod attacks;
 mod backup;
 mod calls;
 mod canaries;
+mod configured;
 mod crash;
 mod crowd;
 mod defects;

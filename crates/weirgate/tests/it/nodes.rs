@@ -335,3 +335,128 @@ fn a_log_that_waits_for_the_database_delays_no_revocation() {
     world.stop();
     assert_eq!(world.verify()["outbox_rows"], 0);
 }
+
+/// A node is lost for good with an event that it had claimed: the others take it by an operator's act,
+/// late, once, and saying whose it was. A node that is at work is not retired, and one that was does
+/// nothing any more.
+#[test]
+fn the_events_of_a_lost_node_are_taken_over() {
+    let Some(postgres) = postgres() else { return };
+    let (world, url) = world(postgres);
+    let database = url.rsplit('/').next().unwrap().to_owned();
+    let second = another(&world, &url);
+    let joined = ok(&second, &["init", "--json"]);
+    let node = text(&joined, "node");
+    let (server, _) = serve(&second);
+    let said = fails(&world.weirgate, 5, &["node", "retire", &node], b"");
+    assert!(said.contains("is at work"), "{said}");
+    assert_eq!(server.terminate().unwrap().status, Some(0));
+    for (name, exit) in [("first", 2), ("node_00000000000000000000000000", 3)] {
+        fails(&world.weirgate, exit, &["node", "retire", name], b"");
+    }
+
+    // It claimed an event, and ended before that was in its log.
+    let (running, _) = serve(&world.weirgate);
+    let signal = |name: &str| {
+        let id = running.id().to_string();
+        assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
+    };
+    signal("-STOP");
+    ok(&world.weirgate, &["client", "create", "claimed", "--json"]);
+    let claim = format!(
+        "UPDATE outbox SET claimed_by = (SELECT origin FROM audit_checkpoint WHERE origin LIKE '%{node}')"
+    );
+    postgres.psql(&database, &claim).unwrap();
+    ok(&world.weirgate, &["client", "create", "later", "--json"]);
+    signal("-CONT");
+    testkit::wait_until(Duration::from_secs(10), || world.verify()["outbox_rows"] == 1);
+    let listed = |home: &Weirgate| ok(home, &["node", "list", "--json"])["nodes"].clone();
+    let nodes = listed(&world.weirgate);
+    let of = |nodes: &serde_json::Value, name: &str| {
+        nodes.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone()
+    };
+    let lost = of(&nodes, &node);
+    assert_eq!(
+        (&lost["claimed"], &lost["own"], &lost["retired"]),
+        (&1.into(), &false.into(), &false.into())
+    );
+    assert_eq!(of(&nodes, "first")["own"], true);
+
+    let retired = ok(&world.weirgate, &["node", "retire", &node, "--json"]);
+    assert_eq!(retired["events"].as_array().unwrap().len(), 1, "{retired}");
+    testkit::wait_until(Duration::from_secs(10), || world.verify()["outbox_rows"] == 0);
+    assert_eq!(of(&listed(&world.weirgate), &node)["retired"], true);
+    let entries = world.entries();
+    let own: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry["details"].to_string().contains("name: claimed"))
+        .collect();
+    assert_eq!(own.len(), 1, "{own:?}");
+    let details = own[0]["details"].to_string();
+    assert!(details.contains(&format!("taken_over_from: {}", text(&lost, "log"))), "{details}");
+    assert!(entries.iter().any(|entry| entry["verb"] == "node.retire"), "the act is recorded");
+    // Nothing is left to be taken.
+    let again = ok(&world.weirgate, &["node", "retire", &node, "--json"]);
+    assert_eq!(again["events"], serde_json::json!([]));
+    assert_eq!(running.terminate().unwrap().status, Some(0));
+    for args in [
+        &["client", "create", "zombie"][..],
+        &["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0"],
+    ] {
+        let said = fails(&second, 5, args, b"");
+        assert!(said.contains("was retired"), "{said}");
+    }
+    let changes = changes(&[&world.weirgate, &second]);
+    assert!(changes.values().all(|times| *times == 1), "{changes:?}");
+    ok(&second, &["audit", "verify", "--json"]);
+    // The first goes on as before, from a log that is past that number.
+    ok(&world.weirgate, &["client", "create", "goes-on", "--json"]);
+    world.verify();
+}
+
+/// A node that was retired and is not lost after all closes its gate.
+#[test]
+fn a_retired_node_that_comes_back_serves_no_more() {
+    let Some(postgres) = postgres() else { return };
+    let (world, url) = world(postgres);
+    let second = another(&world, &url);
+    let node = text(&ok(&second, &["init", "--json"]), "node");
+    let (server, at) = serve(&second);
+    assert_eq!(status(at, &world.key, &world.connection), 200);
+    let signal = |name: &str| {
+        let id = server.id().to_string();
+        assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
+    };
+    signal("-STOP");
+    ok(&world.weirgate, &["node", "retire", &node, "--json"]);
+    signal("-CONT");
+    testkit::wait_until(Duration::from_secs(10), || {
+        status(at, &world.key, &world.connection) == 503
+    });
+    let output = server.terminate().unwrap();
+    assert!(output.err().contains("was retired"), "{}", output.err());
+}
+
+/// Each node closes for a change whose event somebody removed, whoever would have moved it.
+#[test]
+fn every_node_closes_for_a_change_without_its_event() {
+    let Some(postgres) = postgres() else { return };
+    let (mut world, url) = world(postgres);
+    let database = url.rsplit('/').next().unwrap().to_owned();
+    let second = another(&world, &url);
+    ok(&second, &["init", "--json"]);
+    world.serve();
+    let (_server, at) = serve(&second);
+    let nodes = [world.addr, at];
+    both(nodes, 200, &world.key, &world.connection);
+    let kept = "CREATE TABLE kept AS SELECT * FROM outbox WHERE false;
+        CREATE FUNCTION taken() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO kept SELECT NEW.*; RETURN NULL; END $$;
+        CREATE TRIGGER taken BEFORE INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION taken();";
+    postgres.psql(&database, kept).unwrap();
+    ok(&second, &["client", "create", "unseen", "--json"]);
+    both(nodes, 503, &world.key, &world.connection);
+    let put_back = "DROP TRIGGER taken ON outbox; INSERT INTO outbox SELECT * FROM kept;";
+    postgres.psql(&database, put_back).unwrap();
+    both(nodes, 200, &world.key, &world.connection);
+}

@@ -333,6 +333,133 @@ fn a_description_that_is_imported_anew_moves_no_credential() {
     assert!(replaced["details"].to_string().contains("other_hosts: accepted"), "{replaced}");
 }
 
+/// While a new description is being read its callers are told to come again, and never that there is
+/// no such connection, or no such right; whatever call is under way then.
+#[test]
+fn a_call_during_an_import_is_served_or_told_to_come_again() {
+    let mut world = World::prepared();
+    // Long enough to be read for a while.
+    let more: String = (0..3_000)
+        .map(|number| {
+            format!("    More{number}:\n      type: object\n      properties:\n        field: {{ type: string }}\n")
+        })
+        .collect();
+    let long = |round: usize| {
+        let titled = THING_DESCRIPTION.replacen("title: ", &format!("title: {round} "), 1);
+        assert_ne!(titled, THING_DESCRIPTION);
+        assert!(titled.contains("\n  schemas:\n"));
+        titled.replace("\n  schemas:\n", &format!("\n  schemas:\n{more}"))
+    };
+    world.serve();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let (addr, path) = (world.addr, world.path("/things/1"));
+    let bearer = format!("Bearer {}", world.key);
+    let [served, told] = std::thread::scope(|scope| {
+        let calls = scope.spawn(|| {
+            let mut counts = [0, 0];
+            while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
+                let headers = [("Authorization", bearer.as_str())];
+                let answer = client::get(addr, &path, &headers).unwrap();
+                if answer.status == 200 {
+                    counts[0] += 1;
+                } else {
+                    assert_eq!(
+                        (answer.status, code(&answer).as_str(), answer.header("retry-after")),
+                        (503, "provider_updating", Some("1"))
+                    );
+                    counts[1] += 1;
+                }
+            }
+            counts
+        });
+        for round in 0..4 {
+            import(&world, &long(round), None);
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+        calls.join().unwrap()
+    });
+    assert!(served > 0 && told > 0, "{served} served, {told} told to come again");
+    testkit::wait_until(std::time::Duration::from_secs(5), || world.get("/things/1").status == 200);
+}
+
+/// An overlay holds what the operator knows better than the vendor: it goes when that is said.
+#[test]
+fn an_overlay_stays_until_another_is_given_or_none_is_meant() {
+    let world = World::prepared();
+    let label = |category: &str| {
+        json!({"overlay": "1.1.0", "info": {"title": "o", "version": "1"}, "actions": [
+            {"target": "$.components.schemas.Thing.properties.name",
+             "update": {"x-weirgate-label": category}}]})
+    };
+    let shown = |world: &World| {
+        let shown = ok(&world.weirgate, &["provider", "show", "things", "--json"]);
+        let objects = shown["objects"].as_array().unwrap().iter();
+        let thing = objects.clone().find(|one| one["name"] == "Thing").unwrap().clone();
+        let name = thing["fields"].as_array().unwrap().iter().find(|one| one["path"] == "name");
+        name.unwrap()["label"].as_str().unwrap_or_default().to_owned()
+    };
+    let (health, contact) = ("user.health_and_medical", "user.contact");
+    let before = shown(&world);
+    assert_ne!(before, health);
+    let first = import(&world, THING_DESCRIPTION, Some(&label(health)));
+    let sum = first["overlay_sha256"].as_str().unwrap().to_owned();
+    assert_eq!(shown(&world), health);
+    // Named by neither the import nor the operator: it stays, and its labels with it.
+    let anew = import(&world, &described("{ type: string }"), None);
+    assert_eq!(anew["overlay_sha256"], sum.as_str());
+    let kept = format!("keeps the overlay that is in force (SHA-256 {sum})");
+    assert!(anew["notices"].as_array().unwrap().contains(&json!(kept)), "{anew}");
+    assert_eq!(shown(&world), health);
+    let other = import(&world, THING_DESCRIPTION, Some(&label(contact)));
+    assert_ne!(other["overlay_sha256"], sum.as_str());
+    assert_eq!(shown(&world), contact);
+    // One that does not fit any more is no reason to go on without it.
+    let without = THING_DESCRIPTION.replace("        name: { type: string }\n", "");
+    let file = world.weirgate.file("without.yaml", &without).unwrap();
+    let args = ["provider", "import", &file, "--name", "things"];
+    let output = world.weirgate.run(&args, b"").unwrap();
+    let said = output.out() + &output.err();
+    assert!(said.contains("overlay") && !said.contains("standard input"), "{said}");
+    // Dropped by name, with what it says.
+    let file = world.weirgate.file("again.yaml", THING_DESCRIPTION).unwrap();
+    let args = ["provider", "import", &file, "--name", "things", "--no-overlay", "--json"];
+    let dropped = ok(&world.weirgate, &args);
+    assert!(dropped["overlay_sha256"].is_null(), "{dropped}");
+    assert!(dropped["notices"].to_string().contains("drops the overlay"), "{dropped}");
+    assert_eq!(shown(&world), before);
+    // So are private addresses that another takes the place of.
+    let server = "https://things.example";
+    let args = [&args[..5], &["--server", server, "--accept-servers"][..]].concat();
+    let args = [&args[..], &["--allow-private-network", "10.0.0.1:443", "--json"]].concat();
+    let moved = ok(&world.weirgate, &args);
+    let gone = format!("allows these private addresses no longer: {}", world.provider.host_port());
+    assert!(moved["notices"].as_array().unwrap().contains(&json!(gone)), "{moved}");
+}
+
+/// What a credential's place takes from no caller is not granted to one without a word.
+#[test]
+fn a_granted_parameter_that_is_a_credentials_place_is_told() {
+    let world = World::prepared();
+    let moved = THING_DESCRIPTION
+        .replace("in: query, name: api_key", "in: query, name: Sort")
+        .replace("in: header, name: X-Api-Key", "in: header, name: X-Thing-Key");
+    assert!(moved.contains("name: Sort") && moved.contains("name: X-Thing-Key"));
+    import(&world, &moved, None);
+    let fields = grants("\"id\"").replace("fields =", "params = [\"name\", \"sort\"], fields =");
+    world.weirgate.file("grants/grants.toml", fields).unwrap();
+    let notices = dry_run(&world)["notices"].clone();
+    let notices: Vec<&str> =
+        notices.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(
+        notices[0].contains(
+            "the query parameter `sort` is where the description puts the credential of `query`"
+        ),
+        "{notices:?}"
+    );
+}
+
 /// A read at `/wages/{id}` with this schema of its answer.
 fn wages(schema: &str) -> String {
     let path = format!(

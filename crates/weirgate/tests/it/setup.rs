@@ -1,7 +1,7 @@
 //! The verbs, their wrong inputs, and their exit codes.
 
 use crate::world::{World, binary, fails, ok, ok_with, text};
-use std::os::unix::fs::PermissionsExt;
+use std::{os::unix::fs::PermissionsExt, time::Duration};
 use testkit::THING_DESCRIPTION;
 
 #[test]
@@ -467,7 +467,7 @@ fn dry_run_says_in_words_and_changes_nothing() {
     assert!(world.get("/things/1").json().unwrap().get("secret").is_none());
     let changes = ok(&world.weirgate, &["apply", &dir, "--json"]);
     assert!(changes["changes"].as_array().is_some_and(|changes| !changes.is_empty()), "{changes}");
-    testkit::wait_until(std::time::Duration::from_secs(1), || {
+    testkit::wait_until(Duration::from_secs(1), || {
         world.get("/things/1").json().unwrap().get("secret").is_some()
     });
 }
@@ -607,18 +607,37 @@ fn under_shell(world: &World, before: &str, args: &str, after: &str) -> std::pro
 }
 
 #[test]
-fn a_key_that_nobody_was_shown_is_named() {
+fn a_key_that_nobody_was_shown_is_revoked_again() {
     let world = World::prepared();
-    let create = "client key create reader --expires 1d";
-    let output = under_shell(&world, "", create, "> /dev/full");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("is made and in force"), "{said}");
-    let listed = ok(&world.weirgate, &["client", "list", "--json"]);
-    let clients = listed["clients"].as_array().unwrap();
-    let keys = clients.iter().flat_map(|client| client["keys"].as_array().unwrap());
-    let named = keys.filter(|key| said.contains(&text(key, "id"))).count();
-    assert_eq!(named, 1, "{said}");
+    for flags in ["", " --json"] {
+        // A full disk, and a reader that went away.
+        let create = format!("client key create reader --expires 1d{flags}");
+        let full = under_shell(&world, "", &create, "> /dev/full");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let gone = std::process::Command::new(env!("CARGO_BIN_EXE_weirgate"))
+            .args(create.split(' '))
+            .arg("--data-dir")
+            .arg(world.weirgate.data_dir())
+            .stdout(writer)
+            .output()
+            .unwrap();
+        for output in [full, gone] {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(said.contains("is revoked again") && said.contains("make another"), "{said}");
+            let listed = ok(&world.weirgate, &["client", "list", "--json"]);
+            let clients = listed["clients"].as_array().unwrap();
+            let keys = clients.iter().flat_map(|client| client["keys"].as_array().unwrap());
+            let own: Vec<_> = keys.filter(|key| said.contains(&text(key, "id"))).collect();
+            assert_eq!(own.len(), 1, "{said}");
+            assert_eq!(own[0]["state"], "revoked", "{said}");
+        }
+    }
+    let entries = world.entries();
+    let count = |verb: &str| entries.iter().filter(|entry| entry["verb"] == verb).count();
+    assert_eq!(count("key.revoke"), 4, "the revocations are recorded");
+    assert_eq!(world.verify()["outbox_rows"], 0);
 }
 
 #[test]
@@ -630,4 +649,51 @@ fn a_database_that_cannot_be_written_asks_for_room() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("free some room"), "{said}");
+}
+
+/// Of several that make one folder at once one wins; the others say so and leave nothing.
+#[test]
+fn of_two_inits_at_once_one_wins_and_the_other_leaves_nothing() {
+    let mut overtaken = 0;
+    // With root keys of their own, and with one that all name.
+    for round in 0..8 {
+        let mut weirgate = binary();
+        if round % 2 == 1 {
+            let key = weirgate.home().join("given.key").display().to_string();
+            weirgate.set("WEIRGATE_ROOT_KEY_FILE", &key);
+        }
+        let begun: Vec<_> = (0..4).map(|_| weirgate.spawn(&["init", "--json"]).unwrap()).collect();
+        let mut made = Vec::new();
+        for mut one in begun {
+            let output = one.wait(Duration::from_mins(1)).unwrap();
+            let said = output.err();
+            match output.status {
+                Some(0) => made.push(output.json().unwrap()),
+                status => {
+                    let is_late = said.contains("is a data folder already");
+                    assert!(status == Some(2) && (is_late || said.contains("meanwhile")), "{said}");
+                    overtaken += usize::from(!is_late);
+                }
+            }
+        }
+        assert_eq!(made.len(), 1, "{made:?}");
+        let mut left = Vec::new();
+        let mut folders = vec![weirgate.home().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() && path != weirgate.data_dir() {
+                    folders.push(path.clone());
+                }
+                left.push(path.display().to_string());
+            }
+        }
+        assert!(!left.iter().any(|path| path.contains("/.data.")), "a draft is left: {left:?}");
+        let is_key = |path: &&String| path.strip_suffix(".key").is_some();
+        let keys: Vec<&String> = left.iter().filter(is_key).collect();
+        assert_eq!(keys, [&text(&made[0], "root_key_file")], "{left:?}");
+        ok(&weirgate, &["client", "create", "c", "--json"]);
+        ok(&weirgate, &["audit", "verify", "--json"]);
+    }
+    assert!(overtaken > 0, "none of them came in another's way");
 }
