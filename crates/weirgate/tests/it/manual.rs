@@ -380,7 +380,7 @@ fn one_machine(reader: &Reader) {
         Ok(_) => reader.all(&first, "Watch it", "metrics"),
         Err(error) => eprintln!("skipped: promtool of Prometheus is not there ({error})"),
     }
-    for section in ["Watch it", "Rotate", "Back up", "Upgrade"] {
+    for section in ["Watch it", "Rotate", "Back up", "When the disk is full", "Upgrade"] {
         reader.all(&first, section, "");
     }
     let fresh = Machine::bare();
