@@ -109,6 +109,7 @@ impl Echoes {
         // Backslashes of its own may begin what looks like an escape, and is undone with the others
         // unless it is spelled as one itself.
         let bare = respelled(&needle, |byte| byte == b'\\', |_, _| {});
+        let bare = Zeroizing::new(undone(&bare));
         let plain = Zeroizing::new(undone(&needle));
         for bare in [bare, plain] {
             if bare.len() >= MIN_BYTES && !self.bare.contains(&bare) {

@@ -207,7 +207,7 @@ fn weak_keys_algorithms_and_versions_are_refused() {
         // The gateway follows the import.
         let answer = wait_until(std::time::Duration::from_secs(10), || {
             let answer = world.get("/things/1");
-            let old = ["provider_unreachable", "connection_unknown", "access_withdrawn"];
+            let old = ["provider_unreachable", "provider_updating"];
             (answer.status == 200 || !old.contains(&code(&answer).as_str())).then_some(answer)
         });
         match wanted {
