@@ -35,10 +35,11 @@ pub(crate) fn hold(data: &[u8]) -> bool {
     // nobody looks.
     let long = secret.bytes().filter(|byte| *byte != b'\\').count();
     let own_escapes = secret.matches("\\u").count();
-    let own_percents = secret.matches('%').count();
+    let own_percents = secret.matches(['%', '&']).count();
     if long < MIN_BYTES + 6 * own_escapes + 2 * own_percents
         || secret.contains(' ')
         || own_escapes > 1
+        || own_escapes == 1 && own_percents > 0
     {
         return false;
     }

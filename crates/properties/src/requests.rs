@@ -48,7 +48,7 @@ fn read_one(bytes: &[u8]) -> Option<(Told, &[u8])> {
     let mut rest = &bytes[end + 4..];
     let mut lines = head.split("\r\n");
     let mut words = lines.next()?.split(' ');
-    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let (method, target) = (words.next()?.to_owned(), in_normal_form(words.next()?));
     let mut length = 0;
     let mut is_chunked = false;
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
@@ -74,6 +74,14 @@ fn read_one(bytes: &[u8]) -> Option<(Told, &[u8])> {
         if size == 0 {
             return Some(((method, target, content), rest));
         }
+    }
+}
+
+/// A scheme is the same in either case (RFC 3986 §3.1).
+fn in_normal_form(target: &str) -> String {
+    match target.split_once("://") {
+        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
+        None => target.to_owned(),
     }
 }
 
