@@ -19,8 +19,6 @@ pub(crate) const STAND_IN_TARGET: &str = "*";
 /// Input after a doubt that is read and dropped, so that closing does not reset the connection before
 /// the refusal was read.
 const MAX_DROPPED_BYTES: usize = 256 * 1_024;
-/// What is held of a head grows by so much at least.
-const GROWTH_BYTES: usize = 16 * 1_024;
 /// A larger buffer is not kept for the next request.
 const MAX_KEPT_BYTES: usize = 16 * 1_024;
 
@@ -133,10 +131,6 @@ impl<S: AsyncRead + Unpin> Ingress<S> {
     }
 
     fn hold(&mut self, come: &[u8]) {
-        if self.held.capacity() - self.held.len() < come.len() {
-            let little = self.held.is_empty() && come.len() < GROWTH_BYTES;
-            self.held.reserve_exact(if little { come.len() } else { come.len().max(GROWTH_BYTES) });
-        }
         self.held.extend_from_slice(come);
     }
 

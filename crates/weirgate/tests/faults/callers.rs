@@ -15,7 +15,7 @@ use testkit::{
 };
 
 /// What ten thousand callers may need, in bytes.
-const CROWDS_MEMORY: u64 = 128 << 20;
+const CROWDS_MEMORY: u64 = 64 << 20;
 /// What one flood may need.
 const FLOODS_MEMORY: u64 = 32 << 20;
 
