@@ -393,7 +393,8 @@ impl Shared {
         if let Some(joined) = self.join(key, deadlines)
             && let Some(trunk) = joined.await?
             && trunk.codec.has_place()
-            && self.may_take_more(&trunk, Instant::now())
+            && trunk.codec.is_ready()
+            && trunk.trust == self.config.tls.generation()
         {
             return Ok(self.board(&mut self.shelf.borrow_mut().total, key, &trunk));
         }
