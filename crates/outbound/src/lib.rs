@@ -41,5 +41,5 @@ pub use guard::{GuardPolicy, PolicyError};
 pub use pool::{Lease, Pool, PoolConfig, PoolFigures};
 pub use resolve::{FixedResolver, HickoryResolver, Resolve, ResolveError, ResolverSetupError};
 pub use target::{Target, TargetError};
-pub use tls::{TlsConfig, TlsConfigError, TlsFailure};
+pub use tls::{TlsConfig, TlsConfigError, TlsFailure, revocation_lists_end};
 pub use unverified::unverified;

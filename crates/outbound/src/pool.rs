@@ -140,12 +140,16 @@ type Key = (Target, GuardPolicy);
 struct Connection {
     codec: Http1,
     born: Instant,
+    /// By what its certificate was judged.
+    trust: u64,
 }
 
 /// A connection that calls share.
 struct Trunk {
     codec: Http2,
     born: Instant,
+    /// By what its certificate was judged.
+    trust: u64,
     has_served: Cell<bool>,
     /// Since when no call is under way.
     idle_since: Cell<Instant>,
@@ -252,6 +256,7 @@ impl Shared {
 
     fn is_usable(&self, connection: &Connection, idle_since: Instant, now: Instant) -> bool {
         connection.codec.is_ready()
+            && connection.trust == self.config.tls.generation()
             && now.duration_since(idle_since) < self.config.idle_life
             && now.duration_since(connection.born) < self.config.max_age
     }
@@ -259,6 +264,7 @@ impl Shared {
     fn may_take_more(&self, trunk: &Trunk, now: Instant) -> bool {
         let is_idle = trunk.codec.calls() == 0;
         trunk.codec.is_ready()
+            && trunk.trust == self.config.tls.generation()
             && now.duration_since(trunk.born) < self.config.max_age
             && (!is_idle || now.duration_since(trunk.idle_since.get()) < self.config.idle_life)
     }
@@ -388,16 +394,18 @@ impl Shared {
             && let Some(trunk) = joined.await?
             && trunk.codec.has_place()
             && trunk.codec.is_ready()
+            && trunk.trust == self.config.tls.generation()
         {
             return Ok(self.board(&mut self.shelf.borrow_mut().total, key, &trunk));
         }
+        let trust = self.config.tls.generation();
         match self.connect(key, deadlines).await? {
             Connected::Http1(codec) => {
                 self.shelf.borrow_mut().speak_http2.remove(key);
-                Ok((Carrier::Own(Connection { codec, born: Instant::now() }), false))
+                Ok((Carrier::Own(Connection { codec, born: Instant::now(), trust }), false))
             }
             Connected::Http2(codec) => {
-                let trunk = self.shelve(key, codec);
+                let trunk = self.shelve(key, codec, trust);
                 Ok(self.board(&mut self.shelf.borrow_mut().total, key, &trunk))
             }
         }
@@ -418,10 +426,11 @@ impl Shared {
         }
         let (pool, deadlines, own) = (Rc::clone(self), deadlines.clone(), key.clone());
         let dialing = async move {
+            let trust = pool.config.tls.generation();
             let connected = pool.connect(&own, &deadlines).await;
             pool.shelf.borrow_mut().dialing.remove(&own);
             Ok(match connected? {
-                Connected::Http2(codec) => Some(pool.shelve(&own, codec)),
+                Connected::Http2(codec) => Some(pool.shelve(&own, codec, trust)),
                 Connected::Http1(_) => {
                     pool.shelf.borrow_mut().speak_http2.remove(&own);
                     None
@@ -444,12 +453,13 @@ impl Shared {
     }
 
     /// Lets calls onto a new connection, which is idle so far.
-    fn shelve(&self, key: &Key, codec: Http2) -> Rc<Trunk> {
+    fn shelve(&self, key: &Key, codec: Http2, trust: u64) -> Rc<Trunk> {
         let now = Instant::now();
         let mut shelf = self.shelf.borrow_mut();
         let trunk = Rc::new(Trunk {
             codec,
             born: now,
+            trust,
             has_served: Cell::new(false),
             idle_since: Cell::new(now),
             is_shelved: Cell::new(true),

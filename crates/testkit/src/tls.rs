@@ -2,9 +2,9 @@
 //! bad.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    NameConstraints, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    CustomExtension, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, NameConstraints, RevokedCertParams, date_time_ymd,
 };
 use rustls::{
     ServerConfig, SupportedProtocolVersion,
@@ -154,10 +154,14 @@ impl Authority {
     /// # Errors
     /// Where there is no randomness.
     pub fn new() -> io::Result<Self> {
-        Self::named(NAME)
+        Self::called(NAME)
     }
 
-    fn named(name: &str) -> io::Result<Self> {
+    /// With a name of its own.
+    ///
+    /// # Errors
+    /// Where there is no randomness.
+    pub fn called(name: &str) -> io::Result<Self> {
         let params = authority(name, BasicConstraints::Unconstrained);
         Ok(Self(CertifiedIssuer::self_signed(params, key()?).map_err(io::Error::other)?))
     }
@@ -210,7 +214,7 @@ impl Authority {
                 let certificate = params.self_signed(&own).map_err(io::Error::other)?;
                 return Identity::new(vec![certificate.der().clone()], &own);
             }
-            Flaw::OtherAuthority => return Self::named("another")?.issue_params(&params),
+            Flaw::OtherAuthority => return Self::called("another")?.issue_params(&params),
             Flaw::ForgedIssuer => {
                 let same_name = authority(NAME, BasicConstraints::Unconstrained);
                 return signed(&params, &Issuer::new(same_name, key()?), &[]);
@@ -287,6 +291,49 @@ impl Authority {
         self.below(authority("between", BasicConstraints::Constrained(0)), &leaf(&[name])?)
     }
 
+    /// As [`Self::issue`], with this serial number.
+    ///
+    /// # Errors
+    /// Where there is no randomness.
+    pub fn issue_numbered(&self, serial: u64) -> io::Result<Identity> {
+        let mut params = leaf(&["localhost", "127.0.0.1"])?;
+        params.serial_number = Some(serial.into());
+        signed(&params, &self.0, &[])
+    }
+
+    /// A good certificate by an authority between, which has this serial number.
+    ///
+    /// # Errors
+    /// Where there is no randomness.
+    pub fn issue_below_numbered(&self, serial: u64) -> io::Result<Identity> {
+        let mut between = authority("between", BasicConstraints::Constrained(0));
+        between.serial_number = Some(serial.into());
+        self.below(between, &leaf(&["localhost", "127.0.0.1"])?)
+    }
+
+    /// The list of these revoked serial numbers, of this year's beginning or long expired, in PEM.
+    ///
+    /// # Errors
+    /// Where it cannot be signed.
+    pub fn revoke(&self, serials: &[u64], is_expired: bool) -> io::Result<String> {
+        let year = if is_expired { 2001 } else { 4000 };
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: date_time_ymd(2000, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2000, 1, 1),
+            next_update: date_time_ymd(year, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).and_then(|list| list.pem()).map_err(io::Error::other)
+    }
+
     fn issue_params(&self, params: &CertificateParams) -> io::Result<Identity> {
         signed(params, &self.0, &[])
     }
@@ -309,7 +356,7 @@ fn key() -> io::Result<KeyPair> {
 fn authority(name: &str, constraints: BasicConstraints) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(constraints);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.distinguished_name.push(DnType::CommonName, name);
     params
 }

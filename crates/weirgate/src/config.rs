@@ -7,6 +7,7 @@ use crate::{
     listener_tls,
     output::chain,
     outside::{Pace, Token},
+    provider_tls::LISTS_REMEDY,
     telemetry::Endpoint,
 };
 use audit::WitnessKey;
@@ -168,6 +169,12 @@ pub(crate) const KEYS: &[Key] = &[
         "",
         "path",
         "PEM file of certificate authorities trusted beside the public ones.",
+    ),
+    key(
+        "crl_file",
+        "",
+        "path",
+        "File of certificate revocation lists (RFC 5280), several in PEM or one in DER: a provider whose certificate is on one is refused, as is one whose issuer's list has expired. Followed without a restart.",
     ),
     key(
         "otlp_endpoint",
@@ -341,6 +348,7 @@ pub(crate) struct Config {
     pub write_timeout: Duration,
     pub drain_timeout: Duration,
     pub extra_roots_file: Option<PathBuf>,
+    pub crl_file: Option<PathBuf>,
     pub otlp_endpoint: Option<Endpoint>,
     pub otlp_headers_file: Option<PathBuf>,
     pub otlp_interval: Duration,
@@ -899,6 +907,20 @@ fn unusable_roots(path: &str) -> Option<String> {
     }
 }
 
+/// What is wrong with the file of revocation lists, if one is named.
+fn unusable_lists(path: &str) -> Option<String> {
+    if path.is_empty() {
+        return None;
+    }
+    match std::fs::read(path) {
+        Err(error) => Some(unreadable(&error)),
+        Ok(bytes) => outbound::TlsConfig::new(None)
+            .and_then(|tls| tls.replace_revocation_lists(&bytes))
+            .err()
+            .map(|error| chain(&error)),
+    }
+}
+
 /// Reads everything, and tells the reader all that is wrong.
 fn check(reader: &mut Reader<'_>) -> Config {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -963,6 +985,10 @@ fn check(reader: &mut Reader<'_>) -> Config {
         let remedy = "Name a PEM file with certificates that this user may read.";
         reader.fail("extra_roots_file", &format!("is of no use: {what}"), remedy.into());
     }
+    let lists = reader.text("crl_file").value.clone();
+    if let Some(what) = unusable_lists(&lists) {
+        reader.fail("crl_file", &format!("is of no use: {what}"), LISTS_REMEDY.into());
+    }
     let cores = match reader.parse("cores", 0_usize) {
         0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_CORES),
         cores => cores,
@@ -1005,6 +1031,7 @@ fn check(reader: &mut Reader<'_>) -> Config {
         write_timeout: reader.millis("write_timeout_ms"),
         drain_timeout: reader.millis("drain_timeout_ms"),
         extra_roots_file: reader.path("extra_roots_file"),
+        crl_file: reader.path("crl_file"),
         otlp_endpoint: reader.endpoint("otlp_endpoint"),
         otlp_headers_file: reader.path("otlp_headers_file"),
         otlp_interval: reader.millis("otlp_interval_ms"),

@@ -9,10 +9,12 @@
 )]
 
 mod config;
+mod following;
 mod harmless;
 mod listener_tls;
 mod output;
 mod outside;
+mod provider_tls;
 mod telemetry {
     mod endpoint;
 

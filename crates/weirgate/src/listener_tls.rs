@@ -1,6 +1,10 @@
 //! The listeners' certificate: read from its files, and followed when they change.
 
-use crate::{config::TlsFiles, output::chain};
+use crate::{
+    config::TlsFiles,
+    following::{Followed, Follower, Seen},
+    output::chain,
+};
 use gateway::{ServerTls, ServerTlsError};
 use rustix::fs::OFlags;
 use secrecy::zeroize::Zeroizing;
@@ -9,12 +13,8 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    time::Duration,
 };
-use tokio::sync::watch;
 
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The largest file of either kind.
 const MAX_FILE_BYTES: usize = 256 * 1_024;
 
@@ -117,59 +117,19 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-/// What changes when a file's content does, or another takes its place: device, inode, length, and
-/// the time of the last change.
-type Stamp = (u64, u64, u64, i64, i64);
-
-/// `None` while one of the files is not there.
-fn stamp(files: &TlsFiles) -> Option<[Stamp; 2]> {
-    let of = |path: &Path| {
-        let facts = std::fs::metadata(path).ok()?;
-        Some((facts.dev(), facts.ino(), facts.len(), facts.ctime(), facts.ctime_nsec()))
-    };
-    Some([of(&files.cert)?, of(&files.key)?])
-}
-
-/// The files as they were when they were last loaded, or tried.
+/// What the listeners show, and the files that it comes from.
 #[derive(Debug)]
-pub(crate) struct Follower {
+pub(crate) struct Shown {
     tls: ServerTls,
     files: TlsFiles,
-    tried: Option<[Stamp; 2]>,
-    /// At the last look. Files that are still being written are not read.
-    seen: Option<[Stamp; 2]>,
 }
 
-impl Follower {
-    /// `stamped` before the files were loaded into `tls`, so that no change is missed.
-    pub(crate) fn new(files: &TlsFiles) -> Result<(Self, ServerTls), LoadError> {
-        let tried = stamp(files);
-        let tls = load(files)?;
-        let follower = Self { tls: tls.clone(), files: files.clone(), tried, seen: tried };
-        Ok((follower, tls))
+impl Followed for Shown {
+    fn paths(&self) -> Vec<&Path> {
+        vec![&self.files.cert, &self.files.key]
     }
 
-    /// Looks every second until told to stop.
-    pub(crate) async fn run(mut self, mut stopped: watch::Receiver<bool>) {
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
-        loop {
-            // Both are cancel-safe.
-            tokio::select! {
-                _ = stopped.changed() => return,
-                _ = ticks.tick() => self.look(),
-            }
-        }
-    }
-
-    /// Loads what has changed and lain still since the last look.
-    fn look(&mut self) {
-        let now = stamp(&self.files);
-        let has_settled = now == self.seen;
-        self.seen = now;
-        if now.is_none() || now == self.tried || !has_settled {
-            return;
-        }
-        self.tried = now;
+    fn reload(&self) {
         let replaced =
             read(&self.files).and_then(|(chain, key)| Ok(self.tls.replace(&chain, &key)?));
         match replaced {
@@ -181,4 +141,12 @@ impl Follower {
             ),
         }
     }
+}
+
+/// Loads the files, and yields what follows them.
+pub(crate) fn follow(files: &TlsFiles) -> Result<(Follower<Shown>, ServerTls), LoadError> {
+    let seen = Seen::of(&[&files.cert, &files.key]);
+    let tls = load(files)?;
+    let shown = Shown { tls: tls.clone(), files: files.clone() };
+    Ok((Follower::new(shown, seen), tls))
 }

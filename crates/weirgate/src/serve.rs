@@ -7,10 +7,12 @@ use crate::{
     events,
     figures::{self, Figures},
     files,
-    listener_tls::Follower,
+    following::Follower,
+    listener_tls,
     ops::{Ops, OpsListener},
     output::{FAILED, Failure, REFUSED, USAGE, chain},
     outside::{self, KeptFile, KeptFileError, Outside, Webhook},
+    provider_tls::provider_tls,
     room::Room,
     telemetry::{Export, Exporter, Headers},
 };
@@ -25,7 +27,7 @@ use gateway::{
     Bounds, EventSink, Failpoint, Gateway, Listeners, MakePool, Recorder, Running, ServerTls,
     Settings,
 };
-use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, PoolFigures, Resolve, TlsConfig};
+use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, PoolFigures, Resolve};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -54,6 +56,7 @@ pub(crate) struct Server {
     observed: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
+    revocations: Option<JoinHandle<()>>,
     exporter: Option<Exporter>,
     outside: Option<Outside>,
     peers: Option<JoinHandle<()>>,
@@ -72,7 +75,7 @@ impl Server {
                 std::io::Error::other(format!("cannot listen on {}: {error}", config.console_addr));
             listen_failure(&error, "console_addr")
         })?;
-        let tls = tls_config(config)?;
+        let (tls, revocations) = provider_tls(config)?;
         let (certificates, listener_tls) = listener_tls(config)?.unzip();
         let headers = otlp_headers(config)?;
         let resolver: Arc<dyn Resolve> = Arc::new(
@@ -192,6 +195,8 @@ impl Server {
         let events = spawn("events", events::drain(received, traces, stopped.clone()));
         let certificates =
             certificates.map(|follower| spawn("certificates", follower.run(stopped.clone())));
+        let revocations =
+            revocations.map(|follower| spawn("revocations", follower.run(stopped.clone())));
         let peers = peers.map(|(peers, handle)| {
             spawn("peers", outside::among_nodes(peers, handle, pace, stopped.clone()))
         });
@@ -214,6 +219,7 @@ impl Server {
             observed,
             upkeep,
             certificates,
+            revocations,
             exporter,
             outside,
             peers,
@@ -234,7 +240,7 @@ impl Server {
         }
         // Nobody listens only if all tasks ended already.
         let _ = self.stop.send(true);
-        let optional = self.certificates.into_iter().chain(self.peers);
+        let optional = self.certificates.into_iter().chain(self.revocations).chain(self.peers);
         for task in [self.ops, self.upkeep, self.events, self.observed].into_iter().chain(optional)
         {
             report_panic(task.await);
@@ -308,27 +314,12 @@ fn listen_failure(error: &dyn std::error::Error, key: &str) -> Failure {
 }
 
 /// What the listeners show, and what follows its files.
-fn listener_tls(config: &Config) -> Result<Option<(Follower, ServerTls)>, Failure> {
+fn listener_tls(
+    config: &Config,
+) -> Result<Option<(Follower<listener_tls::Shown>, ServerTls)>, Failure> {
     let Some(files) = &config.tls else { return Ok(None) };
-    let made = Follower::new(files);
+    let made = listener_tls::follow(files);
     made.map(Some).map_err(|error| Failure::new(FAILED, chain(&error), error.remedy()))
-}
-
-/// The roots that providers are verified by.
-pub(crate) fn tls_config(config: &Config) -> Result<Arc<TlsConfig>, Failure> {
-    let extra = match &config.extra_roots_file {
-        Some(path) => Some(std::fs::read(path).map_err(|error| {
-            Failure::new(
-                FAILED,
-                format!("cannot read {}: {error}", path.display()),
-                "Correct extra_roots_file.",
-            )
-        })?),
-        None => None,
-    };
-    TlsConfig::new(extra.as_deref())
-        .map(Arc::new)
-        .map_err(|error| Failure::new(FAILED, chain(&error), "Correct extra_roots_file."))
 }
 
 fn otlp_headers(config: &Config) -> Result<Headers, Failure> {

@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     listener_tls,
     output::{FINDINGS, Failure, chain},
-    serve::tls_config,
+    provider_tls::{LISTS_REMEDY, provider_tls, read_lists},
 };
 use app::{
     configuration::Told,
@@ -13,6 +13,7 @@ use app::{
 };
 use gateway::ServerTls;
 use http::Uri;
+use outbound::revocation_lists_end;
 use serde_json::json;
 use std::{
     io::{self, Read, Write},
@@ -25,6 +26,8 @@ use types::{Clock, SystemClock, SystemRandom, Timestamp};
 /// How long a server on this machine may take to say that it lives.
 const PATIENCE: Duration = Duration::from_secs(2);
 const CERTIFICATE: &str = "certificate";
+/// A revocation list that expires sooner should have been renewed.
+const LISTS_RENEWED_BEFORE: Duration = Duration::from_hours(3 * 24);
 /// A certificate that ends sooner should have been renewed.
 const RENEWED_BEFORE: Duration = Duration::from_hours(14 * 24);
 /// Fewer open files than this are few for a gateway.
@@ -50,7 +53,9 @@ pub(crate) async fn doctor(
             found.push(Finding::good("configuration", "every value is well formed"));
             found.extend(ports(config.gateway_addr, config.console_addr));
             found.extend(certificate(&config, SystemClock.now()));
-            let roots = tls_config(&config)?.extra_roots().map(ToOwned::to_owned).collect();
+            found.extend(revocation_lists(&config, SystemClock.now()));
+            let (tls, _) = provider_tls(&config)?;
+            let roots = tls.extra_roots().map(ToOwned::to_owned).collect();
             told = Some((config.set, roots));
         }
     }
@@ -226,6 +231,31 @@ fn judged(file: &str, tls: &ServerTls, host: Option<&str>, now: Timestamp) -> Fi
         return Finding::warning(CERTIFICATE, format_args!("{file} ends at {until}"), renew);
     }
     Finding::good(CERTIFICATE, format_args!("{file}, valid until {until}"))
+}
+
+/// Lists that have expired refuse every provider that hangs on them.
+fn revocation_lists(config: &Config, now: Timestamp) -> Option<Finding> {
+    const CHECK: &str = "revocations";
+    let path = config.crl_file.as_ref()?;
+    let renew = "Put the issuer's newest list in its place: it is followed without a restart.";
+    let ends = read_lists(path).and_then(|lists| Ok(revocation_lists_end(&lists)?));
+    Some(match ends {
+        Err(error) => Finding::bad(CHECK, chain(&error), LISTS_REMEDY),
+        Ok(None) => Finding::good(CHECK, path.display()),
+        Ok(Some(until)) => {
+            let what = |ends| format!("a list of {} {ends} {until}", path.display());
+            if until <= now {
+                Finding::bad(CHECK, what("expired at"), renew)
+            } else if until.since(now) < LISTS_RENEWED_BEFORE {
+                Finding::warning(CHECK, what("expires at"), renew)
+            } else {
+                Finding::good(
+                    CHECK,
+                    format_args!("{}, the first expires at {until}", path.display()),
+                )
+            }
+        }
+    })
 }
 
 fn open_files() -> Finding {

@@ -123,6 +123,83 @@ fn a_certificate_that_turns_bad_in_mid_life_is_noticed() {
     }
 }
 
+/// Revocation lists (RFC 5280 §5): what is on one is refused, what hangs on an expired one too; lists
+/// are followed, and connections that were judged by others are not used again.
+#[test]
+fn revoked_certificates_are_refused() {
+    let authority = Authority::new().unwrap();
+    let shown = authority.issue_numbered(7).unwrap();
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let provider = FaultyProvider::start_tls_at(at, "localhost", &authority, shown).unwrap();
+    provider.on("/things/1", Answer::json(200, &testkit::thing("1")));
+    let mut world = World::prepared();
+    trust(&mut world, &authority.pem());
+    let list = |pem: &str| world.weirgate.file("lists.pem", pem).unwrap();
+    let lists = list(&authority.revoke(&[8], false).unwrap());
+    world.weirgate.set("WEIRGATE_CRL_FILE", &lists);
+    import(&world.weirgate, "things", provider.url());
+    world.serve();
+    assert_eq!(world.get("/things/1").status, 200);
+    let replace = |pem: &str| {
+        let other = world.weirgate.file("other.pem", pem).unwrap();
+        std::fs::rename(other, &lists).unwrap();
+    };
+    let comes = |wanted: Option<&str>, what: &str| {
+        let is_there = || {
+            let answer = world.get("/things/1");
+            let found = match wanted {
+                None => answer.status == 200,
+                Some(words) => answer.status == 502 && answer.text().contains(words),
+            };
+            (found).then_some(answer)
+        };
+        let answer = wait_until(std::time::Duration::from_secs(10), is_there);
+        if wanted.is_some() {
+            refused(&answer, what);
+            provider.forget();
+            refused(&world.get("/things/1"), what);
+            assert!(provider.requests().is_empty(), "{what}: a request was sent");
+        }
+    };
+    // The connection that is open was judged by the list before.
+    replace(&authority.revoke(&[7, 8], false).unwrap());
+    comes(Some("was revoked"), "its own");
+    replace(&authority.revoke(&[8], false).unwrap());
+    comes(None, "not on the list");
+    replace(&authority.revoke(&[8], true).unwrap());
+    comes(Some("crl_file needs a new one"), "an expired list");
+    assert_eq!(found_by_doctor(&world), "bad");
+    // Garbage is not taken: the expired list stays.
+    replace("-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n");
+    let server = world.server.as_ref().unwrap();
+    wait_until(std::time::Duration::from_secs(10), || {
+        server.err().contains("the new revocation lists are not used")
+    });
+    comes(Some("crl_file needs a new one"), "garbage");
+    // In the authority's name by another key; and of another authority.
+    let other = Authority::new().unwrap();
+    replace(&other.revoke(&[7], false).unwrap());
+    comes(Some("was not signed by it"), "a forged list");
+    let elsewhere = Authority::called("elsewhere").unwrap();
+    replace(&elsewhere.revoke(&[7], false).unwrap());
+    comes(None, "another's list");
+    // Of the authority between.
+    provider.show(authority.issue_below_numbered(9).unwrap());
+    replace(&authority.revoke(&[9], false).unwrap());
+    comes(Some("was revoked"), "its issuer");
+    replace(&authority.revoke(&[], false).unwrap());
+    comes(None, "an empty list");
+    assert_eq!(found_by_doctor(&world), "good");
+    world.stop();
+}
+
+fn found_by_doctor(world: &World) -> String {
+    let doctor = world.weirgate.run(&["doctor", "--json"], b"").unwrap().json().unwrap();
+    let findings = doctor["findings"].as_array().unwrap();
+    let found = findings.iter().find(|one| one["check"] == "revocations").unwrap();
+    found["level"].as_str().unwrap().to_owned()
+}
+
 /// Runs openssl, which makes and serves what our own TLS refuses to.
 fn openssl(folder: &Path, args: &[&str]) -> bool {
     let output = Command::new("openssl").current_dir(folder).args(args).output();
