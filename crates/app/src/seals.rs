@@ -16,8 +16,9 @@ use audit::VaultHead;
 use aws_lc_rs::digest;
 use std::{collections::BTreeMap, fmt};
 use store::{
-    ClientRow, ConnectionRow, CustomerRow, Everything, GrantRow, GrantTarget, KeyRow,
-    ProviderFacts, ProviderRow, SealedRow, StateHead, VaultGenerationRow,
+    ClientRow, ConnectionRow, CustomerRow, Everything, FactorRow, GrantRow, GrantTarget, KeyRow,
+    LinkRow, People, ProviderFacts, ProviderRow, RuleRow, SealedRow, SessionRow, StateHead,
+    TokenRow, UserRow, VaultGenerationRow,
 };
 use types::{Id, Provider, Timestamp};
 use vault::KeyPepper;
@@ -30,7 +31,8 @@ pub(crate) type Seals = BTreeMap<Place, [u8; 32]>;
 // The tables whose rows have seals. Not among them: `generation`, which only says that something
 // changed; `audit_checkpoint`, `audit_witness` and `outbox_moved`, which are written aside of changes:
 // rows of the first two hold notes that keys of logs and witnesses signed, those of the last have seals
-// of their own, and all are judged as such; and `node_seen`, which decides nothing.
+// of their own, and all are judged as such, as those of `user_session` have; `node_seen`, which decides
+// nothing; and `sign_in_failure`, which decides only to refuse more.
 const INSTANCE: &str = "instance";
 const GENERATION: &str = "vault_generation";
 const CUSTOMER: &str = "customer";
@@ -43,6 +45,14 @@ const CONNECTION: &str = "connection";
 const CLIENT: &str = "client";
 const KEY: &str = "api_key";
 const GRANT: &str = "access_grant";
+const USER: &str = "user_account";
+const FACTOR: &str = "user_factor";
+const LINK: &str = "one_time_link";
+const TOKEN: &str = "personal_token";
+const ROLE: &str = "role";
+const POLICY: &str = "policy";
+/// A session's own seal, which is none of the set.
+const SESSION: &str = "user_session";
 pub(crate) const OUTBOX: &str = "outbox";
 /// What became of an event.
 const MOVED: &str = "outbox_moved";
@@ -265,6 +275,86 @@ fn grant_content(row: &GrantRow) -> Vec<u8> {
         .0
 }
 
+fn user_content(row: &UserRow) -> Vec<u8> {
+    let UserRow { id: _, customer, lookup, state, roles, created_at, valid_from } = row;
+    Content::new()
+        .bytes(&customer.to_bytes())
+        .bytes(lookup)
+        .text(state.as_str())
+        .texts(roles.iter())
+        .time(*created_at)
+        .time(*valid_from)
+        .0
+}
+
+fn factor_content(row: &FactorRow) -> Vec<u8> {
+    let FactorRow { id: _, user, kind, name, body, created_at, used } = row;
+    let used = used.map(i64::to_be_bytes);
+    Content::new()
+        .bytes(&user.to_bytes())
+        .text(kind.as_str())
+        .text(name)
+        .text(body)
+        .time(*created_at)
+        .optional(used.as_ref().map(<[u8; 8]>::as_slice))
+        .0
+}
+
+fn link_content(row: &LinkRow) -> Vec<u8> {
+    let LinkRow { id: _, digest, purpose, user, created_at, expires_at, used_at } = row;
+    Content::new()
+        .bytes(digest)
+        .text(purpose.as_str())
+        .bytes(&user.to_bytes())
+        .time(*created_at)
+        .time(*expires_at)
+        .optional_time(*used_at)
+        .0
+}
+
+fn token_content(row: &TokenRow) -> Vec<u8> {
+    let TokenRow { id: _, digest, user, name, roles, created_at, expires_at, revoked_at } = row;
+    Content::new()
+        .bytes(digest)
+        .bytes(&user.to_bytes())
+        .text(name)
+        .texts(roles.iter())
+        .time(*created_at)
+        .time(*expires_at)
+        .optional_time(*revoked_at)
+        .0
+}
+
+fn rule_content(row: &RuleRow) -> Vec<u8> {
+    let RuleRow { name: _, body, created_at } = row;
+    Content::new().text(body).time(*created_at).0
+}
+
+/// The seal of a session.
+pub(crate) fn of_session(pepper: &KeyPepper, row: &SessionRow) -> [u8; 32] {
+    let SessionRow {
+        id,
+        digest,
+        user,
+        level,
+        created_at,
+        seen_at,
+        expires_at,
+        stepped_up_at,
+        seal: _,
+    } = row;
+    let content = Content::new()
+        .bytes(digest)
+        .bytes(&user.to_bytes())
+        .text(level.as_str())
+        .time(*created_at)
+        .time(*seen_at)
+        .time(*expires_at)
+        .optional_time(*stepped_up_at)
+        .0;
+    pepper.row_seal(SESSION, &id.to_string(), &content)
+}
+
 /// The seals that these rows would have.
 pub(crate) fn of<P: ReadProvider>(pepper: &KeyPepper, rows: &Everything<P>) -> Seals {
     let mut seals = Seals::new();
@@ -299,6 +389,25 @@ pub(crate) fn of<P: ReadProvider>(pepper: &KeyPepper, rows: &Everything<P>) -> S
     }
     for row in &rows.grants {
         put(GRANT, row.id.to_string(), &grant_content(row));
+    }
+    let People { users, factors, links, tokens, roles, policies } = &rows.people;
+    for row in users {
+        put(USER, row.id.to_string(), &user_content(row));
+    }
+    for row in factors {
+        put(FACTOR, row.id.to_string(), &factor_content(row));
+    }
+    for row in links {
+        put(LINK, row.id.to_string(), &link_content(row));
+    }
+    for row in tokens {
+        put(TOKEN, row.id.to_string(), &token_content(row));
+    }
+    for row in roles {
+        put(ROLE, row.name.to_string(), &rule_content(row));
+    }
+    for row in policies {
+        put(POLICY, row.name.to_string(), &rule_content(row));
     }
     seals
 }
@@ -444,6 +553,12 @@ pub(crate) fn trusted(mut rows: Everything, broken: &[Broken]) -> Everything {
     rows.clients.retain(|row| is_whole(CLIENT, &row.id.to_string()));
     rows.keys.retain(|row| is_whole(KEY, &row.id.to_string()));
     rows.grants.retain(|row| is_whole(GRANT, &row.id.to_string()));
+    // A factor or a policy that is missing would permit more: where anything of people is not as it
+    // was left, nobody comes in.
+    let of_people = [USER, FACTOR, LINK, TOKEN, ROLE, POLICY];
+    if broken.iter().any(|one| of_people.contains(&one.place.0.as_str())) {
+        rows.people = People::default();
+    }
     rows
 }
 

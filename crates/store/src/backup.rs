@@ -67,6 +67,26 @@ const TABLES: &[Table] = &[
         ("id" Text 1), ("provider" Text 2), ("customer" Text 3), ("environment" Text 4),
         ("scheme" Text 5), ("variables" Text 6), ("headers" Text 7), ("created_at" Number 8),
         ("revoked_at" Number 9)),
+    table!("user_account" by "id":
+        ("id" Text 1), ("customer" Text 2), ("lookup" Bytes 3), ("state" Text 4), ("roles" Text 5),
+        ("created_at" Number 6), ("valid_from" Number 7)),
+    table!("user_factor" by "id":
+        ("id" Text 1), ("user_id" Text 2), ("kind" Text 3), ("name" Text 4), ("body" Text 5),
+        ("created_at" Number 6), ("used" Number 7)),
+    table!("one_time_link" by "id":
+        ("id" Text 1), ("digest" Bytes 2), ("purpose" Text 3), ("user_id" Text 4),
+        ("created_at" Number 5), ("expires_at" Number 6), ("used_at" Number 7)),
+    table!("personal_token" by "id":
+        ("id" Text 1), ("digest" Bytes 2), ("user_id" Text 3), ("name" Text 4), ("roles" Text 5),
+        ("created_at" Number 6), ("expires_at" Number 7), ("revoked_at" Number 8)),
+    table!("role" by "name": ("name" Text 1), ("body" Text 2), ("created_at" Number 3)),
+    table!("policy" by "name": ("name" Text 1), ("body" Text 2), ("created_at" Number 3)),
+    table!("user_session" by "id":
+        ("id" Text 1), ("digest" Bytes 2), ("user_id" Text 3), ("level" Text 4),
+        ("created_at" Number 5), ("seen_at" Number 6), ("expires_at" Number 7),
+        ("stepped_up_at" Number 8), ("seal" Bytes 9)),
+    table!("sign_in_failure" by "lookup":
+        ("lookup" Bytes 1), ("failures" Number 2), ("last_at" Number 3)),
     table!("client" by "id": ("id" Text 1), ("name" Text 2), ("created_at" Number 3)),
     table!("api_key" by "id":
         ("id" Text 1), ("client" Text 2), ("environment" Text 3), ("digest" Bytes 4),

@@ -10,6 +10,7 @@ mod backup;
 mod dialect;
 mod error;
 mod location;
+mod people;
 mod rows;
 mod store;
 mod tx;
@@ -19,6 +20,7 @@ pub use backup::{Cell, is_known};
 pub use dialect::layout;
 pub use error::StoreError;
 pub use location::{Location, Place, ServerUrl, UrlError};
+pub use people::{FactorRow, FailureRow, LinkRow, People, RuleRow, SessionRow, TokenRow, UserRow};
 pub use rows::{
     Accounts, ClientRow, ConnectionRow, CustomerRow, Everything, GrantChanges, GrantRow,
     GrantTarget, KeyRow, MovedRow, OutboxRow, ProviderFacts, ProviderRow, RowSeal, SealedHead,

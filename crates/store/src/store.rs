@@ -3,6 +3,7 @@
 use crate::{
     Location, StoreError,
     dialect::{self, Pool, Statement, Transaction, Use, sql},
+    people::people,
     rows::{
         Accounts, ClientRow, ConnectionRow, CustomerRow, Everything, FromRow, GrantRow, KeyRow,
         MovedRow, OutboxRow, ProviderRow, Reader, RowSeal, SealedHead, SealedRow, StateHead,
@@ -487,6 +488,7 @@ pub(crate) async fn everything<P: FromRow>(
         clients: all(tx, ClientRow::ALL).await?,
         keys: all(tx, KeyRow::ALL).await?,
         grants: all(tx, GrantRow::ALL).await?,
+        people: people(tx).await?,
         seals: all(tx, RowSeal::ALL).await?,
         head: head.as_ref().map(StateHead::from_row).transpose()?,
     })

@@ -34,7 +34,11 @@ impl Tx {
         Self { inner, is_changed: false, is_audited: false }
     }
 
-    async fn change(&mut self, table: &'static str, query: Statement) -> Result<u64, StoreError> {
+    pub(crate) async fn change(
+        &mut self,
+        table: &'static str,
+        query: Statement,
+    ) -> Result<u64, StoreError> {
         let rows = self.inner.change(table, query).await?;
         self.is_changed |= rows > 0;
         Ok(rows)
@@ -469,7 +473,7 @@ fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn json(value: &impl serde::Serialize) -> String {
+pub(crate) fn json(value: &impl serde::Serialize) -> String {
     // Lists and maps of texts always serialise.
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -34,6 +34,16 @@ kinds! {
     Key = "key",
     /// A permission for a client on a provider or connection.
     Grant = "grnt",
+    /// A person who administers.
+    User = "user",
+    /// A person's stay on the console.
+    Session = "sess",
+    /// What a person shows beside a password, or in place of it.
+    Factor = "fact",
+    /// What lets a person's own program use the control API.
+    Token = "tokn",
+    /// What lets a person in once, to set up an account.
+    Link = "link",
     /// One call through the gateway, or one act on the command line.
     Request = "req",
     /// One installation with its own data folder.

@@ -11,6 +11,7 @@ mod context;
 mod fault;
 mod id;
 mod nearest;
+mod person;
 mod random;
 mod rate;
 mod secret;
@@ -22,10 +23,11 @@ pub use clock::{Clock, Date, ManualClock, ParseDateError, SystemClock, Timestamp
 pub use context::{Actor, OpContext};
 pub use fault::{Fault, Origin};
 pub use id::{
-    Client, Connection, Credential, Customer, Grant, Id, IdKind, Instance, Key, Node, ParseIdError,
-    Provider, Request,
+    Client, Connection, Credential, Customer, Factor, Grant, Id, IdKind, Instance, Key, Link, Node,
+    ParseIdError, Provider, Request, Session, Token, User,
 };
 pub use nearest::nearest;
+pub use person::{FactorKind, LinkPurpose, SessionLevel, UserState};
 pub use random::{Random, RandomError, SeededRandom, SystemRandom};
 pub use rate::{ParseRateError, Rate};
 pub use secret::{SecretBytes, SecretText};

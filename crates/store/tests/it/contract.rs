@@ -17,13 +17,13 @@ pub fn ctx() -> OpContext {
 }
 
 /// Ids in the order in which they are made.
-fn id<K>() -> Id<K> {
+pub fn id<K>() -> Id<K> {
     static MILLIS: AtomicU64 = AtomicU64::new(0);
     let later = Duration::from_millis(MILLIS.fetch_add(1, Ordering::SeqCst));
     Id::generate(SystemClock.now() + later, &SystemRandom).unwrap()
 }
 
-fn event() -> [u8; 16] {
+pub fn event() -> [u8; 16] {
     id::<types::Request>().to_bytes()
 }
 
@@ -111,6 +111,7 @@ pub async fn all(store: &Store) {
     witnesses(store).await;
     names_are_unique(store).await;
     seals_and_heads(store).await;
+    crate::people::people(store, &customer).await;
 }
 
 async fn reads_what_was_written(store: &Store, customer: &CustomerRow, connection: &ConnectionRow) {

@@ -11,6 +11,7 @@
 mod contract;
 mod files;
 mod migrations;
+mod people;
 mod postgres;
 mod processes;
 

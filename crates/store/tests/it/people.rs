@@ -1,0 +1,198 @@
+//! People, in every database.
+
+use crate::contract::{ctx, event, id};
+use store::{
+    CustomerRow, FactorRow, FailureRow, LinkRow, RuleRow, SessionRow, Store, StoreError, TokenRow,
+    UserRow,
+};
+use types::{FactorKind, Id, LinkPurpose, SessionLevel, Timestamp, User, UserState};
+
+fn at(micros: i64) -> Timestamp {
+    Timestamp::from_micros(micros)
+}
+
+fn session(user: Id<User>, digest: u8) -> SessionRow {
+    SessionRow {
+        id: id(),
+        digest: [digest; 32],
+        user,
+        level: SessionLevel::Enrol,
+        created_at: at(1),
+        seen_at: at(2),
+        expires_at: at(300),
+        stepped_up_at: Some(at(4)),
+        seal: [9; 32],
+    }
+}
+
+pub async fn people(store: &Store, customer: &CustomerRow) {
+    let user = UserRow {
+        id: id(),
+        customer: customer.id,
+        lookup: [3; 32],
+        state: UserState::Invited,
+        roles: vec!["auditor".into(), "read-only".into()],
+        created_at: at(1),
+        valid_from: at(2),
+    };
+    let factor = FactorRow {
+        id: id(),
+        user: user.id,
+        kind: FactorKind::Totp,
+        name: "phone".into(),
+        body: String::new(),
+        created_at: at(3),
+        used: None,
+    };
+    let link = LinkRow {
+        id: id(),
+        digest: [4; 32],
+        purpose: LinkPurpose::Invite,
+        user: user.id,
+        created_at: at(5),
+        expires_at: at(6),
+        used_at: None,
+    };
+    let token = TokenRow {
+        id: id(),
+        digest: [5; 32],
+        user: user.id,
+        name: "cron".into(),
+        roles: Vec::new(),
+        created_at: at(7),
+        expires_at: at(8),
+        revoked_at: None,
+    };
+    let rule = RuleRow { name: "nights".parse().unwrap(), body: "text".into(), created_at: at(9) };
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    tx.put_user(&user).await.unwrap();
+    tx.put_factor(&factor).await.unwrap();
+    tx.put_link(&link).await.unwrap();
+    tx.put_token(&token).await.unwrap();
+    tx.put_role(&rule).await.unwrap();
+    tx.put_policy(&rule).await.unwrap();
+    tx.insert_session(&session(user.id, 1)).await.unwrap();
+    tx.append_outbox(event(), b"people").await.unwrap();
+    tx.commit().await.unwrap();
+    let read = store.load_all().await.unwrap().people;
+    assert_eq!(read.users, [user.clone()]);
+    assert_eq!(read.factors, [factor.clone()]);
+    assert_eq!(read.links, [link.clone()]);
+    assert_eq!(read.tokens, [token.clone()]);
+    assert_eq!((&read.roles, &read.policies), (&vec![rule.clone()], &vec![rule.clone()]));
+    what_changes(store, &user, &factor, &link, &token, &rule).await;
+    sessions(store, &user).await;
+    failures(store).await;
+    one_address_is_one_person(store, &user).await;
+    removal(store, &user).await;
+}
+
+async fn what_changes(
+    store: &Store,
+    user: &UserRow,
+    factor: &FactorRow,
+    link: &LinkRow,
+    token: &TokenRow,
+    rule: &RuleRow,
+) {
+    let user = UserRow {
+        state: UserState::Active,
+        roles: vec!["administrator".into()],
+        valid_from: at(20),
+        ..user.clone()
+    };
+    let factor = FactorRow { used: Some(21), body: "b".into(), ..factor.clone() };
+    let link = LinkRow { used_at: Some(at(22)), ..link.clone() };
+    let token = TokenRow { revoked_at: Some(at(23)), ..token.clone() };
+    let other = RuleRow { body: "other".into(), ..rule.clone() };
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    tx.put_user(&user).await.unwrap();
+    tx.put_factor(&factor).await.unwrap();
+    tx.put_link(&link).await.unwrap();
+    tx.put_token(&token).await.unwrap();
+    tx.put_policy(&other).await.unwrap();
+    assert!(tx.delete_role(&rule.name).await.unwrap());
+    assert!(!tx.delete_role(&rule.name).await.unwrap());
+    tx.append_outbox(event(), b"changes").await.unwrap();
+    tx.commit().await.unwrap();
+    let read = store.load_all().await.unwrap().people;
+    assert_eq!((read.users, read.factors), (vec![user], vec![factor]));
+    assert_eq!((read.links, read.tokens), (vec![link], vec![token]));
+    assert_eq!((read.roles, read.policies), (Vec::new(), vec![other]));
+}
+
+async fn sessions(store: &Store, user: &UserRow) {
+    let before = store.generation().await.unwrap();
+    let mut row = store.session(&[1; 32]).await.unwrap().unwrap();
+    assert_eq!(SessionRow { id: row.id, ..session(user.id, 1) }, row);
+    assert!(store.session(&[0; 32]).await.unwrap().is_none());
+    row.seen_at = at(40);
+    row.seal = [8; 32];
+    store.touch_session(&row).await.unwrap();
+    assert_eq!(store.session(&[1; 32]).await.unwrap().unwrap(), row);
+    // An earlier look that comes late sets nothing back.
+    store
+        .touch_session(&SessionRow { seen_at: at(30), seal: [7; 32], ..row.clone() })
+        .await
+        .unwrap();
+    assert_eq!(store.session(&[1; 32]).await.unwrap().unwrap(), row);
+    // One that has ended is not brought back.
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    let second = session(user.id, 2);
+    tx.insert_session(&second).await.unwrap();
+    assert!(tx.delete_session(row.id).await.unwrap());
+    assert!(!tx.delete_session(row.id).await.unwrap());
+    tx.append_outbox(event(), b"ends").await.unwrap();
+    tx.commit().await.unwrap();
+    store.touch_session(&SessionRow { seen_at: at(50), ..row.clone() }).await.unwrap();
+    assert_eq!(store.sessions().await.unwrap(), [second]);
+    // What is written aside moves no generation.
+    assert_eq!(store.generation().await.unwrap(), before + 1);
+    assert_eq!(store.tidy_people(at(299), at(0)).await.unwrap(), 0);
+    assert_eq!(store.tidy_people(at(301), at(0)).await.unwrap(), 1);
+}
+
+async fn failures(store: &Store) {
+    let lookup = [6; 32];
+    assert_eq!(store.failures(&lookup).await.unwrap(), None);
+    for count in 1..4 {
+        assert_eq!(
+            store.count_failure(&lookup, at(10), at(10 + i64::from(count))).await.unwrap(),
+            count
+        );
+    }
+    let known = FailureRow { failures: 3, last_at: at(13) };
+    assert_eq!(store.failures(&lookup).await.unwrap(), Some(known));
+    assert_eq!(store.count_failure(&lookup, at(14), at(20)).await.unwrap(), 1, "they were old");
+    // However many come at once, each counts.
+    let all = (0..20).map(|_| store.count_failure(&lookup, at(0), at(30)));
+    futures_util::future::try_join_all(all).await.unwrap();
+    assert_eq!(store.failures(&lookup).await.unwrap().unwrap().failures, 21);
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    tx.forget_failures(&lookup).await.unwrap();
+    tx.append_outbox(event(), b"in").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.failures(&lookup).await.unwrap(), None);
+    store.count_failure(&lookup, at(0), at(30)).await.unwrap();
+    assert_eq!(store.tidy_people(at(0), at(31)).await.unwrap(), 1);
+}
+
+async fn one_address_is_one_person(store: &Store, user: &UserRow) {
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    let other = UserRow { id: id(), ..user.clone() };
+    let taken = tx.put_user(&other).await.unwrap_err();
+    assert!(matches!(taken, StoreError::Conflict { table: "user_account" }), "{taken}");
+}
+
+/// All that is a person's goes with the person.
+async fn removal(store: &Store, user: &UserRow) {
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    tx.insert_session(&session(user.id, 3)).await.unwrap();
+    tx.delete_user(user.id).await.unwrap();
+    tx.append_outbox(event(), b"removed").await.unwrap();
+    tx.commit().await.unwrap();
+    let read = store.load_all().await.unwrap().people;
+    assert!(read.users.is_empty() && read.factors.is_empty());
+    assert!(read.links.is_empty() && read.tokens.is_empty());
+    assert!(store.sessions().await.unwrap().is_empty());
+}
