@@ -34,6 +34,17 @@ pub(crate) async fn find_or_create(
     if let Some(row) = tx.customer_by_lookup(&lookup).await? {
         return open(instance, &row);
     }
+    create(instance, tx, ctx, lookup, name).await
+}
+
+/// A new customer, or a key of a person's own.
+pub(crate) async fn create(
+    instance: &Instance,
+    tx: &mut Tx,
+    ctx: &OpContext,
+    lookup: [u8; 32],
+    name: &str,
+) -> Result<OpenCustomer, Error> {
     let id = Id::generate(ctx.now, instance.random.as_ref())?;
     let (key, wrapped) = instance.keyring.create_customer_key(id, instance.random.as_ref())?;
     let mut salt = [0_u8; SALT_BYTES];

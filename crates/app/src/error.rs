@@ -8,7 +8,7 @@ use crate::{
 };
 use audit::{AppendError, ExportError, NoteError, OpenError, ProofError, VerifyError};
 use outbound::TargetError;
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 /// How a program tells the kinds of failure apart; the command line's exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,6 +183,48 @@ pub enum Error {
     ServersMove { slug: String, old: String, new: String },
     #[error("something was changed since the plan was made")]
     PlanStale,
+    #[error(transparent)]
+    Address(#[from] identity::EmailError),
+    #[error(transparent)]
+    Password(#[from] identity::PasswordProblems),
+    #[error(transparent)]
+    PasswordHash(#[from] identity::HashError),
+    #[error(transparent)]
+    TotpLabel(#[from] identity::TotpLabelError),
+    #[error("the address or the password is not right")]
+    SignInRefused,
+    #[error("there were too many attempts: the next one counts in {} s", retry_after.as_secs().max(1))]
+    SignInSlowed { retry_after: Duration },
+    #[error("the code is not right")]
+    FactorRefused,
+    #[error("this needs a factor that was shown within the last five minutes")]
+    StepUpNeeded,
+    #[error("the link is unknown, was used, or has expired")]
+    LinkUnknown,
+    #[error("the first administrator's e-mail address is missing")]
+    AddressMissing,
+    #[error("there is an administrator already")]
+    AdministratorExists,
+    #[error("nobody else could administer then")]
+    LastAdministrator,
+    #[error("it is the last factor beside the password")]
+    LastFactor,
+    #[error("a person has at most {limit} factors")]
+    TooManyFactors { limit: usize },
+    #[error("a person has at most {limit} tokens in force")]
+    TooManyTokens { limit: usize },
+    #[error("a token lives at least a moment, and at most {} days", limit.as_secs() / 86_400)]
+    TokenLife { limit: Duration },
+    #[error("its owner has not the role `{name}`")]
+    RoleNotHeld { name: String },
+    #[error("no role was named")]
+    RolesMissing,
+    #[error("a name has at most {limit} characters, and none that control a terminal")]
+    PersonName { limit: usize },
+    #[error("the person is disabled")]
+    UserDisabled,
+    #[error("the person was invited, and has not come yet")]
+    UserInvited,
     #[error("something is wrong in Weirgate: {what}")]
     Internal { what: &'static str },
 }
@@ -218,8 +260,27 @@ impl Error {
             | Self::RecordTooLong { .. }
             | Self::NameTooLong { .. }
             | Self::Backup(BackupError::NotOne { .. } | BackupError::Exists { .. })
+            | Self::Address(_)
+            | Self::Password(_)
+            | Self::AddressMissing
+            | Self::TokenLife { .. }
+            | Self::RolesMissing
+            | Self::PersonName { .. }
             | Self::Grants(_) => Kind::Usage,
-            Self::RootKeyInFolder
+            Self::LinkUnknown => Kind::NotFound,
+            Self::SignInRefused
+            | Self::SignInSlowed { .. }
+            | Self::FactorRefused
+            | Self::StepUpNeeded
+            | Self::AdministratorExists
+            | Self::LastAdministrator
+            | Self::LastFactor
+            | Self::TooManyFactors { .. }
+            | Self::TooManyTokens { .. }
+            | Self::RoleNotHeld { .. }
+            | Self::UserDisabled
+            | Self::UserInvited
+            | Self::RootKeyInFolder
             | Self::VaultRolledBack
             | Self::RowTampered { .. }
             | Self::EventMissing { .. }
@@ -405,6 +466,12 @@ impl Error {
             }
             Self::NotFound { kind, .. } => match *kind {
                 "node" => "`weirgate node list` shows those there are.".into(),
+                "user" | "session" | "token" | "factor" => {
+                    "`weirgate user list` and `weirgate session list` show those there are.".into()
+                }
+                "role" => "There are administrator, security, integrator, auditor, read-only, and \
+                           your own."
+                    .into(),
                 "client" | "key" => "`weirgate client list` shows those there are.".into(),
                 "provider" | "connection" => {
                     format!("`weirgate {kind} list` shows those there are.")
@@ -447,6 +514,43 @@ impl Error {
             Self::Grants(_) => "Correct the files; nothing was changed.".into(),
             Self::Resolver(_) => "Check /etc/resolv.conf.".into(),
             Self::Tls(_) => "Correct extra_roots_file.".into(),
+            Self::Address(_) => "Give one like ada@example.com.".into(),
+            Self::Password(problems) => {
+                let all: Vec<_> = problems.problems.iter().map(|one| sentence(&one.to_string())).collect();
+                all.join(" ")
+            }
+            Self::PasswordHash(_) => "Make a new link for that person, which sets the password anew.".into(),
+            Self::SignInRefused => {
+                "Try again, or ask an administrator for a new link.".into()
+            }
+            Self::SignInSlowed { .. } => {
+                "Wait, and then try again; a passkey, or a new link from an administrator, helps at \
+                 once."
+                    .into()
+            }
+            Self::FactorRefused => {
+                "Type the newest code of the app, or a recovery code that was not used; if the \
+                 session is over, sign in again."
+                    .into()
+            }
+            Self::StepUpNeeded => "Show a factor again, and repeat it.".into(),
+            Self::LinkUnknown => "Ask an administrator for a new one.".into(),
+            Self::AddressMissing => "Give the address that you want to sign in with.".into(),
+            Self::AdministratorExists => {
+                "Ask that person for an invitation; `weirgate user list` shows who it is.".into()
+            }
+            Self::LastAdministrator => {
+                "Make somebody else an administrator first, who has enrolled a second factor.".into()
+            }
+            Self::LastFactor => "Enrol another one first.".into(),
+            Self::TooManyFactors { .. } => "Remove one first.".into(),
+            Self::TooManyTokens { .. } => "Revoke one first.".into(),
+            Self::TokenLife { .. } => "Give a time in between, like 90d.".into(),
+            Self::RoleNotHeld { .. } => "A token is never wider than its owner.".into(),
+            Self::RolesMissing => "Name one of administrator, security, integrator, auditor, read-only, or a role of your own.".into(),
+            Self::PersonName { .. } => "Shorten it.".into(),
+            Self::UserDisabled => "Enable the person first.".into(),
+            Self::UserInvited => "Remove the person, or make a new link.".into(),
             Self::Internal { .. } => "Report this with what you did.".into(),
             Self::Exists { .. } => "Choose another name.".into(),
             Self::Server(ServerError::NoServer) => {

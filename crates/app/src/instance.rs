@@ -5,7 +5,9 @@ use crate::{
     customers,
     error::Error,
     folder::{DataFolder, make_private_dir, origin_of, sync_dir, write_new},
-    nodes, sequence,
+    nodes,
+    people::Desk,
+    sequence,
 };
 use audit::{FolderLock, Log, OpenError, SigningKey, VaultHead};
 use gateway::TagKey;
@@ -58,6 +60,7 @@ pub struct Instance {
     pub random: Arc<dyn Random>,
     /// The newest state of the store that this process has seen.
     seen: Mutex<Option<VaultHead>>,
+    pub(crate) desk: Desk,
 }
 
 impl fmt::Debug for Instance {
@@ -140,8 +143,19 @@ impl Instance {
             let store = Store::create(&folder.location()).await?;
             let keyring = Arc::new(keyring);
             let (node, origin, seen) = (None, origin_of(id, None), Mutex::default());
-            let instance =
-                Self { folder, id, node, origin, store, keyring, secrets, clock, random, seen };
+            let instance = Self {
+                folder,
+                id,
+                node,
+                origin,
+                store,
+                keyring,
+                secrets,
+                clock,
+                random,
+                seen,
+                desk: Desk::default(),
+            };
             let head = instance.fill(&ctx, &generation).await?;
             Ok((instance, head))
         };
@@ -200,7 +214,19 @@ impl Instance {
         secrets.audit_seed = secret(random.as_ref())?;
         let (keyring, seen) = (Arc::new(keyring), Mutex::default());
         let (node, origin) = (Some(node), origin_of(id, Some(node)));
-        Ok(Self { folder, id, node, origin, store, keyring, secrets, clock, random, seen })
+        Ok(Self {
+            folder,
+            id,
+            node,
+            origin,
+            store,
+            keyring,
+            secrets,
+            clock,
+            random,
+            seen,
+            desk: Desk::default(),
+        })
     }
 
     /// Makes this node known to the store, by the key of its audit log.
@@ -315,8 +341,19 @@ impl Instance {
         let id = everything.instance;
         let secrets = InstanceSecrets::open(&keyring, &everything, node)?;
         let (keyring, origin, seen) = (Arc::new(keyring), origin_of(id, node), Mutex::default());
-        let instance =
-            Self { folder, id, node, origin, store, keyring, secrets, clock, random, seen };
+        let instance = Self {
+            folder,
+            id,
+            node,
+            origin,
+            store,
+            keyring,
+            secrets,
+            clock,
+            random,
+            seen,
+            desk: Desk::default(),
+        };
         if everything.head.is_none() {
             // Rare, and its state is large: not on every caller's stack.
             Box::pin(sequence::seal_first_layout(&instance)).await?;
@@ -350,6 +387,7 @@ impl Instance {
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             seen: Mutex::new(*self.seen.lock().unwrap_or_else(PoisonError::into_inner)),
+            desk: Desk::default(),
         })
     }
 
@@ -612,7 +650,19 @@ impl Instance {
     ) -> Self {
         let (clock, seen) = (Arc::new(types::SystemClock), Mutex::default());
         let (keyring, origin) = (Arc::new(keyring), origin_of(id, None));
-        Self { folder, id, node: None, origin, store, keyring, secrets, clock, random, seen }
+        Self {
+            folder,
+            id,
+            node: None,
+            origin,
+            store,
+            keyring,
+            secrets,
+            clock,
+            random,
+            seen,
+            desk: Desk::default(),
+        }
     }
 }
 

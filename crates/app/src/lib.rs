@@ -21,6 +21,7 @@ pub mod follow;
 pub mod grants;
 pub mod nodes;
 pub mod observe;
+pub mod people;
 pub mod provider_diff;
 pub mod providers;
 pub mod restore;

@@ -67,7 +67,7 @@ CREATE TABLE user_session (
     id TEXT PRIMARY KEY,
     digest BYTEA NOT NULL UNIQUE,
     user_id TEXT NOT NULL REFERENCES user_account (id),
-    level TEXT NOT NULL CHECK (level IN ('enrol', 'full')),
+    level TEXT NOT NULL CHECK (level IN ('password', 'enrol', 'full')),
     created_at BIGINT NOT NULL,
     seen_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,

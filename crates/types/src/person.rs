@@ -74,7 +74,9 @@ words! {
 
 words! {
     /// What a session reaches.
-    SessionLevel: "enrol, full" {
+    SessionLevel: "password, enrol, full" {
+        /// The second factor, and nothing else.
+        Password = "password",
         /// Enrolment of a second factor, and nothing else.
         Enrol = "enrol",
         Full = "full",
