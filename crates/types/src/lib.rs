@@ -15,9 +15,10 @@ mod random;
 mod rate;
 mod secret;
 mod slug;
+mod token_layout;
 
 pub use action::{Action, Environment, ParseActionError};
-pub use api_key::{ApiKey, ApiKeyError, KEY_RANDOM_CHARS};
+pub use api_key::{ApiKey, ApiKeyError};
 pub use clock::{Clock, Date, ManualClock, ParseDateError, SystemClock, Timestamp};
 pub use context::{Actor, OpContext};
 pub use fault::{Fault, Origin};
@@ -30,3 +31,4 @@ pub use random::{Random, RandomError, SeededRandom, SystemRandom};
 pub use rate::{ParseRateError, Rate};
 pub use secret::{SecretBytes, SecretText};
 pub use slug::{Slug, SlugError};
+pub use token_layout::{KEY_RANDOM_CHARS, TokenFlaw, TokenLayout};
