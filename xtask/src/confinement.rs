@@ -44,6 +44,7 @@ const CONFINED: &[Confined] = &[
         crates: &[
             "vault",
             "audit",
+            "identity",
             "gateway",
             "outbound",
             "sandbox",
@@ -54,6 +55,13 @@ const CONFINED: &[Confined] = &[
         is_free_in_tests: true,
         why: "cryptography stays where it can be reviewed",
         remedy: "use what `vault` or `audit` offers",
+    },
+    Confined {
+        paths: &["argon2", "totp_rs", "webauthn_rs", "openidconnect"],
+        crates: &["identity"],
+        is_free_in_tests: false,
+        why: "how people prove who they are is decided in `identity`",
+        remedy: "use what `identity` offers",
     },
     Confined {
         paths: &["std::env", "env::var", "env::var_os", "env::vars", "env::args"],
@@ -259,6 +267,7 @@ mod tests {
             ("let a = hyper::client::conn::http1::handshake(io);", "outbound"),
             ("let a = TcpStream::connect(addr).await;", "outbound"),
             ("use aws_lc_rs::hmac;", "vault"),
+            ("use webauthn_rs::prelude::*;", "identity"),
             ("let a = std::env::var(name);", "weirgate"),
             ("use std::{env, fmt}; fn a() { env::args(); }", "weirgate"),
             ("println!();", "weirgate"),
