@@ -1,5 +1,5 @@
-//! How people prove who they are: passwords, one-time codes, recovery codes, and the tokens that
-//! Weirgate gives them afterwards.
+//! How people prove who they are: passwords, one-time codes, passkeys, recovery codes, and the
+//! tokens that Weirgate gives them afterwards.
 //!
 //! Nothing here does I/O or reads a clock: callers bring the time, the randomness and what is
 //! stored, and keep what comes back. What takes long (hashing a password) is synchronous, to be
@@ -16,12 +16,17 @@
 
 mod blocklist;
 mod email;
+mod passkey;
 pub mod password;
 mod recovery;
 mod token;
 mod totp;
 
 pub use email::{EmailAddress, EmailError};
+pub use passkey::{
+    Authentication, CEREMONY_LIFE, Options, Passkey, PasskeyError, Person, Registration,
+    RelyingParty, RelyingPartyError, SignedIn, UserHandle,
+};
 pub use password::{
     Accepted, HashError, Password, PasswordHash, PasswordProblem, PasswordProblems, Verdict,
 };

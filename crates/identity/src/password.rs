@@ -164,7 +164,7 @@ impl Password {
         }
         let period = blocklist::period(&folded);
         let unit: Zeroizing<String> = Zeroizing::new(folded.chars().take(period).collect());
-        if blocklist::is_common(&folded) || blocklist::is_common(&unit) {
+        if blocklist::is_common(&unit) {
             problems.push(PasswordProblem::Common);
         }
         if period < folded.chars().count() && period < MIN_CHARS {
@@ -406,6 +406,8 @@ mod tests {
             "\u{ff50}assword12345",
             "letmein!!!!!!",
             "000000sunshine",
+            "SonyEricssonSonyEricsson",
+            "PASSWORD-2026-PASSWORD-2026-",
         ] {
             assert!(problems(text).contains(&PasswordProblem::Common), "{text}");
         }
