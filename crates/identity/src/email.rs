@@ -10,8 +10,9 @@ const MAX_BYTES: usize = 254;
 const MAX_LOCAL_BYTES: usize = 64;
 const MAX_LABEL_BYTES: usize = 63;
 
-/// An address that could receive mail. Personal data: `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
+/// An address that could receive mail. Personal data: `Debug` hides it. Two are the same account's
+/// if [`EmailAddress::lookup`] says so.
+#[derive(Clone)]
 pub struct EmailAddress {
     given: String,
     at: usize,

@@ -615,7 +615,7 @@ fn head_is_judged_as_the_get_and_has_its_head() {
             answer.header("weirgate-fields-withheld"),
             Some("secret, nested.b, list[].code")
         );
-        assert!(answer.header("etag").is_some_and(|tag| !tag.contains("v1")));
+        assert!(answer.header("etag").is_some_and(|tag| tag != "\"v1\"" && tag.len() > 20));
         assert_eq!(answer.header("x-debug"), None);
         // The connection is still in step.
         let after = connection.request("GET", &world.path("/things/2"), &headers, b"").unwrap();
