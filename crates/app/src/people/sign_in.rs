@@ -353,13 +353,13 @@ impl Bound {
 fn network(addr: IpAddr) -> String {
     match addr {
         IpAddr::V4(addr) => addr.to_string(),
-        IpAddr::V6(addr) => match addr.to_ipv4_mapped() {
-            Some(addr) => addr.to_string(),
-            None => {
-                let [a, b, c, d, ..] = addr.segments();
-                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        IpAddr::V6(addr) => {
+            if let Some(addr) = addr.to_ipv4_mapped() {
+                return addr.to_string();
             }
-        },
+            let [a, b, c, d, ..] = addr.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
     }
 }
 
