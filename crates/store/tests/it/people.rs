@@ -75,10 +75,10 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
     tx.append_outbox(event(), b"people").await.unwrap();
     tx.commit().await.unwrap();
     let read = store.load_all().await.unwrap().people;
-    assert_eq!(read.users, [user.clone()]);
-    assert_eq!(read.factors, [factor.clone()]);
-    assert_eq!(read.links, [link.clone()]);
-    assert_eq!(read.tokens, [token.clone()]);
+    assert_eq!(read.users, std::slice::from_ref(&user));
+    assert_eq!(read.factors, std::slice::from_ref(&factor));
+    assert_eq!(read.links, std::slice::from_ref(&link));
+    assert_eq!(read.tokens, std::slice::from_ref(&token));
     assert_eq!((&read.roles, &read.policies), (&vec![rule.clone()], &vec![rule.clone()]));
     what_changes(store, &user, &factor, &link, &token, &rule).await;
     sessions(store, &user).await;
