@@ -552,6 +552,9 @@ impl Error {
             Self::UserDisabled => "Enable the person first.".into(),
             Self::UserInvited => "Remove the person, or make a new link.".into(),
             Self::Internal { .. } => "Report this with what you did.".into(),
+            Self::Exists { kind: "user", .. } => {
+                "`weirgate user link` makes a new link for that person.".into()
+            }
             Self::Exists { .. } => "Choose another name.".into(),
             Self::Server(ServerError::NoServer) => {
                 "Name the server with `weirgate provider import ... --server URL`.".into()

@@ -71,6 +71,12 @@ pub(crate) enum Verb {
     Client(ClientVerb),
     /// Make the grants what the files in a folder say.
     Apply(ApplyArgs),
+    /// Invite people, and change what they may.
+    #[command(subcommand)]
+    User(UserVerb),
+    /// List and end people's sessions.
+    #[command(subcommand)]
+    Session(SessionVerb),
     /// Read and verify the audit log.
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -295,6 +301,65 @@ pub(crate) enum KeyVerb {
     /// Revoke a key; takes effect within a second.
     Revoke {
         /// The key's id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserVerb {
+    /// Make the link by which the first administrator sets up an account; it is shown once, and good
+    /// for 15 minutes.
+    SetupLink,
+    /// Invite a person; the link is shown once, and good for a week.
+    Invite {
+        /// The e-mail address to sign in with.
+        address: String,
+        /// administrator, security, integrator, auditor, read-only, or a role of your own.
+        #[arg(long, value_name = "ROLE", required = true)]
+        role: Vec<String>,
+    },
+    /// Make a new link: for somebody who was invited, or lost password or factors.
+    Link {
+        /// The person's id, or e-mail address.
+        user: String,
+    },
+    /// List people.
+    List,
+    /// Keep a person out, within a second and on every node.
+    Disable {
+        /// The person's id, or e-mail address.
+        user: String,
+    },
+    /// Let a person in again.
+    Enable {
+        /// The person's id, or e-mail address.
+        user: String,
+    },
+    /// Remove a person with all that is personal.
+    Remove {
+        /// The person's id, or e-mail address.
+        user: String,
+    },
+    /// Make a person's roles exactly these.
+    Roles {
+        /// The person's id, or e-mail address.
+        user: String,
+        #[arg(long, value_name = "ROLE", required = true)]
+        role: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionVerb {
+    /// List sessions that are in force.
+    List {
+        /// Of this person alone: an id, or an e-mail address.
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
+    },
+    /// End a session, within a second and on every node.
+    End {
+        /// The session's id.
         id: String,
     },
 }

@@ -158,6 +158,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     Verb::Provider(verb) => verbs::provider(&session, verb).await,
                     Verb::Connection(verb) => verbs::connection(&session, verb).await,
                     Verb::Client(verb) => verbs::client(&session, verb).await,
+                    Verb::User(verb) => verbs::user(&session, verb).await,
+                    Verb::Session(verb) => verbs::session(&session, verb).await,
                     Verb::Apply(args) => verbs::apply(&session, args).await,
                     Verb::Backup(verb) => verbs::backup(&session, verb).await,
                     Verb::Node(verb) => verbs::node(&session, verb).await,

@@ -11,6 +11,7 @@ mod input;
 mod node;
 mod provider;
 mod sandbox;
+mod user;
 
 pub(crate) use apply::apply;
 pub(crate) use audit::audit;
@@ -22,6 +23,7 @@ pub(crate) use init::init;
 pub(crate) use node::node;
 pub(crate) use provider::provider;
 pub(crate) use sandbox::sandbox;
+pub(crate) use user::{session, user};
 
 use crate::{
     cli::Global,

@@ -31,6 +31,7 @@ mod manual;
 mod nodes;
 mod observe;
 mod outside;
+mod people;
 mod provider_diff;
 mod record;
 mod reimport;
