@@ -64,6 +64,13 @@ const CONFINED: &[Confined] = &[
         remedy: "use what `identity` offers",
     },
     Confined {
+        paths: &["cedar_policy", "miette"],
+        crates: &["policy"],
+        is_free_in_tests: false,
+        why: "there is one decision point, and its engine takes long to build",
+        remedy: "use what `policy` offers",
+    },
+    Confined {
         paths: &["std::env", "env::var", "env::var_os", "env::vars", "env::args"],
         crates: &["weirgate", "xtask"],
         is_free_in_tests: true,
@@ -268,6 +275,7 @@ mod tests {
             ("let a = TcpStream::connect(addr).await;", "outbound"),
             ("use aws_lc_rs::hmac;", "vault"),
             ("use webauthn_rs::prelude::*;", "identity"),
+            ("use cedar_policy::PolicySet;", "policy"),
             ("let a = std::env::var(name);", "weirgate"),
             ("use std::{env, fmt}; fn a() { env::args(); }", "weirgate"),
             ("println!();", "weirgate"),

@@ -6,7 +6,7 @@ use toml::Table;
 /// A crate sees those of the rows above its own; crates in one row do not see each other.
 pub(crate) const LAYERS: &[&[&str]] = &[
     &["types"],
-    &["detect", "projection", "audit", "identity"],
+    &["detect", "projection", "audit", "identity", "policy"],
     &["provider"],
     &["outbound", "store", "verifier"],
     &["vault"],
