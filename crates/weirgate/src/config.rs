@@ -1129,6 +1129,9 @@ mod tests {
             "[gateway]\naddr = \"127.0.0.1:1\"",
             "extra_roots_file = \"Cargo.toml\"",
             "extra_roots_file = \"src\"",
+            "crl_file = \"Cargo.toml\"",
+            "crl_file = \"src\"",
+            "crl_file = \"no/such.pem\"",
         ] {
             assert_eq!(loaded(text, &[]).unwrap_err().len(), 1, "{text}");
         }
