@@ -571,8 +571,16 @@ fn read_file(
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
+            // Only one that was named can be missing, and its name may be anything.
+            let place = match error.kind() {
+                io::ErrorKind::NotFound
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::InvalidFilename
+                | io::ErrorKind::InvalidInput => "--config or WEIRGATE_CONFIG".to_owned(),
+                _ => path.display().to_string(),
+            };
             problems.push(Problem {
-                place: path.display().to_string(),
+                place,
                 line: Some(0),
                 is_about_a_key: false,
                 what: unreadable(&error),

@@ -68,7 +68,13 @@ pub(crate) async fn doctor(
     let told =
         told.as_ref().map(|(keys, roots): &(Vec<_>, Vec<_>)| Told { keys, extra_roots: roots });
     let random = Arc::new(SystemRandom);
-    found.extend(examine(&session.data_dir, server.as_ref(), key, clock, random, told).await);
+    match session.must_be_there() {
+        Ok(()) => found
+            .extend(examine(&session.data_dir, server.as_ref(), key, clock, random, told).await),
+        Err(failure) => {
+            found.push(Finding::bad("folder", failure.message, failure.remedy.unwrap_or_default()));
+        }
+    }
     let mut text = Vec::new();
     for Finding { check, level, what, remedy } in &found {
         text.push(format!("{:<8} {check:<14} {what}", word(*level)));
