@@ -156,8 +156,8 @@ type Files = Vec<(String, Vec<u8>)>;
 
 fn read_files(dir: &Path) -> Result<(Files, Vec<Problem>), Error> {
     let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => {
-            Error::NotFound { kind: "folder", name: dir.display().to_string() }
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename => {
+            Error::NameUnknown { kind: "folder" }
         }
         _ => Error::Io { what: "read the folder", path: dir.to_owned(), source },
     };

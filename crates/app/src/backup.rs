@@ -59,10 +59,10 @@ pub struct Summary {
 /// Why a file is no backup that can be relied on.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    #[error("the backup {} cannot be {what}", path.display())]
+    /// There may be no such file: what was given as its name may be anything, and is not repeated.
+    #[error("the backup cannot be {what}")]
     Io {
         what: &'static str,
-        path: PathBuf,
         #[source]
         source: io::Error,
     },
@@ -105,8 +105,7 @@ pub async fn create(
     clock: &dyn Clock,
     random: &dyn Random,
 ) -> Result<Summary, Error> {
-    let failed =
-        |what| move |source: io::Error| BackupError::Io { what, path: file.to_owned(), source };
+    let failed = |what| move |source: io::Error| BackupError::Io { what, source };
     if file.exists() {
         return Err(BackupError::Exists { path: file.to_owned() }.into());
     }
@@ -248,11 +247,7 @@ pub(crate) struct BackupReader {
 
 impl BackupReader {
     pub(crate) fn open(path: &Path) -> Result<Self, BackupError> {
-        let input = File::open(path).map_err(|source| BackupError::Io {
-            what: "read",
-            path: path.to_owned(),
-            source,
-        })?;
+        let input = File::open(path).map_err(|source| BackupError::Io { what: "read", source })?;
         let head = Head {
             weirgate_backup: 0,
             layout: 0,
@@ -308,8 +303,7 @@ impl BackupReader {
                 return Err(self.damaged("it is no text"));
             }
             Err(source) => {
-                let path = self.path.clone();
-                return Err(BackupError::Io { what: "read", path, source });
+                return Err(BackupError::Io { what: "read", source });
             }
         }
         self.whole.update(line.as_bytes());
@@ -347,11 +341,10 @@ impl BackupReader {
         let sum = crate::change::hex(self.sum.clone().finish().as_ref());
         let count: u64 = self.rows.values().sum();
         let mut rest = [0; 1];
-        let more = self.input.read(&mut rest).map_err(|source| BackupError::Io {
-            what: "read",
-            path: self.path.clone(),
-            source,
-        })?;
+        let more = self
+            .input
+            .read(&mut rest)
+            .map_err(|source| BackupError::Io { what: "read", source })?;
         if sum != end.sha256 || count != end.rows || more > 0 {
             return Err(BackupError::Changed { path: self.path.clone() });
         }

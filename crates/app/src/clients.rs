@@ -53,7 +53,7 @@ pub async fn create_key(
         .tx
         .client_by_name(name)
         .await?
-        .ok_or_else(|| Error::NotFound { kind: "client", name: name.to_string() })?;
+        .ok_or_else(|| Error::NameUnknown { kind: "client" })?;
     let id = Id::generate(ctx.now, instance.random.as_ref())?;
     let key = ApiKey::generate(environment, instance.random.as_ref())?;
     let expires_at = ctx.now + life;

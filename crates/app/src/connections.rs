@@ -110,11 +110,7 @@ pub(crate) const CREDENTIAL_TABLE: &str = "connection";
 pub(crate) const CREDENTIAL_COLUMN: &str = "credential";
 
 fn check_customer(name: &str) -> Result<(), Error> {
-    let malformed = |why: &str| Error::Malformed {
-        kind: "customer",
-        given: name.chars().filter(|c| !c.is_control()).take(40).collect(),
-        why: why.to_owned(),
-    };
+    let malformed = |why: &str| Error::Malformed { kind: "customer", why: why.to_owned() };
     if name.is_empty() || name.len() > MAX_CUSTOMER_BYTES {
         return Err(malformed("use 1 to 200 bytes"));
     }
@@ -144,7 +140,7 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Error> {
     ];
     let mut seen = BTreeSet::new();
     for (name, value) in headers {
-        let refused = |why| Error::HeaderRefused { name: name.chars().take(80).collect(), why };
+        let refused = |why| Error::HeaderRefused { why };
         if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
             return Err(refused("it is no header name"));
         }

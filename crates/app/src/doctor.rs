@@ -85,8 +85,15 @@ pub async fn examine(
         }
     };
     found.push(private("folder", folder.dir(), "chmod 700"));
+    // What was given as its name may be the key itself, and is shown only where it is a file's.
+    let is_key_missing = root_key_file.is_some_and(|file| std::fs::symlink_metadata(file).is_err());
     let recorded = root_key_file.map(Path::to_owned).map_or_else(|| folder.recorded_root_key(), Ok);
     found.push(match recorded {
+        Ok(_) if is_key_missing => Finding::bad(
+            "root key",
+            "there is no file of the name that --root-key-file or WEIRGATE_ROOT_KEY_FILE gives",
+            NAME_ROOT_KEY,
+        ),
         Ok(file) => private("root key", &file, "chmod 600"),
         Err(error) => Finding::bad("root key", chain(&error), error.remedy().unwrap_or_default()),
     });
@@ -96,6 +103,9 @@ pub async fn examine(
     found.push(log);
     if let Some(told) = told {
         found.extend(configuration_of(&folder, told, started.as_ref()));
+    }
+    if is_key_missing {
+        return found;
     }
     match Instance::open(folder, root_key_file, clock, random).await {
         Ok(instance) => {
@@ -113,15 +123,16 @@ pub async fn examine(
     found
 }
 
+const NAME_ROOT_KEY: &str =
+    "Name its place with --root-key-file, or bring it back from where it is kept.";
+
 /// Whether only its owner, who runs this, may reach it.
 fn private(check: &'static str, path: &Path, mend: &str) -> Finding {
     let shown = path.display();
     let about = match std::fs::metadata(path) {
         Ok(about) => about,
         Err(error) => {
-            let remedy =
-                "Name its place with --root-key-file, or bring it back from where it is kept.";
-            return Finding::bad(check, format_args!("{shown}: {}", error.kind()), remedy);
+            return Finding::bad(check, format_args!("{shown}: {}", error.kind()), NAME_ROOT_KEY);
         }
     };
     let mode = about.permissions().mode() & 0o777;

@@ -128,10 +128,14 @@ pub enum Error {
     OtherInstallation { path: PathBuf },
     #[error("no random bytes")]
     Random(#[from] types::RandomError),
-    #[error("`{given}` cannot be a {kind}: {why}")]
-    Malformed { kind: &'static str, given: String, why: String },
+    /// What was given may be anything, and is not repeated.
+    #[error("what was given cannot be a {kind}: {why}")]
+    Malformed { kind: &'static str, why: String },
     #[error("there is no {kind} `{name}`")]
     NotFound { kind: &'static str, name: String },
+    /// What was given as a name may be anything, and is not repeated.
+    #[error("there is no {kind} of the name that was given")]
+    NameUnknown { kind: &'static str },
     #[error("there is a {kind} `{name}` already")]
     Exists { kind: &'static str, name: String },
     #[error("the description cannot be read")]
@@ -140,9 +144,10 @@ pub enum Error {
     OverlayKept(#[source] provider::LoadError),
     #[error(transparent)]
     Server(#[from] ServerError),
-    #[error("the server `{url}` cannot be used")]
+    #[error("the server {} cannot be used", url.as_ref().map_or("that --server gives".into(), |url| format!("`{url}`")))]
     Target {
-        url: String,
+        /// As stored or described; what was given just now may be anything, and is not repeated.
+        url: Option<String>,
         #[source]
         source: TargetError,
     },
@@ -152,14 +157,14 @@ pub enum Error {
     Tls(#[from] outbound::TlsConfigError),
     #[error("the secret cannot be used")]
     Credential(#[from] vault::CredentialError),
-    #[error("the provider has no security scheme `{name}`")]
-    SchemeUnknown { name: String, choices: Vec<String> },
+    #[error("the provider has no security scheme of the name that --scheme gives")]
+    SchemeUnknown { choices: Vec<String> },
     #[error("the secret fits several security schemes: {}", choices.join(", "))]
     SchemeAmbiguous { choices: Vec<String> },
     #[error("the secret fits no security scheme of the provider")]
     SchemeFitsNone { choices: Vec<String> },
-    #[error("the header `{name}` cannot be fixed: {why}")]
-    HeaderRefused { name: String, why: &'static str },
+    #[error("what --header gives cannot be fixed: {why}")]
+    HeaderRefused { why: &'static str },
     #[error("the grant files have {} problem{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
     Grants(Vec<Problem>),
     #[error(
@@ -232,9 +237,10 @@ pub enum Error {
 impl Error {
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::NoDataFolder { .. } | Self::NotFound { .. } | Self::AuditKeyMissing { .. } => {
-                Kind::NotFound
-            }
+            Self::NoDataFolder { .. }
+            | Self::NotFound { .. }
+            | Self::NameUnknown { .. }
+            | Self::AuditKeyMissing { .. } => Kind::NotFound,
             Self::Malformed { .. }
             | Self::Exists { .. }
             | Self::FolderTaken { .. }
@@ -464,7 +470,7 @@ impl Error {
                 "Keep a copy of the folder as it is: what is named was changed after it was written."
                     .into()
             }
-            Self::NotFound { kind, .. } => match *kind {
+            Self::NotFound { kind, .. } | Self::NameUnknown { kind } => match *kind {
                 "node" => "`weirgate node list` shows those there are.".into(),
                 "user" | "session" | "token" | "factor" => {
                     "`weirgate user list` and `weirgate session list` show those there are.".into()
@@ -559,7 +565,7 @@ impl Error {
             Self::Server(ServerError::NoServer) => {
                 "Name the server with `weirgate provider import ... --server URL`.".into()
             }
-            Self::Server(ServerError::VariableUnknown { .. }) => {
+            Self::Server(ServerError::VariableUnknown) => {
                 "Leave it out; with a server named at import there is none to fill.".into()
             }
             Self::Server(ServerError::TemplateMalformed { .. }) => {

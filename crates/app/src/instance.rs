@@ -1,27 +1,37 @@
 //! An installation: its folder, store, keys and secrets, opened.
 
+mod draft;
+mod key_file;
+mod secrets;
+
+pub(crate) use draft::{Draft, refuse_taken};
+pub use key_file::{RootKeyPlace, is_inside};
+pub(crate) use secrets::InstanceSecrets;
+
 use crate::{
     change::{Change, Changing},
     customers,
     error::Error,
-    folder::{DataFolder, make_private_dir, origin_of, sync_dir, write_new},
+    folder::{DataFolder, origin_of, sync_dir, write_new},
     nodes,
     people::Desk,
     sequence,
 };
-use audit::{FolderLock, Log, OpenError, SigningKey, VaultHead};
+use audit::{Log, OpenError, SigningKey, VaultHead};
 use gateway::TagKey;
+use key_file::NewKey;
 use outbound::{HickoryResolver, Pool, PoolConfig, TlsConfig};
+use secrets::{
+    AUDIT_SEED, NODE_TABLE, SECRET_BYTES, TABLE, copy, open_row, opened_keyring, own_record, secret,
+};
 use std::{
     fmt, io,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 use store::{Location, SealedRow, ServerUrl, Store};
 use types::{Clock, Id, Instance as InstanceKind, Node, OpContext, Random, SecretBytes, Timestamp};
-use vault::{
-    CustomerKey, KeyPepper, Keyring, RecordContext, RootKey, RootKeyError, WrappedGeneration,
-};
+use vault::{CustomerKey, Keyring, RecordContext, RootKey, WrappedGeneration};
 
 /// The customer that stands for the company itself, and under whose key the installation's own
 /// secrets are sealed.
@@ -69,22 +79,6 @@ impl fmt::Debug for Instance {
     }
 }
 
-/// Secrets of the installation itself. They lie sealed in the store like any other, so that a later
-/// change of the root key re-wraps one key and touches none of them.
-pub(crate) struct InstanceSecrets {
-    pub pepper: KeyPepper,
-    audit_seed: SecretBytes,
-    tag_key: SecretBytes,
-}
-
-const TABLE: &str = "instance";
-/// Under a further node's id lies the key of its audit log.
-const NODE_TABLE: &str = "node";
-const PEPPER: &str = "pepper";
-const AUDIT_SEED: &str = "audit_seed";
-const TAG_KEY: &str = "tag_key";
-const SECRET_BYTES: usize = 32;
-
 /// How `init` is asked.
 #[derive(Debug)]
 pub struct Init<'a> {
@@ -99,21 +93,23 @@ pub struct Init<'a> {
     pub random: Arc<dyn Random>,
 }
 
-/// Where a new installation's root key lies.
-#[derive(Debug, Clone, Copy)]
-pub enum RootKeyPlace<'a> {
-    /// This file: it is used if it exists, else made.
-    File(&'a Path),
-    /// A new file in this folder, named after the installation.
-    Folder(&'a Path),
-}
-
 /// What `init` made.
 #[derive(Debug)]
 pub struct Made {
     pub instance: Instance,
     pub root_key_file: PathBuf,
 }
+
+/// Where a node will be, and what it takes part in.
+pub(crate) struct Joining {
+    pub folder: DataFolder,
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+}
+
+const CONFIG_HEAD: &str = "# Configuration of Weirgate. `weirgate config show` lists every key;\n\
+                           # docs/reference/configuration.md explains them.\n";
 
 impl Instance {
     /// Makes a data folder: of a new installation, or of one more node where the database holds an
@@ -547,97 +543,6 @@ impl Instance {
     }
 }
 
-fn open_row(key: &CustomerKey, row: &SealedRow) -> Result<SecretBytes, Error> {
-    let context = RecordContext {
-        table: &row.table,
-        record: &row.record,
-        column: &row.column,
-        customer: row.customer,
-        version: row.version,
-        generation: row.generation,
-    };
-    Ok(vault::open(key, &context, &row.sealed)?)
-}
-
-impl PartialEq for InstanceSecrets {
-    /// Both come from sealed records that opened: nobody outside can try one after the other.
-    fn eq(&self, other: &Self) -> bool {
-        self.columns()
-            .iter()
-            .zip(&other.columns())
-            .all(|(one, other)| one.0 == other.0 && one.1.expose() == other.1.expose())
-    }
-}
-
-impl InstanceSecrets {
-    pub(crate) fn generate(random: &dyn Random) -> Result<Self, Error> {
-        let pepper = KeyPepper::generate(random)?;
-        Ok(Self { pepper, audit_seed: secret(random)?, tag_key: secret(random)? })
-    }
-
-    pub(crate) fn columns(&self) -> [(&'static str, SecretBytes); 3] {
-        [
-            (PEPPER, self.pepper.to_bytes()),
-            (AUDIT_SEED, copy(&self.audit_seed)),
-            (TAG_KEY, copy(&self.tag_key)),
-        ]
-    }
-
-    /// The secrets as `node` has them: each has a log with a key of its own.
-    fn open(
-        keyring: &Keyring,
-        everything: &store::Everything,
-        node: Option<Id<Node>>,
-    ) -> Result<Self, Error> {
-        let (instance, node) = ((TABLE, everything.instance.to_bytes()), node.map(own_record));
-        let read = |(table, record): (&str, [u8; 16]), column: &str| {
-            let missing = Error::Internal { what: "a secret of the installation is missing" };
-            let row = everything
-                .sealed
-                .iter()
-                .find(|row| row.table == table && row.record == record && row.column == column)
-                .ok_or(match Id::<Node>::from_bytes(record) {
-                    node if table == NODE_TABLE => Error::NodeUnknown { node: node.to_string() },
-                    _ => missing,
-                })?;
-            let missing = Error::Internal { what: "the installation's own customer is missing" };
-            let customer =
-                everything.customers.iter().find(|one| one.id == row.customer).ok_or(missing)?;
-            let wrapped = vault::WrappedCustomerKey {
-                generation: customer.generation,
-                blob: customer.wrapped_key.clone(),
-            };
-            open_row(&keyring.open_customer_key(customer.id, &wrapped)?, row)
-        };
-        let pepper = KeyPepper::from_bytes(&read(instance, PEPPER)?)?;
-        let audit_seed = read(node.unwrap_or(instance), AUDIT_SEED)?;
-        Ok(Self { pepper, audit_seed, tag_key: read(instance, TAG_KEY)? })
-    }
-}
-
-const fn own_record(node: Id<Node>) -> (&'static str, [u8; 16]) {
-    (NODE_TABLE, node.to_bytes())
-}
-
-fn secret(random: &dyn Random) -> Result<SecretBytes, Error> {
-    let mut bytes = vec![0; SECRET_BYTES];
-    random.fill(&mut bytes)?;
-    Ok(SecretBytes::new(bytes))
-}
-
-fn copy(secret: &SecretBytes) -> SecretBytes {
-    SecretBytes::new(secret.expose().to_vec())
-}
-
-fn opened_keyring(root: &RootKey, everything: &store::Everything) -> Result<Keyring, Error> {
-    let generations: Vec<WrappedGeneration> = everything
-        .vault_generations
-        .iter()
-        .map(|row| WrappedGeneration { number: row.number, blob: row.wrapped_key.clone() })
-        .collect();
-    Ok(Keyring::open(root, &generations)?)
-}
-
 /// Puts an installation together from its parts, as no verb does.
 #[cfg(test)]
 impl Instance {
@@ -664,239 +569,4 @@ impl Instance {
             desk: Desk::default(),
         }
     }
-}
-
-impl RootKeyPlace<'_> {
-    /// The root key's file, which never lies in the folder.
-    pub(crate) fn of(self, id: Id<InstanceKind>, dir: &Path) -> Result<PathBuf, Error> {
-        let key_file = absolute(&match self {
-            RootKeyPlace::File(file) => file.to_owned(),
-            RootKeyPlace::Folder(folder) => folder.join(format!("{id}.key")),
-        })?;
-        if resolved(&key_file)?.starts_with(resolved(dir)?) {
-            return Err(Error::RootKeyInFolder);
-        }
-        Ok(key_file)
-    }
-}
-
-/// The root key of an installation that is being made.
-struct NewKey {
-    file: PathBuf,
-    root: RootKey,
-    /// The file was not there before.
-    is_made: bool,
-}
-
-impl NewKey {
-    fn make(file: PathBuf, random: &dyn Random) -> Result<Self, Error> {
-        if !file.exists() {
-            match RootKey::create_file(&file, random) {
-                // Another `init` with the same file was faster.
-                Err(RootKeyError::Exists { .. }) => {}
-                made => return Ok(Self { root: made?, file, is_made: true }),
-            }
-        }
-        Ok(Self { root: RootKey::load(&file)?, file, is_made: false })
-    }
-
-    /// Removes a key that nothing was sealed with that stays: one of this installation's own name, or
-    /// one that whoever has the folder now does not use.
-    fn remove_unused(&self, dir: &Path, place: RootKeyPlace<'_>) {
-        let is_own = match place {
-            RootKeyPlace::Folder(_) => true,
-            RootKeyPlace::File(_) => {
-                let used = DataFolder::at_with(dir.to_owned(), None).recorded_root_key();
-                used.is_ok_and(|used| used != self.file)
-            }
-        };
-        if self.is_made
-            && is_own
-            && let Err(error) = std::fs::remove_file(&self.file)
-        {
-            tracing::warn!(%error, "a root key that opens nothing cannot be removed");
-        }
-    }
-}
-
-/// Where a node will be, and what it takes part in.
-pub(crate) struct Joining {
-    pub folder: DataFolder,
-    pub store: Store,
-    pub clock: Arc<dyn Clock>,
-    pub random: Arc<dyn Random>,
-}
-
-/// A folder beside its place: it appears there whole or not at all.
-pub(crate) struct Draft<'d> {
-    pub folder: DataFolder,
-    dir: &'d Path,
-    server: Option<ServerUrl>,
-    /// Held while the draft is one: what nobody holds was left by an end in its midst.
-    lock: FolderLock,
-}
-
-impl<'d> Draft<'d> {
-    pub(crate) fn make(
-        dir: &'d Path,
-        name: Id<InstanceKind>,
-        server: Option<&ServerUrl>,
-    ) -> Result<Self, Error> {
-        remove_drafts(dir)?;
-        let draft = draft_dir(dir, &name.to_string())?;
-        make_private_dir(&draft)?;
-        let folder = DataFolder::at_with(draft, server);
-        let lock = folder.lock()?;
-        Ok(Self { folder, dir, server: server.cloned(), lock })
-    }
-
-    /// The result, after removing what was begun if it is none.
-    fn or_discard<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        if result.is_err()
-            && let Err(error) = std::fs::remove_dir_all(self.folder.dir())
-        {
-            tracing::warn!(%error, "a draft cannot be removed");
-        }
-        result
-    }
-
-    /// Removes what was begun.
-    pub(crate) fn discard(self) -> Result<(), Error> {
-        let path = self.folder.dir().to_owned();
-        std::fs::remove_dir_all(&path).map_err(|source| Error::Io { what: "remove", path, source })
-    }
-
-    fn place(self) -> Result<DataFolder, Error> {
-        // Renaming onto an empty folder is what makes it appear whole. The lock goes with it: until then
-        // it keeps others from taking the draft for one that was left.
-        let placed = std::fs::rename(self.folder.dir(), self.dir).map_err(|source| {
-            let dir = self.dir.to_owned();
-            match source.kind() {
-                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
-                    Error::FolderMadeMeanwhile { dir }
-                }
-                _ => Error::Io { what: "create", path: dir, source },
-            }
-        });
-        self.or_discard(placed)?;
-        let Self { dir, server, lock, .. } = self;
-        drop(lock);
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-        sync_dir(parent.unwrap_or(Path::new(".")))?;
-        DataFolder::open_with(dir, server.as_ref())
-    }
-}
-
-const CONFIG_HEAD: &str = "# Configuration of Weirgate. `weirgate config show` lists every key;\n\
-                           # docs/reference/configuration.md explains them.\n";
-
-/// Refuses a place that holds anything.
-pub(crate) fn refuse_taken(dir: &Path) -> Result<(), Error> {
-    match std::fs::read_dir(dir) {
-        Ok(mut entries) => match entries.next() {
-            None => Ok(()),
-            Some(_) => Err(Error::FolderTaken { dir: dir.to_owned() }),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            Err(Error::FolderTaken { dir: dir.to_owned() })
-        }
-        Err(source) => Err(Error::Io { what: "read", path: dir.to_owned(), source }),
-    }
-}
-
-/// Beside the folder, so that a rename can put it there.
-fn draft_dir(dir: &Path, id: &str) -> Result<PathBuf, Error> {
-    let dir = absolute(dir)?;
-    let name = dir.file_name().ok_or_else(|| Error::FolderTaken { dir: dir.clone() })?;
-    let mut draft = std::ffi::OsString::from(".");
-    draft.push(name);
-    draft.push(format!(".{id}"));
-    Ok(dir.with_file_name(draft))
-}
-
-/// Removes drafts of this folder that an `init` left when it was killed. A root key that it made
-/// stays: no key is ever deleted, though this one opens nothing.
-fn remove_drafts(dir: &Path) -> Result<(), Error> {
-    let pattern = draft_dir(dir, "")?;
-    let (Some(parent), Some(prefix)) = (pattern.parent(), pattern.file_name()) else {
-        return Ok(());
-    };
-    let entries = match std::fs::read_dir(parent) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(Error::Io { what: "read", path: parent.to_owned(), source }),
-    };
-    for entry in entries {
-        let failed = |source| Error::Io { what: "read", path: parent.to_owned(), source };
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let id = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
-        let id = id.and_then(|id| std::str::from_utf8(id).ok());
-        let is_draft = id.is_some_and(|id| id.parse::<Id<InstanceKind>>().is_ok());
-        // A link of such a name leads to what is not ours.
-        if !is_draft || !entry.file_type().map_err(failed)?.is_dir() {
-            continue;
-        }
-        let path = entry.path();
-        // One that holds nothing is just being made, and is locked next.
-        if std::fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none()) {
-            continue;
-        }
-        let lock = match DataFolder::at_with(path.clone(), None).try_lock() {
-            Ok(Some(lock)) => lock,
-            Ok(None) => continue,
-            // It is in its place by now.
-            Err(_) if !path.exists() => continue,
-            Err(error) => return Err(error),
-        };
-        std::fs::remove_dir_all(&path).map_err(|source| Error::Io {
-            what: "remove the draft",
-            path,
-            source,
-        })?;
-        drop(lock);
-    }
-    Ok(())
-}
-
-/// Whether a path leads into the data folder.
-pub fn is_inside(path: &Path, folder: &DataFolder) -> Result<bool, Error> {
-    Ok(resolved(path)?.starts_with(resolved(folder.dir())?))
-}
-
-/// Where a path leads, through links and `..`, though its end may not be there yet.
-fn resolved(path: &Path) -> Result<PathBuf, Error> {
-    let path = absolute(path)?;
-    let mut missing = Vec::new();
-    let mut there = path.as_path();
-    loop {
-        match std::fs::canonicalize(there) {
-            Ok(mut whole) => {
-                for part in missing.into_iter().rev() {
-                    match part {
-                        Component::ParentDir => drop(whole.pop()),
-                        part => whole.push(part),
-                    }
-                }
-                return Ok(whole);
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(Error::Io { what: "find", path, source }),
-        }
-        let mut parts = there.components();
-        missing.extend(parts.next_back());
-        there = parts.as_path();
-        if there.as_os_str().is_empty() {
-            return Ok(path);
-        }
-    }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Error> {
-    std::path::absolute(path).map_err(|source| Error::Io {
-        what: "find",
-        path: path.to_owned(),
-        source,
-    })
 }

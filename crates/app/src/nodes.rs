@@ -94,8 +94,7 @@ pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
 /// [`Error::NodeAlive`] if its server is at work; [`Error::NodeOwn`] for the node that is asked.
 pub async fn retire(instance: &Instance, ctx: &OpContext, name: &str) -> Result<Retired, Error> {
     let node = list(instance).await?.into_iter().find(|node| node.name == name);
-    let node = node
-        .ok_or_else(|| Error::NotFound { kind: "node", name: name.chars().take(80).collect() })?;
+    let node = node.ok_or(Error::NameUnknown { kind: "node" })?;
     if node.is_own {
         return Err(Error::NodeOwn { name: node.name });
     }

@@ -50,8 +50,8 @@ pub enum Problem {
     },
     #[error("nothing is in the samples but null and emptiness")]
     Nothing,
-    #[error("no answer of `{operation}` was seen by a server on this data folder")]
-    Unseen { operation: String },
+    #[error("no such answer was seen by a server on this data folder")]
+    Unseen,
     #[error("answers of `{operation}` were seen with the statuses {statuses}")]
     Several { operation: String, statuses: String },
     #[error(transparent)]
@@ -66,7 +66,7 @@ impl Problem {
         Some(match self {
             Self::Sample { .. } => "Give each answer's body as a JSON file of its own.".to_owned(),
             Self::Nothing => "Give a sample that has data in it.".to_owned(),
-            Self::Unseen { .. } => {
+            Self::Unseen => {
                 "Set x-weirgate-observe on the operation in the overlay, let a client with a grant \
                  call it, and ask again; or give samples as files."
                     .to_owned()
@@ -110,7 +110,7 @@ pub async fn of_imported(
     samples: &[Vec<u8>],
 ) -> Result<Observed, Problem> {
     let row = instance.store.provider_by_slug(slug).await.map_err(Error::from)?;
-    let row = row.ok_or_else(|| Error::NotFound { kind: "provider", name: slug.to_string() })?;
+    let row = row.ok_or_else(|| Error::NameUnknown { kind: "provider" })?;
     let (shape, seen) = if samples.is_empty() {
         let (shape, seen) = seen(&instance.folder, &row, operation, status)?;
         (shape, Some(seen))
@@ -154,7 +154,6 @@ fn seen(
     operation: &str,
     status: Option<&str>,
 ) -> Result<(Observer, String), Problem> {
-    let unseen = || Problem::Unseen { operation: operation.to_owned() };
     let mut kept = read(&file_of(folder, &digest_of(row)))?;
     let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())
         .map_err(Error::from)?;
@@ -162,10 +161,10 @@ fn seen(
         one.id == operation || format!("{} {}", one.method.as_str(), one.path.text()) == operation
     });
     let id = named.map_or(operation, |one| one.id.as_str());
-    let mut by_status = kept.remove(id).ok_or_else(unseen)?;
+    let mut by_status = kept.remove(id).ok_or(Problem::Unseen)?;
     if let Some(status) = status {
         let number = status.parse().ok().and_then(|number: u16| by_status.remove(&number));
-        return number.map(|shape| (shape, status.to_owned())).ok_or_else(unseen);
+        return number.map(|shape| (shape, status.to_owned())).ok_or(Problem::Unseen);
     }
     match by_status.pop_first() {
         Some((status, shape)) if by_status.is_empty() => Ok((shape, status.to_string())),
@@ -177,7 +176,7 @@ fn seen(
                 .collect();
             Err(Problem::Several { operation: operation.to_owned(), statuses: statuses.join(", ") })
         }
-        None => Err(unseen()),
+        None => Err(Problem::Unseen),
     }
 }
 

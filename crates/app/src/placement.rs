@@ -18,10 +18,8 @@ pub(crate) fn choose(
 ) -> Result<Chosen, Error> {
     let choices = choices(provider);
     if let Some(name) = named {
-        let placements = placements(provider, name).ok_or_else(|| Error::SchemeUnknown {
-            name: name.chars().take(80).collect(),
-            choices: choices.clone(),
-        })?;
+        let placements = placements(provider, name)
+            .ok_or_else(|| Error::SchemeUnknown { choices: choices.clone() })?;
         // Says what is missing where the secret does not fit.
         credential.inject(&placements)?;
         return Ok(Chosen { name: name.to_owned() });

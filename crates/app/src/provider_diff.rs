@@ -76,7 +76,7 @@ pub async fn with_imported(
         .providers
         .iter()
         .find(|row| row.slug == *slug)
-        .ok_or_else(|| Error::NotFound { kind: "provider", name: slug.to_string() })?;
+        .ok_or_else(|| Error::NameUnknown { kind: "provider" })?;
     new.overlay = new.overlay.or_else(|| row.overlay.clone());
     let old = Description { bytes: row.description.clone(), overlay: row.overlay.clone() };
     let (old, new) = (old.read()?, new.read()?);

@@ -72,15 +72,20 @@ pub async fn import(
     check_names(&model)?;
     let (server, allow_private) = named(&import, replaced, &mut notices);
     let policy = guard_policy(&allow_private)?;
-    if let Some(address) = policy.public_address() {
+    if policy.public_address().is_some() {
         return Err(Error::Malformed {
             kind: "private address",
-            given: address.to_string(),
             why: "it is public: https needs no permission to go there, and plain http gets none"
                 .into(),
         });
     }
-    let servers = judge_servers(&model, server.as_deref(), &policy)?;
+    let servers = judge_servers(&model, server.as_deref(), &policy);
+    let servers = servers.map_err(|error| match error {
+        Error::Target { source, .. } if import.server.is_some() => {
+            Error::Target { url: None, source }
+        }
+        error => error,
+    })?;
     let mut moved = None;
     if let Some(row) = replaced {
         notices.extend(grants_notices(&everything, row.id, &model)?);
@@ -290,11 +295,8 @@ fn grants_notices(
 
 /// The policy that an import's `--allow-private-network` stands for.
 pub(crate) fn guard_policy(allow_private: &[String]) -> Result<GuardPolicy, Error> {
-    GuardPolicy::new(allow_private).map_err(|error| Error::Malformed {
-        kind: "private address",
-        given: error.given.clone(),
-        why: error.to_string(),
-    })
+    GuardPolicy::new(allow_private)
+        .map_err(|error| Error::Malformed { kind: "private address", why: error.to_string() })
 }
 
 /// Names stand in audit entries, which are no longer than 64 KiB: an entry of a call has one
@@ -341,7 +343,7 @@ fn judge_servers(
 }
 
 pub(crate) fn target(url: &str, policy: &GuardPolicy) -> Result<Target, Error> {
-    Target::parse(url, policy).map_err(|source| Error::Target { url: shown(url), source })
+    Target::parse(url, policy).map_err(|source| Error::Target { url: Some(shown(url)), source })
 }
 
 /// As [`target`], by the protocols that the provider is offered.
@@ -380,7 +382,7 @@ pub(crate) async fn row(instance: &Instance, slug: &Slug) -> Result<store::Provi
         .store
         .provider_by_slug(slug)
         .await?
-        .ok_or_else(|| Error::NotFound { kind: "provider", name: slug.to_string() })?;
+        .ok_or_else(|| Error::NameUnknown { kind: "provider" })?;
     for ((kind, id), seal) in seals::of_provider(&instance.secrets.pepper, &row) {
         let how = match instance.store.seal(&kind, &id).await? {
             Some(stored) if stored.seal == seal => continue,

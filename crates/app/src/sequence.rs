@@ -14,30 +14,33 @@
 //! one that the store has. That is decided by the store's chain of heads, not by its newest one: so
 //! it is right however many nodes with logs of their own sequence the changes of one store.
 
+mod end;
+mod first_layout;
+
+pub(crate) use end::authenticate;
+pub(crate) use first_layout::seal_first_layout;
+
 use crate::{
     accounts::{self, Account},
-    change::{self, Change, Changing},
     error::Error,
     instance::Instance,
     nodes,
-    seals::{self, OUTBOX, Tampering},
+    seals::{self, Tampering},
 };
 use audit::{
-    Changed, Configuration, Durability, FolderLock, Handle, Log, LogConfig, MAX_RECORD_BYTES,
-    OpenError, RECENT_EVENTS, Record, Reserve, Signed, Started, VaultHead, VerifyError,
-    VerifyOptions, verify,
+    Changed, Configuration, Durability, FolderLock, Handle, Log, LogConfig, OpenError,
+    RECENT_EVENTS, Record, Reserve, Signed, Started, VaultHead,
 };
+use end::{End, fitting, link, remembers, taken_over, tampered};
+use first_layout::is_first_layout;
 use std::{collections::HashSet, fs, io, num::NonZeroU64};
 use store::{MovedRow, OutboxRow, Store};
-use types::{Actor, Id, OpContext};
 
 /// Never more than the log knows again after a crash.
 const BATCH: u32 = 256;
 const _: () = assert!(BATCH as usize <= RECENT_EVENTS, "a crash must not sequence twice");
 /// So many events are known by their ids at most, between batches.
 const MAX_KNOWN: usize = 16 * RECENT_EVENTS;
-/// So far back the log is read for a change that was whole.
-const MAX_LOOKED_BACK: usize = 65_536;
 
 /// The log, open for writing.
 #[derive(Debug)]
@@ -55,50 +58,6 @@ pub struct OpenLog {
     account: Account,
     /// How a server last began before this.
     pub started_before: Option<Started>,
-}
-
-/// How far the log has come.
-#[derive(Debug, Clone, Copy)]
-struct End {
-    /// The newest state that the log binds.
-    last: Option<VaultHead>,
-    /// The number of the last event in it; `None` where the log does not tell.
-    number: Option<u64>,
-    links: Links,
-}
-
-/// Whether the log holds a change that binds a state. If not, `last` is the state that it was made
-/// with, and changes from before that may wait for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Links {
-    None,
-    /// It holds events, by a crash perhaps only the first ones of a change.
-    Unknown,
-    Some,
-}
-
-impl End {
-    fn of(last: Option<VaultHead>, is_new: bool) -> Self {
-        let numbered = last.filter(|last| last.sequence > 0 && !is_new);
-        let number = numbered.map(|last| last.sequence);
-        let links = if is_new { Links::None } else { Links::Unknown };
-        Self { last, number, links }
-    }
-
-    /// Looks whether there is none, where that is not known.
-    fn look_for_links(&mut self, instance: &Instance) -> Result<(), Error> {
-        if self.links != Links::Unknown {
-            return Ok(());
-        }
-        let newest = verify::list(&instance.folder.audit(), MAX_LOOKED_BACK)?;
-        let is_link = |(_, record): &(u64, Record)| matches!(record, Record::Changed(changed) if changed.vault_head.is_some());
-        if newest.len() < MAX_LOOKED_BACK && !newest.iter().any(is_link) {
-            (self.links, self.number) = (Links::None, None);
-        } else {
-            self.links = Links::Some;
-        }
-        Ok(())
-    }
 }
 
 impl OpenLog {
@@ -347,72 +306,10 @@ fn check_public_key(instance: &Instance) -> Result<(), Error> {
     }
 }
 
-/// Takes the next link of the chain: later than all before it, and one that the store has. The first
-/// of a log may be the one that the log was made with, or one that waited before that; events that lead
-/// to it are none.
-async fn link(instance: &Instance, changed: &Changed, end: &mut End) -> Result<(), Error> {
-    let Some(head) = changed.vault_head else { return Ok(()) };
-    let is_later = |last: VaultHead| last.sequence == 0 || last.sequence < head.sequence;
-    if !end.last.is_none_or(is_later) {
-        end.look_for_links(instance)?;
-        if end.links != Links::None {
-            return Err(Error::VaultRolledBack);
-        }
-    }
-    remembers(instance, head).await?;
-    if let Some(previous) = changed.previous_head {
-        remembers(instance, previous).await?;
-    }
-    (end.last, end.links) = (Some(head), Links::Some);
-    Ok(())
-}
-
-/// An event that a retired node had claimed comes later than its number: it is no link of this log, and
-/// says whose it was and which state it left.
-async fn taken_over(
-    instance: &Instance,
-    mut changed: Changed,
-    log: &str,
-) -> Result<Changed, Error> {
-    let states =
-        [("state_before", changed.previous_head.take()), ("state", changed.vault_head.take())];
-    for (name, head) in states {
-        let Some(head) = head else { continue };
-        remembers(instance, head).await?;
-        let VaultHead { count, root, sequence } = head;
-        let state = format!("{sequence} {count} {}", change::hex(&root));
-        changed.details.push((name.to_owned(), state));
-    }
-    changed.details.push(("taken_over_from".to_owned(), log.to_owned()));
-    Ok(changed)
-}
-
 async fn newest_head(instance: &Instance) -> Result<Option<VaultHead>, Error> {
     let newest = instance.store.newest_head().await?;
     let Some(newest) = newest else { return Ok(None) };
     Ok(Some(seals::opened_head(&instance.secrets.pepper, &newest)?.head))
-}
-
-/// Nothing goes into the log that Weirgate did not write. Only a log of the first layout takes rows
-/// without a seal: there were none.
-pub(crate) fn authenticate(
-    instance: &Instance,
-    row: &OutboxRow,
-    is_first_layout: bool,
-) -> Result<(), Error> {
-    let OutboxRow { sequence, event, record, seal } = row;
-    let wanted = seals::of_event(&instance.secrets.pepper, *sequence, event, record);
-    let how = match seal {
-        Some(seal) if vault::digests_match(seal, &wanted) => return Ok(()),
-        Some(_) => Tampering::Changed,
-        None if is_first_layout => return Ok(()),
-        None => Tampering::Added,
-    };
-    Err(tampered(*sequence, how))
-}
-
-fn tampered(sequence: u64, how: Tampering) -> Error {
-    Error::RowTampered { kind: OUTBOX.to_owned(), id: sequence.to_string(), how }
 }
 
 /// Before a verb changes anything: whether its audit entry could be moved into the log afterwards.
@@ -425,23 +322,6 @@ pub async fn check(instance: &Instance) -> Result<(), Error> {
     Ok(())
 }
 
-async fn remembers(instance: &Instance, known: VaultHead) -> Result<(), Error> {
-    let found = instance.store.head_at(known.sequence).await?;
-    seals::remembers(&instance.secrets.pepper, known, found)
-}
-
-/// A record that a release before this one let grow too long is cut: its digest says what it was.
-fn fitting(mut changed: Changed, record: &[u8]) -> Changed {
-    const KEPT_CHARS: usize = 200;
-    if record.len() > MAX_RECORD_BYTES {
-        let digest = change::hex(&seals::sha256(record));
-        changed.details =
-            vec![("cut".to_owned(), format!("{} bytes, SHA-256 {digest}", record.len()))];
-        changed.what = changed.what.chars().take(KEPT_CHARS).collect();
-    }
-    changed
-}
-
 /// Before a verb exits: sequences what it committed, unless a server holds the folder and does it.
 pub async fn settle(instance: &Instance) -> Result<(), Error> {
     let Some(lock) = instance.folder.try_lock()? else { return Ok(()) };
@@ -449,79 +329,12 @@ pub async fn settle(instance: &Instance) -> Result<(), Error> {
     Box::pin(OpenLog::open(instance, lock, None, None)).await?.close().await
 }
 
-/// Seals the rows of a store that an earlier release wrote. They are taken as they are, once: but
-/// only while the log still says that they have no seals, so that nobody gets rows sealed by
-/// removing all seals.
-///
-/// # Errors
-/// [`Error::SealsTampered`] if the log knows of seals, or of nothing; [`Error::AuditVerify`] and
-/// [`Error::FirstLayoutUnsigned`] if the log cannot be taken over; [`Error::VaultRolledBack`] if the
-/// vault is not in the state that the log last bound; [`Error::FolderInUse`] while a server runs.
-pub(crate) async fn seal_first_layout(instance: &Instance) -> Result<(), Error> {
-    let lock = instance.folder.lock_soon().await?;
-    take_over_log(instance).await?;
-    let mut log = OpenLog::open_unjudged(instance, lock, None, None).await?;
-    let sealed = seal_rows(instance, &mut log).await;
-    let closed = log.close().await;
-    sealed.and(closed)
-}
-
-/// Tells the store of a log whose release told it nothing: of one that its checkpoint signs whole,
-/// because entries behind it had no seals then.
-async fn take_over_log(instance: &Instance) -> Result<(), Error> {
-    if instance.store.audit_checkpoint(&instance.origin).await?.is_some() {
-        return Ok(());
-    }
-    let dir = instance.folder.audit();
-    let key = instance.signing_key()?;
-    let report = verify::verify(&dir, key.verifier(), &VerifyOptions::default())?;
-    if !is_first_layout(report.vault_head) {
-        return Err(Error::SealsTampered);
-    }
-    if report.after_checkpoint > 0 || report.torn_bytes > 0 {
-        return Err(Error::FirstLayoutUnsigned);
-    }
-    let note = fs::read_to_string(dir.join("checkpoint")).map_err(VerifyError::Io)?;
-    let size = report.checkpoint_size;
-    Ok(instance.store.keep_audit_checkpoint(&instance.origin, size, &note).await?)
-}
-
-fn is_first_layout(head: Option<VaultHead>) -> bool {
-    head.is_some_and(|head| head.sequence == 0)
-}
-
-async fn seal_rows(instance: &Instance, log: &mut OpenLog) -> Result<(), Error> {
-    if !log.is_first_layout() {
-        return Err(Error::SealsTampered);
-    }
-    log.drain(instance).await?;
-    let now = instance.clock.now();
-    let request = Id::generate(now, instance.random.as_ref())?;
-    let ctx = OpContext { actor: Actor::System, request, now };
-    let mut changing = Changing::first(instance, &ctx, log.end.last).await?;
-    if changing.tx.everything().await?.head.is_some() || !log.is_first_layout() {
-        return Err(Error::SealsTampered);
-    }
-    if Some(change::first_layout_head(&changing.tx.sealed_heads().await?)) != log.end.last {
-        return Err(Error::VaultRolledBack);
-    }
-    for row in changing.tx.providers().await? {
-        changing.describe(&row);
-    }
-    changing.record(Change {
-        verb: "instance.seal",
-        what: format!("instance {}", instance.id),
-        ..Change::default()
-    });
-    changing.commit().await?;
-    log.drain(instance).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        change::Care,
+        change::{Care, Change, Changing},
+        seals::OUTBOX,
         seals_tests::{Home, add_client, ctx, id_of},
     };
 

@@ -17,8 +17,8 @@ pub enum ServerError {
         "the value of the server variable `{name}` must be one DNS label (letters, digits and -)"
     )]
     VariableValue { name: String },
-    #[error("no server has a variable `{name}`")]
-    VariableUnknown { name: String },
+    #[error("no server has a variable of a name that --var gives")]
+    VariableUnknown,
     #[error("the server URL `{url}` has a `{{` without `}}`")]
     TemplateMalformed { url: String },
     #[error("the description names no server with a full URL")]
@@ -41,8 +41,8 @@ pub fn plan(
     variables: &BTreeMap<String, String>,
 ) -> Result<ServerPlan, ServerError> {
     if let Some(url) = named {
-        if let Some(name) = variables.keys().next() {
-            return Err(ServerError::VariableUnknown { name: name.clone() });
+        if !variables.is_empty() {
+            return Err(ServerError::VariableUnknown);
         }
         return Ok(ServerPlan { urls: vec![url.to_owned()], of_operation: HashMap::new() });
     }
@@ -61,10 +61,10 @@ pub fn plan(
             of_operation.insert(index, place);
         }
     }
-    match variables.keys().find(|name| !known.contains(name.as_str())) {
-        Some(name) => Err(ServerError::VariableUnknown { name: name.clone() }),
-        None => Ok(ServerPlan { urls, of_operation }),
+    if variables.keys().any(|name| !known.contains(name.as_str())) {
+        return Err(ServerError::VariableUnknown);
     }
+    Ok(ServerPlan { urls, of_operation })
 }
 
 /// The first server with a full URL; relative ones have nothing to be relative to.
@@ -181,7 +181,7 @@ mod tests {
         ));
         assert!(matches!(
             plan_of(template(), &[("tenant", "a"), ("nope", "b")]),
-            Err(ServerError::VariableUnknown { .. })
+            Err(ServerError::VariableUnknown)
         ));
     }
 

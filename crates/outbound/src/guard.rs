@@ -22,7 +22,6 @@ pub struct GuardPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct PolicyError {
-    pub given: String,
     pub why: &'static str,
 }
 
@@ -42,7 +41,7 @@ impl GuardPolicy {
         let mut all = BTreeMap::new();
         for given in allowed {
             let given = given.as_ref();
-            let wrong = |why| PolicyError { given: given.chars().take(100).collect(), why };
+            let wrong = |why| PolicyError { why };
             let (host, port) = split(given).ok_or_else(|| wrong("write it as HOST:PORT"))?;
             let address = literal(&host);
             let host = host_text(&host);

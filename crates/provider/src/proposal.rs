@@ -24,12 +24,12 @@ pub struct Proposal {
 pub enum ProposalError {
     #[error(transparent)]
     Load(#[from] LoadError),
-    #[error("there is no operation `{given}`")]
-    OperationUnknown { given: String, nearest: Option<String> },
+    #[error("there is no operation of the name that was given")]
+    OperationUnknown { nearest: Option<String> },
     #[error("{operation} declares no success that could have a shape")]
     NoSuccess { operation: String },
-    #[error("{operation} declares no status {status}")]
-    StatusUnknown { operation: String, status: String },
+    #[error("{operation} does not declare the status that was given")]
+    StatusUnknown { operation: String },
     #[error(
         "{operation} does not take up the learned shape: it is declared by a reference, or so already"
     )]
@@ -89,7 +89,7 @@ fn find<'p>(provider: &'p Provider, given: &str) -> Result<&'p Operation, Propos
     provider.operations.iter().find(fits).ok_or_else(|| {
         let ids = provider.operations.iter().map(|operation| operation.id.as_str());
         let nearest = types::nearest(given, ids).map(str::to_owned);
-        ProposalError::OperationUnknown { given: given.chars().take(100).collect(), nearest }
+        ProposalError::OperationUnknown { nearest }
     })
 }
 
@@ -131,10 +131,9 @@ fn target(
             || contents.into_iter().flatten().any(|(_, one)| one.get("schema").is_some())
     };
     let (status, response) = if let Some(status) = status {
-        responses.get_key_value(status).ok_or_else(|| ProposalError::StatusUnknown {
-            operation: text.to_owned(),
-            status: status.chars().take(20).collect(),
-        })?
+        responses
+            .get_key_value(status)
+            .ok_or_else(|| ProposalError::StatusUnknown { operation: text.to_owned() })?
     } else {
         let mut successes = responses.iter().filter(|(status, _)| status.starts_with('2'));
         let first = successes.clone().next();

@@ -28,7 +28,7 @@ pub type Problem = (Option<usize>, String);
 
 /// Every key there is, and whether it names a file.
 pub fn keys() -> impl Iterator<Item = (&'static str, bool)> {
-    config::KEYS.iter().map(|key| (key.name, key.unit == "path"))
+    config::keys::KEYS.iter().map(|key| (key.name, key.unit == "path"))
 }
 
 /// Reads a configuration file alone: each key with its value, or all that is wrong.

@@ -76,18 +76,7 @@ fn not_understood(mut error: clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
     }
-    // A word too many may be a part of a secret that was meant for a file.
-    let is_word = matches!(
-        error.get(ContextKind::InvalidArg),
-        Some(ContextValue::String(word)) if !word.starts_with('-')
-    );
-    if error.kind() == ErrorKind::UnknownArgument && is_word {
-        error.insert(
-            ContextKind::InvalidArg,
-            ContextValue::String("(not shown, it may be a secret)".into()),
-        );
-        error.remove(ContextKind::Suggested);
-    }
+    hide_what_was_given(&mut error);
     let text = error.render().to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let message = lines.next().unwrap_or("the command line is not understood");
@@ -96,6 +85,31 @@ fn not_understood(mut error: clap::Error) -> ExitCode {
     failure.problems = problems.map(ToOwned::to_owned).collect();
     failure.remedy = Some("Add --help to see what it takes.".to_owned());
     failure.report(Output { is_json: std::env::args_os().any(|word| word == "--json") })
+}
+
+/// What was given may be a secret, or a part of one, that was meant for a file. A suggestion is of our
+/// own words; a flag that is none is shown where it could be a slip of the pen.
+fn hide_what_was_given(error: &mut clap::Error) {
+    let is_flag = |word: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+        word.starts_with("--") && word.len() <= 32 && word.bytes().all(is_plain)
+    };
+    let hides = |error: &clap::Error, kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => !is_flag(word),
+        _ => false,
+    };
+    let mut places = vec![ContextKind::InvalidValue, ContextKind::InvalidSubcommand];
+    // Elsewhere it is an argument that there is.
+    if error.kind() == ErrorKind::UnknownArgument {
+        places.push(ContextKind::InvalidArg);
+    }
+    for place in places {
+        if hides(error, place) {
+            error.insert(place, ContextValue::String("(not shown, it may be a secret)".into()));
+            // How to give the very word otherwise.
+            error.remove(ContextKind::Suggested);
+        }
+    }
 }
 
 fn run(cli: &Cli) -> Result<(), Failure> {

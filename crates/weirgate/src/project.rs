@@ -3,6 +3,7 @@
 use crate::{
     cli::ProjectArgs,
     output::{FAILED, Failure, NOT_FOUND, USAGE},
+    verbs::is_missing,
 };
 use projection::{Limits, Mode, Path, Projector, Refusal, Spec, parse_list};
 use std::{
@@ -32,15 +33,12 @@ pub(crate) fn run(args: &ProjectArgs) -> Result<(), Failure> {
         None => stream(io::stdin().lock(), stdout, spec),
         Some(path) => {
             let file = open(path).map_err(|error| {
-                let (exit, what) = match error.kind() {
-                    io::ErrorKind::NotFound => (NOT_FOUND, "there is no such file".to_owned()),
-                    _ => (FAILED, error.to_string()),
+                let (exit, what) = if is_missing(path) {
+                    (NOT_FOUND, "there is no file of the name that FILE gives".to_owned())
+                } else {
+                    (FAILED, format!("cannot read {}: {error}", path.display()))
                 };
-                Failure::new(
-                    exit,
-                    format!("cannot read {}: {what}", path.display()),
-                    "Name a file that this user may read.",
-                )
+                Failure::new(exit, what, "Name a file that this user may read.")
             })?;
             stream(file, stdout, spec)
         }

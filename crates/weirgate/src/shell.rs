@@ -19,7 +19,7 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
 /// Writes a page per verb into a folder, which is made if it is not there.
 pub(crate) fn manual(dir: &Path, output: Output) -> Result<(), Failure> {
     let failed = |error: &io::Error| {
-        let what = format!("cannot write the pages into {}: {error}", dir.display());
+        let what = format!("cannot write the pages into the folder that DIR names: {error}");
         Failure::new(FAILED, what, "Name a folder that this user may write to.")
     };
     fs::create_dir_all(dir).map_err(|error| failed(&error))?;

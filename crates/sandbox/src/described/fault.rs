@@ -37,11 +37,11 @@ pub(crate) enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
     #[error(
-        "`{word}` is no fault: give a status from 400 to 599, delay, slow, reset, cut, truncated or drift"
+        "it begins with no fault: give a status from 400 to 599, delay, slow, reset, cut, truncated or drift"
     )]
-    Unknown { word: String },
-    #[error("`{word}` is no option of a fault: give {options}")]
-    Option { word: String, options: &'static str },
+    Unknown,
+    #[error("a word of it is no option of a fault: give {options}")]
+    Option { options: &'static str },
     #[error("more than {limit} fault rules")]
     TooMany { limit: usize },
     #[error("a fault rule is empty")]
@@ -59,11 +59,6 @@ pub(crate) struct Rule {
     path: Option<String>,
     method: Option<String>,
     seen: AtomicU64,
-}
-
-/// A word as it may be repeated in an error.
-fn shown(word: &str) -> String {
-    word.chars().filter(|c| !c.is_control()).take(40).collect()
 }
 
 /// Words are separated by spaces, commas or semicolons: `429 retry-after=3 every=5 path=/employees`.
@@ -88,7 +83,7 @@ impl Rule {
         };
         let (mut retry_after, mut pause) = (None, None);
         for word in parts {
-            let unknown = || FaultError::Option { word: shown(word), options: OPTIONS };
+            let unknown = || FaultError::Option { options: OPTIONS };
             let (option, value) = word.split_once('=').ok_or_else(unknown)?;
             let number = || value.parse::<u64>().map_err(|_| unknown());
             match option {
@@ -111,7 +106,7 @@ impl Rule {
             _ => {
                 let code = name.parse::<u16>().ok().filter(|code| (400..=599).contains(code));
                 let status = code.and_then(|code| StatusCode::from_u16(code).ok());
-                let status = status.ok_or_else(|| FaultError::Unknown { word: shown(name) })?;
+                let status = status.ok_or(FaultError::Unknown)?;
                 // A limit without a time to come back tells a client nothing.
                 let default = (status == StatusCode::TOO_MANY_REQUESTS).then_some(1);
                 Fault::Status { status, retry_after: retry_after.or(default) }

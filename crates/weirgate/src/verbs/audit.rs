@@ -1,10 +1,10 @@
 //! `weirgate audit ...`.
 
-use super::{Session, input::read_input};
+use super::{Session, input::read_input, is_missing};
 use crate::{
     cli::AuditVerb,
     harmless::short,
-    output::{FAILED, Failure, Lines, USAGE},
+    output::{FAILED, Failure, Lines, NOT_FOUND, USAGE},
 };
 use app::audit_log;
 use audit::{Record, WitnessKey};
@@ -38,6 +38,11 @@ pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Fai
                 Some(path) => kept_in(path, witness_key.as_deref())?,
                 None => Vec::new(),
             };
+            session.must_be_there()?;
+            if key.as_deref().is_some_and(is_missing) {
+                let what = "there is no file of the name that --key gives";
+                return Err(Failure::new(NOT_FOUND, what, "Check its name."));
+            }
             let against = audit_log::Against { key: key.as_deref(), checkpoints: &kept };
             let report =
                 audit_log::verify_folder(&session.data_dir, session.server(), against).await?;
@@ -103,7 +108,7 @@ pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Fai
 
 /// Checkpoints in a file that was kept elsewhere; with a witness's key, those that it cosigned.
 fn kept_in(path: &Path, witness: Option<&str>) -> Result<Vec<String>, Failure> {
-    let text = String::from_utf8(read_input(path)?).unwrap_or_default();
+    let text = String::from_utf8(read_input("--checkpoint", path)?).unwrap_or_default();
     let mut kept = audit::notes(&text);
     if kept.is_empty() {
         return Err(Failure::new(
@@ -116,10 +121,10 @@ fn kept_in(path: &Path, witness: Option<&str>) -> Result<Vec<String>, Failure> {
     let text = if given.parse::<WitnessKey>().is_ok() {
         given.to_owned()
     } else {
-        String::from_utf8(read_input(Path::new(given))?).unwrap_or_default()
+        String::from_utf8(read_input("--witness-key", Path::new(given))?).unwrap_or_default()
     };
     let key: WitnessKey = text.trim().parse().map_err(|_| {
-        let what = format!("{} is no key of a witness", short(given));
+        let what = "what --witness-key gives is no key of a witness";
         let remedy = "Name a copy of the witness's `witness.pub`, or give NAME+ID+KEY.";
         Failure::new(USAGE, what, remedy)
     })?;
@@ -156,7 +161,8 @@ fn written(
         return Ok(to.flush()?);
     };
     let failed = |error: &io::Error| {
-        let what = format!("cannot write {}: {error}", path.display());
+        // There is no such file yet: what was given as its name may be anything.
+        let what = format!("cannot write the file that --out names: {error}");
         Failure::new(FAILED, what, "Name a new file in a folder that this user may write to.")
     };
     let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);

@@ -18,7 +18,7 @@ use types::{Id, Key};
 pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), Failure> {
     match verb {
         ClientVerb::Create { name } => {
-            let name = parse_slug(name)?;
+            let name = parse_slug("NAME", name)?;
             let instance = session.instance_to_change().await?;
             let id = clients::create(&instance, &session.context()?, &name).await?;
             session.settle(instance).await?;
@@ -59,8 +59,8 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
             Ok(session.output.result(&json!({"clients": rows}), text)?)
         }
         ClientVerb::Key(KeyVerb::Create { name, expires, environment }) => {
-            let name = parse_slug(name)?;
-            let life = parse_span(expires)?;
+            let name = parse_slug("NAME", name)?;
+            let life = parse_span("--expires", expires)?;
             let environment = parse_environment(environment)?;
             let instance = session.instance_to_change().await?;
             let context = session.context()?;

@@ -24,7 +24,7 @@ pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Resu
             variables,
             headers,
         } => {
-            let provider = parse_slug(provider)?;
+            let provider = parse_slug("--provider", provider)?;
             let environment = parse_environment(environment)?;
             let create = connections::Create {
                 provider,

@@ -18,6 +18,7 @@ use serde_json::json;
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -53,7 +54,9 @@ pub(crate) async fn doctor(
             found.push(Finding::good("configuration", "every value is well formed"));
             found.extend(ports(config.gateway_addr, config.console_addr));
             found.extend(certificate(&config, SystemClock.now()));
-            found.extend(revocation_lists(&config, SystemClock.now()));
+            found.extend(
+                config.crl_file.as_deref().map(|path| revocation_lists(path, SystemClock.now())),
+            );
             let (tls, _) = provider_tls(&config)?;
             let roots = tls.extra_roots().map(ToOwned::to_owned).collect();
             told = Some((config.set, roots));
@@ -65,7 +68,13 @@ pub(crate) async fn doctor(
     let told =
         told.as_ref().map(|(keys, roots): &(Vec<_>, Vec<_>)| Told { keys, extra_roots: roots });
     let random = Arc::new(SystemRandom);
-    found.extend(examine(&session.data_dir, server.as_ref(), key, clock, random, told).await);
+    match session.must_be_there() {
+        Ok(()) => found
+            .extend(examine(&session.data_dir, server.as_ref(), key, clock, random, told).await),
+        Err(failure) => {
+            found.push(Finding::bad("folder", failure.message, failure.remedy.unwrap_or_default()));
+        }
+    }
     let mut text = Vec::new();
     for Finding { check, level, what, remedy } in &found {
         text.push(format!("{:<8} {check:<14} {what}", word(*level)));
@@ -234,12 +243,11 @@ fn judged(file: &str, tls: &ServerTls, host: Option<&str>, now: Timestamp) -> Fi
 }
 
 /// Lists that have expired refuse every provider that hangs on them.
-fn revocation_lists(config: &Config, now: Timestamp) -> Option<Finding> {
+fn revocation_lists(path: &Path, now: Timestamp) -> Finding {
     const CHECK: &str = "revocations";
-    let path = config.crl_file.as_ref()?;
     let renew = "Put the issuer's newest list in its place: it is followed without a restart.";
     let ends = read_lists(path).and_then(|lists| Ok(revocation_lists_end(&lists)?));
-    Some(match ends {
+    match ends {
         Err(error) => Finding::bad(CHECK, chain(&error), LISTS_REMEDY),
         Ok(None) => Finding::good(CHECK, path.display()),
         Ok(Some(until)) => {
@@ -255,7 +263,7 @@ fn revocation_lists(config: &Config, now: Timestamp) -> Option<Finding> {
                 )
             }
         }
-    })
+    }
 }
 
 fn open_files() -> Finding {
@@ -276,11 +284,40 @@ fn open_files() -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use testkit::{TlsOptions, listener::Certificate};
+    use testkit::{Authority, TlsOptions, listener::Certificate};
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    #[test]
+    fn revocation_lists_are_judged_by_the_first_that_expires() {
+        let authority = Authority::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lists.pem");
+        let at = |pem: &str, now: Timestamp| {
+            std::fs::write(&path, pem).unwrap();
+            revocation_lists(&path, now)
+        };
+        let good = authority.revoke(&[7], false).unwrap();
+        let until = revocation_lists_end(good.as_bytes()).unwrap().unwrap();
+        let before = |span: Duration| {
+            let micros = i64::try_from(span.as_micros()).unwrap();
+            Timestamp::from_micros(until.as_micros() - micros)
+        };
+        assert_eq!(at(&good, before(4 * DAY)).level, Level::Good);
+        let soon = at(&good, before(2 * DAY));
+        assert_eq!(soon.level, Level::Warning);
+        assert!(soon.what.contains(&until.to_string()), "{}", soon.what);
+        assert_eq!(at(&good, until).level, Level::Bad);
+        // One of several is enough.
+        let expired = authority.revoke(&[], true).unwrap();
+        assert_eq!(at(&format!("{good}{expired}"), before(4 * DAY)).level, Level::Bad);
+        assert_eq!(at("nothing", before(4 * DAY)).level, Level::Bad);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(revocation_lists(&path, until).level, Level::Bad);
+    }
 
     #[test]
     fn a_certificate_is_judged_by_its_days_and_names() {
-        const DAY: Duration = Duration::from_hours(24);
         let made = Certificate::make(&TlsOptions::default()).unwrap();
         let tls = ServerTls::new(made.chain_pem.as_bytes(), made.key_pem.as_bytes()).unwrap();
         let (from, until) = tls.validity();

@@ -1,10 +1,10 @@
 //! What verbs are given: names, spans, pairs and files, each refused with its remedy.
+//!
+//! What is refused is told by its flag or place, and not repeated: it may be a secret that was pasted
+//! behind the wrong flag.
 
 use super::is_missing;
-use crate::{
-    harmless::short,
-    output::{FAILED, Failure, NOT_FOUND, USAGE},
-};
+use crate::output::{FAILED, Failure, NOT_FOUND, USAGE};
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -17,39 +17,40 @@ use types::{Environment, Id, Slug};
 /// Bytes that are read of any input file: descriptions are the largest.
 const MAX_INPUT_BYTES: u64 = 64 * 1_024 * 1_024;
 
-pub(super) fn parse_slug(text: &str) -> Result<Slug, Failure> {
+/// `place` is the flag, or the name that `--help` gives to the place.
+pub(super) fn parse_slug(place: &str, text: &str) -> Result<Slug, Failure> {
     text.parse().map_err(|error: types::SlugError| {
-        Failure::new(USAGE, error.to_string(), "Choose another name, like payroll-sync.")
+        let what = format!("what {place} gives is {error}");
+        Failure::new(USAGE, what, "Choose another name, like payroll-sync.")
     })
 }
 
 pub(super) fn parse_environment(text: &str) -> Result<Environment, Failure> {
     text.parse().map_err(|_| {
-        Failure::new(USAGE, format!("`{}` is no environment", short(text)), "Give live or test.")
+        Failure::new(USAGE, "what --environment gives is no environment", "Give live or test.")
     })
 }
 
 pub(super) fn parse_id<K: types::IdKind>(kind: &str, text: &str) -> Result<Id<K>, Failure> {
     text.parse().map_err(|error: types::ParseIdError| {
         let list = if kind == "key" { "client" } else { kind };
-        // A key itself, where its id was meant.
-        let shown = if text.trim_start().starts_with("wg_") { "wg_..." } else { text };
-        Failure::new(
-            USAGE,
-            format!("`{}` is no {kind}'s id: {error}", short(shown)),
-            format!("Copy it from `weirgate {list} list`."),
-        )
+        let what = if text.trim_start().starts_with("wg_") {
+            format!("what ID gives is a key itself, and no {kind}'s id: {error}")
+        } else {
+            format!("what ID gives is no {kind}'s id: {error}")
+        };
+        Failure::new(USAGE, what, format!("Copy it from `weirgate {list} list`."))
     })
 }
 
 /// A span like `90d`, `12h`, `30m`.
-pub(super) fn parse_span(text: &str) -> Result<Duration, Failure> {
+pub(super) fn parse_span(flag: &str, text: &str) -> Result<Duration, Failure> {
     /// A key that outlives this was forgotten.
     const MAX_DAYS: u64 = 3_650;
     let wrong = || {
         Failure::new(
             USAGE,
-            format!("`{}` is no span of time", short(text)),
+            format!("what {flag} gives is no span of time"),
             "Write it like 90d, 12h or 30m, up to 3650d.",
         )
     };
@@ -82,7 +83,7 @@ pub(super) fn pairs(flag: &str, given: &[String]) -> Result<BTreeMap<String, Str
         if pairs.insert(name.to_owned(), value.to_owned()).is_some() {
             return Err(Failure::new(
                 USAGE,
-                format!("{flag} {} is given twice", short(name)),
+                format!("a name of {flag} is given twice"),
                 "Give each name once.",
             ));
         }
@@ -90,18 +91,17 @@ pub(super) fn pairs(flag: &str, given: &[String]) -> Result<BTreeMap<String, Str
     Ok(pairs)
 }
 
-/// A file's bytes, or standard input's for `-`.
-pub(super) fn read_input(path: &Path) -> Result<Vec<u8>, Failure> {
-    let name = path.display();
+/// A file's bytes, or standard input's for `-`. What was given as a file's name is shown only where
+/// it is one.
+pub(super) fn read_input(place: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     if is_missing(path) && !is_stdin(path) {
-        let what = format!("there is no file {}", short(&name.to_string()));
+        let what = format!("there is no file of the name that {place} gives");
         return Err(Failure::new(NOT_FOUND, what, "Check its name."));
     }
-    read(path, &format!("{name}"))
+    read(path, &format!("{}", path.display()))
 }
 
-/// The same for a secret. What was given as a file's name is shown only where it is one: it may be
-/// the secret itself.
+/// The same for a secret.
 pub(super) fn read_secret(path: &Path) -> Result<Vec<u8>, Failure> {
     if is_missing(path) && !is_stdin(path) {
         return Err(Failure::new(
@@ -147,12 +147,12 @@ mod tests {
 
     #[test]
     fn spans_have_a_unit_and_a_bound() {
-        assert_eq!(parse_span("90d").unwrap(), Duration::from_hours(2160));
-        assert_eq!(parse_span("30m").unwrap(), Duration::from_mins(30));
+        assert_eq!(parse_span("--expires", "90d").unwrap(), Duration::from_hours(2160));
+        assert_eq!(parse_span("--expires", "30m").unwrap(), Duration::from_mins(30));
         for bad in
             ["", "d", "90", "-1d", "1.5h", "0d", "4000d", "99999999999999999999d", "1w", "９d"]
         {
-            assert!(parse_span(bad).is_err(), "{bad}");
+            assert!(parse_span("--expires", bad).is_err(), "{bad}");
         }
     }
 

@@ -67,9 +67,7 @@ impl Session {
     /// A command that goes on with the same data folder.
     pub(crate) fn next(&self, verb: &str) -> String {
         let mut line = command(verb);
-        let is_from_environment =
-            std::env::var_os("WEIRGATE_DATA_DIR").is_some_and(|dir| dir == *self.data_dir);
-        if self.named_dir.is_some() && !is_from_environment {
+        if self.named_dir.is_some() && !self.is_from_environment() {
             line.push_str(&format!(" --data-dir {}", quoted(&self.data_dir.display().to_string())));
         }
         line
@@ -83,7 +81,24 @@ impl Session {
         Ok(OpContext { actor: Actor::Local { uid }, request, now })
     }
 
+    /// What was given as the folder's name is shown only where it is one.
+    pub(crate) fn must_be_there(&self) -> Result<(), Failure> {
+        if self.named_dir.as_deref().is_some_and(is_missing) && !self.is_from_environment() {
+            return Err(Failure::new(
+                NOT_FOUND,
+                "there is no data folder of the name that --data-dir gives",
+                "Create one with `weirgate init`, or name it with --data-dir.",
+            ));
+        }
+        Ok(())
+    }
+
+    fn is_from_environment(&self) -> bool {
+        std::env::var_os("WEIRGATE_DATA_DIR").is_some_and(|dir| dir == *self.data_dir)
+    }
+
     pub(crate) fn folder(&self) -> Result<DataFolder, Failure> {
+        self.must_be_there()?;
         Ok(DataFolder::open_with(&self.data_dir, self.server())?)
     }
 
@@ -101,6 +116,7 @@ impl Session {
         &self,
         server: Option<&ServerUrl>,
     ) -> Result<Instance, Failure> {
+        self.must_be_there()?;
         let folder = DataFolder::open_with(&self.data_dir, server)?;
         let key = self.root_key_file.as_deref();
         if key.is_some_and(is_missing) {
@@ -134,7 +150,7 @@ impl Session {
 }
 
 /// Whether there is no such file, or none can have this name.
-fn is_missing(path: &Path) -> bool {
+pub(crate) fn is_missing(path: &Path) -> bool {
     use ErrorKind::{InvalidFilename, InvalidInput, NotADirectory, NotFound};
     std::fs::symlink_metadata(path).is_err_and(|error| {
         matches!(error.kind(), NotFound | NotADirectory | InvalidFilename | InvalidInput)

@@ -6,7 +6,6 @@ use super::{
 };
 use crate::{
     cli::{ProviderDiffArgs, ProviderObserveArgs, ProviderVerb},
-    harmless::short,
     output::{FINDINGS, Failure, Lines, UNREACHABLE, USAGE, chain, counted},
 };
 use app::{
@@ -31,10 +30,10 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
             no_overlay,
             allow_private_network,
         } => {
-            let slug = parse_slug(name)?;
-            let description = read_input(file)?;
+            let slug = parse_slug("--name", name)?;
+            let description = read_input("FILE", file)?;
             let files = Files { description: file, overlay: overlay.as_deref() };
-            let overlay = overlay.as_deref().map(read_input).transpose()?;
+            let overlay = read_overlay(overlay.as_deref())?;
             let instance = session.instance_to_change().await?;
             let import = providers::Import {
                 slug,
@@ -79,7 +78,7 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
             Ok(session.output.result(&json, text)?)
         }
         ProviderVerb::Show { slug } => {
-            let slug = parse_slug(slug)?;
+            let slug = parse_slug("SLUG", slug)?;
             let instance = session.instance().await?;
             let provider = providers::show(&instance, &slug).await?;
             instance.close().await?;
@@ -104,7 +103,7 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
             Ok(session.output.result(&json!({"providers": rows}), text)?)
         }
         ProviderVerb::Check { slug } => {
-            let slug = parse_slug(slug)?;
+            let slug = parse_slug("SLUG", slug)?;
             let instance = session.instance().await?;
             let checked = providers::check(&instance, &slug).await.map_err(not_filled)?;
             instance.close().await?;
@@ -133,8 +132,11 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
 }
 
 async fn observe(session: &Session, args: &ProviderObserveArgs) -> Result<(), Failure> {
-    let samples =
-        args.samples.iter().map(|path| read_input(path)).collect::<Result<Vec<_>, _>>()?;
+    let samples = args
+        .samples
+        .iter()
+        .map(|path| read_input("SAMPLES", path))
+        .collect::<Result<Vec<_>, _>>()?;
     let (operation, status) = (args.operation.as_str(), args.status.as_deref());
     let observed = if let Some(slug) = named(&args.provider) {
         let instance = session.instance().await?;
@@ -148,7 +150,8 @@ async fn observe(session: &Session, args: &ProviderObserveArgs) -> Result<(), Fa
             "Name an imported provider, or give bodies of answers as files.",
         ));
     } else {
-        let description = Description { bytes: read_input(&args.provider)?, overlay: None };
+        let description =
+            Description { bytes: read_input("PROVIDER", &args.provider)?, overlay: None };
         observe::of_file(&description, operation, status, &samples)
     };
     let observed = match observed {
@@ -166,25 +169,29 @@ async fn observe(session: &Session, args: &ProviderObserveArgs) -> Result<(), Fa
     Ok(session.output.result(&observed.to_json(), overlay)?)
 }
 
+fn read_overlay(file: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
+    file.map(|file| read_input("--overlay", file)).transpose()
+}
+
 /// The provider that is named where a file could be: a file counts where both could be meant.
 fn named(path: &Path) -> Option<Slug> {
     path.to_str().filter(|_| !path.is_file())?.parse().ok()
 }
 
 async fn diff(session: &Session, args: &ProviderDiffArgs) -> Result<(), Failure> {
-    let threshold: Level = args.fail_on.parse().map_err(|remedy| {
-        let what = format!("`{}` is no level", short(&args.fail_on));
-        Failure::new(USAGE, what, remedy)
-    })?;
-    let overlay = args.overlay.as_deref().map(read_input).transpose()?;
-    let new = Description { bytes: read_input(&args.new)?, overlay: overlay.clone() };
+    let threshold: Level = args
+        .fail_on
+        .parse()
+        .map_err(|remedy| Failure::new(USAGE, "what --fail-on gives is no level", remedy))?;
+    let overlay = read_overlay(args.overlay.as_deref())?;
+    let new = Description { bytes: read_input("NEW", &args.new)?, overlay: overlay.clone() };
     let report = if let Some(slug) = named(&args.old) {
         let instance = session.instance().await?;
         let report = provider_diff::with_imported(&instance, &slug, new).await?;
         instance.close().await?;
         report
     } else {
-        let old = Description { bytes: read_input(&args.old)?, overlay };
+        let old = Description { bytes: read_input("OLD", &args.old)?, overlay };
         provider_diff::between_files(&old, &new)?
     };
     session.output.result(&report.to_json(), report.to_text())?;

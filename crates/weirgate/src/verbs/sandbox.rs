@@ -26,7 +26,7 @@ pub(crate) async fn sandbox(session: &Session, args: &SandboxArgs) -> Result<(),
     let credential = match (&args.credential_file, args.no_auth) {
         (_, true) => None,
         (Some(file), false) => {
-            let bytes = read_input(file)?;
+            let bytes = read_input("--credential-file", file)?;
             let text = String::from_utf8(bytes).map_err(|_| {
                 Failure::new(USAGE, "the credential is no text", "Give a file with one line.")
             })?;
@@ -43,12 +43,12 @@ pub(crate) async fn sandbox(session: &Session, args: &SandboxArgs) -> Result<(),
         _ => None,
     };
     let started = serve_description(DescribedOptions {
-        description: read_input(&args.file)?,
+        description: read_input("FILE", &args.file)?,
         addr: args.listen,
         seed: args.seed,
         records: args.records,
         credential,
-        token_lifetime: parse_span(&args.token_lifetime)?,
+        token_lifetime: parse_span("--token-lifetime", &args.token_lifetime)?,
         faults: args.faults.clone(),
         clock: Arc::new(SystemClock),
     })

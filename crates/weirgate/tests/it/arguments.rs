@@ -1,0 +1,235 @@
+//! What is given on the command line and refused is not repeated: who pastes a secret behind the
+//! wrong flag finds it neither on the terminal nor in the log of a build.
+
+use crate::world::World;
+use std::collections::{BTreeMap, BTreeSet};
+use testkit::{THING_DESCRIPTION, Weirgate};
+
+/// Every verb with every argument that takes a value: before `=` stands a flag, or the name that
+/// `--help` gives to a place. What is in braces is a path in the test's home, or something's id.
+const LINES: [&str; 33] = [
+    // Names what others made, so it comes before them.
+    "doctor",
+    "demo --once --gateway-addr=127.0.0.1:0 --console-addr=127.0.0.1:0 --seed=1",
+    "init --database-url=postgres://u@127.0.0.1:1/d --database-password-file={secret.json}",
+    "serve --gateway-addr=127.0.0.1:none --console-addr=127.0.0.1:0",
+    "provider import FILE={things.yaml} --name=new --server=https://h.example --overlay={overlay.yaml} --allow-private-network=h.internal:8443",
+    "provider show SLUG=things",
+    "provider list",
+    "provider check SLUG=things",
+    "provider diff OLD=things NEW={things.yaml} --overlay={overlay.yaml} --fail-on=breaking",
+    "provider observe PROVIDER=things OPERATION=listThings SAMPLES={sample.json} --status=200",
+    "connection create --provider=things --customer=Acme --scheme=bearer --secret-file={secret.json} --environment=live --var=a=b --header=X-Tenant=b",
+    "connection list",
+    "connection revoke ID={connection}",
+    "client create NAME=someone",
+    "client list",
+    "client key create NAME=reader --expires=1d --environment=test",
+    "client key revoke ID=key_06ewk4g000e0g0000000000001",
+    "apply DIR={grants} --dry-run",
+    "audit list --limit=1",
+    "audit verify --checkpoint={data/audit/checkpoint} --witness-key={data/witness.pub} --key={data/audit.pub}",
+    "audit checkpoint --cosigned",
+    "audit proof INDEX=0 --checkpoint={data/audit/checkpoint} --out={proof}",
+    "audit export --from=0 --to=1 --out={export}",
+    "project --allow=id FILE={sample.json}",
+    "node list",
+    "node retire NAME=first",
+    "backup create FILE={backup}",
+    "backup verify FILE={backup}",
+    "backup restore FILE={backup} --database-url=postgres://u@127.0.0.1:1/d --database-password-file={secret.json}",
+    "config show --origin",
+    "completions SHELL=none",
+    "man DIR={pages}",
+    "sandbox FILE={things.yaml} --listen=127.0.0.1:0 --seed=1 --records=2 --credential-file={secret.json} --token-lifetime=1h --fault=none",
+];
+
+/// What every verb takes besides.
+const GLOBAL: [&str; 3] = ["--data-dir", "--config", "--root-key-file"];
+
+const CANARY: &str = "canary9f3b7c21";
+
+/// What people paste: a bare token, base64, a pair, a URL with and without a password, an address, a
+/// path, a key and an id of ours, JSON, PEM, and more than a file's name can have.
+fn forms() -> Vec<String> {
+    let forms = [
+        "%",
+        "Sk_live.%",
+        "nowhere/%/file",
+        "%==",
+        "a=%",
+        "https://u:%@h.example/%?key=%#%",
+        "http://%.example",
+        "%:99999",
+        "wg_live_%",
+        "key_%",
+        r#"{"token":"%"}"#,
+        "-----BEGIN % KEY-----",
+        "--%",
+    ];
+    let mut forms: Vec<String> = forms.iter().map(|form| form.replace('%', CANARY)).collect();
+    forms.push(CANARY.repeat(30));
+    forms
+}
+
+/// A verb's words, then its arguments with their values.
+struct Line {
+    verb: Vec<String>,
+    flags: Vec<String>,
+    arguments: Vec<(String, String)>,
+}
+
+impl Line {
+    /// With every place in braces filled.
+    fn read(line: &str, fill: impl Fn(&str) -> String) -> Self {
+        let mut read = Self { verb: Vec::new(), flags: Vec::new(), arguments: Vec::new() };
+        for word in line.split(' ') {
+            match word.split_once('=') {
+                Some((name, value)) => {
+                    let place = value.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+                    let value = place.map_or_else(|| value.to_owned(), &fill);
+                    read.arguments.push((name.to_owned(), value));
+                }
+                None if word.starts_with('-') => read.flags.push(word.to_owned()),
+                None => read.verb.push(word.to_owned()),
+            }
+        }
+        read
+    }
+
+    /// As it is called, with another value for one argument.
+    fn with(&self, replaced: &str, by: &str) -> Vec<String> {
+        let mut words = [self.verb.clone(), self.flags.clone()].concat();
+        let mut is_known = false;
+        for (name, value) in &self.arguments {
+            let is_replaced = name == replaced;
+            is_known |= is_replaced;
+            let value = if is_replaced { by } else { value.as_str() };
+            if name.starts_with('-') {
+                words.push(format!("{name}={value}"));
+            } else {
+                words.push(value.to_owned());
+            }
+        }
+        if !is_known {
+            words.push(format!("{replaced}={by}"));
+        }
+        words
+    }
+}
+
+/// The leaves of the tree of verbs, each with its arguments that take a value, as `--help` tells.
+fn told(weirgate: &Weirgate) -> BTreeMap<Vec<String>, BTreeSet<String>> {
+    let mut leaves = BTreeMap::new();
+    let mut open = vec![Vec::<String>::new()];
+    while let Some(verb) = open.pop() {
+        let mut args: Vec<&str> = verb.iter().map(String::as_str).collect();
+        args.push("--help");
+        let help = weirgate.run(&args, b"").unwrap().out();
+        let (mut section, mut arguments, mut is_leaf) = ("", BTreeSet::new(), true);
+        for line in help.lines() {
+            let mut words = line.split_whitespace();
+            let first = words.next().unwrap_or_default();
+            match section {
+                // Longer explanations are indented further.
+                _ if line.ends_with(':') && !line.starts_with(' ') => section = line,
+                "Commands:" if line.starts_with("  ") && first != "help" => {
+                    is_leaf = false;
+                    open.push([verb.as_slice(), &[first.to_owned()]].concat());
+                }
+                "Arguments:" if line.starts_with("  ") && first.starts_with(['<', '[']) => {
+                    arguments.insert(first.trim_matches(['<', '>', '[', ']', '.']).to_owned());
+                }
+                "Options:"
+                    if first.starts_with("--")
+                        && words.next().is_some_and(|value| value.starts_with('<')) =>
+                {
+                    arguments.insert(first.to_owned());
+                }
+                _ => {}
+            }
+        }
+        if is_leaf {
+            leaves.insert(verb, arguments);
+        }
+    }
+    leaves
+}
+
+#[test]
+fn refused_arguments_are_not_repeated() {
+    let world = World::prepared();
+    let weirgate = &world.weirgate;
+    weirgate.file("things.yaml", THING_DESCRIPTION).unwrap();
+    weirgate
+        .file("overlay.yaml", "overlay: 1.1.0\ninfo: {title: t, version: '1'}\nactions: []\n")
+        .unwrap();
+    weirgate.file("sample.json", r#"{"id":"1"}"#).unwrap();
+    let secret = weirgate.file("secret.json", r#"{"token":"t"}"#).unwrap();
+    std::fs::set_permissions(secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let fill = |place: &str| match place {
+        "connection" => world.connection.clone(),
+        _ => weirgate.home().join(place).display().to_string(),
+    };
+    let lines = LINES.map(|line| Line::read(line, fill));
+    let mut known = BTreeMap::new();
+    for line in &lines {
+        let names = line.arguments.iter().map(|(name, _)| name.clone());
+        let all: BTreeSet<String> = names.chain(GLOBAL.map(ToOwned::to_owned)).collect();
+        known.insert(line.verb.clone(), all);
+    }
+    assert_eq!(told(weirgate), known, "a verb or an argument is not tried");
+    let is_there = || {
+        let home = std::fs::read_dir(weirgate.home()).unwrap();
+        home.map(|entry| entry.unwrap().path()).collect::<BTreeSet<_>>()
+    };
+    let before = is_there();
+    let (mut repeated, mut refused) = (Vec::new(), 0);
+    let mut attempt = |line: &Line, name: &str, number: usize, form: &str| {
+        let mut words = line.with(name, form);
+        if number % 2 == 1 {
+            words.push("--json".to_owned());
+        }
+        let args: Vec<&str> = words.iter().map(String::as_str).collect();
+        let output = weirgate.run(&args, b"").unwrap();
+        // What was made under such a name may be named the next time.
+        for made in is_there().difference(&before) {
+            if made.is_dir() {
+                std::fs::remove_dir_all(made).unwrap();
+            } else {
+                std::fs::remove_file(made).unwrap();
+            }
+        }
+        if output.status == Some(0) {
+            return;
+        }
+        refused += 1;
+        let said = format!("{}{}", output.out(), output.err());
+        if said.to_lowercase().contains(CANARY) {
+            repeated.push(format!("{args:?}: {said}"));
+        }
+    };
+    let forms = forms();
+    for line in &lines {
+        for (name, _) in &line.arguments {
+            for (number, form) in forms.iter().enumerate() {
+                attempt(line, name, number, form);
+            }
+        }
+        for (number, name) in GLOBAL.iter().enumerate() {
+            attempt(line, name, number, CANARY);
+            attempt(line, name, number + 1, &format!("nowhere/{CANARY}/file"));
+        }
+    }
+    // A word too many, a verb and a flag that are none.
+    for (number, form) in forms.iter().enumerate() {
+        for words in [vec![form.as_str()], vec!["client", form], vec!["client", "list", form]] {
+            let words = words.iter().map(|word| (*word).to_owned()).collect();
+            let line = Line { verb: words, flags: Vec::new(), arguments: Vec::new() };
+            attempt(&line, "--data-dir", number, "elsewhere");
+        }
+    }
+    assert!(repeated.is_empty(), "{} repeated:\n{}", repeated.len(), repeated.join("\n"));
+    // Most are refused: few names and places can be anything.
+    assert!(refused > 700, "{refused}");
+}
