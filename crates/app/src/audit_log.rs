@@ -143,6 +143,16 @@ pub fn list(folder: &DataFolder, limit: usize) -> Result<Vec<(u64, Record)>, Err
     Ok(verify::list(&folder.audit(), limit)?)
 }
 
+/// Hands out entries from the newest to the oldest, or from the one before `before`, until `each` says
+/// no.
+pub fn walk_back(
+    folder: &DataFolder,
+    before: Option<u64>,
+    each: impl FnMut(u64, Record) -> bool,
+) -> Result<(), Error> {
+    Ok(verify::walk_back(&folder.audit(), before, each)?)
+}
+
 /// The proof of one entry, as a file of its own: under the log's newest checkpoint, or under this one.
 pub fn proof(folder: &DataFolder, index: u64, under: Option<&str>) -> Result<Proof, Error> {
     let (dir, key) = (folder.audit(), read_key(&folder.audit_key())?);
@@ -158,6 +168,21 @@ pub fn checkpoint(folder: &DataFolder) -> Result<String, Error> {
     let note = note.ok_or(VerifyError::NoCheckpoint)?;
     read_key(&folder.audit_key())?.open(&note).map_err(VerifyError::Checkpoint)?;
     Ok(note)
+}
+
+/// How many entries the log's newest checkpoint signs.
+pub fn signed_size(folder: &DataFolder) -> Result<u64, Error> {
+    let key = read_key(&folder.audit_key())?;
+    Ok(key.open(&checkpoint(folder)?).map_err(VerifyError::Checkpoint)?.size)
+}
+
+/// Whether the newest checkpoint signs this entry, and its hashes lead there.
+///
+/// # Errors
+/// [`Error::AuditProof`] for an entry that is not what was signed, or is not signed yet.
+pub fn check_entry(folder: &DataFolder, index: u64) -> Result<Record, Error> {
+    let key = read_key(&folder.audit_key())?;
+    Ok(Proof::of(&folder.audit(), &key, index)?.verify(&key)?.0)
 }
 
 /// The newest checkpoint that others cosigned, with all of their cosignatures.

@@ -102,6 +102,7 @@ pub async fn revoke_key(instance: &Instance, ctx: &OpContext, id: Id<Key>) -> Re
 pub struct Listed {
     pub id: Id<Client>,
     pub name: String,
+    pub created_at: Timestamp,
     pub keys: Vec<ListedKey>,
 }
 
@@ -109,7 +110,9 @@ pub struct Listed {
 pub struct ListedKey {
     pub id: Id<Key>,
     pub environment: Environment,
+    pub created_at: Timestamp,
     pub expires_at: Timestamp,
+    pub revoked_at: Option<Timestamp>,
     pub state: KeyState,
 }
 
@@ -147,6 +150,7 @@ pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
     let listed = everything.clients.into_iter().map(|client| Listed {
         id: client.id,
         name: client.name.to_string(),
+        created_at: client.created_at,
         keys: everything
             .keys
             .iter()
@@ -154,7 +158,9 @@ pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
             .map(|key| ListedKey {
                 id: key.id,
                 environment: key.environment,
+                created_at: key.created_at,
                 expires_at: key.expires_at,
+                revoked_at: key.revoked_at,
                 state: KeyState::of(key, now),
             })
             .collect(),

@@ -9,7 +9,7 @@ use crate::{
 };
 use provider::LoadLimits;
 use std::collections::{BTreeMap, BTreeSet};
-use types::{Connection, Environment, Id, OpContext, SecretBytes, Slug};
+use types::{Connection, Environment, Id, OpContext, SecretBytes, Slug, Timestamp};
 use vault::Credential;
 
 /// What `connection create` is given.
@@ -188,6 +188,9 @@ pub struct Listed {
     pub provider: String,
     pub customer: String,
     pub environment: Environment,
+    pub scheme: String,
+    pub created_at: Timestamp,
+    pub revoked_at: Option<Timestamp>,
     pub is_revoked: bool,
 }
 
@@ -201,6 +204,9 @@ pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
             provider: provider.map_or_else(|| row.provider.to_string(), |one| one.slug.to_string()),
             customer: customers::name(instance, &everything, row.customer)?,
             environment: row.environment,
+            scheme: row.scheme.clone(),
+            created_at: row.created_at,
+            revoked_at: row.revoked_at,
             is_revoked: row.revoked_at.is_some(),
         });
     }

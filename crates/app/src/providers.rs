@@ -13,7 +13,7 @@ use outbound::{Deadlines, GuardPolicy, OutboundError, Target};
 use provider::{Field, FieldKind, LoadError, LoadLimits, Provider, ScalarKind};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{Fault, Id, OpContext, Provider as ProviderKind, Slug};
+use types::{Fault, Id, OpContext, Provider as ProviderKind, Slug, Timestamp};
 
 /// What `provider import` is given.
 #[derive(Debug)]
@@ -358,7 +358,7 @@ pub(crate) fn target_of(
 
 /// A URL without what may be secret in it. Whatever stands before the last `@` may be: a password
 /// with a `/`, `?` or `#` in it, too.
-pub(crate) fn shown(url: &str) -> String {
+pub fn shown(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let host = rest.rsplit_once('@').map(|(_, host)| host);
     let shown = host.unwrap_or(rest).split(['?', '#']).next().unwrap_or_default();
@@ -400,13 +400,19 @@ pub struct Listed {
     pub id: Id<ProviderKind>,
     pub slug: Slug,
     pub server: Option<String>,
+    pub imported_at: Timestamp,
 }
 
 pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
     let rows = seals::load_whole(instance).await?.providers;
     Ok(rows
         .into_iter()
-        .map(|row| Listed { id: row.id, slug: row.slug, server: row.server })
+        .map(|row| Listed {
+            id: row.id,
+            slug: row.slug,
+            server: row.server,
+            imported_at: row.imported_at,
+        })
         .collect())
 }
 
@@ -542,7 +548,8 @@ fn object_name<'a>(provider: &'a Provider, operation: &provider::Operation) -> O
     operation.object.and_then(|id| provider.object(id)).map(|object| object.name.as_str())
 }
 
-fn type_name(provider: &Provider, field: &Field) -> String {
+/// What a field holds, in a word.
+pub fn type_name(provider: &Provider, field: &Field) -> String {
     let name = |id: &provider::ObjectId| {
         provider.object(*id).map_or_else(|| "object".to_owned(), |object| object.name.clone())
     };

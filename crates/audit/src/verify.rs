@@ -17,6 +17,7 @@ use crate::{
 use std::{
     collections::HashSet,
     fs, io,
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -388,12 +389,30 @@ fn strangers(paths: &Paths, tiles: u64) -> Result<(), VerifyError> {
 /// The newest `limit` entries, newest first, each with its index. Nothing is verified but that they
 /// read. It may run beside the writer.
 pub fn list(dir: &Path, limit: usize) -> Result<Vec<(u64, Record)>, VerifyError> {
+    let mut listed = Vec::new();
+    walk_back(dir, None, |index, record| {
+        if listed.len() < limit {
+            listed.push((index, record));
+        }
+        listed.len() < limit
+    })?;
+    Ok(listed)
+}
+
+/// Hands out entries from the newest to the oldest, or from the one before `before`, until `each` says
+/// no. As [`list`], it may run beside the writer, and proves nothing.
+pub fn walk_back(
+    dir: &Path,
+    before: Option<u64>,
+    mut each: impl FnMut(u64, Record) -> bool,
+) -> Result<(), VerifyError> {
+    let before = before.unwrap_or(u64::MAX);
     let paths = Paths::new(dir);
     let note = read_if_there(&paths.checkpoint())?.ok_or(VerifyError::NoCheckpoint)?;
     let damaged = VerifyError::Checkpoint(NoteError::Malformed);
     let signed = String::from_utf8_lossy(&note).lines().nth(1).and_then(|line| line.parse().ok());
     let signed: u64 = signed.ok_or(damaged)?;
-    let Some(tail) = read_if_there(&paths.tail())? else { return Ok(Vec::new()) };
+    let Some(tail) = read_if_there(&paths.tail())? else { return Ok(()) };
     let view = TailView::of(&tail).ok_or(VerifyError::Tail { index: 0 })?;
     let mut tiles = view.start / TILE;
     while paths.bundle(tiles).exists() {
@@ -401,32 +420,41 @@ pub fn list(dir: &Path, limit: usize) -> Result<Vec<(u64, Record)>, VerifyError>
     }
     let (taken, _) = view.taken(signed, |_| false);
     let entries: Vec<&[u8]> = view.entries.iter().take(taken).map(|(entry, _)| *entry).collect();
-    let mut listed = Vec::new();
     // The tail may begin with what is in tiles by now.
-    push_reversed(view.start, &entries, tiles * TILE, limit, &mut listed)?;
-    while listed.len() < limit {
-        let Some(tile) = tiles.checked_sub(1) else { break };
+    if !hand_back(view.start, &entries, tiles * TILE..before, &mut each)? {
+        return Ok(());
+    }
+    let mut tiles = tiles.min(before.div_ceil(TILE));
+    while let Some(tile) = tiles.checked_sub(1) {
         let bundle = fs::read(paths.bundle(tile))?;
         let entries = unbundle(&bundle).ok_or(VerifyError::Bundle { index: tile * TILE })?;
-        push_reversed(tile * TILE, &entries, 0, limit, &mut listed)?;
+        if !hand_back(tile * TILE, &entries, 0..before, &mut each)? {
+            return Ok(());
+        }
         tiles = tile;
     }
-    Ok(listed)
+    Ok(())
 }
 
-fn push_reversed(
+/// Those of the entries from `start` on that lie in the range, the last one first; whether more are
+/// wanted.
+fn hand_back(
     start: u64,
     entries: &[&[u8]],
-    least: u64,
-    limit: usize,
-    listed: &mut Vec<(u64, Record)>,
-) -> Result<(), VerifyError> {
+    range: Range<u64>,
+    each: &mut impl FnMut(u64, Record) -> bool,
+) -> Result<bool, VerifyError> {
     for (index, entry) in (start..).zip(entries).collect::<Vec<_>>().into_iter().rev() {
-        if index < least || listed.len() >= limit {
+        if index >= range.end {
+            continue;
+        }
+        if index < range.start {
             break;
         }
         let record = Record::decode(entry).map_err(|_| VerifyError::Entry { index })?;
-        listed.push((index, record));
+        if !each(index, record) {
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
 }

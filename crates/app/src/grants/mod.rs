@@ -3,12 +3,14 @@
 mod changed;
 mod diff;
 mod file;
+mod listed;
 mod permit;
 mod resolve;
 
 pub use changed::{changed_fields, more_beside, stale_fields};
 pub use diff::{Change, Words, diff};
 pub use file::{AllowEntry, Entry, Placed, Problem, parse};
+pub use listed::{Listed, list};
 pub use permit::{
     Permission, Prepared, beside_now, end_in_force, opened, permission, prepare, reach_anew,
 };

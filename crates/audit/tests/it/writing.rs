@@ -21,6 +21,53 @@ fn a_log_over_several_tiles_verifies_and_reopens() {
 }
 
 #[test]
+fn a_log_is_walked_back_in_pages_over_tiles_and_tail() {
+    let world = World::filled(700);
+    let all = verify::list(&world.dir(), usize::MAX).unwrap();
+    assert_eq!(all.len(), 1_403);
+    assert_eq!(verify::list(&world.dir(), 0).unwrap(), []);
+    let page = |before: Option<u64>, limit: usize| {
+        let mut page = Vec::new();
+        verify::walk_back(&world.dir(), before, |index, record| {
+            page.push((index, record));
+            page.len() < limit
+        })
+        .unwrap();
+        page
+    };
+    // 97 has no common measure with a tile: pages begin and end within tiles, and on their edges.
+    for limit in [1, 97, 256, 2_000] {
+        let mut before = None;
+        let mut walked = Vec::new();
+        loop {
+            let page = page(before, limit);
+            assert!(page.len() <= limit);
+            let Some((last, _)) = page.last() else { break };
+            before = Some(*last);
+            walked.extend(page);
+            assert!(walked.len() <= all.len(), "pages of {limit} do not end");
+        }
+        assert_eq!(walked, all, "pages of {limit}");
+    }
+    assert_eq!(page(Some(0), 10), []);
+    assert_eq!(page(Some(u64::MAX), 10), all[..10]);
+}
+
+/// Whoever reads the tail right before the writer makes tiles of it finds those entries in both.
+#[test]
+fn an_entry_in_tail_and_tile_is_walked_once() {
+    let world = World::filled(100);
+    let tail = std::fs::read(world.dir().join("tail")).unwrap();
+    let opened = world.open();
+    fill(&opened.log.handle(), 1_000..1_300);
+    opened.log.close().unwrap();
+    std::fs::write(world.dir().join("tail"), tail).unwrap();
+    let listed = verify::list(&world.dir(), usize::MAX).unwrap();
+    let walked: Vec<u64> = listed.into_iter().map(|(index, _)| index).collect();
+    assert_eq!(walked, (0..768).rev().collect::<Vec<u64>>());
+}
+
+#[test]
 fn entries_stand_in_the_order_of_their_acknowledgement() {
     let world = World::new();
     world.create();
