@@ -64,6 +64,13 @@ const CONFINED: &[Confined] = &[
         remedy: "use what `identity` offers",
     },
     Confined {
+        paths: &["axum", "askama"],
+        crates: &["api"],
+        is_free_in_tests: false,
+        why: "the control plane has one edge",
+        remedy: "put the route or page into `api`",
+    },
+    Confined {
         paths: &["cedar_policy", "miette"],
         crates: &["policy"],
         is_free_in_tests: false,
@@ -276,6 +283,7 @@ mod tests {
             ("use aws_lc_rs::hmac;", "vault"),
             ("use webauthn_rs::prelude::*;", "identity"),
             ("use cedar_policy::PolicySet;", "policy"),
+            ("use axum::Router;", "api"),
             ("let a = std::env::var(name);", "weirgate"),
             ("use std::{env, fmt}; fn a() { env::args(); }", "weirgate"),
             ("println!();", "weirgate"),

@@ -12,6 +12,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
     &["vault"],
     &["gateway", "sandbox"],
     &["app"],
+    &["api"],
     &["weirgate"],
 ];
 

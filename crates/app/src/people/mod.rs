@@ -161,3 +161,13 @@ pub(crate) fn keyed(instance: &Instance) -> impl Fn(&str, &str) -> [u8; 32] + '_
 pub(crate) fn text(bytes: &SecretBytes) -> String {
     String::from_utf8_lossy(bytes.expose()).into_owned()
 }
+
+/// What forms carry that were made for whoever has this token: nobody else can make it.
+pub fn form_token(instance: &Instance, token: &identity::SessionToken) -> String {
+    crate::change::hex(&instance.secrets.pepper.lookup_digest("form", token.expose()))
+}
+
+/// Compares in a time that does not depend on where the two differ.
+pub fn is_form_token(given: &str, wanted: &str) -> bool {
+    vault::digests_match(given.as_bytes(), wanted.as_bytes())
+}

@@ -1,0 +1,76 @@
+//! What the console answers from.
+
+use app::{Instance, people::sessions::SignedIn};
+use axum::http::StatusCode;
+use policy::{Act, Decider, Decision, Moment, Principal, Resource};
+use std::{fmt, net::IpAddr, sync::Arc};
+use types::{Actor, Id, OpContext};
+
+/// Whether the gateway serves calls; what hinders it otherwise.
+pub type Health = Arc<dyn Fn() -> (StatusCode, &'static str) + Send + Sync>;
+
+/// Where a connection came from; unknown behind a proxy.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub Option<IpAddr>);
+
+/// See the module.
+pub struct Console {
+    pub instance: Arc<Instance>,
+    pub health: Health,
+    /// Names that the console is reached by, beside those of this machine.
+    pub hosts: Vec<String>,
+    /// Whether its port speaks TLS.
+    pub is_tls: bool,
+    pub(crate) decider: Decider,
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Console").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}
+
+impl Console {
+    /// # Errors
+    /// Where the built-in roles do not fit their schema, which a test shows they do.
+    pub fn new(
+        instance: Arc<Instance>,
+        health: Health,
+        hosts: Vec<String>,
+        is_tls: bool,
+    ) -> Result<Self, &'static str> {
+        let decider = Decider::new(&[], &[]).map_err(|_| "the built-in roles cannot be read")?;
+        Ok(Self { instance, health, hosts, is_tls, decider })
+    }
+
+    /// Who acts, as part of which request.
+    pub(crate) fn context(&self, signed_in: Option<&SignedIn>) -> Result<OpContext, app::Error> {
+        let now = self.instance.clock.now();
+        let request = Id::generate(now, self.instance.random.as_ref())?;
+        let actor = signed_in.map_or(Actor::System, |one| Actor::User { id: one.user });
+        Ok(OpContext { actor, request, now })
+    }
+
+    pub(crate) fn decide(
+        &self,
+        signed_in: &SignedIn,
+        act: Act,
+        source: Option<IpAddr>,
+    ) -> Decision {
+        let now = self.instance.clock.now();
+        let principal = Principal {
+            id: signed_in.user.to_string(),
+            roles: signed_in.roles.clone(),
+            is_token: false,
+        };
+        let is_stepped_up = signed_in.is_stepped_up(now);
+        let moment = Moment { now, source, is_stepped_up };
+        self.decider.decide(&principal, act, &Resource::default(), &moment)
+    }
+
+    /// Whether a page shows what leads to the act: a step-up may still be due.
+    pub(crate) fn offers(&self, signed_in: &SignedIn, act: Act) -> bool {
+        let decision = self.decide(signed_in, act, None);
+        matches!(decision, Decision::Allowed(_) | Decision::NeedsStepUp(_))
+    }
+}

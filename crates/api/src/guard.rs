@@ -1,0 +1,241 @@
+//! What every request passes before and every answer after its handler.
+
+use crate::{
+    access::{Way, way},
+    console::{Console, Peer},
+    cookies::{self, Cookies},
+    router::access_of,
+    views,
+};
+use app::people::{form_token, sessions, sessions::SignedIn};
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Redirect, Response},
+};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http_body_util::{BodyExt as _, Limited};
+use identity::SessionToken;
+use policy::Decision;
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+/// The longest form.
+const MAX_BODY_BYTES: usize = 64 * 1_024;
+/// A page that takes longer is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+const FORM_TYPE: &str = "application/x-www-form-urlencoded";
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What the guard found out of a request, for its handler.
+#[derive(Clone, Debug)]
+pub(crate) struct Visit {
+    pub signed_in: Option<SignedIn>,
+    /// What forms on the page carry.
+    pub form: String,
+    pub source: Option<IpAddr>,
+    /// The authority that was asked.
+    pub host: String,
+}
+
+/// Outermost: headers, panics, time, the host that was asked.
+pub(crate) async fn around(
+    State(console): State<Arc<Console>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_asset = request.uri().path().starts_with("/assets/");
+    let is_known = host(request.headers(), &console).is_some();
+    let answered = async {
+        if !is_known {
+            let what = "The console is not known by the name that was asked.";
+            let remedy = "Open it as http://localhost with its port, or set console_url.";
+            return views::message(StatusCode::MISDIRECTED_REQUEST, "Another host", what, remedy);
+        }
+        let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
+        match tokio::time::timeout(PATIENCE, handled).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => views::message(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something is wrong in Weirgate",
+                "The request was given up.",
+                "Report this with what you did.",
+            ),
+            Err(_) => views::message(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "It took too long",
+                "The request was given up.",
+                "Try again in a moment.",
+            ),
+        }
+    };
+    let mut response = answered.await;
+    put_headers(response.headers_mut(), console.is_tls, is_asset);
+    response
+}
+
+fn put_headers(headers: &mut HeaderMap, is_tls: bool, is_asset: bool) {
+    let mut put = |name: HeaderName, value: &'static str| {
+        headers.insert(name, HeaderValue::from_static(value));
+    };
+    put(header::CONTENT_SECURITY_POLICY, POLICY);
+    put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    put(header::X_FRAME_OPTIONS, "DENY");
+    // Without any, browsers would say `Origin: null` of our own forms (Fetch §3.2).
+    put(header::REFERRER_POLICY, "same-origin");
+    put(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    put(HeaderName::from_static("cross-origin-embedder-policy"), "require-corp");
+    put(
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    );
+    let kept = if is_asset { "public, max-age=31536000, immutable" } else { "no-store" };
+    put(header::CACHE_CONTROL, kept);
+    if is_tls {
+        put(header::STRICT_TRANSPORT_SECURITY, "max-age=63072000; includeSubDomains");
+    }
+}
+
+/// The authority that was asked, if it is one of ours: a name that somebody else made lead here is none
+/// (DNS rebinding).
+fn host(headers: &HeaderMap, console: &Console) -> Option<String> {
+    let mut given = headers.get_all(header::HOST).iter();
+    let authority = given.next()?.to_str().ok()?;
+    if given.next().is_some() {
+        return None;
+    }
+    // Read by one parser, so that nothing else stands in it.
+    let url = url::Url::parse(&format!("http://{authority}/")).ok()?;
+    let name = url.host_str()?.to_ascii_lowercase();
+    let is_plain = url.username().is_empty() && url.password().is_none() && url.path() == "/";
+    let is_ours = name == "localhost"
+        || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|addr| addr.is_loopback())
+        || console.hosts.iter().any(|one| one.eq_ignore_ascii_case(&name));
+    (is_plain && is_ours).then(|| authority.to_ascii_lowercase())
+}
+
+/// Who asks, whether a form came from us, and what the route demands.
+pub(crate) async fn before(
+    State(console): State<Arc<Console>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(access) = request
+        .extensions()
+        .get::<MatchedPath>()
+        .and_then(|path| access_of(request.method(), path.as_str()))
+    else {
+        return views::not_allowed();
+    };
+    let cookies = Cookies::of(request.headers());
+    let signed_in = match &cookies.session {
+        None => None,
+        Some(token) => match sessions::look_up(&console.instance, token).await {
+            Ok(found) => found,
+            Err(error) => return views::failed(&error),
+        },
+    };
+    let asked = host(request.headers(), &console).unwrap_or_default();
+    let source = request.extensions().get::<Peer>().and_then(|peer| peer.0);
+    // Forms are bound to the session, or before there is one to a cookie of their own.
+    let mut new_form = None;
+    let bound = match (&cookies.session, &cookies.form) {
+        (Some(token), _) if signed_in.is_some() => form_token(&console.instance, token),
+        (_, Some(token)) => form_token(&console.instance, token),
+        _ => match SessionToken::generate(console.instance.random.as_ref()) {
+            Ok(token) => {
+                let bound = form_token(&console.instance, &token);
+                new_form = cookies::form(&token);
+                bound
+            }
+            Err(error) => return views::failed(&error.into()),
+        },
+    };
+    let request = match checked(request, &asked, &bound, new_form.is_some()).await {
+        Ok(request) => request,
+        Err(refusal) => return *refusal,
+    };
+    match way(access, signed_in.as_ref()) {
+        Way::Open => {}
+        Way::Elsewhere(path) => return Redirect::to(path).into_response(),
+        Way::Decide(act) => {
+            let Some(person) = signed_in.as_ref() else { return views::not_allowed() };
+            match console.decide(person, act, source) {
+                Decision::Allowed(_) => {}
+                Decision::NeedsStepUp(_) => return Redirect::to("/step-up").into_response(),
+                Decision::NeedsApproval(_) | Decision::Denied(_) => return views::denied(act),
+            }
+        }
+    }
+    let mut request = request;
+    request.extensions_mut().insert(Visit { signed_in, form: bound, source, host: asked });
+    let mut response = next.run(request).await;
+    if let Some(cookie) = new_form {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// A request that changes something comes from a page of ours, by a form that was made for this
+/// session.
+async fn checked(
+    request: Request,
+    host: &str,
+    bound: &str,
+    is_unbound: bool,
+) -> Result<Request, Box<Response>> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(request);
+    }
+    let foreign = || Box::new(views::foreign());
+    if !is_from_here(request.headers(), host) || is_unbound {
+        return Err(foreign());
+    }
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let essence = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
+    if essence != Some(FORM_TYPE) {
+        return Err(Box::new(views::message(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Not a form",
+            "What was sent is not a form.",
+            "Use the page's own button.",
+        )));
+    }
+    let (parts, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
+        return Err(Box::new(views::message(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Too long",
+            "What was sent is longer than any form.",
+            "Shorten it.",
+        )));
+    };
+    let bytes: Bytes = body.to_bytes();
+    let mut given = url::form_urlencoded::parse(&bytes).filter(|(name, _)| name == "form");
+    let is_ours = given.next().is_some_and(|(_, value)| app::people::is_form_token(&value, bound));
+    if !is_ours || given.next().is_some() {
+        return Err(foreign());
+    }
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+/// By what browsers say of where a request comes from (Fetch metadata, RFC 6454 §7).
+fn is_from_here(headers: &HeaderMap, host: &str) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let origin = text("origin").map(|origin| {
+        let authority = origin.split_once("://").map(|(_, authority)| authority);
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    });
+    let is_alone =
+        ["origin", "sec-fetch-site"].iter().all(|name| headers.get_all(*name).iter().count() <= 1);
+    match (is_alone, text("sec-fetch-site"), origin) {
+        (false, ..) | (_, _, Some(false)) => false,
+        (_, Some(site), _) => site == "same-origin",
+        (_, None, Some(true)) => true,
+        (_, None, None) => false,
+    }
+}

@@ -1,0 +1,18 @@
+//! HTTP edge of the control plane: the console.
+//!
+//! It promises that nobody reaches more than sign-in and links without a session, that a session
+//! reaches what [`access`] says and no more, and that every answer carries the same strict headers.
+//! Every page is a plain URL and works without script; there is none.
+#![forbid(unsafe_code)]
+
+mod access;
+mod assets;
+mod console;
+mod cookies;
+mod guard;
+mod pages;
+mod router;
+mod views;
+
+pub use console::{Console, Health, Peer};
+pub use router::{ROUTES, router};

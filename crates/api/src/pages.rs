@@ -1,0 +1,874 @@
+//! The pages: each reads its input, calls `app`, and shows.
+
+use crate::{
+    assets,
+    console::Console,
+    cookies,
+    guard::Visit,
+    views::{self, Frame, failed, page, status_of, told},
+};
+use app::{
+    Error, audit_log,
+    clients::{self, KeyState},
+    connections as connection_list,
+    people::{
+        factors, sessions,
+        sessions::SignedIn,
+        sign_in as way_in,
+        sign_in::Begun,
+        users as accounts,
+        users::{Acceptance, NewLink},
+    },
+    providers as provider_list,
+};
+use askama::Template;
+use axum::{
+    Form,
+    extract::{Extension, Path, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use identity::{EmailAddress, LinkToken, Password, SessionToken};
+use policy::Act;
+use serde::Deserialize;
+use std::{sync::Arc, time::Duration};
+use types::{Id, LinkPurpose, SecretText, Session, SessionLevel, User, UserState};
+
+type Home = State<Arc<Console>>;
+type Asked = Extension<Visit>;
+
+/// Keys that expire within this are shown at home.
+const SOON: Duration = Duration::from_hours(30 * 24);
+/// Entries of the log that a page shows.
+const AUDIT_ROWS: usize = 100;
+
+pub(crate) async fn asset(Path(name): Path<String>) -> Response {
+    match assets::file(&name) {
+        Some((text, kind)) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+        None => views::not_found(),
+    }
+}
+
+/// To another page, with the session's cookie.
+fn with_session(token: &SessionToken, path: &str) -> Response {
+    let mut response = Redirect::to(path).into_response();
+    set_session(&mut response, token);
+    response
+}
+
+fn set_session(response: &mut Response, token: &SessionToken) {
+    if let Some(cookie) = cookies::session(token) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+}
+
+/// An answer in place of the page.
+pub(crate) struct Refusal(Box<Response>);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+/// The session that the guard let through.
+fn person(visit: &Visit) -> Result<&SignedIn, Refusal> {
+    let refused = || Refusal(Box::new(Redirect::to("/sign-in").into_response()));
+    visit.signed_in.as_ref().ok_or_else(refused)
+}
+
+fn or_failed<T>(result: Result<T, Error>) -> Result<T, Refusal> {
+    result.map_err(|error| Refusal(Box::new(failed(&error))))
+}
+
+// ---- links
+
+#[derive(Template)]
+#[template(path = "account_new.html")]
+struct AccountNew {
+    frame: Frame,
+    heading: &'static str,
+    about: &'static str,
+    problem: Option<String>,
+    asks_address: bool,
+    address: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct AccountForm {
+    #[serde(default)]
+    address: String,
+    #[serde(default)]
+    name: String,
+    password: String,
+}
+
+/// Shows what a link is for, and does nothing.
+pub(crate) async fn link(
+    State(console): Home,
+    Extension(visit): Asked,
+    Path(token): Path<String>,
+) -> Response {
+    account_page(&console, &visit, &token, None, String::new(), String::new()).await
+}
+
+async fn account_page(
+    console: &Console,
+    visit: &Visit,
+    token: &str,
+    problem: Option<&Error>,
+    given: String,
+    name: String,
+) -> Response {
+    let found = match LinkToken::parse(token) {
+        Ok(token) => accounts::link(&console.instance, &token).await,
+        Err(_) => Err(Error::LinkUnknown),
+    };
+    let open = match found {
+        Ok(open) => open,
+        Err(error) => return failed(&error),
+    };
+    let (heading, about) = match open.purpose {
+        LinkPurpose::Setup => {
+            ("Set up Weirgate", "You will be its first administrator. Next comes a second factor.")
+        }
+        LinkPurpose::Invite => ("Welcome", "Choose a password. Next comes a second factor."),
+        LinkPurpose::Reset => (
+            "A new start",
+            "Choose a new password. Your sessions, tokens and second factors of before end; next you \
+             enrol a new factor.",
+        ),
+    };
+    let asks_address = open.purpose == LinkPurpose::Setup;
+    let address = open.address.unwrap_or(given);
+    let frame = Frame::outside(visit);
+    let status = problem.map_or(StatusCode::OK, status_of);
+    let problem = problem.map(told);
+    page(status, &AccountNew { frame, heading, about, problem, asks_address, address, name })
+}
+
+pub(crate) async fn accept(
+    State(console): Home,
+    Extension(visit): Asked,
+    Path(token): Path<String>,
+    Form(form): Form<AccountForm>,
+) -> Response {
+    let AccountForm { address, name, password } = form;
+    let password = Password::new(password);
+    let done = async {
+        let token = LinkToken::parse(&token).map_err(|_| Error::LinkUnknown)?;
+        let given = if address.is_empty() { None } else { Some(EmailAddress::parse(&address)?) };
+        let acceptance = Acceptance { address: given, name: name.clone(), password };
+        accounts::accept(&console.instance, &console.context(None)?, &token, acceptance).await
+    };
+    match done.await {
+        Ok(session) => with_session(&session, "/enrol"),
+        Err(error @ Error::LinkUnknown) => failed(&error),
+        Err(error) => account_page(&console, &visit, &token, Some(&error), address, name).await,
+    }
+}
+
+// ---- the way in
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage {
+    frame: Frame,
+    problem: Option<String>,
+    address: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct SignInForm {
+    address: String,
+    password: String,
+}
+
+pub(crate) async fn sign_in_form(State(_): Home, Extension(visit): Asked) -> Response {
+    if visit.signed_in.as_ref().is_some_and(|one| one.level == SessionLevel::Full) {
+        return Redirect::to("/").into_response();
+    }
+    let frame = Frame::outside(&visit);
+    page(StatusCode::OK, &SignInPage { frame, problem: None, address: String::new() })
+}
+
+pub(crate) async fn sign_in(
+    State(console): Home,
+    Extension(visit): Asked,
+    Form(form): Form<SignInForm>,
+) -> Response {
+    let password = Password::new(form.password);
+    let begun = async {
+        let ctx = console.context(None)?;
+        way_in::password(&console.instance, &ctx, visit.source, &form.address, password).await
+    };
+    match begun.await {
+        Ok(Begun::SecondFactor(token)) => with_session(&token, "/sign-in/factor"),
+        Ok(Begun::Enrolment(token)) => with_session(&token, "/enrol"),
+        Err(error) => {
+            let (frame, problem) = (Frame::outside(&visit), Some(told(&error)));
+            let status = status_of(&error);
+            let answer = SignInPage { frame, problem, address: form.address };
+            slowed(page(status, &answer), &error)
+        }
+    }
+}
+
+/// Says when the next attempt counts (RFC 9110 §10.2.3).
+fn slowed(mut response: Response, error: &Error) -> Response {
+    if let Error::SignInSlowed { retry_after } = error {
+        let seconds = HeaderValue::from(retry_after.as_secs().max(1));
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
+}
+
+#[derive(Template)]
+#[template(path = "factor.html")]
+struct FactorPage {
+    frame: Frame,
+    heading: &'static str,
+    about: &'static str,
+    action: &'static str,
+    problem: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct CodeForm {
+    code: String,
+    #[serde(default)]
+    name: String,
+}
+
+fn factor_page(visit: &Visit, is_step_up: bool, problem: Option<&Error>) -> Response {
+    let (heading, about, action) = if is_step_up {
+        (
+            "Show a factor again",
+            "What you are about to do touches secrets or rights. It stays open for five minutes.",
+            "/step-up",
+        )
+    } else {
+        ("Second factor", "Your password is right. Now show that it is you.", "/sign-in/factor")
+    };
+    let frame = Frame::outside(visit);
+    let status = problem.map_or(StatusCode::OK, status_of);
+    let told = problem.map(told);
+    let answer = FactorPage { frame, heading, about, action, problem: told };
+    let response = page(status, &answer);
+    match problem {
+        Some(error) => slowed(response, error),
+        None => response,
+    }
+}
+
+pub(crate) async fn factor_form(State(_): Home, Extension(visit): Asked) -> Response {
+    factor_page(&visit, false, None)
+}
+
+pub(crate) async fn step_up_form(State(_): Home, Extension(visit): Asked) -> Response {
+    factor_page(&visit, true, None)
+}
+
+pub(crate) async fn factor(
+    State(console): Home,
+    Extension(visit): Asked,
+    Form(form): Form<CodeForm>,
+) -> Response {
+    shown(&console, &visit, &form.code, false).await
+}
+
+pub(crate) async fn step_up(
+    State(console): Home,
+    Extension(visit): Asked,
+    Form(form): Form<CodeForm>,
+) -> Response {
+    shown(&console, &visit, &form.code, true).await
+}
+
+async fn shown(console: &Console, visit: &Visit, code: &str, is_step_up: bool) -> Response {
+    let done = async {
+        let signed_in = visit.signed_in.as_ref().ok_or(Error::FactorRefused)?;
+        let ctx = console.context(Some(signed_in))?;
+        way_in::second_factor(&console.instance, &ctx, visit.source, signed_in, code).await
+    };
+    match done.await {
+        Ok(token) => with_session(&token, if is_step_up { "/account" } else { "/" }),
+        Err(error) => factor_page(visit, is_step_up, Some(&error)),
+    }
+}
+
+// ---- enrolment
+
+struct ShownTotp {
+    qr: String,
+    spelled: String,
+}
+
+#[derive(Template)]
+#[template(path = "enrol.html")]
+struct EnrolPage {
+    frame: Frame,
+    problem: Option<String>,
+    new: Option<ShownTotp>,
+    name: String,
+}
+
+#[derive(Template)]
+#[template(path = "codes.html")]
+struct CodesPage {
+    frame: Frame,
+    codes: Vec<String>,
+}
+
+pub(crate) async fn enrol_form(State(_): Home, Extension(visit): Asked) -> Response {
+    enrol_page(&visit, None, None)
+}
+
+fn enrol_page(visit: &Visit, problem: Option<&Error>, new: Option<ShownTotp>) -> Response {
+    let status = problem.map_or(StatusCode::OK, status_of);
+    let problem = problem.map(told);
+    let name = "authenticator app".to_owned();
+    page(status, &EnrolPage { frame: Frame::outside(visit), problem, new, name })
+}
+
+pub(crate) async fn enrol_begin(State(console): Home, Extension(visit): Asked) -> Response {
+    let done = async {
+        let signed_in = visit.signed_in.as_ref().ok_or(Error::FactorRefused)?;
+        let ctx = console.context(Some(signed_in))?;
+        factors::begin_totp(&console.instance, &ctx, signed_in).await
+    };
+    match done.await {
+        Ok(new) => {
+            let qr = new.qr_svg.expose().to_owned();
+            let shown = ShownTotp { qr, spelled: new.spelled.expose().to_owned() };
+            enrol_page(&visit, None, Some(shown))
+        }
+        Err(error) => enrol_page(&visit, Some(&error), None),
+    }
+}
+
+pub(crate) async fn enrol_confirm(
+    State(console): Home,
+    Extension(visit): Asked,
+    Form(form): Form<CodeForm>,
+) -> Response {
+    let done = async {
+        let signed_in = visit.signed_in.as_ref().ok_or(Error::FactorRefused)?;
+        let ctx = console.context(Some(signed_in))?;
+        factors::confirm_totp(&console.instance, &ctx, signed_in, &form.code, &form.name).await
+    };
+    match done.await {
+        Ok(enrolled) => {
+            let codes = exposed(&enrolled.recovery.unwrap_or_default());
+            let frame = Frame { is_signed_in: false, ..Frame::outside(&visit) };
+            let mut response = page(StatusCode::OK, &CodesPage { frame, codes });
+            set_session(&mut response, &enrolled.session);
+            response
+        }
+        Err(error) => enrol_page(&visit, Some(&error), None),
+    }
+}
+
+fn exposed(codes: &[SecretText]) -> Vec<String> {
+    codes.iter().map(|code| code.expose().to_owned()).collect()
+}
+
+pub(crate) async fn sign_out(State(console): Home, Extension(visit): Asked) -> Response {
+    if let Some(signed_in) = &visit.signed_in {
+        let ended = async {
+            let ctx = console.context(Some(signed_in))?;
+            sessions::end(&console.instance, &ctx, signed_in.session).await
+        };
+        match ended.await {
+            Ok(()) | Err(Error::NotFound { .. }) => {}
+            Err(error) => return failed(&error),
+        }
+    }
+    let mut response = Redirect::to("/sign-in").into_response();
+    response.headers_mut().append(header::SET_COOKIE, cookies::no_session());
+    response
+}
+
+// ---- what there is
+
+#[derive(Template)]
+#[template(path = "home.html")]
+struct HomePage {
+    frame: Frame,
+    hindrance: Option<&'static str>,
+    counts: Vec<(&'static str, usize, &'static str)>,
+    shows_keys: bool,
+    expiring: Vec<(String, String, String)>,
+}
+
+pub(crate) async fn home(
+    State(console): Home,
+    Extension(visit): Asked,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let may = |act| console.offers(signed_in, act);
+    let instance = &console.instance;
+    let mut counts = Vec::new();
+    if may(Act::ProviderRead) {
+        let count = or_failed(provider_list::list(instance).await)?.len();
+        counts.push(("Providers", count, "/providers"));
+    }
+    if may(Act::ConnectionRead) {
+        let all = or_failed(connection_list::list(instance).await)?;
+        let count = all.iter().filter(|one| !one.is_revoked).count();
+        counts.push(("Connections in force", count, "/connections"));
+    }
+    let (shows_keys, mut expiring) = (may(Act::ClientRead), Vec::new());
+    if shows_keys {
+        let listed = or_failed(clients::list(instance).await)?;
+        counts.push(("Clients", listed.len(), "/clients"));
+        let soon = instance.clock.now() + SOON;
+        for client in &listed {
+            let keys = client.keys.iter();
+            let due = keys.filter(|key| key.state == KeyState::InForce && key.expires_at < soon);
+            expiring.extend(
+                due.map(|key| {
+                    (key.id.to_string(), client.name.clone(), key.expires_at.to_string())
+                }),
+            );
+        }
+    }
+    let (status, what) = (console.health)();
+    let hindrance = (!status.is_success()).then_some(what);
+    let frame = Frame::inside(&console, &visit, signed_in, "/");
+    Ok(page(StatusCode::OK, &HomePage { frame, hindrance, counts, shows_keys, expiring }))
+}
+
+#[derive(Template)]
+#[template(path = "table.html")]
+struct TablePage {
+    frame: Frame,
+    heading: &'static str,
+    columns: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+    empty: &'static str,
+    command: &'static str,
+}
+
+pub(crate) async fn providers(
+    State(console): Home,
+    Extension(visit): Asked,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let listed = or_failed(provider_list::list(&console.instance).await)?;
+    let rows = listed.iter().map(|one| {
+        let server = one.server.clone().unwrap_or_else(|| "as described".to_owned());
+        vec![one.slug.to_string(), one.id.to_string(), server]
+    });
+    Ok(page(
+        StatusCode::OK,
+        &TablePage {
+            frame: Frame::inside(&console, &visit, signed_in, "/providers"),
+            heading: "Providers",
+            columns: vec!["Name", "Id", "Server"],
+            rows: rows.collect(),
+            empty: "No API was imported yet.",
+            command: "weirgate provider import FILE --name NAME",
+        },
+    ))
+}
+
+pub(crate) async fn connections(
+    State(console): Home,
+    Extension(visit): Asked,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let listed = or_failed(connection_list::list(&console.instance).await)?;
+    let rows = listed.iter().map(|one| {
+        let state = if one.is_revoked { "revoked" } else { "in force" };
+        vec![
+            one.id.to_string(),
+            one.provider.clone(),
+            one.customer.clone(),
+            one.environment.to_string(),
+            state.to_owned(),
+        ]
+    });
+    Ok(page(
+        StatusCode::OK,
+        &TablePage {
+            frame: Frame::inside(&console, &visit, signed_in, "/connections"),
+            heading: "Connections",
+            columns: vec!["Id", "Provider", "Customer", "Environment", "State"],
+            rows: rows.collect(),
+            empty: "No customer is connected to a provider yet.",
+            command: "weirgate connection create --provider NAME --customer NAME --secret-file -",
+        },
+    ))
+}
+
+pub(crate) async fn clients(
+    State(console): Home,
+    Extension(visit): Asked,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let listed = or_failed(clients::list(&console.instance).await)?;
+    let mut rows = Vec::new();
+    for client in &listed {
+        if client.keys.is_empty() {
+            let none = String::new;
+            rows.push(vec![client.name.clone(), "no key".into(), none(), none(), none()]);
+        }
+        for key in &client.keys {
+            rows.push(vec![
+                client.name.clone(),
+                key.id.to_string(),
+                key.environment.to_string(),
+                key.state.as_str().replace('_', " "),
+                key.expires_at.to_string(),
+            ]);
+        }
+    }
+    Ok(page(
+        StatusCode::OK,
+        &TablePage {
+            frame: Frame::inside(&console, &visit, signed_in, "/clients"),
+            heading: "Clients and keys",
+            columns: vec!["Client", "Key", "Environment", "State", "Expires"],
+            rows,
+            empty: "No program has a key yet.",
+            command: "weirgate client create NAME",
+        },
+    ))
+}
+
+pub(crate) async fn audit(
+    State(console): Home,
+    Extension(visit): Asked,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let entries = or_failed(audit_log::list(&console.instance.folder, AUDIT_ROWS))?;
+    let rows = entries.iter().rev().map(|(index, record)| {
+        let fields = record.fields();
+        let (at, rest) = fields
+            .split_first()
+            .map_or((String::new(), &[][..]), |(first, rest)| (first.1.to_string(), rest));
+        let what: Vec<String> = rest
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .filter(|one| !one.ends_with('='))
+            .collect();
+        vec![index.to_string(), at, record.kind().to_owned(), what.join("  ")]
+    });
+    Ok(page(
+        StatusCode::OK,
+        &TablePage {
+            frame: Frame::inside(&console, &visit, signed_in, "/audit"),
+            heading: "Audit log of this node, newest first",
+            columns: vec!["Entry", "At", "Kind", "What"],
+            rows: rows.collect(),
+            empty: "The log is empty.",
+            command: "weirgate audit list",
+        },
+    ))
+}
+
+// ---- people
+
+struct UserView {
+    id: String,
+    address: String,
+    name: String,
+    state: &'static str,
+    roles: String,
+    has_second_factor: bool,
+    acts: Vec<(&'static str, &'static str)>,
+}
+
+struct LinkView {
+    whom: String,
+    url: String,
+    expires_at: String,
+}
+
+#[derive(Template)]
+#[template(path = "users.html")]
+struct UsersPage {
+    frame: Frame,
+    problem: Option<String>,
+    link: Option<LinkView>,
+    users: Vec<UserView>,
+    may_change: bool,
+    address: String,
+}
+
+pub(crate) async fn users(
+    State(console): Home,
+    Extension(visit): Asked,
+) -> Result<Response, Refusal> {
+    users_page(&console, &visit, None, None, String::new()).await
+}
+
+async fn users_page(
+    console: &Console,
+    visit: &Visit,
+    problem: Option<&Error>,
+    link: Option<LinkView>,
+    address: String,
+) -> Result<Response, Refusal> {
+    let signed_in = person(visit)?;
+    let listed = or_failed(accounts::list(&console.instance).await)?;
+    let users = listed.iter().map(|one| UserView {
+        id: one.id.to_string(),
+        address: one.address.clone().unwrap_or_else(|| "not known yet".to_owned()),
+        name: one.name.clone().unwrap_or_default(),
+        state: one.state.as_str(),
+        roles: one.roles.join(", "),
+        has_second_factor: one.has_second_factor,
+        acts: match one.state {
+            UserState::Invited => vec![("link", "New link"), ("remove", "Remove")],
+            UserState::Active => {
+                vec![("disable", "Disable"), ("link", "New start"), ("remove", "Remove")]
+            }
+            UserState::Disabled => vec![("enable", "Enable"), ("remove", "Remove")],
+        },
+    });
+    let answer = UsersPage {
+        frame: Frame::inside(console, visit, signed_in, "/users"),
+        problem: problem.map(told),
+        link,
+        users: users.collect(),
+        may_change: console.offers(signed_in, Act::UserRoles),
+        address,
+    };
+    Ok(page(problem.map_or(StatusCode::OK, status_of), &answer))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct InviteForm {
+    address: String,
+    roles: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct RolesForm {
+    roles: String,
+}
+
+fn roles_of(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|role| !role.is_empty()).map(str::to_owned).collect()
+}
+
+pub(crate) async fn invite(
+    State(console): Home,
+    Extension(visit): Asked,
+    Form(form): Form<InviteForm>,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let done = async {
+        let ctx = console.context(Some(signed_in))?;
+        let address = EmailAddress::parse(&form.address)?;
+        accounts::invite(&console.instance, &ctx, &address, &roles_of(&form.roles)).await
+    };
+    match done.await {
+        Ok(link) => {
+            let link = link_view(&console, &visit, &link, form.address);
+            users_page(&console, &visit, None, Some(link), String::new()).await
+        }
+        Err(error) => users_page(&console, &visit, Some(&error), None, form.address).await,
+    }
+}
+
+fn link_view(console: &Console, visit: &Visit, link: &NewLink, whom: String) -> LinkView {
+    let scheme = if console.is_tls { "https" } else { "http" };
+    let token = link.token.expose();
+    LinkView {
+        whom,
+        url: format!("{scheme}://{}/invite/{token}", visit.host),
+        expires_at: link.expires_at.to_string(),
+    }
+}
+
+pub(crate) async fn renew_link(
+    State(console): Home,
+    Extension(visit): Asked,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let done = async {
+        let ctx = console.context(Some(signed_in))?;
+        accounts::renew_link(&console.instance, &ctx, user_id(&id)?).await
+    };
+    match done.await {
+        Ok(link) => {
+            let view = link_view(&console, &visit, &link, "that person".to_owned());
+            users_page(&console, &visit, None, Some(view), String::new()).await
+        }
+        Err(error) => users_page(&console, &visit, Some(&error), None, String::new()).await,
+    }
+}
+
+fn user_id(text: &str) -> Result<Id<User>, Error> {
+    text.parse().map_err(|_| Error::NotFound { kind: "user", name: "of that address".to_owned() })
+}
+
+pub(crate) async fn disable(
+    State(console): Home,
+    Extension(visit): Asked,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    changed(&console, &visit, &id, async |ctx, id| {
+        accounts::set_disabled(&console.instance, ctx, id, true).await
+    })
+    .await
+}
+
+pub(crate) async fn enable(
+    State(console): Home,
+    Extension(visit): Asked,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    changed(&console, &visit, &id, async |ctx, id| {
+        accounts::set_disabled(&console.instance, ctx, id, false).await
+    })
+    .await
+}
+
+pub(crate) async fn remove(
+    State(console): Home,
+    Extension(visit): Asked,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    changed(&console, &visit, &id, async |ctx, id| {
+        accounts::remove(&console.instance, ctx, id).await
+    })
+    .await
+}
+
+pub(crate) async fn set_roles(
+    State(console): Home,
+    Extension(visit): Asked,
+    Path(id): Path<String>,
+    Form(form): Form<RolesForm>,
+) -> Result<Response, Refusal> {
+    let roles = roles_of(&form.roles);
+    changed(&console, &visit, &id, async |ctx, id| {
+        accounts::set_roles(&console.instance, ctx, id, &roles).await
+    })
+    .await
+}
+
+async fn changed(
+    console: &Console,
+    visit: &Visit,
+    id: &str,
+    act: impl AsyncFnOnce(&types::OpContext, Id<User>) -> Result<(), Error>,
+) -> Result<Response, Refusal> {
+    let signed_in = person(visit)?;
+    let done = async {
+        let ctx = console.context(Some(signed_in))?;
+        act(&ctx, user_id(id)?).await
+    };
+    match done.await {
+        Ok(()) => Ok(Redirect::to("/users").into_response()),
+        Err(error) => users_page(console, visit, Some(&error), None, String::new()).await,
+    }
+}
+
+// ---- one's own account
+
+struct SessionView {
+    id: String,
+    begun: String,
+    seen: String,
+    ends: String,
+    is_own: bool,
+}
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct AccountPage {
+    frame: Frame,
+    problem: Option<String>,
+    id: String,
+    roles: String,
+    factors: Vec<(String, &'static str, String)>,
+    recovery_left: usize,
+    sessions: Vec<SessionView>,
+}
+
+pub(crate) async fn account(
+    State(console): Home,
+    Extension(visit): Asked,
+) -> Result<Response, Refusal> {
+    account_view(&console, &visit, None).await
+}
+
+async fn account_view(
+    console: &Console,
+    visit: &Visit,
+    problem: Option<&Error>,
+) -> Result<Response, Refusal> {
+    let signed_in = person(visit)?;
+    let user = signed_in.user;
+    let (factors, recovery_left) = or_failed(factors::list(&console.instance, user).await)?;
+    let sessions = or_failed(sessions::list(&console.instance, Some(user)).await)?;
+    let sessions = sessions.iter().map(|one| SessionView {
+        id: one.signed_in.session.to_string(),
+        begun: one.signed_in.created_at.to_string(),
+        seen: one.seen_at.to_string(),
+        ends: one.signed_in.expires_at.to_string(),
+        is_own: one.signed_in.session == signed_in.session,
+    });
+    let factors = factors.into_iter().map(|one| {
+        let kind = if one.kind == types::FactorKind::Totp { "codes by time" } else { "passkey" };
+        (one.name, kind, one.created_at.to_string())
+    });
+    let answer = AccountPage {
+        frame: Frame::inside(console, visit, signed_in, "/account"),
+        problem: problem.map(told),
+        id: user.to_string(),
+        roles: signed_in.roles.join(", "),
+        factors: factors.collect(),
+        recovery_left,
+        sessions: sessions.collect(),
+    };
+    Ok(page(problem.map_or(StatusCode::OK, status_of), &answer))
+}
+
+pub(crate) async fn new_recovery_codes(
+    State(console): Home,
+    Extension(visit): Asked,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let done = async {
+        let ctx = console.context(Some(signed_in))?;
+        factors::replace_recovery_codes(&console.instance, &ctx, signed_in).await
+    };
+    match done.await {
+        Ok(codes) => {
+            let frame = Frame::inside(&console, &visit, signed_in, "/account");
+            Ok(page(StatusCode::OK, &CodesPage { frame, codes: exposed(&codes) }))
+        }
+        Err(Error::StepUpNeeded) => Ok(Redirect::to("/step-up").into_response()),
+        Err(error) => account_view(&console, &visit, Some(&error)).await,
+    }
+}
+
+/// One of one's own.
+pub(crate) async fn end_session(
+    State(console): Home,
+    Extension(visit): Asked,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let done = async {
+        let not_found = || Error::NotFound { kind: "session", name: "of that id".to_owned() };
+        let id: Id<Session> = id.parse().map_err(|_| not_found())?;
+        let own = sessions::list(&console.instance, Some(signed_in.user)).await?;
+        if !own.iter().any(|one| one.signed_in.session == id) {
+            return Err(not_found());
+        }
+        sessions::end(&console.instance, &console.context(Some(signed_in))?, id).await
+    };
+    match done.await {
+        Ok(()) => Ok(Redirect::to("/account").into_response()),
+        Err(error) => account_view(&console, &visit, Some(&error)).await,
+    }
+}

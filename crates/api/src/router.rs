@@ -1,0 +1,88 @@
+//! Every route, what it demands, and the order in which a request passes.
+
+use crate::{access::Access, console::Console, guard, pages, views};
+use axum::{
+    Router,
+    http::Method,
+    middleware::from_fn_with_state,
+    routing::{get, post},
+};
+use policy::Act;
+use std::sync::Arc;
+
+/// Method, path and what is demanded. A route that is not here is served to nobody.
+pub const ROUTES: &[(&str, &str, Access)] = &[
+    ("GET", "/assets/{name}", Access::Anybody),
+    ("GET", "/setup/{token}", Access::Anybody),
+    ("POST", "/setup/{token}", Access::Anybody),
+    ("GET", "/invite/{token}", Access::Anybody),
+    ("POST", "/invite/{token}", Access::Anybody),
+    ("GET", "/sign-in", Access::Anybody),
+    ("POST", "/sign-in", Access::Anybody),
+    ("GET", "/sign-in/factor", Access::HalfWay),
+    ("POST", "/sign-in/factor", Access::HalfWay),
+    ("GET", "/enrol", Access::Enrolling),
+    ("POST", "/enrol/begin", Access::Enrolling),
+    ("POST", "/enrol/confirm", Access::Enrolling),
+    ("POST", "/sign-out", Access::Session),
+    ("GET", "/step-up", Access::Person),
+    ("POST", "/step-up", Access::Person),
+    ("GET", "/", Access::Person),
+    ("GET", "/account", Access::Person),
+    ("POST", "/account/recovery", Access::Person),
+    ("POST", "/account/sessions/{id}/end", Access::Person),
+    ("GET", "/providers", Access::May(Act::ProviderRead)),
+    ("GET", "/connections", Access::May(Act::ConnectionRead)),
+    ("GET", "/clients", Access::May(Act::ClientRead)),
+    ("GET", "/audit", Access::May(Act::AuditRead)),
+    ("GET", "/users", Access::May(Act::UserRead)),
+    ("POST", "/users/invite", Access::May(Act::UserInvite)),
+    ("POST", "/users/{id}/link", Access::May(Act::UserInvite)),
+    ("POST", "/users/{id}/disable", Access::May(Act::UserDisable)),
+    ("POST", "/users/{id}/enable", Access::May(Act::UserDisable)),
+    ("POST", "/users/{id}/remove", Access::May(Act::UserRemove)),
+    ("POST", "/users/{id}/roles", Access::May(Act::UserRoles)),
+];
+
+/// What a route demands; `None` for one that is not listed.
+pub(crate) fn access_of(method: &Method, path: &str) -> Option<Access> {
+    let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+    let found = ROUTES.iter().find(|(known, route, _)| *known == method && *route == path);
+    found.map(|(_, _, access)| *access)
+}
+
+/// The console. A request passes, from the outside: headers and host, then who asks and what the route
+/// demands, then its page.
+pub fn router(console: Arc<Console>) -> Router {
+    Router::new()
+        .route("/assets/{name}", get(pages::asset))
+        .route("/setup/{token}", get(pages::link).post(pages::accept))
+        .route("/invite/{token}", get(pages::link).post(pages::accept))
+        .route("/sign-in", get(pages::sign_in_form).post(pages::sign_in))
+        .route("/sign-in/factor", get(pages::factor_form).post(pages::factor))
+        .route("/enrol", get(pages::enrol_form))
+        .route("/enrol/begin", post(pages::enrol_begin))
+        .route("/enrol/confirm", post(pages::enrol_confirm))
+        .route("/sign-out", post(pages::sign_out))
+        .route("/step-up", get(pages::step_up_form).post(pages::step_up))
+        .route("/", get(pages::home))
+        .route("/account", get(pages::account))
+        .route("/account/recovery", post(pages::new_recovery_codes))
+        .route("/account/sessions/{id}/end", post(pages::end_session))
+        .route("/providers", get(pages::providers))
+        .route("/connections", get(pages::connections))
+        .route("/clients", get(pages::clients))
+        .route("/audit", get(pages::audit))
+        .route("/users", get(pages::users))
+        .route("/users/invite", post(pages::invite))
+        .route("/users/{id}/link", post(pages::renew_link))
+        .route("/users/{id}/disable", post(pages::disable))
+        .route("/users/{id}/enable", post(pages::enable))
+        .route("/users/{id}/remove", post(pages::remove))
+        .route("/users/{id}/roles", post(pages::set_roles))
+        .method_not_allowed_fallback(async || views::not_allowed())
+        .route_layer(from_fn_with_state(Arc::clone(&console), guard::before))
+        .fallback(async || views::not_found())
+        .layer(from_fn_with_state(Arc::clone(&console), guard::around))
+        .with_state(console)
+}

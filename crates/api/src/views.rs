@@ -1,0 +1,149 @@
+//! Pages as text, and what says that there is none.
+
+use crate::{assets::STYLE_PATH, console::Console, guard::Visit};
+use app::people::sessions::SignedIn;
+use askama::Template;
+use axum::{
+    http::StatusCode,
+    response::{Html, IntoResponse, Response},
+};
+use policy::Act;
+
+/// A link of the navigation.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub path: &'static str,
+    pub name: &'static str,
+    pub is_here: bool,
+}
+
+/// What stands around every page.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub style: &'static str,
+    pub places: Vec<Place>,
+    pub is_signed_in: bool,
+    pub form: String,
+    pub is_narrow: bool,
+}
+
+const PLACES: [(&str, &str, Option<Act>); 7] = [
+    ("/", "Home", None),
+    ("/providers", "Providers", Some(Act::ProviderRead)),
+    ("/connections", "Connections", Some(Act::ConnectionRead)),
+    ("/clients", "Clients", Some(Act::ClientRead)),
+    ("/audit", "Audit", Some(Act::AuditRead)),
+    ("/users", "People", Some(Act::UserRead)),
+    ("/account", "Account", None),
+];
+
+impl Frame {
+    /// Around a page for somebody who is in; only what they may see is linked.
+    pub(crate) fn inside(
+        console: &Console,
+        visit: &Visit,
+        signed_in: &SignedIn,
+        here: &'static str,
+    ) -> Self {
+        let is_open = |act: &Option<Act>| act.is_none_or(|act| console.offers(signed_in, act));
+        let places = PLACES
+            .iter()
+            .filter(|(_, _, act)| is_open(act))
+            .map(|(path, name, _)| Place { path, name, is_here: *path == here })
+            .collect();
+        Self { places, is_signed_in: true, ..Self::bare(visit.form.clone()) }
+    }
+
+    /// Around a page on the way in.
+    pub(crate) fn outside(visit: &Visit) -> Self {
+        let is_signed_in = visit.signed_in.is_some();
+        Self { is_signed_in, is_narrow: true, ..Self::bare(visit.form.clone()) }
+    }
+
+    fn bare(form: String) -> Self {
+        let style = STYLE_PATH.as_str();
+        Self { style, places: Vec::new(), is_signed_in: false, form, is_narrow: false }
+    }
+}
+
+/// A page, with its status.
+pub(crate) fn page(status: StatusCode, template: &impl Template) -> Response {
+    match template.render() {
+        Ok(text) => (status, Html(text)).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be made");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the page could not be made\n").into_response()
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct Message<'m> {
+    frame: Frame,
+    heading: &'m str,
+    what: &'m str,
+    remedy: &'m str,
+    next: Option<(&'m str, &'m str)>,
+}
+
+/// A page that only says something.
+pub(crate) fn message(status: StatusCode, heading: &str, what: &str, remedy: &str) -> Response {
+    let frame = Frame { is_narrow: true, ..Frame::bare(String::new()) };
+    let next = Some(("/", "Home"));
+    page(status, &Message { frame, heading, what, remedy, next })
+}
+
+pub(crate) fn not_found() -> Response {
+    let remedy = "Look at the address; links that work once end with a long code.";
+    message(StatusCode::NOT_FOUND, "Not found", "There is no such page.", remedy)
+}
+
+pub(crate) fn not_allowed() -> Response {
+    let what = "The page is not asked for in this way.";
+    message(StatusCode::METHOD_NOT_ALLOWED, "Not like this", what, "Use the page's own buttons.")
+}
+
+/// A form that was not made by a page of ours, for this session.
+pub(crate) fn foreign() -> Response {
+    let what = "The form was not made by a page of the console for this session.";
+    let remedy = "Open the page anew, and send it from there.";
+    message(StatusCode::FORBIDDEN, "Not from here", what, remedy)
+}
+
+pub(crate) fn denied(act: Act) -> Response {
+    let what = format!("None of your roles permits `{act}`, or a policy forbids it.");
+    let remedy =
+        "Ask an administrator for a role that does; `weirgate user list` shows who is one.";
+    message(StatusCode::FORBIDDEN, "Not permitted", &what, remedy)
+}
+
+/// What an error of a use case is to whoever asked.
+pub(crate) fn status_of(error: &app::Error) -> StatusCode {
+    use app::{Error, Kind};
+    match error {
+        Error::SignInSlowed { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Error::Exists { .. } => StatusCode::CONFLICT,
+        _ => match error.kind() {
+            Kind::Usage => StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::Refused => StatusCode::FORBIDDEN,
+            Kind::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        },
+    }
+}
+
+/// What a person is told of an error: what is ours to mend goes to the log, and not to them.
+pub(crate) fn told(error: &app::Error) -> String {
+    let status = status_of(error);
+    if status.is_server_error() {
+        tracing::error!(%error, "the console could not do what it was asked");
+        return "It could not be done now; the operator's log says why.".to_owned();
+    }
+    format!("{error}. {}", error.remedy().unwrap_or_default())
+}
+
+pub(crate) fn failed(error: &app::Error) -> Response {
+    message(status_of(error), "It could not be done", &told(error), "")
+}
