@@ -421,7 +421,8 @@ pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
 /// A person by id, or by address.
 pub async fn find(instance: &Instance, given: &str) -> Result<Id<User>, Error> {
     let people = super::now(instance).await?;
-    let not_found = || Error::NotFound { kind: "user", name: given.to_owned() };
+    // What was given may be something else that was pasted here.
+    let not_found = || Error::NotFound { kind: "user", name: "of that address or id".to_owned() };
     let found = if let Ok(id) = given.parse::<Id<User>>() {
         people.users.iter().find(|row| row.id == id)
     } else {
@@ -456,7 +457,7 @@ fn known_roles(people: &People, given: &[String]) -> Result<Vec<String>, Error> 
         let is_known = BUILT_IN_ROLES.contains(&role.as_str())
             || people.roles.iter().any(|one| one.name.as_str() == role);
         if !is_known {
-            return Err(Error::NotFound { kind: "role", name: role.clone() });
+            return Err(Error::NotFound { kind: "role", name: "of that name".to_owned() });
         }
     }
     if roles.is_empty() {

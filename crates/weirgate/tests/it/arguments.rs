@@ -7,7 +7,7 @@ use testkit::{THING_DESCRIPTION, Weirgate};
 
 /// Every verb with every argument that takes a value: before `=` stands a flag, or the name that
 /// `--help` gives to a place. What is in braces is a path in the test's home, or something's id.
-const LINES: [&str; 33] = [
+const LINES: [&str; 43] = [
     // Names what others made, so it comes before them.
     "doctor",
     "demo --once --gateway-addr=127.0.0.1:0 --console-addr=127.0.0.1:0 --seed=1",
@@ -25,6 +25,16 @@ const LINES: [&str; 33] = [
     "client create NAME=someone",
     "client list",
     "client key create NAME=reader --expires=1d --environment=test",
+    "user setup-link",
+    "user invite ADDRESS=grace@example.com --role=auditor",
+    "user link USER=grace@example.com",
+    "user list",
+    "user disable USER=grace@example.com",
+    "user enable USER=grace@example.com",
+    "user remove USER=grace@example.com",
+    "user roles USER=grace@example.com --role=auditor",
+    "session list --user=grace@example.com",
+    "session end ID=sess_06ewk4g000e0g000000000000c",
     "client key revoke ID=key_06ewk4g000e0g0000000000001",
     "apply DIR={grants} --dry-run",
     "audit list --limit=1",
