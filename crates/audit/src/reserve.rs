@@ -12,6 +12,8 @@ use std::{
 /// The part of the reserve's size that must be free beside it: a disk with the reserve and nothing
 /// more is full.
 const BESIDE: u64 = 4;
+/// A file system counts as no larger: a tenth of a large one is room for months, and no alarm.
+const LARGEST: u64 = 100 << 30;
 /// What is written at once where the file system cannot allocate.
 const BLOCK: usize = 1 << 16;
 
@@ -38,11 +40,12 @@ impl Space {
         Ok(Self { free: bytes(about.f_bavail), total: bytes(about.f_blocks) })
     }
 
-    /// How much of a hundred is free, rounded down.
-    pub const fn free_percent(self) -> u64 {
-        match self.total {
+    /// How much of a hundred is free, rounded down, of a file system that counts as no larger than
+    /// 100 GiB.
+    pub fn free_percent(self) -> u64 {
+        match self.total.min(LARGEST) {
             0 => 0,
-            total => self.free.saturating_mul(100) / total,
+            total => (self.free.saturating_mul(100) / total).min(100),
         }
     }
 }
@@ -149,5 +152,8 @@ mod tests {
         assert_eq!(Space { free: 0, total: 0 }.free_percent(), 0);
         assert_eq!(Space { free: 99, total: 1_000 }.free_percent(), 9);
         assert_eq!(Space { free: 100, total: 1_000 }.free_percent(), 10);
+        // Of a large file system little is free when that is little in itself.
+        let large = |gib: u64| Space { free: gib << 30, total: 4_000 << 30 }.free_percent();
+        assert_eq!((large(9), large(20), large(100), large(3_999)), (9, 20, 100, 100));
     }
 }

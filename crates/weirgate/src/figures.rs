@@ -109,7 +109,7 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
     value(
         "weirgate_audit_free_bytes",
-        "Free on the audit log's file system; below 10 % and 5 % of it a log line warns.",
+        "Free on the audit log's file system; below 10 % and 5 % of it (of 100 GiB, if it is larger) a log line warns.",
     ),
     value("weirgate_outbox_rows", "Changes that wait in the store to be moved into the audit log."),
     value(

@@ -52,7 +52,9 @@ fn idle_callers_never_take_the_files_of_the_log() {
     wait_until(Duration::from_secs(10), || world.get("/things/1").status == 200);
     assert_eq!(client::get(world.console, "/readyz", &[]).unwrap().text(), "ready\n");
     let output = world.stop();
-    assert!(!output.err().contains("audit log"), "{}", output.err());
+    // That the machine's disk is nearly full may be told.
+    let is_trouble = |line: &&str| line.contains("audit log") && !line.contains("little room");
+    assert_eq!(output.err().lines().find(is_trouble), None);
     assert_eq!(world.verify()["open_intents"], 0);
 }
 

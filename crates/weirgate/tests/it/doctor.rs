@@ -37,9 +37,11 @@ fn a_sound_installation_is_well_and_each_fault_is_found_alone() {
     world.weirgate.set("WEIRGATE_CONSOLE_ADDR", "127.0.0.1:0");
     let (exit, well) = examined(&world);
     assert_eq!(exit, 0, "{well:#}");
-    for check in ["configuration", "ports", "files", "folder", "root key", "disk", "clock"] {
+    for check in ["configuration", "ports", "files", "folder", "root key", "clock"] {
         assert!(levels(&well, check).iter().all(|level| level == "good"), "{check}: {well:#}");
     }
+    // How much room there is is the machine's affair.
+    assert_eq!(levels(&well, "disk").len(), 1);
     assert_eq!(levels(&well, "audit"), ["good"]);
     assert_eq!(levels(&well, "providers"), ["good"]);
 
