@@ -13,7 +13,9 @@ use app::{
     clients::{self, KeyState},
     connections as connection_list,
     people::{
-        factors, sessions,
+        factors,
+        factors::Enrolled,
+        sessions,
         sessions::SignedIn,
         sign_in as way_in,
         sign_in::Begun,
@@ -35,7 +37,9 @@ use identity::{EmailAddress, LinkToken, Password, SessionToken};
 use policy::Act;
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
-use types::{Id, LinkPurpose, SecretText, Session, SessionLevel, Token, User, UserState};
+use types::{
+    Factor, FactorKind, Id, LinkPurpose, SecretText, Session, SessionLevel, Token, User, UserState,
+};
 
 type Home = State<Arc<Console>>;
 type Asked = Extension<Visit>;
@@ -347,6 +351,8 @@ struct EnrolPage {
     new: Option<ShownTotp>,
     /// A key was shown, whose code is waited for.
     is_begun: bool,
+    /// Where its forms lead: to the first factor, or to one more.
+    at: &'static str,
     name: String,
 }
 
@@ -371,7 +377,9 @@ fn enrol_page(
     let status = problem.map_or(StatusCode::OK, status_of);
     let problem = problem.map(told);
     let name = if name.is_empty() { "authenticator app".to_owned() } else { name };
-    page(status, &EnrolPage { frame: Frame::outside(visit), problem, new, is_begun, name })
+    let is_more = visit.signed_in.as_ref().is_some_and(|one| one.level == SessionLevel::Full);
+    let at = if is_more { "/account/factors" } else { "/enrol" };
+    page(status, &EnrolPage { frame: Frame::outside(visit), problem, new, is_begun, at, name })
 }
 
 pub(crate) async fn enrol_begin(State(console): Home, Extension(visit): Asked) -> Response {
@@ -386,6 +394,7 @@ pub(crate) async fn enrol_begin(State(console): Home, Extension(visit): Asked) -
             let shown = ShownTotp { qr, spelled: new.spelled.expose().to_owned() };
             enrol_page(&visit, None, Some(shown), true, String::new())
         }
+        Err(Error::StepUpNeeded) => to_step_up("/account"),
         Err(error) => enrol_page(&visit, Some(&error), None, false, String::new()),
     }
 }
@@ -401,13 +410,15 @@ pub(crate) async fn enrol_confirm(
         factors::confirm_totp(&console.instance, &ctx, signed_in, &form.code, &form.name).await
     };
     match done.await {
-        Ok(enrolled) => {
-            let codes = exposed(&enrolled.recovery.unwrap_or_default());
+        Ok(Enrolled { session, recovery: None }) => with_session(&session, "/account"),
+        Ok(Enrolled { session, recovery: Some(codes) }) => {
+            let codes = exposed(&codes);
             let frame = Frame { is_signed_in: false, ..Frame::outside(&visit) };
             let mut response = page(StatusCode::OK, &CodesPage { frame, codes });
-            set_session(&mut response, &enrolled.session);
+            set_session(&mut response, &session);
             response
         }
+        Err(Error::StepUpNeeded) => to_step_up("/account"),
         // The key that the app has goes on to count.
         Err(error) => enrol_page(&visit, Some(&error), None, true, form.name),
     }
@@ -669,7 +680,8 @@ struct UsersPage {
     problem: Option<String>,
     link: Option<LinkView>,
     users: Vec<UserView>,
-    may_change: bool,
+    may_invite: bool,
+    may_change_roles: bool,
     address: String,
 }
 
@@ -689,6 +701,9 @@ async fn users_page(
 ) -> Result<Response, Refusal> {
     let signed_in = person(visit)?;
     let listed = or_failed(accounts::list(&console.instance).await)?;
+    let may = |act| console.offers(signed_in, act);
+    let (may_invite, may_disable) = (may(Act::UserInvite), may(Act::UserDisable));
+    let may_remove = may(Act::UserRemove);
     let users = listed.iter().map(|one| UserView {
         id: one.id.to_string(),
         address: one.address.clone().unwrap_or_else(|| "not known yet".to_owned()),
@@ -696,20 +711,24 @@ async fn users_page(
         state: one.state.as_str(),
         roles: one.roles.join(", "),
         has_second_factor: one.has_second_factor,
-        acts: match one.state {
-            UserState::Invited => vec![("link", "New link"), ("remove", "Remove")],
-            UserState::Active => {
-                vec![("disable", "Disable"), ("link", "New start"), ("remove", "Remove")]
-            }
-            UserState::Disabled => vec![("enable", "Enable"), ("remove", "Remove")],
-        },
+        acts: [
+            ("disable", "Disable", may_disable && one.state == UserState::Active),
+            ("enable", "Enable", may_disable && one.state == UserState::Disabled),
+            ("link", "New link", may_invite && one.state == UserState::Invited),
+            ("link", "New start", may_invite && one.state == UserState::Active),
+            ("remove", "Remove", may_remove),
+        ]
+        .into_iter()
+        .filter_map(|(act, name, is_open)| is_open.then_some((act, name)))
+        .collect(),
     });
     let answer = UsersPage {
         frame: Frame::inside(console, visit, signed_in, "/users"),
         problem: problem.map(told),
         link,
         users: users.collect(),
-        may_change: console.offers(signed_in, Act::UserRoles),
+        may_invite,
+        may_change_roles: may(Act::UserRoles),
         address,
     };
     Ok(page(problem.map_or(StatusCode::OK, status_of), &answer))
@@ -861,11 +880,18 @@ struct AccountPage {
     problem: Option<String>,
     id: String,
     roles: String,
-    factors: Vec<(String, &'static str, String)>,
+    factors: Vec<FactorView>,
     recovery_left: usize,
     sessions: Vec<SessionView>,
     tokens: Vec<TokenView>,
     new_token: Option<String>,
+}
+
+struct FactorView {
+    id: String,
+    name: String,
+    kind: &'static str,
+    since: String,
 }
 
 struct TokenView {
@@ -899,9 +925,11 @@ async fn account_view(
         ends: one.signed_in.expires_at.to_string(),
         is_own: one.signed_in.session == signed_in.session,
     });
-    let factors = factors.into_iter().map(|one| {
-        let kind = if one.kind == types::FactorKind::Totp { "codes by time" } else { "passkey" };
-        (one.name, kind, one.created_at.to_string())
+    let factors = factors.into_iter().map(|one| FactorView {
+        id: one.id.to_string(),
+        name: one.name,
+        kind: if one.kind == FactorKind::Totp { "codes by time" } else { "passkey" },
+        since: one.created_at.to_string(),
     });
     let held = or_failed(tokens::list(&console.instance, user).await)?;
     let held = held.into_iter().filter(|one| one.is_in_force).map(|one| TokenView {
@@ -938,6 +966,25 @@ pub(crate) async fn new_recovery_codes(
             let frame = Frame::inside(&console, &visit, signed_in, "/account");
             Ok(page(StatusCode::OK, &CodesPage { frame, codes: exposed(&codes) }))
         }
+        Err(Error::StepUpNeeded) => Ok(to_step_up("/account")),
+        Err(error) => account_view(&console, &visit, Some(&error), None).await,
+    }
+}
+
+/// One of one's own; never the last.
+pub(crate) async fn remove_factor(
+    State(console): Home,
+    Extension(visit): Asked,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let done = async {
+        let not_found = || Error::NotFound { kind: "factor", name: "of that id".to_owned() };
+        let id: Id<Factor> = id.parse().map_err(|_| not_found())?;
+        factors::remove(&console.instance, &console.context(Some(signed_in))?, signed_in, id).await
+    };
+    match done.await {
+        Ok(()) => Ok(Redirect::to("/account").into_response()),
         Err(Error::StepUpNeeded) => Ok(to_step_up("/account")),
         Err(error) => account_view(&console, &visit, Some(&error), None).await,
     }

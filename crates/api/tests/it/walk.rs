@@ -24,6 +24,9 @@ const TABLE: &[(&str, &str, [&str; 5])] = &[
     ("GET", "/", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("GET", "/account", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("POST", "/account/recovery", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
+    ("POST", "/account/factors/begin", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
+    ("POST", "/account/factors/confirm", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
+    ("POST", "/account/factors/{id}/remove", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("POST", "/account/sessions/{id}/end", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("POST", "/account/tokens", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("POST", "/account/tokens/{id}/revoke", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
@@ -107,7 +110,12 @@ async fn acts_on_people_need_a_step_up() {
         assert_eq!(answer.location(), "/step-up?to=/users", "{path}");
         ada.browser.get("/users").await;
     }
-    for path in ["/account/recovery", "/account/tokens"] {
+    for path in [
+        "/account/recovery",
+        "/account/tokens",
+        "/account/factors/begin",
+        "/account/factors/confirm",
+    ] {
         let answer = ask(&mut ada.browser, "POST", path).await;
         assert_eq!(answer.location(), "/step-up?to=/account", "{path}");
         ada.browser.get("/users").await;
