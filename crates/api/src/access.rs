@@ -31,6 +31,11 @@ pub(crate) enum Way {
     Decide(Act),
 }
 
+/// Whether somebody sees whose a connection is: who may end it has to know.
+pub(crate) fn sees_customers(may: impl Fn(Act) -> bool) -> bool {
+    may(Act::ConnectionRevoke)
+}
+
 pub(crate) fn way(access: Access, signed_in: Option<&SignedIn>) -> Way {
     let level = signed_in.map(|one| one.level);
     match (access, level) {

@@ -2,31 +2,46 @@
 
 use app::{Instance, people::sessions::SignedIn};
 use axum::http::StatusCode;
+use bytes::Bytes;
 use policy::{Act, Decider, Decision, Moment, Principal, Resource};
 use std::{fmt, net::IpAddr, sync::Arc};
 use types::{Actor, Id, OpContext};
 
-/// Whether the gateway serves calls; what hinders it otherwise.
-pub type Health = Arc<dyn Fn() -> (StatusCode, &'static str) + Send + Sync>;
+/// What the server says of itself, to whoever asks.
+pub trait Vitals: Send + Sync {
+    /// What `/healthz` and `/readyz` answer.
+    fn health(&self, path: &str) -> Option<(StatusCode, &'static str)>;
+
+    /// What `/metrics` answers.
+    fn metrics(&self) -> Bytes;
+}
 
 /// Where a connection came from; unknown behind a proxy.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub Option<IpAddr>);
+pub(crate) struct Peer(pub Option<IpAddr>);
+
+/// How browsers reach the console.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// Scheme and authority, for links that are given to people.
+    pub url: String,
+    /// Names that it is asked by, beside those of this machine.
+    pub hosts: Vec<String>,
+    /// Whether its port speaks TLS.
+    pub is_tls: bool,
+}
 
 /// See the module.
 pub struct Console {
     pub instance: Arc<Instance>,
-    pub health: Health,
-    /// Names that the console is reached by, beside those of this machine.
-    pub hosts: Vec<String>,
-    /// Whether its port speaks TLS.
-    pub is_tls: bool,
+    pub vitals: Arc<dyn Vitals>,
+    pub reached: Reached,
     pub(crate) decider: Decider,
 }
 
 impl fmt::Debug for Console {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Console").field("hosts", &self.hosts).finish_non_exhaustive()
+        f.debug_struct("Console").field("reached", &self.reached).finish_non_exhaustive()
     }
 }
 
@@ -35,12 +50,11 @@ impl Console {
     /// Where the built-in roles do not fit their schema, which a test shows they do.
     pub fn new(
         instance: Arc<Instance>,
-        health: Health,
-        hosts: Vec<String>,
-        is_tls: bool,
+        vitals: Arc<dyn Vitals>,
+        reached: Reached,
     ) -> Result<Self, &'static str> {
         let decider = Decider::new(&[], &[]).map_err(|_| "the built-in roles cannot be read")?;
-        Ok(Self { instance, health, hosts, is_tls, decider })
+        Ok(Self { instance, vitals, reached, decider })
     }
 
     /// Who acts, as part of which request.

@@ -37,8 +37,6 @@ pub(crate) struct Visit {
     /// What forms on the page carry.
     pub form: String,
     pub source: Option<IpAddr>,
-    /// The authority that was asked.
-    pub host: String,
 }
 
 /// Outermost: headers, panics, time, the host that was asked.
@@ -48,7 +46,7 @@ pub(crate) async fn around(
     next: Next,
 ) -> Response {
     let is_asset = request.uri().path().starts_with("/assets/");
-    let is_known = host(request.headers(), &console).is_some();
+    let is_known = host(&request, &console).is_some();
     let answered = async {
         if !is_known {
             let what = "The console is not known by the name that was asked.";
@@ -73,11 +71,29 @@ pub(crate) async fn around(
         }
     };
     let mut response = answered.await;
-    put_headers(response.headers_mut(), console.is_tls, is_asset);
+    let is_kept = is_asset && response.status() == StatusCode::OK;
+    put_headers(response.headers_mut(), console.reached.is_tls, is_kept);
     response
 }
 
-fn put_headers(headers: &mut HeaderMap, is_tls: bool, is_asset: bool) {
+/// To a step-up, and from there back to the page that was acted on.
+pub(crate) fn to_step_up(path: &str) -> Response {
+    let to = format!("/step-up?to={}", views::place_of(path));
+    Redirect::to(&to).into_response()
+}
+
+/// What stands on every answer, also on those that are no pages.
+pub(crate) async fn strict(
+    State(console): State<Arc<Console>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    put_headers(response.headers_mut(), console.reached.is_tls, false);
+    response
+}
+
+fn put_headers(headers: &mut HeaderMap, is_tls: bool, is_kept: bool) {
     let mut put = |name: HeaderName, value: &'static str| {
         headers.insert(name, HeaderValue::from_static(value));
     };
@@ -93,7 +109,7 @@ fn put_headers(headers: &mut HeaderMap, is_tls: bool, is_asset: bool) {
         HeaderName::from_static("permissions-policy"),
         "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     );
-    let kept = if is_asset { "public, max-age=31536000, immutable" } else { "no-store" };
+    let kept = if is_kept { "public, max-age=31536000, immutable" } else { "no-store" };
     put(header::CACHE_CONTROL, kept);
     if is_tls {
         put(header::STRICT_TRANSPORT_SECURITY, "max-age=63072000; includeSubDomains");
@@ -102,10 +118,12 @@ fn put_headers(headers: &mut HeaderMap, is_tls: bool, is_asset: bool) {
 
 /// The authority that was asked, if it is one of ours: a name that somebody else made lead here is none
 /// (DNS rebinding).
-fn host(headers: &HeaderMap, console: &Console) -> Option<String> {
-    let mut given = headers.get_all(header::HOST).iter();
+fn host(request: &Request, console: &Console) -> Option<String> {
+    let mut given = request.headers().get_all(header::HOST).iter();
     let authority = given.next()?.to_str().ok()?;
-    if given.next().is_some() {
+    // One that stands in the request's target counts instead of the header (RFC 9112 §3.2.2); browsers
+    // send none.
+    if given.next().is_some() || request.uri().authority().is_some() {
         return None;
     }
     // Read by one parser, so that nothing else stands in it.
@@ -114,7 +132,7 @@ fn host(headers: &HeaderMap, console: &Console) -> Option<String> {
     let is_plain = url.username().is_empty() && url.password().is_none() && url.path() == "/";
     let is_ours = name == "localhost"
         || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|addr| addr.is_loopback())
-        || console.hosts.iter().any(|one| one.eq_ignore_ascii_case(&name));
+        || console.reached.hosts.iter().any(|one| one.eq_ignore_ascii_case(&name));
     (is_plain && is_ours).then(|| authority.to_ascii_lowercase())
 }
 
@@ -139,7 +157,7 @@ pub(crate) async fn before(
             Err(error) => return views::failed(&error),
         },
     };
-    let asked = host(request.headers(), &console).unwrap_or_default();
+    let asked = host(&request, &console).unwrap_or_default();
     let source = request.extensions().get::<Peer>().and_then(|peer| peer.0);
     // Forms are bound to the session, or before there is one to a cookie of their own.
     let mut new_form = None;
@@ -166,13 +184,13 @@ pub(crate) async fn before(
             let Some(person) = signed_in.as_ref() else { return views::not_allowed() };
             match console.decide(person, act, source) {
                 Decision::Allowed(_) => {}
-                Decision::NeedsStepUp(_) => return Redirect::to("/step-up").into_response(),
+                Decision::NeedsStepUp(_) => return to_step_up(request.uri().path()),
                 Decision::NeedsApproval(_) | Decision::Denied(_) => return views::denied(act),
             }
         }
     }
     let mut request = request;
-    request.extensions_mut().insert(Visit { signed_in, form: bound, source, host: asked });
+    request.extensions_mut().insert(Visit { signed_in, form: bound, source });
     let mut response = next.run(request).await;
     if let Some(cookie) = new_form {
         response.headers_mut().append(header::SET_COOKIE, cookie);

@@ -14,5 +14,7 @@ mod pages;
 mod router;
 mod views;
 
-pub use console::{Console, Health, Peer};
-pub use router::{ROUTES, router};
+pub use access::Access;
+pub use axum::body::Body;
+pub use console::{Console, Reached, Vitals};
+pub use router::{ROUTES, Site};

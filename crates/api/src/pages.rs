@@ -1,21 +1,26 @@
 //! The pages: each reads its input, calls `app`, and shows.
 
 use crate::{
+    access::sees_customers,
     assets,
     console::Console,
     cookies,
-    guard::Visit,
-    views::{self, Frame, failed, page, status_of, told},
+    guard::{Visit, to_step_up},
+    views::{self, Frame, failed, page, place_of, status_of, told},
 };
 use app::{
     Error, audit_log,
     clients::{self, KeyState},
     connections as connection_list,
     people::{
-        factors, sessions,
+        factors,
+        factors::Enrolled,
+        sessions,
         sessions::SignedIn,
         sign_in as way_in,
         sign_in::Begun,
+        tokens,
+        tokens::Wanted,
         users as accounts,
         users::{Acceptance, NewLink},
     },
@@ -24,15 +29,17 @@ use app::{
 use askama::Template;
 use axum::{
     Form,
-    extract::{Extension, Path, State},
-    http::{HeaderValue, StatusCode, header},
+    extract::{Extension, Path, RawQuery, State},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Redirect, Response},
 };
 use identity::{EmailAddress, LinkToken, Password, SessionToken};
 use policy::Act;
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
-use types::{Id, LinkPurpose, SecretText, Session, SessionLevel, User, UserState};
+use types::{
+    Factor, FactorKind, Id, LinkPurpose, SecretText, Session, SessionLevel, Token, User, UserState,
+};
 
 type Home = State<Arc<Console>>;
 type Asked = Extension<Visit>;
@@ -41,6 +48,21 @@ type Asked = Extension<Visit>;
 const SOON: Duration = Duration::from_hours(30 * 24);
 /// Entries of the log that a page shows.
 const AUDIT_ROWS: usize = 100;
+/// Entries among which a text is looked for.
+const AUDIT_SEARCHED: usize = 20_000;
+const DAY: Duration = Duration::from_hours(24);
+
+pub(crate) async fn health(State(console): Home, uri: Uri) -> Response {
+    match console.vitals.health(uri.path()) {
+        Some((status, text)) => (status, text).into_response(),
+        None => views::not_found(),
+    }
+}
+
+pub(crate) async fn metrics(State(console): Home) -> Response {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], console.vitals.metrics()).into_response()
+}
 
 pub(crate) async fn asset(Path(name): Path<String>) -> Response {
     match assets::file(&name) {
@@ -231,6 +253,8 @@ struct FactorPage {
     heading: &'static str,
     about: &'static str,
     action: &'static str,
+    /// Where a step-up leads.
+    to: Option<&'static str>,
     problem: Option<String>,
 }
 
@@ -239,10 +263,12 @@ pub(crate) struct CodeForm {
     code: String,
     #[serde(default)]
     name: String,
+    #[serde(default)]
+    to: String,
 }
 
-fn factor_page(visit: &Visit, is_step_up: bool, problem: Option<&Error>) -> Response {
-    let (heading, about, action) = if is_step_up {
+fn factor_page(visit: &Visit, to: Option<&'static str>, problem: Option<&Error>) -> Response {
+    let (heading, about, action) = if to.is_some() {
         (
             "Show a factor again",
             "What you are about to do touches secrets or rights. It stays open for five minutes.",
@@ -254,7 +280,7 @@ fn factor_page(visit: &Visit, is_step_up: bool, problem: Option<&Error>) -> Resp
     let frame = Frame::outside(visit);
     let status = problem.map_or(StatusCode::OK, status_of);
     let told = problem.map(told);
-    let answer = FactorPage { frame, heading, about, action, problem: told };
+    let answer = FactorPage { frame, heading, about, action, to, problem: told };
     let response = page(status, &answer);
     match problem {
         Some(error) => slowed(response, error),
@@ -263,11 +289,22 @@ fn factor_page(visit: &Visit, is_step_up: bool, problem: Option<&Error>) -> Resp
 }
 
 pub(crate) async fn factor_form(State(_): Home, Extension(visit): Asked) -> Response {
-    factor_page(&visit, false, None)
+    factor_page(&visit, None, None)
 }
 
-pub(crate) async fn step_up_form(State(_): Home, Extension(visit): Asked) -> Response {
-    factor_page(&visit, true, None)
+/// The first value of this name in a page's address.
+fn asked_for(query: Option<&str>, name: &str) -> String {
+    let mut pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let found = pairs.find(|(given, _)| given == name);
+    found.map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
+pub(crate) async fn step_up_form(
+    State(_): Home,
+    Extension(visit): Asked,
+    RawQuery(query): RawQuery,
+) -> Response {
+    factor_page(&visit, Some(place_of(&asked_for(query.as_deref(), "to"))), None)
 }
 
 pub(crate) async fn factor(
@@ -275,7 +312,7 @@ pub(crate) async fn factor(
     Extension(visit): Asked,
     Form(form): Form<CodeForm>,
 ) -> Response {
-    shown(&console, &visit, &form.code, false).await
+    shown(&console, &visit, &form.code, None).await
 }
 
 pub(crate) async fn step_up(
@@ -283,18 +320,19 @@ pub(crate) async fn step_up(
     Extension(visit): Asked,
     Form(form): Form<CodeForm>,
 ) -> Response {
-    shown(&console, &visit, &form.code, true).await
+    shown(&console, &visit, &form.code, Some(place_of(&form.to))).await
 }
 
-async fn shown(console: &Console, visit: &Visit, code: &str, is_step_up: bool) -> Response {
+/// To one of our own pages alone, whatever was asked for.
+async fn shown(console: &Console, visit: &Visit, code: &str, to: Option<&'static str>) -> Response {
     let done = async {
         let signed_in = visit.signed_in.as_ref().ok_or(Error::FactorRefused)?;
         let ctx = console.context(Some(signed_in))?;
         way_in::second_factor(&console.instance, &ctx, visit.source, signed_in, code).await
     };
     match done.await {
-        Ok(token) => with_session(&token, if is_step_up { "/account" } else { "/" }),
-        Err(error) => factor_page(visit, is_step_up, Some(&error)),
+        Ok(token) => with_session(&token, to.unwrap_or("/")),
+        Err(error) => factor_page(visit, to, Some(&error)),
     }
 }
 
@@ -311,6 +349,10 @@ struct EnrolPage {
     frame: Frame,
     problem: Option<String>,
     new: Option<ShownTotp>,
+    /// A key was shown, whose code is waited for.
+    is_begun: bool,
+    /// Where its forms lead: to the first factor, or to one more.
+    at: &'static str,
     name: String,
 }
 
@@ -322,14 +364,22 @@ struct CodesPage {
 }
 
 pub(crate) async fn enrol_form(State(_): Home, Extension(visit): Asked) -> Response {
-    enrol_page(&visit, None, None)
+    enrol_page(&visit, None, None, false, String::new())
 }
 
-fn enrol_page(visit: &Visit, problem: Option<&Error>, new: Option<ShownTotp>) -> Response {
+fn enrol_page(
+    visit: &Visit,
+    problem: Option<&Error>,
+    new: Option<ShownTotp>,
+    is_begun: bool,
+    name: String,
+) -> Response {
     let status = problem.map_or(StatusCode::OK, status_of);
     let problem = problem.map(told);
-    let name = "authenticator app".to_owned();
-    page(status, &EnrolPage { frame: Frame::outside(visit), problem, new, name })
+    let name = if name.is_empty() { "authenticator app".to_owned() } else { name };
+    let is_more = visit.signed_in.as_ref().is_some_and(|one| one.level == SessionLevel::Full);
+    let at = if is_more { "/account/factors" } else { "/enrol" };
+    page(status, &EnrolPage { frame: Frame::outside(visit), problem, new, is_begun, at, name })
 }
 
 pub(crate) async fn enrol_begin(State(console): Home, Extension(visit): Asked) -> Response {
@@ -342,9 +392,10 @@ pub(crate) async fn enrol_begin(State(console): Home, Extension(visit): Asked) -
         Ok(new) => {
             let qr = new.qr_svg.expose().to_owned();
             let shown = ShownTotp { qr, spelled: new.spelled.expose().to_owned() };
-            enrol_page(&visit, None, Some(shown))
+            enrol_page(&visit, None, Some(shown), true, String::new())
         }
-        Err(error) => enrol_page(&visit, Some(&error), None),
+        Err(Error::StepUpNeeded) => to_step_up("/account"),
+        Err(error) => enrol_page(&visit, Some(&error), None, false, String::new()),
     }
 }
 
@@ -359,14 +410,17 @@ pub(crate) async fn enrol_confirm(
         factors::confirm_totp(&console.instance, &ctx, signed_in, &form.code, &form.name).await
     };
     match done.await {
-        Ok(enrolled) => {
-            let codes = exposed(&enrolled.recovery.unwrap_or_default());
+        Ok(Enrolled { session, recovery: None }) => with_session(&session, "/account"),
+        Ok(Enrolled { session, recovery: Some(codes) }) => {
+            let codes = exposed(&codes);
             let frame = Frame { is_signed_in: false, ..Frame::outside(&visit) };
             let mut response = page(StatusCode::OK, &CodesPage { frame, codes });
-            set_session(&mut response, &enrolled.session);
+            set_session(&mut response, &session);
             response
         }
-        Err(error) => enrol_page(&visit, Some(&error), None),
+        Err(Error::StepUpNeeded) => to_step_up("/account"),
+        // The key that the app has goes on to count.
+        Err(error) => enrol_page(&visit, Some(&error), None, true, form.name),
     }
 }
 
@@ -396,6 +450,9 @@ pub(crate) async fn sign_out(State(console): Home, Extension(visit): Asked) -> R
 #[template(path = "home.html")]
 struct HomePage {
     frame: Frame,
+    who: Option<String>,
+    id: String,
+    roles: String,
     hindrance: Option<&'static str>,
     counts: Vec<(&'static str, usize, &'static str)>,
     shows_keys: bool,
@@ -434,10 +491,15 @@ pub(crate) async fn home(
             );
         }
     }
-    let (status, what) = (console.health)();
-    let hindrance = (!status.is_success()).then_some(what);
+    let ready = console.vitals.health("/readyz");
+    let hindrance = ready.filter(|(status, _)| !status.is_success()).map(|(_, what)| what.trim());
+    let who = or_failed(accounts::address(instance, signed_in.user).await)?;
+    let (id, roles) = (signed_in.user.to_string(), signed_in.roles.join(", "));
     let frame = Frame::inside(&console, &visit, signed_in, "/");
-    Ok(page(StatusCode::OK, &HomePage { frame, hindrance, counts, shows_keys, expiring }))
+    Ok(page(
+        StatusCode::OK,
+        &HomePage { frame, who, id, roles, hindrance, counts, shows_keys, expiring },
+    ))
 }
 
 #[derive(Template)]
@@ -449,6 +511,8 @@ struct TablePage {
     rows: Vec<Vec<String>>,
     empty: &'static str,
     command: &'static str,
+    /// What rows were searched for, where they can be.
+    searched: Option<String>,
 }
 
 pub(crate) async fn providers(
@@ -470,6 +534,7 @@ pub(crate) async fn providers(
             rows: rows.collect(),
             empty: "No API was imported yet.",
             command: "weirgate provider import FILE --name NAME",
+            searched: None,
         },
     ))
 }
@@ -480,12 +545,13 @@ pub(crate) async fn connections(
 ) -> Result<Response, Refusal> {
     let signed_in = person(&visit)?;
     let listed = or_failed(connection_list::list(&console.instance).await)?;
+    let shows_customers = sees_customers(|act| console.offers(signed_in, act));
     let rows = listed.iter().map(|one| {
         let state = if one.is_revoked { "revoked" } else { "in force" };
         vec![
             one.id.to_string(),
             one.provider.clone(),
-            one.customer.clone(),
+            if shows_customers { one.customer.clone() } else { "not shown to your roles".into() },
             one.environment.to_string(),
             state.to_owned(),
         ]
@@ -499,6 +565,7 @@ pub(crate) async fn connections(
             rows: rows.collect(),
             empty: "No customer is connected to a provider yet.",
             command: "weirgate connection create --provider NAME --customer NAME --secret-file -",
+            searched: None,
         },
     ))
 }
@@ -534,6 +601,7 @@ pub(crate) async fn clients(
             rows,
             empty: "No program has a key yet.",
             command: "weirgate client create NAME",
+            searched: None,
         },
     ))
 }
@@ -541,10 +609,33 @@ pub(crate) async fn clients(
 pub(crate) async fn audit(
     State(console): Home,
     Extension(visit): Asked,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let signed_in = person(&visit)?;
-    let entries = or_failed(audit_log::list(&console.instance.folder, AUDIT_ROWS))?;
-    let rows = entries.iter().rev().map(|(index, record)| {
+    let text = asked_for(query.as_deref(), "text");
+    let (wanted, looked) = (text.to_lowercase(), Arc::clone(&console));
+    // It reads files, which is not for an async thread.
+    let read = tokio::task::spawn_blocking(move || entries(&looked, &wanted)).await;
+    let broken = |_| Error::Internal { what: "the log could not be read" };
+    let rows = or_failed(read.map_err(broken).and_then(|rows| rows))?;
+    Ok(page(
+        StatusCode::OK,
+        &TablePage {
+            frame: Frame::inside(&console, &visit, signed_in, "/audit"),
+            heading: "Audit log of this node, newest first",
+            columns: vec!["Entry", "At", "Kind", "What"],
+            empty: if text.is_empty() { "The log is empty." } else { "No entry has this text." },
+            rows,
+            command: "weirgate audit list",
+            searched: Some(text),
+        },
+    ))
+}
+
+/// The newest entries that hold this text, which is in lower case.
+fn entries(console: &Console, wanted: &str) -> Result<Vec<Vec<String>>, Error> {
+    let (mut rows, mut looked_at) = (Vec::new(), 0);
+    audit_log::walk_back(&console.instance.folder, None, |index, record| {
         let fields = record.fields();
         let (at, rest) = fields
             .split_first()
@@ -554,19 +645,14 @@ pub(crate) async fn audit(
             .map(|(name, value)| format!("{name}={value}"))
             .filter(|one| !one.ends_with('='))
             .collect();
-        vec![index.to_string(), at, record.kind().to_owned(), what.join("  ")]
-    });
-    Ok(page(
-        StatusCode::OK,
-        &TablePage {
-            frame: Frame::inside(&console, &visit, signed_in, "/audit"),
-            heading: "Audit log of this node, newest first",
-            columns: vec!["Entry", "At", "Kind", "What"],
-            rows: rows.collect(),
-            empty: "The log is empty.",
-            command: "weirgate audit list",
-        },
-    ))
+        let row = vec![index.to_string(), at, record.kind().to_owned(), what.join("  ")];
+        if row.iter().any(|cell| cell.to_lowercase().contains(wanted)) {
+            rows.push(row);
+        }
+        looked_at += 1;
+        rows.len() < AUDIT_ROWS && looked_at < AUDIT_SEARCHED
+    })?;
+    Ok(rows)
 }
 
 // ---- people
@@ -594,7 +680,8 @@ struct UsersPage {
     problem: Option<String>,
     link: Option<LinkView>,
     users: Vec<UserView>,
-    may_change: bool,
+    may_invite: bool,
+    may_change_roles: bool,
     address: String,
 }
 
@@ -614,6 +701,9 @@ async fn users_page(
 ) -> Result<Response, Refusal> {
     let signed_in = person(visit)?;
     let listed = or_failed(accounts::list(&console.instance).await)?;
+    let may = |act| console.offers(signed_in, act);
+    let (may_invite, may_disable) = (may(Act::UserInvite), may(Act::UserDisable));
+    let may_remove = may(Act::UserRemove);
     let users = listed.iter().map(|one| UserView {
         id: one.id.to_string(),
         address: one.address.clone().unwrap_or_else(|| "not known yet".to_owned()),
@@ -621,20 +711,24 @@ async fn users_page(
         state: one.state.as_str(),
         roles: one.roles.join(", "),
         has_second_factor: one.has_second_factor,
-        acts: match one.state {
-            UserState::Invited => vec![("link", "New link"), ("remove", "Remove")],
-            UserState::Active => {
-                vec![("disable", "Disable"), ("link", "New start"), ("remove", "Remove")]
-            }
-            UserState::Disabled => vec![("enable", "Enable"), ("remove", "Remove")],
-        },
+        acts: [
+            ("disable", "Disable", may_disable && one.state == UserState::Active),
+            ("enable", "Enable", may_disable && one.state == UserState::Disabled),
+            ("link", "New link", may_invite && one.state == UserState::Invited),
+            ("link", "New start", may_invite && one.state == UserState::Active),
+            ("remove", "Remove", may_remove),
+        ]
+        .into_iter()
+        .filter_map(|(act, name, is_open)| is_open.then_some((act, name)))
+        .collect(),
     });
     let answer = UsersPage {
         frame: Frame::inside(console, visit, signed_in, "/users"),
         problem: problem.map(told),
         link,
         users: users.collect(),
-        may_change: console.offers(signed_in, Act::UserRoles),
+        may_invite,
+        may_change_roles: may(Act::UserRoles),
         address,
     };
     Ok(page(problem.map_or(StatusCode::OK, status_of), &answer))
@@ -668,19 +762,17 @@ pub(crate) async fn invite(
     };
     match done.await {
         Ok(link) => {
-            let link = link_view(&console, &visit, &link, form.address);
+            let link = link_view(&console, &link, form.address);
             users_page(&console, &visit, None, Some(link), String::new()).await
         }
         Err(error) => users_page(&console, &visit, Some(&error), None, form.address).await,
     }
 }
 
-fn link_view(console: &Console, visit: &Visit, link: &NewLink, whom: String) -> LinkView {
-    let scheme = if console.is_tls { "https" } else { "http" };
-    let token = link.token.expose();
+fn link_view(console: &Console, link: &NewLink, whom: String) -> LinkView {
     LinkView {
         whom,
-        url: format!("{scheme}://{}/invite/{token}", visit.host),
+        url: format!("{}/invite/{}", console.reached.url, link.token.expose()),
         expires_at: link.expires_at.to_string(),
     }
 }
@@ -697,7 +789,7 @@ pub(crate) async fn renew_link(
     };
     match done.await {
         Ok(link) => {
-            let view = link_view(&console, &visit, &link, "that person".to_owned());
+            let view = link_view(&console, &link, "that person".to_owned());
             users_page(&console, &visit, None, Some(view), String::new()).await
         }
         Err(error) => users_page(&console, &visit, Some(&error), None, String::new()).await,
@@ -788,22 +880,39 @@ struct AccountPage {
     problem: Option<String>,
     id: String,
     roles: String,
-    factors: Vec<(String, &'static str, String)>,
+    factors: Vec<FactorView>,
     recovery_left: usize,
     sessions: Vec<SessionView>,
+    tokens: Vec<TokenView>,
+    new_token: Option<String>,
+}
+
+struct FactorView {
+    id: String,
+    name: String,
+    kind: &'static str,
+    since: String,
+}
+
+struct TokenView {
+    id: String,
+    name: String,
+    roles: String,
+    expires: String,
 }
 
 pub(crate) async fn account(
     State(console): Home,
     Extension(visit): Asked,
 ) -> Result<Response, Refusal> {
-    account_view(&console, &visit, None).await
+    account_view(&console, &visit, None, None).await
 }
 
 async fn account_view(
     console: &Console,
     visit: &Visit,
     problem: Option<&Error>,
+    new_token: Option<String>,
 ) -> Result<Response, Refusal> {
     let signed_in = person(visit)?;
     let user = signed_in.user;
@@ -816,9 +925,18 @@ async fn account_view(
         ends: one.signed_in.expires_at.to_string(),
         is_own: one.signed_in.session == signed_in.session,
     });
-    let factors = factors.into_iter().map(|one| {
-        let kind = if one.kind == types::FactorKind::Totp { "codes by time" } else { "passkey" };
-        (one.name, kind, one.created_at.to_string())
+    let factors = factors.into_iter().map(|one| FactorView {
+        id: one.id.to_string(),
+        name: one.name,
+        kind: if one.kind == FactorKind::Totp { "codes by time" } else { "passkey" },
+        since: one.created_at.to_string(),
+    });
+    let held = or_failed(tokens::list(&console.instance, user).await)?;
+    let held = held.into_iter().filter(|one| one.is_in_force).map(|one| TokenView {
+        id: one.id.to_string(),
+        name: one.name,
+        roles: one.roles.join(", "),
+        expires: one.expires_at.to_string(),
     });
     let answer = AccountPage {
         frame: Frame::inside(console, visit, signed_in, "/account"),
@@ -828,6 +946,8 @@ async fn account_view(
         factors: factors.collect(),
         recovery_left,
         sessions: sessions.collect(),
+        tokens: held.collect(),
+        new_token,
     };
     Ok(page(problem.map_or(StatusCode::OK, status_of), &answer))
 }
@@ -846,8 +966,27 @@ pub(crate) async fn new_recovery_codes(
             let frame = Frame::inside(&console, &visit, signed_in, "/account");
             Ok(page(StatusCode::OK, &CodesPage { frame, codes: exposed(&codes) }))
         }
-        Err(Error::StepUpNeeded) => Ok(Redirect::to("/step-up").into_response()),
-        Err(error) => account_view(&console, &visit, Some(&error)).await,
+        Err(Error::StepUpNeeded) => Ok(to_step_up("/account")),
+        Err(error) => account_view(&console, &visit, Some(&error), None).await,
+    }
+}
+
+/// One of one's own; never the last.
+pub(crate) async fn remove_factor(
+    State(console): Home,
+    Extension(visit): Asked,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let done = async {
+        let not_found = || Error::NotFound { kind: "factor", name: "of that id".to_owned() };
+        let id: Id<Factor> = id.parse().map_err(|_| not_found())?;
+        factors::remove(&console.instance, &console.context(Some(signed_in))?, signed_in, id).await
+    };
+    match done.await {
+        Ok(()) => Ok(Redirect::to("/account").into_response()),
+        Err(Error::StepUpNeeded) => Ok(to_step_up("/account")),
+        Err(error) => account_view(&console, &visit, Some(&error), None).await,
     }
 }
 
@@ -869,6 +1008,55 @@ pub(crate) async fn end_session(
     };
     match done.await {
         Ok(()) => Ok(Redirect::to("/account").into_response()),
-        Err(error) => account_view(&console, &visit, Some(&error)).await,
+        Err(error) => account_view(&console, &visit, Some(&error), None).await,
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct TokenForm {
+    name: String,
+    roles: String,
+    days: String,
+}
+
+pub(crate) async fn new_token(
+    State(console): Home,
+    Extension(visit): Asked,
+    Form(form): Form<TokenForm>,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let done = async {
+        let ctx = console.context(Some(signed_in))?;
+        let days: u32 = form.days.trim().parse().unwrap_or(0);
+        let life = DAY.saturating_mul(days);
+        let wanted = Wanted { name: &form.name, roles: &roles_of(&form.roles), life };
+        tokens::create(&console.instance, &ctx, signed_in, &wanted).await
+    };
+    match done.await {
+        Ok(new) => {
+            let shown = new.token.expose().to_owned();
+            account_view(&console, &visit, None, Some(shown)).await
+        }
+        Err(Error::StepUpNeeded) => Ok(to_step_up("/account")),
+        Err(error) => account_view(&console, &visit, Some(&error), None).await,
+    }
+}
+
+/// One of one's own.
+pub(crate) async fn revoke_token(
+    State(console): Home,
+    Extension(visit): Asked,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let done = async {
+        let not_found = || Error::NotFound { kind: "token", name: "of that id".to_owned() };
+        let id: Id<Token> = id.parse().map_err(|_| not_found())?;
+        let ctx = console.context(Some(signed_in))?;
+        tokens::revoke(&console.instance, &ctx, id, Some(signed_in.user)).await
+    };
+    match done.await {
+        Ok(()) => Ok(Redirect::to("/account").into_response()),
+        Err(error) => account_view(&console, &visit, Some(&error), None).await,
     }
 }

@@ -1,14 +1,21 @@
 //! Every route, what it demands, and the order in which a request passes.
 
-use crate::{access::Access, console::Console, guard, pages, views};
+use crate::{
+    access::Access,
+    console::{Console, Peer},
+    guard, pages, views,
+};
 use axum::{
-    Router,
-    http::Method,
+    BoxError, Router,
+    body::{Body, HttpBody},
+    http::{Method, Request, Response},
     middleware::from_fn_with_state,
     routing::{get, post},
 };
+use bytes::Bytes;
 use policy::Act;
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
+use tower::ServiceExt as _;
 
 /// Method, path and what is demanded. A route that is not here is served to nobody.
 pub const ROUTES: &[(&str, &str, Access)] = &[
@@ -30,7 +37,12 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/", Access::Person),
     ("GET", "/account", Access::Person),
     ("POST", "/account/recovery", Access::Person),
+    ("POST", "/account/factors/begin", Access::Person),
+    ("POST", "/account/factors/confirm", Access::Person),
+    ("POST", "/account/factors/{id}/remove", Access::Person),
     ("POST", "/account/sessions/{id}/end", Access::Person),
+    ("POST", "/account/tokens", Access::Person),
+    ("POST", "/account/tokens/{id}/revoke", Access::Person),
     ("GET", "/providers", Access::May(Act::ProviderRead)),
     ("GET", "/connections", Access::May(Act::ConnectionRead)),
     ("GET", "/clients", Access::May(Act::ClientRead)),
@@ -51,9 +63,44 @@ pub(crate) fn access_of(method: &Method, path: &str) -> Option<Access> {
     found.map(|(_, _, access)| *access)
 }
 
-/// The console. A request passes, from the outside: headers and host, then who asks and what the route
-/// demands, then its page.
-pub fn router(console: Arc<Console>) -> Router {
+/// The console as a server answers from it.
+#[derive(Clone, Debug)]
+pub struct Site(Router);
+
+impl Site {
+    pub fn new(console: Console) -> Self {
+        let console = Arc::new(console);
+        Self(pages(Arc::clone(&console)).merge(vitals(console)))
+    }
+
+    /// Answers a request that came from this address, if that is known.
+    pub async fn answer<B>(&self, source: Option<IpAddr>, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(source));
+        match self.0.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// What the server says of itself. It is asked by programs, under whatever name they know this machine
+/// by, and nobody is asked who they are.
+fn vitals(console: Arc<Console>) -> Router {
+    Router::new()
+        .route("/healthz", get(pages::health))
+        .route("/readyz", get(pages::health))
+        .route("/metrics", get(pages::metrics))
+        .with_state(console)
+}
+
+/// The console's pages. A request passes, from the outside: headers, panics, time and host; then who
+/// asks, where the form came from, and what the route demands; then its page.
+fn pages(console: Arc<Console>) -> Router {
     Router::new()
         .route("/assets/{name}", get(pages::asset))
         .route("/setup/{token}", get(pages::link).post(pages::accept))
@@ -69,6 +116,11 @@ pub fn router(console: Arc<Console>) -> Router {
         .route("/account", get(pages::account))
         .route("/account/recovery", post(pages::new_recovery_codes))
         .route("/account/sessions/{id}/end", post(pages::end_session))
+        .route("/account/factors/begin", post(pages::enrol_begin))
+        .route("/account/factors/confirm", post(pages::enrol_confirm))
+        .route("/account/factors/{id}/remove", post(pages::remove_factor))
+        .route("/account/tokens", post(pages::new_token))
+        .route("/account/tokens/{id}/revoke", post(pages::revoke_token))
         .route("/providers", get(pages::providers))
         .route("/connections", get(pages::connections))
         .route("/clients", get(pages::clients))

@@ -37,6 +37,14 @@ const PLACES: [(&str, &str, Option<Act>); 7] = [
     ("/account", "Account", None),
 ];
 
+/// The page that a path lies below; home for one that lies below none.
+pub(crate) fn place_of(path: &str) -> &'static str {
+    let is_below = |place: &str| {
+        path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    PLACES.iter().map(|(place, ..)| *place).find(|place| is_below(place)).unwrap_or("/")
+}
+
 impl Frame {
     /// Around a page for somebody who is in; only what they may see is linked.
     pub(crate) fn inside(

@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod authenticator;
+pub mod browser;
 pub mod canary;
 pub mod client;
 pub mod disk;

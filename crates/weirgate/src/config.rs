@@ -23,7 +23,7 @@ use source::gather;
 use std::{
     collections::BTreeMap,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     num::NonZeroU64,
     path::{Path, PathBuf},
     time::Duration,
@@ -87,6 +87,8 @@ pub(crate) struct Config {
     pub set: Vec<(&'static str, String)>,
     pub gateway_addr: SocketAddr,
     pub console_addr: SocketAddr,
+    pub console_url: Option<String>,
+    pub behind_proxy: bool,
     /// The listeners' certificate, which could be loaded.
     pub tls: Option<TlsFiles>,
     pub public_url: Option<String>,
@@ -141,6 +143,22 @@ impl Config {
     pub(crate) fn url_of(&self, addr: SocketAddr) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{addr}")
+    }
+
+    /// How a browser reaches the console that is bound to this address.
+    pub(crate) fn console_url_of(&self, mut addr: SocketAddr) -> String {
+        if addr.ip().is_unspecified() {
+            addr.set_ip(IpAddr::from([127, 0, 0, 1]));
+        }
+        self.console_url.clone().unwrap_or_else(|| self.url_of(addr))
+    }
+
+    /// The names by which a browser may ask for the console that is bound to this address, beside
+    /// those of this machine alone.
+    pub(crate) fn console_hosts(&self, addr: SocketAddr) -> Vec<String> {
+        let bound = (!addr.ip().is_unspecified()).then(|| format!("http://{addr}"));
+        let urls = self.console_url.iter().chain(&bound);
+        urls.filter_map(|url| Some(url::Url::parse(url).ok()?.host_str()?.to_owned())).collect()
     }
 }
 
@@ -295,6 +313,9 @@ mod tests {
             "behind_proxy = \"yes\"",
             "gateway_addr = \"127.0.0.1:9\"\nconsole_addr = \"127.0.0.1:9\"",
             "public_url = \"https://gate.example/path\"",
+            "console_url = \"https://console.example/path\"",
+            "console_url = \"https://:8401\"",
+            "console_url = \"console.example\"",
             "max_calls = 1\nmax_calls = 2",
             "[gateway]\naddr = \"127.0.0.1:1\"",
             "extra_roots_file = \"Cargo.toml\"",

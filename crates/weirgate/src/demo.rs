@@ -102,10 +102,10 @@ async fn show(
     tokio::pin!(told);
     let shown = async {
         if session.output.is_json {
-            return say_json(session.output, &gateway, dir, &seeded);
+            return say_json(session.output, &gateway, dir, &seeded, &server);
         }
         guide(session.output, &gateway, dir, &seeded, &server).await?;
-        if args.once { Ok(()) } else { invite(session, args, &gateway, dir, &seeded) }
+        if args.once { Ok(()) } else { invite(session, args, &gateway, dir, &seeded, &server) }
     };
     // Who presses Ctrl-C amid the calls wants the same end. A call that is dropped changes nothing.
     let (result, is_told) = tokio::select! {
@@ -209,7 +209,13 @@ fn key_file(dir: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn say_json(output: Output, gateway: &str, dir: &Path, seeded: &Seeded) -> Result<(), Failure> {
+fn say_json(
+    output: Output,
+    gateway: &str,
+    dir: &Path,
+    seeded: &Seeded,
+    server: &Server,
+) -> Result<(), Failure> {
     let url = |path: &str| format!("{gateway}/proxy/{}/{path}", seeded.connection);
     let one = json!({
         "url": url("employees"),
@@ -219,11 +225,11 @@ fn say_json(output: Output, gateway: &str, dir: &Path, seeded: &Seeded) -> Resul
     });
     let line = json!({
         "gateway": gateway,
-        "console": null,
+        "console": format!("http://{}", server.console_addr),
         "api_key": seeded.key.expose(),
         "connection": seeded.connection.to_string(),
         "data_dir": dir.display().to_string(),
-        "setup_url": null,
+        "setup_url": server.setup.as_ref().map(|setup| setup.url.expose()),
         "try": [one],
     });
     Ok(output.result(&line, "")?)
@@ -274,10 +280,20 @@ fn invite(
     gateway: &str,
     dir: &Path,
     seeded: &Seeded,
+    server: &Server,
 ) -> Result<(), Failure> {
     let dir = quoted(&dir.display().to_string());
     let is_kept = args.keep || session.named_dir.is_some();
     let end = if is_kept { "is kept" } else { "is removed then (--keep keeps it)" };
+    let mut console = vec![format!("   console  http://{}", server.console_addr)];
+    if let Some(setup) = &server.setup {
+        console.push(format!("   setup    {}", setup.url.expose()));
+        console
+            .push("   (the link makes you its administrator, once, within 15 minutes)".to_owned());
+    }
+    session.output.print(["Look at it in a browser:".to_owned(), String::new()])?;
+    session.output.print(console)?;
+    session.output.print("")?;
     Ok(session.output.print([
         "Try it yourself:".to_owned(),
         String::new(),

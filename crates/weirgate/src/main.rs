@@ -274,11 +274,25 @@ async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
     let signals = Signals::listen(Hangup::IsIgnored)?;
     let gateway = config.url_of(server.gateway_addr);
     let console = config.url_of(server.console_addr);
-    let json = json!({"gateway": gateway, "console": console, "notices": server.notices});
+    let setup = server.setup.as_ref();
+    let json = json!({
+        "gateway": gateway,
+        "console": console,
+        "setup_url": setup.map(|setup| setup.url.expose()),
+        "notices": server.notices,
+    });
     let mut text = vec![
         format!("gateway  {gateway}"),
         format!("console  {console} (healthz, readyz, metrics)"),
     ];
+    if let Some(setup) = setup {
+        text.push(format!("setup    {}", setup.url.expose()));
+        text.push(format!(
+            "note: there is no administrator yet; the setup link works once, until {}, and \
+             `weirgate user setup-link` makes another",
+            setup.expires_at
+        ));
+    }
     text.extend(server.notices.iter().map(|notice| format!("note: {notice}")));
     session.output.result(&json, text)?;
     notify::tell(notify::READY);

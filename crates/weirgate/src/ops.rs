@@ -1,16 +1,16 @@
-//! Health, readiness and metrics on the console's port, until there is a console.
+//! The console's port: its connections. What is answered on them is of `api`.
 
 use crate::figures::Figures;
+use api::{Site, Vitals};
 use bytes::Bytes;
 use gateway::{Crowd, Gateway, Patient, Places, ServerTls, Visitor, accept, keep_thin};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{Request, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -27,8 +27,11 @@ const MAX_HEAD_BYTES: usize = 16 * 1_024;
 /// What the port answers from.
 #[derive(Debug, Clone)]
 pub(crate) struct Ops {
-    pub gateway: Arc<Gateway>,
-    pub figures: Figures,
+    pub site: Site,
+    /// How long whoever asks may read nothing.
+    pub write_patience: Duration,
+    /// Whether connections come from a proxy, and not from whoever asks.
+    pub is_behind_proxy: bool,
     /// Connections at once; more wait in the listener's queue.
     pub max_connections: usize,
     pub tls: Option<ServerTls>,
@@ -94,7 +97,7 @@ async fn serve_guest(ops: Ops, stream: TcpStream, guests: &Guests) {
     let visitor = guests.look().enter();
     tokio::select! {
         biased;
-        // Its answers are all short: what is cut is mostly silence.
+        // What is cut is mostly silence: of all, whoever has been idle the longest.
         () = visitor.sent_away() => tracing::debug!("a connection on the console port gave way"),
         () = serve_connection(ops, stream, guests, &visitor) => {}
     }
@@ -102,25 +105,26 @@ async fn serve_guest(ops: Ops, stream: TcpStream, guests: &Guests) {
 }
 
 async fn serve_connection(ops: Ops, stream: TcpStream, guests: &Guests, visitor: &Arc<Visitor>) {
-    let stream = Patient::new(stream, ops.gateway.settings.write_patience);
+    let source = stream.peer_addr().ok().map(|addr| addr.ip()).filter(|_| !ops.is_behind_proxy);
+    let stream = Patient::new(stream, ops.write_patience);
     let moved = || guests.look().moved(visitor);
     match ops.tls.clone() {
-        None => serve_http(ops, stream, moved).await,
+        None => serve_http(ops, stream, source, moved).await,
         Some(tls) => match tls.accept(stream).await {
-            Ok(stream) => serve_http(ops, stream, moved).await,
+            Ok(stream) => serve_http(ops, stream, source, moved).await,
             Err(error) => tracing::debug!(%error, "a handshake on the console port failed"),
         },
     }
 }
 
-async fn serve_http<S>(ops: Ops, stream: S, moved: impl Fn())
+async fn serve_http<S>(ops: Ops, stream: S, source: Option<IpAddr>, moved: impl Fn())
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
         moved();
-        let response = answer(&ops, &request);
-        async move { Ok::<_, Infallible>(response) }
+        let site = ops.site.clone();
+        async move { Ok::<_, Infallible>(site.answer(source, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -132,34 +136,19 @@ where
     }
 }
 
-fn answer(ops: &Ops, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET {
-        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
-        return response;
-    }
-    let path = request.uri().path();
-    if let Some((status, text)) = ops.gateway.health(path) {
-        return plain(status, text);
-    }
-    match path {
-        "/metrics" => {
-            let mut response = plain(StatusCode::OK, ops.figures.render());
-            response.headers_mut().insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
-            );
-            response
-        }
-        _ => plain(StatusCode::NOT_FOUND, "here are /healthz, /readyz and /metrics\n"),
-    }
+/// What the port says of the server itself.
+#[derive(Debug)]
+pub(crate) struct Own {
+    pub gateway: Arc<Gateway>,
+    pub figures: Figures,
 }
 
-fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(text.into()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+impl Vitals for Own {
+    fn health(&self, path: &str) -> Option<(StatusCode, &'static str)> {
+        self.gateway.health(path)
+    }
+
+    fn metrics(&self) -> Bytes {
+        self.figures.render().into()
+    }
 }

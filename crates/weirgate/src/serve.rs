@@ -9,17 +9,19 @@ use crate::{
     files,
     following::Follower,
     listener_tls,
-    ops::{Ops, OpsListener},
+    ops::{Ops, OpsListener, Own},
     output::{FAILED, Failure, REFUSED, USAGE, chain},
     outside::{self, KeptFile, KeptFileError, Outside, Webhook},
     provider_tls::provider_tls,
     room::Room,
     telemetry::{Export, Exporter, Headers},
 };
+use api::{Console, Reached, Site};
 use app::{
     Instance,
     configuration::{self, Told},
     follow, observe,
+    people::users,
     sequence::OpenLog,
     witness::Peers,
 };
@@ -28,12 +30,13 @@ use gateway::{
     Settings,
 };
 use outbound::{Deadlines, HickoryResolver, Pool, PoolConfig, PoolFigures, Resolve};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinHandle,
 };
+use types::{Actor, Id, OpContext, SecretText, Timestamp};
 
 /// How often the metrics' buckets are tidied.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -45,6 +48,8 @@ pub(crate) struct Server {
     pub console_addr: SocketAddr,
     /// What is worth a look in the configuration.
     pub notices: Vec<String>,
+    /// By which the first administrator comes, while there is none.
+    pub setup: Option<SetupLink>,
     instance: Arc<Instance>,
     gateway: Arc<Gateway>,
     data_plane: Running,
@@ -60,6 +65,18 @@ pub(crate) struct Server {
     exporter: Option<Exporter>,
     outside: Option<Outside>,
     peers: Option<JoinHandle<()>>,
+}
+
+/// A link at the only moment when it is known in clear.
+pub(crate) struct SetupLink {
+    pub url: SecretText,
+    pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for SetupLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetupLink").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -90,7 +107,7 @@ impl Server {
         notices.extend(configuration::extra_roots(&configuration));
         let checkpoint_file = checkpoint_file(&instance, config)?;
         let recorded = Some(configuration.clone());
-        let log = OpenLog::open(&instance, lock, recorded, config.audit_reserve).await?;
+        let mut log = OpenLog::open(&instance, lock, recorded, config.audit_reserve).await?;
         let before = log.started_before.as_ref();
         notices.extend(before.and_then(|before| configuration::changed(before, &configuration)));
         for notice in &notices {
@@ -108,6 +125,13 @@ impl Server {
             None => None,
         };
         let instance = Arc::new(instance);
+        let console_addr = ops_listener.addr();
+        // Calls are served without one, too.
+        let console_url = config.console_url_of(console_addr);
+        let setup = setup_link(&instance, &mut log, &console_url).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "no link for the first administrator could be made");
+            None
+        });
         let (follower, shared) =
             follow::first(Arc::clone(&instance), config.limits.clone()).await?;
         let shared = Arc::new(shared);
@@ -180,10 +204,18 @@ impl Server {
                 .map_err(|error| Failure::new(FAILED, chain(&error), ""))?;
 
         let (stop, stopped) = watch::channel(false);
-        let console_addr = ops_listener.addr();
+        let own = Own { gateway: Arc::clone(&gateway), figures: figures.clone() };
+        let reached = Reached {
+            url: console_url,
+            hosts: config.console_hosts(console_addr),
+            is_tls: listener_tls.is_some(),
+        };
+        let console = Console::new(Arc::clone(&instance), Arc::new(own), reached)
+            .map_err(|what| Failure::new(FAILED, what, ""))?;
         let ops = Ops {
-            gateway: Arc::clone(&gateway),
-            figures: figures.clone(),
+            site: Site::new(console),
+            write_patience: config.write_timeout,
+            is_behind_proxy: config.behind_proxy,
             max_connections: files.console,
             tls: listener_tls,
         };
@@ -208,6 +240,7 @@ impl Server {
             gateway_addr,
             console_addr,
             notices,
+            setup,
             instance,
             gateway,
             data_plane,
@@ -270,6 +303,24 @@ impl Server {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// A new link for the first administrator, unless there is one; it is in the log before anybody has it.
+async fn setup_link(
+    instance: &Instance,
+    log: &mut OpenLog,
+    console: &str,
+) -> Result<Option<SetupLink>, app::Error> {
+    if users::has_administrator(instance).await? {
+        return Ok(None);
+    }
+    let now = instance.clock.now();
+    let request = Id::generate(now, instance.random.as_ref())?;
+    let ctx = OpContext { actor: Actor::System, request, now };
+    let link = users::first_administrator(instance, &ctx).await?;
+    log.drain(instance).await?;
+    let url = SecretText::new(format!("{console}/setup/{}", link.token.expose()));
+    Ok(Some(SetupLink { url, expires_at: link.expires_at }))
 }
 
 /// The file that checkpoints are put into, which whoever rewrites the data folder must not reach.

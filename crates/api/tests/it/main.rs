@@ -1,99 +1,48 @@
-//! Every route as nobody, and what never passes.
+//! The console: every route as everybody, every page's headers, and what never passes.
 #![forbid(unsafe_code)]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a test fails by panicking, and its modules are seen by nobody else"
+)]
 
-use api::{Console, ROUTES, router};
-use app::{Init, Instance, RootKeyPlace};
-use axum::{
-    Router,
-    body::Body,
-    http::{Request, Response, StatusCode},
-};
-use std::sync::Arc;
-use tempfile::TempDir;
-use tower::ServiceExt as _;
-use types::{Actor, Clock as _, Id, OpContext, SystemClock, SystemRandom};
+mod browser;
+mod pages;
+mod refusals;
+mod walk;
 
-async fn console() -> (TempDir, Router) {
-    let home = tempfile::tempdir().unwrap();
-    let now = SystemClock.now();
-    let request = Id::generate(now, &SystemRandom).unwrap();
-    let init = Init {
-        dir: &home.path().join("data"),
-        server: None,
-        config: "",
-        root_key: RootKeyPlace::File(&home.path().join("root.key")),
-        actor: OpContext { actor: Actor::System, request, now },
-        clock: Arc::new(SystemClock),
-        random: Arc::new(SystemRandom),
-    };
-    let instance = Arc::new(Instance::init(init).await.unwrap().instance);
-    let health = Arc::new(|| (StatusCode::OK, "ready"));
-    let hosts = vec!["console.example.com".to_owned()];
-    let console = Console::new(instance, health, hosts, false).unwrap();
-    (home, router(Arc::new(console)))
-}
-
-async fn ask(
-    router: &Router,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> Response<Body> {
-    let mut request = Request::builder().method(method).uri(path);
-    if !headers.iter().any(|(name, _)| *name == "host") {
-        request = request.header("host", "localhost:8401");
-    }
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let request = request.body(Body::from(body.to_owned())).unwrap();
-    router.clone().oneshot(request).await.unwrap()
-}
+use api::ROUTES;
+use browser::House;
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
-const HERE: (&str, &str) = ("origin", "http://localhost:8401");
+const HERE: (&str, &str) = ("origin", browser::HERE);
 
 fn concrete(path: &str) -> String {
     path.replace("{name}", "nothing").replace("{token}", "nothing").replace("{id}", "nothing")
 }
 
-fn is_public(path: &str) -> bool {
-    ["/assets/", "/setup/", "/invite/"].iter().any(|one| path.starts_with(one))
-        || path == "/sign-in"
-}
-
 #[tokio::test]
-async fn nobody_reaches_more_than_the_way_in() {
-    let (_home, router) = console().await;
-    for (method, path, _) in ROUTES {
-        let path = concrete(path);
-        let answer = ask(&router, method, &path, &[FORM, HERE], "").await;
-        let status = answer.status();
-        if *method == "POST" {
-            // Without a page of ours before it there is no form.
-            assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path}");
-        } else if is_public(&path) {
-            let is_known = path == "/sign-in";
-            let wanted = if is_known { StatusCode::OK } else { StatusCode::NOT_FOUND };
-            assert_eq!(status, wanted, "{method} {path}");
-        } else {
-            assert_eq!(status, StatusCode::SEE_OTHER, "{method} {path}");
-            assert_eq!(answer.headers()["location"], "/sign-in", "{method} {path}");
-        }
+async fn without_a_page_of_ours_before_it_there_is_no_form() {
+    let house = House::open().await;
+    for (method, path, _) in ROUTES.iter().filter(|(method, ..)| *method == "POST") {
+        let answer = house.send(method, &concrete(path), &[FORM, HERE], "").await;
+        assert_eq!(answer.status, 403, "{method} {path}");
     }
 }
 
 #[tokio::test]
 async fn every_answer_has_the_same_strict_headers() {
-    let (_home, router) = console().await;
+    let house = House::open().await;
     let mut asked: Vec<(String, String)> =
         ROUTES.iter().map(|(method, path, _)| ((*method).into(), concrete(path))).collect();
-    asked.extend([("GET".into(), "/nowhere".into()), ("PUT".into(), "/sign-in".into())]);
+    let others = ["/nowhere", "/healthz", "/readyz", "/metrics", "/assets/"];
+    asked.extend(others.map(|path| ("GET".into(), path.into())));
+    asked.extend([("PUT".into(), "/sign-in".into()), ("PUT".into(), "/metrics".into())]);
     for (method, path) in asked {
-        let answer = ask(&router, &method, &path, &[], "").await;
-        let headers = answer.headers();
+        let answer = house.send(&method, &path, &[], "").await;
+        let headers = &answer.headers;
         let policy = headers["content-security-policy"].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{path}");
         assert!(policy.contains("frame-ancestors 'none'"), "{path}");
@@ -106,19 +55,49 @@ async fn every_answer_has_the_same_strict_headers() {
         ] {
             assert_eq!(headers[name], value, "{method} {path}");
         }
-        assert!(
-            headers.contains_key("permissions-policy") && headers.contains_key("cache-control")
-        );
+        assert!(headers.contains_key("permissions-policy"), "{path}");
+        let is_asset = path.starts_with("/assets/") && answer.status == 200;
+        assert!(is_asset || headers["cache-control"] == "no-store", "{path}");
+        assert!(!headers.contains_key("strict-transport-security"), "{path}");
     }
+    let house = House::built(true).await;
+    for path in ["/sign-in", "/nowhere", "/healthz"] {
+        let answer = house.send("GET", path, &[], "").await;
+        assert!(answer.headers.contains_key("strict-transport-security"), "{path}");
+    }
+}
+
+/// Programs ask for them by whatever name they know this machine by.
+#[tokio::test]
+async fn health_and_metrics_are_told_under_any_name_and_nothing_else_is() {
+    let house = House::open().await;
+    for (path, status, text) in [
+        ("/healthz", 200, "ok\n"),
+        ("/readyz", 503, "the log's disk is full\n"),
+        ("/metrics", 200, "figures 1\n"),
+    ] {
+        let answer = house.send("GET", path, &[("host", "weirgate.monitoring.svc")], "").await;
+        assert_eq!((answer.status, answer.text.as_str()), (status, text), "{path}");
+        assert!(!answer.headers.contains_key("set-cookie"));
+        assert_eq!(house.send("POST", path, &[], "").await.status, 405, "{path}");
+    }
+    let other = [("host", "weirgate.monitoring.svc")];
+    assert_eq!(house.send("GET", "/sign-in", &other, "").await.status, 421);
 }
 
 #[tokio::test]
 async fn other_names_of_this_machine_are_not_answered() {
-    let (_home, router) = console().await;
-    for good in ["localhost", "LOCALHOST:1", "127.0.0.1:8401", "[::1]:8401", "console.example.com"]
-    {
-        let answer = ask(&router, "GET", "/sign-in", &[("host", good)], "").await;
-        assert_eq!(answer.status(), StatusCode::OK, "{good}");
+    let house = House::open().await;
+    for good in [
+        "localhost",
+        "LOCALHOST:1",
+        "127.0.0.1:8401",
+        "[::1]:8401",
+        "console.example.com",
+        "192.0.2.7:8401",
+    ] {
+        let answer = house.send("GET", "/sign-in", &[("host", good)], "").await;
+        assert_eq!(answer.status, 200, "{good}");
     }
     for bad in [
         "evil.example",
@@ -131,32 +110,29 @@ async fn other_names_of_this_machine_are_not_answered() {
         "localhost/evil",
         "a.console.example.com",
     ] {
-        let answer = ask(&router, "GET", "/sign-in", &[("host", bad)], "").await;
-        assert_eq!(answer.status(), StatusCode::MISDIRECTED_REQUEST, "{bad}");
+        let answer = house.send("GET", "/sign-in", &[("host", bad)], "").await;
+        assert_eq!(answer.status, 421, "{bad}");
     }
 }
 
 #[tokio::test]
 async fn only_our_own_forms_are_taken() {
-    let (_home, router) = console().await;
-    let page = ask(&router, "GET", "/sign-in", &[], "").await;
-    let cookie = page.headers()["set-cookie"].to_str().unwrap().to_owned();
+    let house = House::open().await;
+    let page = house.send("GET", "/sign-in", &[], "").await;
+    let cookie = page.headers["set-cookie"].to_str().unwrap().to_owned();
     for part in ["__Host-weirgate-form=", "Path=/", "Secure", "HttpOnly", "SameSite=Strict"] {
         assert!(cookie.contains(part), "{cookie}");
     }
     let cookie = cookie.split(';').next().unwrap().to_owned();
-    let bytes = axum::body::to_bytes(page.into_body(), 1 << 20).await.unwrap();
-    let text = String::from_utf8(bytes.to_vec()).unwrap();
-    let (_, rest) = text.split_once("name=\"form\" value=\"").unwrap();
+    let (_, rest) = page.text.split_once("name=\"form\" value=\"").unwrap();
     let form = rest.split('"').next().unwrap();
     let fields = "&address=ada%40example.com&password=seven+herons";
     let body = format!("form={form}{fields}");
     let cookie_header = ("cookie", cookie.as_str());
-    let right = ask(&router, "POST", "/sign-in", &[FORM, HERE, cookie_header], &body).await;
+    let right = house.send("POST", "/sign-in", &[FORM, HERE, cookie_header], &body).await;
     // It is looked at: there is no such person.
-    assert!(right.headers().get("set-cookie").is_none());
-    let bytes = axum::body::to_bytes(right.into_body(), 1 << 20).await.unwrap();
-    assert!(String::from_utf8_lossy(&bytes).contains("the address or the password is not right"));
+    assert!(right.headers.get("set-cookie").is_none());
+    assert!(right.text.contains("the address or the password is not right"));
     let site = |value| ("sec-fetch-site", value);
     let foreign = ("origin", "https://evil.example");
     let other_port = ("origin", "http://localhost:9999");
@@ -181,15 +157,17 @@ async fn only_our_own_forms_are_taken() {
         ("no token", vec![FORM, HERE, cookie_header], &without),
         ("two tokens", vec![FORM, HERE, cookie_header], &twice),
     ] {
-        let answer = ask(&router, "POST", "/sign-in", &headers, body).await;
-        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{what}");
+        let answer = house.send("POST", "/sign-in", &headers, body).await;
+        assert_eq!(answer.status, 403, "{what}");
+        // Not because there is no such person.
+        assert!(answer.text.contains("Not from here"), "{what}: {}", answer.text);
     }
     let json = ("content-type", "application/json");
-    let answer = ask(&router, "POST", "/sign-in", &[json, HERE, cookie_header], &body).await;
-    assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let answer = house.send("POST", "/sign-in", &[json, HERE, cookie_header], &body).await;
+    assert_eq!(answer.status, 415);
     let long = format!("{body}&more={}", "x".repeat(70_000));
-    let answer = ask(&router, "POST", "/sign-in", &[FORM, HERE, cookie_header], &long).await;
-    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let answer = house.send("POST", "/sign-in", &[FORM, HERE, cookie_header], &long).await;
+    assert_eq!(answer.status, 413);
 }
 
 /// Nothing in a page acts but what the policy allows anyway.
@@ -199,16 +177,38 @@ fn templates_hold_no_script_and_no_style() {
     let mut seen = 0;
     for entry in std::fs::read_dir(dir).unwrap() {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-        for bad in ["<script", "style=", "<style", " on", "javascript:"] {
-            let is_found = text.lines().any(|line| {
-                line.contains(bad)
-                    && (bad != " on" || line.contains("onclick") || line.contains("onload"))
-            });
-            assert!(!is_found, "{bad}");
+        for bad in ["<script", "style=", "<style", "javascript:", "hx-on", "srcdoc", "<iframe"] {
+            assert!(!text.contains(bad), "{bad}");
+        }
+        // Handlers: any attribute whose name begins with `on`.
+        let tags = text.split('<').filter_map(|rest| rest.split('>').next());
+        for word in tags.flat_map(str::split_whitespace) {
+            let is_handler = word.starts_with("on") && word.contains('=');
+            assert!(!is_handler, "{word}");
         }
         // What is not escaped is our own drawing alone.
         assert_eq!(text.matches("|safe").count(), text.matches("{{ new.qr|safe }}").count());
         seen += 1;
     }
     assert!(seen > 8);
+}
+
+/// Ten kilobytes are what a slow line loads in a blink.
+#[tokio::test]
+async fn the_style_sheet_is_small_and_named_by_its_content() {
+    let house = House::open().await;
+    let page = house.send("GET", "/sign-in", &[], "").await;
+    let path = browser::between(&page.text, "rel=\"stylesheet\" href=\"", "\"").to_owned();
+    let style = house.send("GET", &path, &[], "").await;
+    assert_eq!(style.status, 200);
+    assert!(style.headers["cache-control"].to_str().unwrap().contains("immutable"));
+    assert!(style.text.len() < 10_000 && style.text.contains("light-dark("));
+    for bad in ["url(", "@import", "http"] {
+        assert!(!style.text.contains(bad), "{bad}");
+    }
+    for other in
+        ["/assets/style.css", "/assets/..%2fsrc%2flib.rs", "/assets/../sign-in", "/assets/"]
+    {
+        assert_eq!(house.send("GET", other, &[], "").await.status, 404, "{other}");
+    }
 }

@@ -418,6 +418,15 @@ pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
     listed.collect()
 }
 
+/// The address of one person; `None` of nobody.
+pub async fn address(instance: &Instance, id: Id<User>) -> Result<Option<String>, Error> {
+    let rows = seals::load(instance).await?;
+    match rows.people.users.iter().find(|row| row.id == id) {
+        Some(row) => opened(instance, &rows, row, EMAIL),
+        None => Ok(None),
+    }
+}
+
 /// A person by id, or by address.
 pub async fn find(instance: &Instance, given: &str) -> Result<Id<User>, Error> {
     let people = super::now(instance).await?;

@@ -77,6 +77,22 @@ impl Reader<'_> {
         Some(files)
     }
 
+    /// Scheme and authority alone, as browsers and callers write them.
+    fn origin(&mut self, name: &str, example: &str) -> Option<String> {
+        let url = Some(self.text(name).value.clone()).filter(|url| !url.is_empty())?;
+        let is_plain = ["http://", "https://"].iter().any(|scheme| {
+            url.strip_prefix(scheme).is_some_and(|rest| {
+                !rest.is_empty()
+                    && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+            })
+        });
+        if !is_plain || url::Url::parse(&url).is_err() {
+            let what = "is not scheme and authority alone";
+            self.fail(name, what, format!("Write it like {example}"));
+        }
+        Some(url)
+    }
+
     fn endpoint(&mut self, name: &str) -> Option<Endpoint> {
         let text = &self.text(name).value;
         if text.is_empty() {
@@ -259,22 +275,8 @@ pub(super) fn check(reader: &mut Reader<'_>) -> Config {
             "Give the two different ports, or port 0 for a free one.".into(),
         );
     }
-    let public_url = Some(reader.text("public_url").value.clone()).filter(|url| !url.is_empty());
-    if let Some(url) = &public_url {
-        let is_plain = ["http://", "https://"].iter().any(|scheme| {
-            url.strip_prefix(scheme).is_some_and(|rest| {
-                !rest.is_empty()
-                    && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
-            })
-        });
-        if !is_plain {
-            reader.fail(
-                "public_url",
-                "is not scheme and authority alone",
-                "Write it like https://gate.example.com".into(),
-            );
-        }
-    }
+    let public_url = reader.origin("public_url", "https://gate.example.com");
+    let console_url = reader.origin("console_url", "https://console.example.com");
     let max_calls = usize::try_from(reader.positive("max_calls")).unwrap_or(usize::MAX);
     let limits = reader.limits(max_calls);
     let max_write_bytes = usize::try_from(reader.positive("max_write_bytes")).unwrap_or(usize::MAX);
@@ -324,6 +326,8 @@ pub(super) fn check(reader: &mut Reader<'_>) -> Config {
         set: Vec::new(),
         gateway_addr,
         console_addr,
+        console_url,
+        behind_proxy,
         tls,
         public_url,
         cores,

@@ -33,7 +33,13 @@ pub(crate) const KEYS: &[Key] = &[
         "console_addr",
         "127.0.0.1:8401",
         "address",
-        "Where health, readiness and metrics are served.",
+        "Where the console, health, readiness and metrics are served.",
+    ),
+    key(
+        "console_url",
+        "",
+        "URL",
+        "Scheme and authority by which browsers reach the console, beside localhost and the address that it is bound to; under other names it is not served.",
     ),
     key(
         "behind_proxy",

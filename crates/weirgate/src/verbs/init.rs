@@ -30,6 +30,7 @@ pub(crate) async fn init(session: &Session) -> Result<(), Failure> {
         ),
         "and who has it and the folder can open everything.".to_owned(),
         format!("Next: {next}"),
+        format!("{} prints a link for its first administrator.", session.next("serve")),
     ];
     Ok(session
         .output

@@ -9,7 +9,10 @@ fn demo_prints_one_line_of_json_and_serves() {
     let weirgate = binary();
     let args = ["demo", "--json", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0"];
     let (server, line) = weirgate.spawn_until_json(&args).unwrap();
-    assert!(line["console"].is_null() && line["setup_url"].is_null());
+    let console = addr(&line, "console");
+    let setup = text(&line, "setup_url");
+    let path = setup.strip_prefix(&format!("http://{console}")).unwrap();
+    assert_eq!(client::get(console, path, &[]).unwrap().status, 200);
     let tried = &line["try"][0];
     assert_eq!(tried["object"], "Employee");
     let url = text(tried, "url");

@@ -16,6 +16,7 @@ mod backup;
 mod calls;
 mod canaries;
 mod configured;
+mod console;
 mod crash;
 mod crowd;
 mod defects;

@@ -175,7 +175,7 @@ fn the_database_is_never_ahead_of_the_log() {
 
 #[test]
 fn a_replaced_database_is_followed() {
-    let mut world = World::prepared();
+    let mut world = World::administered();
     let database = world.weirgate.data_dir().join("weirgate.db");
     let copied = world.weirgate.home().join("copy.db");
     fs::copy(&database, &copied).unwrap();
@@ -202,7 +202,7 @@ fn a_replaced_database_is_followed() {
 #[test]
 fn an_older_copy_of_the_database_closes_the_gate() {
     const FILES: [&str; 3] = ["weirgate.db", "weirgate.db-wal", "weirgate.db-shm"];
-    let mut world = World::prepared();
+    let mut world = World::administered();
     let dir = world.weirgate.data_dir();
     let older = fs::read(dir.join(FILES[0])).unwrap();
     world.weirgate.set("WEIRGATE_MAX_SNAPSHOT_AGE_MS", "1000");
@@ -242,7 +242,7 @@ fn an_older_copy_of_the_database_closes_the_gate() {
 
 #[test]
 fn a_removed_or_foreign_database_closes_the_gate() {
-    let mut world = World::prepared();
+    let mut world = World::administered();
     let other = world.weirgate.home().join("other").display().to_string();
     ok(&world.weirgate, &["init", "--data-dir", &other, "--json"]);
     world.weirgate.set("WEIRGATE_MAX_SNAPSHOT_AGE_MS", "1000");

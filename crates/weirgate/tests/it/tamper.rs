@@ -110,7 +110,7 @@ fn no_verb_launders_a_roll_back() {
 /// A row of each kind, changed, added or removed by hand: named by the verbs, and closed.
 #[test]
 fn a_row_that_somebody_else_wrote_is_named_and_closed() {
-    let mut world = World::prepared();
+    let mut world = World::administered();
     let thief = FaultyProvider::start().unwrap();
     let elsewhere = format!(
         "UPDATE provider SET server = '{}', allow_private = '[\"{}\"]'",

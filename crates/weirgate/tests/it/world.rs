@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt};
 use testkit::{
     FaultyProvider, Output, POSTGRES_PASSWORD, Postgres, Server, THING_DESCRIPTION, Weirgate,
-    client,
+    browser::Browser, client,
 };
 
 /// Planted as the connection's credential: it may reach the provider and nothing else.
@@ -124,6 +124,28 @@ impl World {
             console: none,
         };
         world.apply(GRANTS);
+        world
+    }
+
+    /// Everything set up, with an administrator: a server that starts then writes nothing to the
+    /// database.
+    pub fn administered() -> Self {
+        let mut world = Self::prepared();
+        let args =
+            ["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0", "--json"];
+        let (server, line) = world.weirgate.spawn_until_json(&args).unwrap();
+        let console = addr(&line, "console");
+        let setup = text(&line, "setup_url");
+        let path = setup.strip_prefix(&format!("http://{console}")).unwrap();
+        let mut browser = Browser::new(console);
+        browser.get(path).unwrap();
+        let fields = [("address", "ada@example.com"), ("password", "seven herons wade upstream")];
+        let led = browser.post(path, &fields).unwrap();
+        assert_eq!(led.to, "/enrol", "{}", led.page.text());
+        world.server = Some(server);
+        world.stop();
+        // Whoever closes the database last puts what is in its write-ahead log into the file.
+        ok(&world.weirgate, &["user", "list", "--json"]);
         world
     }
 
