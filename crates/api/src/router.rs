@@ -95,6 +95,7 @@ fn vitals(console: Arc<Console>) -> Router {
         .route("/healthz", get(pages::health))
         .route("/readyz", get(pages::health))
         .route("/metrics", get(pages::metrics))
+        .layer(from_fn_with_state(Arc::clone(&console), guard::strict))
         .with_state(console)
 }
 
