@@ -93,8 +93,10 @@ fn answer_rule(
     if answer.media.is_empty() {
         return AnswerRule::NoContent;
     }
-    // JSON with a shape is projected, whatever else is granted.
-    let is_described = answer.shape.is_some() && answer.media.iter().any(|kind| is_json(kind));
+    // JSON with a shape is projected, whatever else is granted, unless the caller says what it holds.
+    let is_described = operation.opaque.is_none()
+        && answer.shape.is_some()
+        && answer.media.iter().any(|kind| is_json(kind));
     if permission.download && !is_described {
         return AnswerRule::Download { media: answer.media.clone() };
     }
@@ -117,7 +119,7 @@ fn request_rule(
     let Some(request) = &operation.request else { return RequestRule::None };
     let json = request.media.iter().any(|media| is_json(media));
     let form = request.media.contains(FORM);
-    if permission.upload && !(json || form) {
+    if permission.upload && (operation.opaque.is_some() || !(json || form)) {
         return RequestRule::Upload { media: request.media.clone() };
     }
     match select_request(provider, operation, &permission.granted) {

@@ -555,7 +555,7 @@ impl Projector {
         }
     }
 
-    /// Only strings can lead anywhere, or tell what was not declared.
+    /// Strings are held until their end. A page may have a number; a link and a declared word have none.
     fn rewritable(
         &mut self,
         kind: Kind,
@@ -564,8 +564,10 @@ impl Projector {
         place: u64,
         out: &mut Vec<u8>,
     ) -> Result<Inside, Refusal> {
-        if kind != Kind::String {
-            return Ok(self.copy(at, out));
+        match (kind, role) {
+            (Kind::String, _) => {}
+            (_, Role::Link | Role::OneOf(_)) => return self.mismatch(place),
+            _ => return Ok(self.copy(at, out)),
         }
         if self.rewriter.is_none() && !matches!(role, Role::OneOf(_)) {
             return self.mismatch(place);

@@ -46,7 +46,7 @@ pub(crate) struct Document<'a> {
 }
 
 /// Our own keys, as docs/reference/overlay.md tells them.
-const EXTENSIONS: [&str; 9] = [
+const EXTENSIONS: [&str; 10] = [
     "x-weirgate-action",
     "x-weirgate-error",
     "x-weirgate-http1-only",
@@ -55,6 +55,7 @@ const EXTENSIONS: [&str; 9] = [
     "x-weirgate-limits",
     "x-weirgate-object",
     "x-weirgate-observe",
+    "x-weirgate-opaque",
     "x-weirgate-paging",
 ];
 

@@ -2,7 +2,8 @@
 //!
 //! An envelope has exactly one member that is an object, an array of objects or a map of objects
 //! besides errors, warnings, meta, links and paging, and all its scalars are paging or status.
-//! Around a single object nothing pages: there what is called so is data.
+//! Around a single object nothing pages: there what is called so is data. Nor does anything page where
+//! callers cannot ask for a page: a payslip has `lines` and a `total` too.
 
 use crate::{
     model::{
@@ -24,29 +25,34 @@ pub(crate) struct Way {
     pub(crate) shape: ShapeId,
 }
 
-/// Steps in while there is an envelope or an array.
-pub(crate) fn unwrap(shapes: &[Shape], root: ShapeId) -> Way {
-    unwrap_with(shapes, root, Pages::OfMany)
-}
-
-/// The same for a request: what is called like paging asks for pages of the answer, whatever stands
-/// beside it, and nothing of it passes.
+/// Steps into a request's body while there is an envelope or an array: what is called like paging asks
+/// for pages of the answer, whatever stands beside it, and nothing of it passes.
 pub(crate) fn unwrap_request(shapes: &[Shape], root: ShapeId) -> Way {
-    unwrap_with(shapes, root, Pages::Anywhere)
+    unwrap(shapes, root, Pages::Anywhere, |_| false)
 }
 
-/// Where paging is an envelope's.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pages {
+/// Where scalars that are called like paging are an envelope's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pages {
     /// Around a list or map.
     OfMany,
     Anywhere,
+    /// One thing was asked for, by a path that ends in a parameter: what would be kept beside a list is
+    /// the thing's own.
+    Nowhere,
 }
 
-fn unwrap_with(shapes: &[Shape], root: ShapeId, pages: Pages) -> Way {
+/// Steps in while there is an envelope or an array, and before what `is_object` knows.
+pub(crate) fn unwrap(
+    shapes: &[Shape],
+    root: ShapeId,
+    pages: Pages,
+    is_object: impl Fn(ShapeId) -> bool,
+) -> Way {
     let mut way = Way { envelope: Envelope::default(), shape: root };
     while way.envelope.steps.len() < MAX_STEPS {
         match shape(shapes, way.shape) {
+            _ if is_object(way.shape) => break,
             Shape::Array { items } => {
                 way.envelope.steps.push(Step::Elements);
                 way.shape = *items;
@@ -68,6 +74,10 @@ fn unwrap_with(shapes: &[Shape], root: ShapeId, pages: Pages) -> Way {
             _ => break,
         }
     }
+    let is_many = |step: &Step| matches!(step, Step::Elements | Step::AnyMember);
+    if !way.envelope.steps.iter().any(is_many) {
+        keep_no_pages(&mut way.envelope);
+    }
     way
 }
 
@@ -78,10 +88,22 @@ pub(crate) fn status_envelope(shapes: &[Shape], root: ShapeId) -> Envelope {
     if let Shape::Object(object) = shape(shapes, root) {
         keep(shapes, object, &[], 0, &mut envelope.kept);
     }
+    keep_no_pages(&mut envelope);
+    envelope
+}
+
+fn keep_no_pages(envelope: &mut Envelope) {
     let pages =
         |one: &KeptMember| matches!(one.path.last(), Some(Step::Member(name)) if is_paging(name));
     envelope.kept.retain(|one| !pages(one));
-    envelope
+}
+
+/// Where callers cannot ask for pages, counts and cursors are more likely data. A link stays: it leads
+/// to where this caller may go, or is dropped.
+pub(crate) fn keep_links_alone(envelope: &mut Envelope) {
+    let pages =
+        |one: &KeptMember| matches!(one.path.last(), Some(Step::Member(name)) if is_paging(name));
+    envelope.kept.retain(|one| one.rule == KeptRule::Link || !pages(one));
 }
 
 pub(crate) fn shape(shapes: &[Shape], id: ShapeId) -> &Shape {
@@ -100,6 +122,7 @@ fn payload(
         return None;
     }
     let mut found = None;
+    let mut has_kept = false;
     let mut has_paging = false;
     for (name, member) in &object.members {
         if is_side_member(name) {
@@ -109,14 +132,20 @@ fn payload(
             if found.replace((name.clone(), member.shape)).is_some() {
                 return None;
             }
-        } else if !is_scalar(shapes, member.shape) || aside(shapes, name, member.shape).is_none() {
-            return None;
-        } else {
+        } else if is_scalar(shapes, member.shape)
+            && let Some(aside) = aside(shapes, name, member.shape)
+        {
+            has_kept |= aside != Aside::Dropped;
             has_paging |= is_paging(name);
+        } else {
+            return None;
         }
     }
-    let may_page = |inner| pages == Pages::Anywhere || leads_to_many(shapes, inner, depth + 1);
-    found.filter(|(_, inner)| !has_paging || may_page(*inner))
+    found.filter(|(_, inner)| match pages {
+        Pages::Anywhere => true,
+        Pages::OfMany => !has_paging || leads_to_many(shapes, *inner, depth + 1),
+        Pages::Nowhere => !has_paging && (!has_kept || !leads_to_many(shapes, *inner, depth + 1)),
+    })
 }
 
 /// Whether there is a list or map where an envelope's payload leads to.
@@ -227,8 +256,25 @@ enum Aside {
     Dropped,
 }
 
-/// By which answers tell how the call went.
+/// By which answers tell how the call went. Kept where they are booleans; a number could be any state
+/// of the object.
 const FLAGS: [&str; 4] = ["ok", "status", "statuscode", "success"];
+
+/// Words by which a status tells how the call went; any other could be the object's own state.
+const OUTCOMES: [&str; 12] = [
+    "ok",
+    "success",
+    "successful",
+    "succeeded",
+    "error",
+    "fail",
+    "failed",
+    "failure",
+    "done",
+    "true",
+    "false",
+    "accepted",
+];
 
 /// Counts and flags by which answers tell of pages. A closed list: `totalSalary` is none. Kept are
 /// integers and booleans: any other number in such a place could be an amount, a text anything.
@@ -298,7 +344,7 @@ const COUNTS: [&str; 62] = [
 ];
 
 /// Cursors: one word, or a URL.
-const CURSORS: [&str; 26] = [
+const CURSORS: [&str; 25] = [
     "next",
     "previous",
     "prev",
@@ -324,7 +370,6 @@ const CURSORS: [&str; 26] = [
     "continuationtoken",
     "paginationtoken",
     "synctoken",
-    "requestid",
 ];
 
 /// URLs of other pages.
@@ -356,7 +401,6 @@ fn is_paging(name: &str) -> bool {
     let flat = flat(name);
     let flat = flat.as_str();
     [&COUNTS[..], &CURSORS, &LINKS, &NUMBERS].iter().any(|names| names.contains(&flat))
-        && flat != "requestid"
 }
 
 /// Scalars that speak of the answer and not of the object. `None`: the object's own.
@@ -374,7 +418,8 @@ fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
         "previousurl",
         "previousuri",
     ];
-    const DROPPED: [&str; 12] = [
+    const DROPPED: [&str; 13] = [
+        "requestid",
         "code",
         "message",
         "msg",
@@ -393,13 +438,20 @@ fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
     if is_error_member(name) {
         return Some(Aside::Dropped);
     }
-    if flat == "status" && is_choice(shapes, id) {
-        return Some(Aside::Kept(KeptRule::Choice));
+    if flat == "status"
+        && let Shape::Scalar { kind: ScalarKind::Enum, choices, .. } = shape(shapes, id)
+    {
+        let is_outcome = |word: &String| OUTCOMES.contains(&word.to_ascii_lowercase().as_str());
+        let is_told = !choices.is_empty() && choices.iter().all(is_outcome);
+        return is_told.then_some(Aside::Kept(KeptRule::Choice));
     }
     let counted = || {
         if is_count(shapes, id) { Aside::Kept(KeptRule::Count) } else { Aside::Dropped }
     };
-    if FLAGS.contains(&flat) || COUNTS.contains(&flat) {
+    if FLAGS.contains(&flat) {
+        return Some(if is_flag(shapes, id) { counted() } else { Aside::Dropped });
+    }
+    if COUNTS.contains(&flat) {
         return Some(counted());
     }
     if LINKS.contains(&flat) {
@@ -426,8 +478,8 @@ fn aside(shapes: &[Shape], name: &str, id: ShapeId) -> Option<Aside> {
     DROPPED.contains(&flat).then_some(Aside::Dropped)
 }
 
-fn is_choice(shapes: &[Shape], id: ShapeId) -> bool {
-    matches!(shape(shapes, id), Shape::Scalar { kind: ScalarKind::Enum, .. })
+fn is_flag(shapes: &[Shape], id: ShapeId) -> bool {
+    matches!(shape(shapes, id), Shape::Scalar { kind: ScalarKind::Boolean, .. })
 }
 
 /// Recognised paging and status members beside the payload, also within `meta` and `links`.

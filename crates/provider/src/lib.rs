@@ -12,6 +12,7 @@ mod labels;
 mod load;
 mod naming;
 mod objects;
+mod opaque;
 mod operations;
 mod overlay;
 mod parse;
@@ -29,9 +30,9 @@ pub mod select;
 pub use load::{Format, LoadError, LoadLimits, load, load_value, parse_document};
 pub use model::{
     Additional, Answer, Diagnostic, Envelope, ErrorInside, Field, FieldKind, KeptMember, KeptRule,
-    Label, Member, Method, Object, ObjectId, ObjectShape, Operation, Param, ParamPlace, Provider,
-    RequestBody, ScalarKind, SecurityRequirement, SecurityScheme, Server, ServerVariable, Shape,
-    ShapeId, StatusRange, Step,
+    Label, Member, Method, Object, ObjectId, ObjectShape, Opaque, Operation, Param, ParamPlace,
+    Provider, RequestBody, ScalarKind, SecurityRequirement, SecurityScheme, Server, ServerVariable,
+    Shape, ShapeId, StatusRange, Step,
 };
 pub use operations::is_json;
 pub use overlay::OverlayError;

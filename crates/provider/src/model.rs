@@ -68,9 +68,38 @@ pub struct Operation {
     pub servers: Vec<Server>,
     /// `x-weirgate-error`: an error told inside a success status.
     pub error_inside: Option<ErrorInside>,
+    /// Its body tells what else is to be done: no grant of fields lets it pass.
+    pub opaque: Option<Opaque>,
+    /// What it is judged to be, where the overlay says expressly that fields judge it.
+    pub lowered_opaque: Option<Opaque>,
     /// Whether the shapes of its answers are learned where they are not declared.
     pub is_observed: bool,
     pub deprecated: bool,
+}
+
+/// How an operation says by its body what fields cannot judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Opaque {
+    /// Calls within a call: methods and paths, or procedures.
+    Batch,
+    /// A language of queries, such as GraphQL.
+    Query,
+    /// Changes told by operations and paths: JSON Patch (RFC 6902), SCIM's PATCH (RFC 7644 §3.5.2).
+    Patch,
+    /// The overlay says so.
+    Told,
+}
+
+impl Opaque {
+    /// What passes through it unseen.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Batch => "its body holds calls of its own",
+            Self::Query => "its body is a query",
+            Self::Patch => "its body says by paths what is changed",
+            Self::Told => "the overlay says that fields do not judge it",
+        }
+    }
 }
 
 /// HTTP methods that a description can declare.

@@ -3,16 +3,18 @@
 use crate::{
     document::MAX_DIAGNOSTICS,
     envelope::{
-        is_error_schema, is_status_only, is_thin, shape, status_envelope, unwrap, unwrap_request,
+        Pages, Way, is_error_schema, is_status_only, is_thin, keep_links_alone, shape,
+        status_envelope, unwrap, unwrap_request,
     },
     fields::list_fields,
     labels::label_members,
     model::{
-        Additional, Answer, Diagnostic, Envelope, KeptMember, Label, Object, ObjectId, Operation,
-        ParamPlace, Provider, Shape, ShapeId, StatusRange, Step,
+        Additional, Answer, Diagnostic, Envelope, KeptMember, Label, Object, ObjectId, Opaque,
+        Operation, ParamPlace, Provider, Shape, ShapeId, StatusRange, Step,
     },
     naming::{Names, place},
-    operations::{Doubt, Draft, is_json},
+    opaque,
+    operations::{Doubt, Draft, asks_for_pages, is_json},
     schema::Builder,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -49,17 +51,27 @@ pub(crate) fn assemble(provider: &mut Provider, builder: Builder<'_, '_>, drafts
         }
     }
     for draft in &drafts {
-        finder.further(&draft.operation);
+        finder.further(draft);
     }
     finder.nested();
     let Finder { objects, names, .. } = finder;
     let read: HashSet<ShapeId> = objects.iter().flat_map(|one| &one.read).copied().collect();
     let mut given = Vec::new();
     for (draft, object) in drafts.into_iter().zip(found) {
-        let Draft { mut operation, given_kept, doubtful, .. } = draft;
+        let Draft { mut operation, given_object, given_kept, given_opaque, doubtful, .. } = draft;
         operation.object = object;
-        set_envelopes(&provider.shapes, &read, &mut operation);
+        let judged = opaque::judge(&provider.shapes, &operation);
+        match given_opaque {
+            Some(true) => operation.opaque = judged.or(Some(Opaque::Told)),
+            Some(false) => operation.lowered_opaque = judged,
+            None => operation.opaque = judged,
+        }
+        let ways = Ways { shapes: &provider.shapes, names: &names, given: given_object.as_deref() };
+        set_envelopes(&ways, &read, &mut operation);
         settle_paging(&mut operation, &doubtful);
+        if !asks_for_pages(&provider.shapes, &operation) {
+            operation.answers.iter_mut().for_each(|answer| keep_links_alone(&mut answer.envelope));
+        }
         given.push(given_kept);
         provider.operations.push(operation);
     }
@@ -93,16 +105,18 @@ fn settle_paging(operation: &mut Operation, doubtful: &[(String, Doubt)]) {
     }
 }
 
-/// A member that is judged sensitive is no paging, whatever it is called; what the overlay lists is
-/// kept all the same.
-fn keep_no_sensitive_member(provider: &mut Provider, given: &[Vec<KeptMember>]) {
+/// A member that is judged sensitive is no paging, whatever it is called; where the overlay lists what
+/// is kept, that is kept and nothing else.
+fn keep_no_sensitive_member(provider: &mut Provider, given: &[Option<Vec<KeptMember>>]) {
     let Provider { operations, shapes, .. } = provider;
     for (operation, given) in operations.iter_mut().zip(given) {
         for answer in &mut operation.answers {
             let Some(root) = answer.shape else { continue };
             answer.envelope.kept.retain(|kept| !is_sensitive(shapes, root, &kept.path));
-            if answer.status.is_success() {
-                answer.envelope.kept.extend(given.iter().cloned());
+            if answer.status.is_success()
+                && let Some(given) = given
+            {
+                answer.envelope.kept.clone_from(given);
             }
         }
     }
@@ -165,6 +179,28 @@ fn mark_data(provider: &mut Provider) {
     }
 }
 
+/// How the bodies of one operation lead to its object.
+struct Ways<'s> {
+    shapes: &'s [Shape],
+    names: &'s [Option<String>],
+    /// What the overlay says that the object is: where the description has a schema of that name on
+    /// the way, it ends there.
+    given: Option<&'s str>,
+}
+
+impl Ways<'_> {
+    fn answer(&self, operation: &Operation, root: ShapeId) -> Way {
+        let is_item = operation.method.is_safe()
+            && operation.path.ends_in_parameter()
+            && !asks_for_pages(self.shapes, operation);
+        let pages = if is_item { Pages::Nowhere } else { Pages::OfMany };
+        unwrap(self.shapes, root, pages, |id| {
+            let name = self.names.get(id.0 as usize).and_then(Option::as_deref);
+            self.given.is_some() && name == self.given
+        })
+    }
+}
+
 fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
@@ -219,10 +255,19 @@ impl Finder<'_> {
         }
     }
 
+    /// What an answer's body is about.
+    fn inner(&self, draft: &Draft, root: ShapeId) -> ShapeId {
+        self.ways(draft).answer(&draft.operation, root).shape
+    }
+
+    fn ways<'f>(&'f self, draft: &'f Draft) -> Ways<'f> {
+        Ways { shapes: self.shapes, names: &self.names, given: draft.given_object.as_deref() }
+    }
+
     fn of_read(&mut self, draft: &Draft) -> Option<ObjectId> {
         let operation = &draft.operation;
         let way = success(operation).and_then(|answer| answer.shape).map(|root| {
-            let way = unwrap(self.shapes, root);
+            let way = self.ways(draft).answer(operation, root);
             (way.shape, way.envelope.steps.contains(&Step::Elements))
         });
         let inner = way.filter(|(inner, _)| self.is_object(*inner));
@@ -233,11 +278,9 @@ impl Finder<'_> {
         };
         let Some((inner, is_list)) = inner else { return Some(id) };
         self.add(id, inner, false);
-        self.add_further(id, inner, operation);
+        self.add_further(id, inner, draft);
         if self.objects.get(id.0 as usize).is_some_and(|found| found.is_named) {
-            let ends_in_parameter =
-                operation.path.pattern().rsplit('/').next().is_some_and(|last| last.contains("{}"));
-            let is_item = !is_list || ends_in_parameter;
+            let is_item = !is_list || operation.path.ends_in_parameter();
             for key in [operation.path.pattern(), place(&operation.path)] {
                 let reads = self.reads.entry(key).or_default();
                 let slot = if is_item { &mut reads.item } else { &mut reads.list };
@@ -254,7 +297,7 @@ impl Finder<'_> {
         let operation = &draft.operation;
         let is_object = |inner: &ShapeId| self.is_object(*inner);
         let answer = success(operation).and_then(|answer| answer.shape);
-        let answer = answer.map(|root| unwrap(self.shapes, root).shape).filter(is_object);
+        let answer = answer.map(|root| self.inner(draft, root)).filter(is_object);
         let answer = answer.filter(|inner| !self.is_no_object(*inner));
         let request = operation.request.as_ref().and_then(|request| request.shape);
         let request = request.map(|root| unwrap_request(self.shapes, root).shape).filter(is_object);
@@ -285,7 +328,7 @@ impl Finder<'_> {
         };
         if let Some(inner) = answer {
             self.add(id, inner, false);
-            self.add_further(id, inner, operation);
+            self.add_further(id, inner, draft);
         }
         if let Some(inner) = request {
             self.add(id, inner, true);
@@ -295,12 +338,13 @@ impl Finder<'_> {
 
     /// Where the lowest success has no name of its own, further ones without a name are the same
     /// object: 200 and 201 often repeat a schema. What has another name is another object.
-    fn add_further(&mut self, id: ObjectId, first: ShapeId, operation: &Operation) {
+    fn add_further(&mut self, id: ObjectId, first: ShapeId, draft: &Draft) {
         if self.own_name(first).is_some() {
             return;
         }
-        for root in successes(operation).into_iter().skip(1).filter_map(|answer| answer.shape) {
-            let inner = unwrap(self.shapes, root).shape;
+        let all = successes(&draft.operation);
+        for root in all.into_iter().skip(1).filter_map(|answer| answer.shape) {
+            let inner = self.inner(draft, root);
             if self.is_object(inner) && self.own_name(inner).is_none() && !self.is_no_object(inner)
             {
                 self.add(id, inner, false);
@@ -309,9 +353,10 @@ impl Finder<'_> {
     }
 
     /// What else the successes of an operation declare by name is an object that a grant can name.
-    fn further(&mut self, operation: &Operation) {
-        for root in successes(operation).into_iter().skip(1).filter_map(|answer| answer.shape) {
-            let inner = unwrap(self.shapes, root).shape;
+    fn further(&mut self, draft: &Draft) {
+        let all = successes(&draft.operation);
+        for root in all.into_iter().skip(1).filter_map(|answer| answer.shape) {
+            let inner = self.inner(draft, root);
             if let Some(name) = self.own_name(inner).map(str::to_owned)
                 && self.is_object(inner)
                 && !self.is_no_object(inner)
@@ -419,19 +464,21 @@ fn success(operation: &Operation) -> Option<&Answer> {
     successes(operation).into_iter().next()
 }
 
-fn set_envelopes(shapes: &[Shape], read: &HashSet<ShapeId>, operation: &mut Operation) {
+fn set_envelopes(ways: &Ways<'_>, read: &HashSet<ShapeId>, operation: &mut Operation) {
+    let shapes = ways.shapes;
     // What is read is an object, whatever its members are called, and passes by its fields.
     let is_write = operation.action != Action::Read;
     let is_status =
         |root: ShapeId| is_write && !read.contains(&root) && is_status_only(shapes, root);
-    for answer in operation.answers.iter_mut().filter(|answer| answer.status.is_success()) {
-        if let Some(root) = answer.shape {
-            answer.envelope = if is_status(root) {
-                status_envelope(shapes, root)
-            } else {
-                unwrap(shapes, root).envelope
-            };
-        }
+    let envelope = |answer: &Answer| {
+        let root = answer.shape.filter(|_| answer.status.is_success())?;
+        let is_status = is_status(root);
+        let way = || ways.answer(operation, root).envelope;
+        Some(if is_status { status_envelope(shapes, root) } else { way() })
+    };
+    let envelopes: Vec<Option<Envelope>> = operation.answers.iter().map(envelope).collect();
+    for (answer, envelope) in operation.answers.iter_mut().zip(envelopes) {
+        answer.envelope = envelope.unwrap_or_default();
     }
     if let Some(request) = &mut operation.request
         && let Some(root) = request.shape

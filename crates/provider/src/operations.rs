@@ -2,7 +2,7 @@
 
 use crate::{
     document::Node,
-    envelope::is_link_name,
+    envelope::{is_link_name, shape},
     load::Dialect,
     model::{
         Answer, Envelope, ErrorInside, KeptMember, KeptRule, Member, Method, ObjectShape,
@@ -27,8 +27,11 @@ pub(crate) struct Draft {
     pub(crate) pointer: String,
     /// `x-weirgate-object`.
     pub(crate) given_object: Option<String>,
-    /// `x-weirgate-kept`: paths of members of the envelope to keep.
-    pub(crate) given_kept: Vec<KeptMember>,
+    /// `x-weirgate-kept`: paths of members of the envelope to keep, instead of those that are
+    /// recognised.
+    pub(crate) given_kept: Option<Vec<KeptMember>>,
+    /// `x-weirgate-opaque`.
+    pub(crate) given_opaque: Option<bool>,
     /// Query parameters that page only where the answer has pages of that kind.
     pub(crate) doubtful: Vec<(String, Doubt)>,
 }
@@ -195,6 +198,8 @@ impl<'a> Reader<'_, '_, 'a> {
             security: security::requirements(self.builder.document, self.node),
             servers,
             error_inside: self.error_inside(),
+            opaque: None,
+            lowered_opaque: None,
             is_observed: self.is_observed(),
             deprecated: self.node.value.get("deprecated").and_then(Value::as_bool).unwrap_or(false),
         };
@@ -216,14 +221,13 @@ impl<'a> Reader<'_, '_, 'a> {
                 .and_then(|given| given.value.as_str())
                 .map(str::to_owned),
             given_kept: self.given_kept(),
+            given_opaque: self.given_opaque(),
         })
     }
 
     /// `x-weirgate-kept`: paths from the answer's root, such as `summary.total`.
-    fn given_kept(&mut self) -> Vec<KeptMember> {
-        let Some(list) = self.builder.document.extension(self.node, "x-weirgate-kept") else {
-            return Vec::new();
-        };
+    fn given_kept(&mut self) -> Option<Vec<KeptMember>> {
+        let list = self.builder.document.extension(self.node, "x-weirgate-kept")?;
         let mut kept = Vec::new();
         for node in self.builder.document.elements(list) {
             if let Some(path) = node.value.as_str().and_then(parse_steps) {
@@ -235,7 +239,7 @@ impl<'a> Reader<'_, '_, 'a> {
                 self.builder.document.report(node, "unreadable_kept", message);
             }
         }
-        kept
+        Some(kept)
     }
 
     fn path(&mut self, params: &[Node<'a>]) -> Option<PathTemplate> {
@@ -302,6 +306,15 @@ impl<'a> Reader<'_, '_, 'a> {
         error
     }
 
+    fn given_opaque(&mut self) -> Option<bool> {
+        let given = self.builder.document.extension(self.node, "x-weirgate-opaque")?;
+        if given.value.as_bool().is_none() {
+            let message = "x-weirgate-opaque is true or false";
+            self.builder.document.report(given, "unreadable_opaque", message);
+        }
+        given.value.as_bool()
+    }
+
     fn is_observed(&mut self) -> bool {
         let Some(given) = self.builder.document.extension(self.node, "x-weirgate-observe") else {
             return false;
@@ -325,8 +338,11 @@ impl<'a> Reader<'_, '_, 'a> {
                 _ => continue,
             };
             let Some(name) = text(*param, "name").map(str::to_owned) else { continue };
+            let described = || doubt(&name).is_none() || tells_of_pages(*param);
             let is_paging = place == ParamPlace::Query
-                && told.unwrap_or_else(|| is_paging_param(&name) && !is_date(param.value));
+                && told.unwrap_or_else(|| {
+                    is_paging_param(&name) && !is_date(param.value) && described()
+                });
             found.push(Param { name, place, is_paging });
         }
         found
@@ -535,6 +551,40 @@ fn status(key: &str) -> Option<StatusRange> {
 fn is_date(param: &Value) -> bool {
     let holder = param.get("schema").unwrap_or(param);
     holder.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("date"))
+}
+
+/// Whether a parameter that can be a filter is described as one that pages.
+fn tells_of_pages(param: Node<'_>) -> bool {
+    const PAGES: [&str; 12] = [
+        "page",
+        "pagin",
+        "cursor",
+        "result",
+        "offset",
+        "limit",
+        "batch of",
+        "number of",
+        "index",
+        "token",
+        "records",
+        "items to",
+    ];
+    const TIMES: [&str; 8] =
+        ["date", "time", "created", "updated", "modified", "since", "iso 8601", "epoch"];
+    let words = text(param, "description").unwrap_or_default().to_ascii_lowercase();
+    let has = |list: &[&str]| list.iter().any(|word| words.contains(word));
+    has(&PAGES) && !has(&TIMES)
+}
+
+/// Whether callers can ask an operation for a page, by a parameter or a member of the body.
+pub(crate) fn asks_for_pages(shapes: &[Shape], operation: &Operation) -> bool {
+    let in_body = || {
+        let root = operation.request.as_ref()?.shape?;
+        let Shape::Object(object) = shape(shapes, root) else { return None };
+        object.members.keys().find(|name| doubt(name).is_none() && is_paging_param(name))
+    };
+    let is_search = operation.action == Action::Read && !operation.method.is_safe();
+    operation.params.iter().any(|param| param.is_paging) || is_search && in_body().is_some()
 }
 
 /// Names by which providers take page, size and cursor. They choose which part of a list is read,

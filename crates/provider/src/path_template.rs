@@ -97,6 +97,24 @@ impl PathTemplate {
         })
     }
 
+    /// Whether the last segment is a parameter, or holds one that is no extension: it is about one
+    /// thing.
+    pub fn ends_in_parameter(&self) -> bool {
+        let is_parameter = |part: &TemplatePart| matches!(part, TemplatePart::Parameter { .. });
+        self.segments.last().is_some_and(|last| match last.parts.as_slice() {
+            [TemplatePart::Literal(name), _] if name.ends_with('.') => false,
+            parts => parts.iter().any(is_parameter),
+        })
+    }
+
+    /// The text of the last segment, if it is no parameter and holds none.
+    pub(crate) fn last_literal(&self) -> Option<&str> {
+        match self.segments.last()?.parts.as_slice() {
+            [TemplatePart::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
     /// The text with every parameter as `{}`: equal for templates that differ by names only.
     pub fn pattern(&self) -> String {
         let mut text = String::with_capacity(self.text.len());

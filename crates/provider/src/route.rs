@@ -379,6 +379,8 @@ mod tests {
             security: None,
             servers: Vec::new(),
             error_inside: None,
+            opaque: None,
+            lowered_opaque: None,
             is_observed: false,
             deprecated: false,
         }

@@ -3,7 +3,7 @@
 use super::{ResolvedGrant, changed_fields, resolve::Catalogue};
 use provider::Provider;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One grant that is added, changed or revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,12 +60,14 @@ pub fn diff(
         match old {
             None => {
                 let mut words = compare(&BTreeSet::new(), &facts(grant), model);
+                words.extend(beside_in_words(None, grant));
                 words.push(format!("expires after {}", grant.expires));
                 changes.push(Change { kind: "added", grant: name(grant), words });
             }
             Some(old) if old != grant => {
                 let mut words = compare(&facts(old), &facts(grant), model);
                 words.extend(changed_fields(old, grant));
+                words.extend(beside_in_words(Some(old), grant));
                 if old.expires != grant.expires {
                     words.push(format!(
                         "expires after {} instead of {}",
@@ -151,6 +153,31 @@ fn compare(
                 Fact::Field { .. } => {}
             }
         }
+    }
+    words
+}
+
+/// The most operations that are told one by one.
+const MAX_BESIDE: usize = 20;
+
+/// What passes beside the objects of operations that a grant opens and did not before.
+fn beside_in_words(before: Option<&ResolvedGrant>, after: &ResolvedGrant) -> Vec<String> {
+    let known: BTreeSet<&String> =
+        before.iter().flat_map(|grant| &grant.allow).flat_map(|allow| &allow.reached).collect();
+    let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (operation, found) in after.allow.iter().flat_map(|allow| &allow.beside) {
+        if !known.contains(operation) {
+            all.entry(operation).or_default().extend(found.iter().map(String::as_str));
+        }
+    }
+    let more = all.len().saturating_sub(MAX_BESIDE);
+    let in_words = |(operation, found): (&str, BTreeSet<&str>)| {
+        let found: Vec<&str> = found.into_iter().collect();
+        format!("lets through beside the object of {operation}: {}", found.join(", "))
+    };
+    let mut words: Vec<String> = all.into_iter().take(MAX_BESIDE).map(in_words).collect();
+    if more > 0 {
+        words.push(format!("lets through more of the kind in {more} other operations"));
     }
     words
 }

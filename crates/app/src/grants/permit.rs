@@ -133,10 +133,18 @@ impl Opening {
         let names_object = allow.object.is_some() && allow.object.as_deref() == object;
         // Unfiltered content passes only where the operation itself is named.
         let is_named = allow.names(operation) && (allow.object.is_none() || names_object);
+        let downloads = is_named && has(allow, Action::Download) && may_download(operation);
+        let uploads = is_named && has(allow, Action::Upload) && may_upload(operation);
+        // What fields cannot judge passes as what it is, unfiltered, or not at all.
+        let is_open = match operation.opaque {
+            None => true,
+            Some(_) if operation.request.is_some() => uploads,
+            Some(_) => downloads,
+        };
         Self {
-            permits: names_object && has(allow, operation.action),
-            downloads: is_named && has(allow, Action::Download) && may_download(operation),
-            uploads: is_named && has(allow, Action::Upload) && may_upload(operation),
+            permits: is_open && names_object && has(allow, operation.action),
+            downloads: is_open && downloads,
+            uploads: is_open && uploads,
         }
     }
 
@@ -145,9 +153,9 @@ impl Opening {
     }
 }
 
-/// What changes something is no download, whatever comes back.
+/// What changes something is no download, whatever comes back; of what could be either, nobody knows.
 pub(super) fn may_download(operation: &Operation) -> bool {
-    operation.action == Action::Read
+    operation.action == Action::Read || operation.opaque.is_some()
 }
 
 pub(super) fn may_upload(operation: &Operation) -> bool {

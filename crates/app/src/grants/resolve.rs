@@ -399,6 +399,44 @@ impl Resolver<'_> {
                 operation.action
             ));
         }
+        self.notice_opaque(&place, entry, model, object, actions);
+    }
+
+    /// Says which operations fields do not judge: that they are refused, or that an overlay opens them.
+    fn notice_opaque(
+        &mut self,
+        place: &str,
+        entry: &AllowEntry,
+        model: &Provider,
+        object: ObjectId,
+        actions: &[Action],
+    ) {
+        let concerned = model.operations.iter().filter(|operation| {
+            operation.object == Some(object)
+                && actions.contains(&operation.action)
+                && (entry.operations.is_empty()
+                    || entry.operations.iter().any(|one| names(operation, &one.text)))
+        });
+        for operation in concerned {
+            let shown = place_of(operation);
+            if let Some(opaque) = operation.lowered_opaque {
+                self.resolved.notices.push(format!(
+                    "{place}: of `{shown}` it is judged that {}; the overlay says that fields \
+                     judge it",
+                    opaque.in_words()
+                ));
+            }
+            let is_asked = entry.operations.is_empty()
+                || !actions.iter().any(|one| matches!(one, Action::Download | Action::Upload));
+            if let Some(opaque) = operation.opaque.filter(|_| is_asked) {
+                let action = if operation.request.is_some() { "upload" } else { "download" };
+                self.resolved.notices.push(format!(
+                    "{place}: `{shown}` stays refused: {}. It passes only unfiltered, where \
+                     `operations` names it with the action `{action}`",
+                    opaque.in_words()
+                ));
+            }
+        }
     }
 
     fn is_said(
@@ -428,6 +466,18 @@ impl Resolver<'_> {
             else {
                 continue;
             };
+            if operation.opaque.is_some()
+                && operation.request.is_some()
+                && !actions.contains(&Action::Upload)
+            {
+                self.problem(
+                    file,
+                    one.line,
+                    format!("`{}` has a body that is sent unfiltered", place_of(operation)),
+                    "Name the action `upload` too.",
+                );
+                continue;
+            }
             let fits = |action: &Action| match action {
                 Action::Download => may_download(operation),
                 Action::Upload => may_upload(operation),

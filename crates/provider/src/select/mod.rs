@@ -160,7 +160,7 @@ fn kept_text(body: &str, kept: &KeptMember) -> String {
     let rule = match kept.rule {
         KeptRule::Any => "any scalar",
         KeptRule::Word => "a cursor or link",
-        KeptRule::Link => "a number or link",
+        KeptRule::Link => "a link",
         KeptRule::Count => "a count",
         KeptRule::Choice => "a declared word",
     };

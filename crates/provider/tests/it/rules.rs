@@ -1,6 +1,6 @@
 //! Small descriptions, one for each rule.
 
-use provider::{LoadError, LoadLimits, Provider, Step, load};
+use provider::{LoadError, LoadLimits, Opaque, Provider, Step, load};
 use serde_json::{Value, json};
 use types::Action;
 
@@ -28,6 +28,14 @@ pub fn openapi(paths: Value, schemas: Value) -> Value {
 /// An operation that answers 200 with this schema.
 pub fn answers(schema: Value) -> Value {
     json!({"responses": {"200": {"description": "", "content": {"application/json": {"schema": schema}}}}})
+}
+
+/// The same of which callers can ask for a page.
+pub fn pages(schema: Value) -> Value {
+    let mut operation = answers(schema);
+    operation["parameters"] =
+        json!([{"name": "page", "in": "query", "schema": {"type": "integer"}}]);
+    operation
 }
 
 pub fn object_of<'p>(provider: &'p Provider, id: &str) -> &'p str {
@@ -423,26 +431,32 @@ fn doubtful_parameters_page_only_where_the_answer_has_pages() {
         }
         json!({"type": "object", "properties": properties})
     };
-    for (schema, wanted) in [
-        (list.clone(), vec!["limit"]),
-        (around(json!({"ok": {"type": "boolean"}})), vec!["limit"]),
-        (around(json!({"total": {"type": "integer"}})), vec!["start", "count", "limit"]),
-        (
-            around(json!({"next_cursor": {"type": "string"}})),
-            vec!["after", "before", "start", "marker", "count", "limit"],
-        ),
-    ] {
+    let paging_of = |schema: &Value, description: Option<&str>| -> Vec<String> {
         let mut get = answers(schema.clone());
         let names = ["after", "before", "start", "marker", "count", "limit", "filter"];
         get["parameters"] = names
-            .map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}}))
+            .map(|name| {
+                json!({"name": name, "in": "query", "schema": {"type": "string"},
+                       "description": description})
+            })
             .to_vec()
             .into();
         let provider = read(&openapi(json!({"/a": {"get": get}}), json!({})));
         let params = &provider.operations[0].params;
-        let paging: Vec<&str> =
-            params.iter().filter(|one| one.is_paging).map(|one| one.name.as_str()).collect();
-        assert_eq!(paging, wanted, "{schema}");
+        params.iter().filter(|one| one.is_paging).map(|one| one.name.clone()).collect()
+    };
+    let cursors = around(json!({"next_cursor": {"type": "string"}}));
+    for (schema, wanted) in [
+        (list.clone(), vec!["limit"]),
+        (around(json!({"ok": {"type": "boolean"}})), vec!["limit"]),
+        (around(json!({"total": {"type": "integer"}})), vec!["start", "count", "limit"]),
+        (cursors.clone(), vec!["after", "before", "start", "marker", "count", "limit"]),
+    ] {
+        assert_eq!(paging_of(&schema, Some("Where the page begins.")), wanted, "{schema}");
+    }
+    // Nobody says that they page, or somebody says that they filter.
+    for other in [None, Some("Hired after this"), Some("Results created before this time")] {
+        assert_eq!(paging_of(&cursors, other), ["limit"], "{other:?}");
     }
 }
 
@@ -459,13 +473,167 @@ fn only_known_and_harmless_members_are_kept() {
         "meta": {"type": "object", "properties": {
             "avatarUrl": text, "totalPay": number, "next": text, "first": text}},
     }});
-    let provider = read(&openapi(json!({"/a": {"get": answers(schema)}}), json!({})));
+    let kept_of = |operation: Value| {
+        let provider = read(&openapi(json!({"/a": {"get": operation}}), json!({})));
+        let envelope = &provider.operations[0].answers[0].envelope;
+        assert_eq!(envelope.steps.len(), 2);
+        let spelled = envelope.kept.iter().map(|one| provider::select::spell(&one.path));
+        spelled.collect::<std::collections::BTreeSet<String>>().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(kept_of(pages(schema.clone())), ["meta.first", "meta.next", "status", "total"]);
+    // Where nobody can ask for a page, a count could be anything; a link leads where callers may go.
+    assert_eq!(kept_of(answers(schema)), ["meta.first", "status"]);
+}
+
+/// What lies at the path of one thing is that thing, whatever its members are called.
+#[test]
+fn one_thing_is_no_envelope_around_its_own_list() {
+    let text = json!({"type": "string"});
+    let count = json!({"type": "integer"});
+    let line = json!({"$ref": "#/components/schemas/Line"});
+    let lines = json!({"type": "array", "items": line});
+    let schemas = json!({
+        "Line": {"type": "object", "properties": {"id": text, "amount": {"type": "number"}}},
+        "Payslip": {"type": "object", "properties": {"lines": lines, "total": count}},
+        "Survey": {"type": "object", "properties": {
+            "answers": lines, "success": {"type": "boolean"}, "message": text}},
+        "Team": {"type": "object", "properties": {"members": lines, "limit": count, "next": text}},
+        "Page": {"type": "object", "properties": {"lines": lines, "type": text, "message": text}},
+        "Cart": {"type": "object", "properties": {
+            "items": lines, "total": count, "status": {"enum": ["open", "bankrupt"]}}},
+        "Till": {"type": "object", "properties": {"items": lines, "total": count}},
+    });
+    let get = |name: &str| answers(json!({"$ref": format!("#/components/schemas/{name}")}));
+    let mut paged = get("Payslip");
+    paged["parameters"] = json!([{"name": "limit", "in": "query", "schema": count}]);
+    let mut till = get("Till");
+    till["x-weirgate-object"] = json!("Till");
+    let provider = overlaid(&openapi(
+        json!({
+            "/payslips/{id}": {"get": get("Payslip")},
+            "/surveys/{id}": {"get": get("Survey")},
+            "/teams/{id}": {"get": get("Team")},
+            "/cart": {"get": get("Cart")},
+            "/lines/{day}": {"get": get("Page")},
+            "/payslips/{id}/lines": {"get": paged},
+            "/desk": {"get": get("Till")},
+            "/till": {"get": till},
+        }),
+        schemas,
+    ));
+    for (operation, object) in [
+        ("GET /payslips/{id}", "Payslip"),
+        ("GET /surveys/{id}", "Survey"),
+        ("GET /teams/{id}", "Team"),
+        ("GET /cart", "Cart"),
+        ("GET /lines/{day}", "Line"),
+        ("GET /payslips/{id}/lines", "Line"),
+        ("GET /desk", "Line"),
+        ("GET /till", "Till"),
+    ] {
+        assert_eq!(object_of(&provider, operation), object, "{operation}");
+        let found = provider.operations.iter().find(|one| one.id == operation).unwrap();
+        let envelope = &found.answers[0].envelope;
+        let kept: Vec<String> =
+            envelope.kept.iter().map(|one| provider::select::spell(&one.path)).collect();
+        let is_paged = operation == "GET /payslips/{id}/lines";
+        assert_eq!(kept, if is_paged { vec!["total"] } else { vec![] }, "{operation}");
+    }
+}
+
+/// Around one object nothing pages, also not beside it in `meta`.
+#[test]
+fn beside_one_object_nothing_pages() {
+    let text = json!({"type": "string"});
+    let meta = json!({"type": "object", "properties": {
+        "total": {"type": "integer"}, "next": text, "ok": {"type": "boolean"}}});
+    let one = json!({"type": "object", "properties": {"id": text}});
+    let provider = read(&openapi(
+        json!({"/me": {"get": pages(json!({"type": "object", "properties": {"user": one, "meta": meta}}))}}),
+        json!({}),
+    ));
     let envelope = &provider.operations[0].answers[0].envelope;
-    assert_eq!(envelope.steps.len(), 2);
-    let mut kept: Vec<String> =
+    assert_eq!(envelope.steps, [Step::Member("user".into())]);
+    let kept: Vec<String> =
         envelope.kept.iter().map(|one| provider::select::spell(&one.path)).collect();
-    kept.sort();
-    assert_eq!(kept, ["meta.first", "meta.next", "status", "total"]);
+    assert_eq!(kept, ["meta.ok"]);
+}
+
+/// Bodies that say what else is to be done are judged by no field.
+#[test]
+fn opaque_operations_are_recognised() {
+    let text = json!({"type": "string"});
+    let any = json!({"type": "object"});
+    let list = |item: Value| json!({"type": "array", "items": item});
+    let object = |members: Value| json!({"type": "object", "properties": members});
+    let call = object(json!({"method": text, "url": text, "body": any}));
+    let with = |media: &str, schema: &Value| {
+        let mut operation = answers(any.clone());
+        operation["requestBody"] = json!({"content": {media: {"schema": schema}}});
+        operation
+    };
+    let json = |schema: Value| with("application/json", &schema);
+    let change = object(json!({"op": text, "path": text, "value": {}}));
+    let told = |is_opaque: bool| {
+        let mut operation = json(call.clone());
+        operation["x-weirgate-opaque"] = is_opaque.into();
+        operation
+    };
+    let mut free = json(object(json!({"name": text})));
+    free["x-weirgate-opaque"] = json!(true);
+    let call_back = object(json!({"to": text, "url": text, "method": text}));
+    let workflow = object(json!({"name": text, "steps": list(call.clone())}));
+    for (path, operation, wanted) in [
+        ("/$batch", json(any.clone()), Some(Opaque::Batch)),
+        ("/v1/$batch", with("multipart/mixed", &any), Some(Opaque::Batch)),
+        (
+            "/batch",
+            json(object(json!({"data": object(json!({"actions": list(
+            object(json!({"relative_path": text, "method": {"enum": ["get", "post"]}})))}))}))),
+            Some(Opaque::Batch),
+        ),
+        (
+            "/composite",
+            json(object(json!({"allOrNone": {"type": "boolean"},
+            "compositeRequest": list(object(json!({"method": text, "url": text})))}))),
+            Some(Opaque::Batch),
+        ),
+        ("/passthrough", json(call.clone()), Some(Opaque::Batch)),
+        (
+            "/rpc",
+            json(object(json!({"jsonrpc": text, "method": text, "params": {}}))),
+            Some(Opaque::Batch),
+        ),
+        ("/graphql", json(object(json!({"q": text}))), Some(Opaque::Query)),
+        ("/query", json(object(json!({"query": text, "variables": any}))), Some(Opaque::Query)),
+        ("/patched", with("application/json-patch+json", &list(any.clone())), Some(Opaque::Patch)),
+        ("/listed", json(list(change.clone())), Some(Opaque::Patch)),
+        (
+            "/scim",
+            json(object(json!({"schemas": list(text.clone()), "Operations": list(change)}))),
+            Some(Opaque::Patch),
+        ),
+        ("/told", free, Some(Opaque::Told)),
+        ("/lowered", told(false), None),
+        ("/raised", told(true), Some(Opaque::Batch)),
+        ("/hooks", json(call_back), None),
+        ("/workflows", json(workflow), None),
+        ("/searches", json(object(json!({"query": text}))), None),
+        ("/things/batch", json(list(object(json!({"id": text, "path": text})))), None),
+        ("/things", with("application/merge-patch+json", &object(json!({"name": text}))), None),
+    ] {
+        let provider = overlaid(&openapi(json!({path: {"post": operation}}), json!({})));
+        let found = &provider.operations[0];
+        assert_eq!(found.opaque, wanted, "{path}");
+        let lowered = (path == "/lowered").then_some(Opaque::Batch);
+        assert_eq!(found.lowered_opaque, lowered, "{path}");
+        // The vendor does not decide it.
+        let described = read(&openapi(json!({path: {"post": operation}}), json!({})));
+        let is_told = matches!(path, "/told" | "/lowered");
+        assert!(is_told || described.operations[0].opaque == wanted, "{path}");
+    }
+    let get = read(&openapi(json!({"/graphql": {"get": answers(any)}}), json!({})));
+    assert_eq!(get.operations[0].opaque, Some(Opaque::Query));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What grants let through.
 
-use crate::rules::{answers, openapi, overlaid};
+use crate::rules::{answers, openapi, overlaid, pages};
 use projection::{Limits, Mode, Projector, Spec, project_slice};
 use provider::{
     Provider,
@@ -33,7 +33,7 @@ fn provider() -> Provider {
     put["requestBody"] = json!({"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Input"}}}});
     overlaid(&openapi(
         json!({
-            "/people": {"get": answers(list)},
+            "/people": {"get": pages(list)},
             "/people/{id}": {"get": answers(person), "put": put},
             "/either": {"get": answers(json!({"oneOf": [{"$ref": "#/components/schemas/Cat"}, {"$ref": "#/components/schemas/Dog"}]}))},
         }),
@@ -681,15 +681,20 @@ fn a_kept_status_is_one_of_the_declared_words() {
         json!({
             "/things": {"get": answers(json!({"type": "object", "properties": {
                 "data": {"type": "array", "items": {"$ref": "#/components/schemas/Thing"}},
-                "status": {"type": "string", "enum": ["on", "off duty"]},
-                "meta": {"type": "object", "properties": {"status": {"enum": ["done", 7]}}},
+                "status": {"type": "string", "enum": ["ok", "failed"]},
+                "meta": {"type": "object", "properties": {"status": {"enum": ["done", "error"]}}},
             }}))},
             "/states": {"post": answers(json!({"$ref": "#/components/schemas/State"}))},
+            "/standings": {"post": answers(json!({"$ref": "#/components/schemas/Standing"}))},
+            "/numbers": {"post": answers(json!({"type": "object", "properties": {
+                "status": {"type": "integer"}, "ok": {"type": "integer"}}}))},
         }),
         json!({
             "Thing": {"type": "object", "properties": {"id": plain("string"), "status": plain("string")}},
             "State": {"type": "object", "properties": {
-                "ok": {"type": "boolean"}, "status": {"enum": ["on", "off"]}, "message": {"type": "string"}}},
+                "ok": {"type": "boolean"}, "status": {"enum": ["done", "failed"]}, "message": {"type": "string"}}},
+            "Standing": {"type": "object", "properties": {
+                "ok": {"type": "boolean"}, "status": {"enum": ["done", "bankrupt"]}}},
         }),
     ));
     let project = |operation: &str, input: Value| {
@@ -700,20 +705,24 @@ fn a_kept_status_is_one_of_the_declared_words() {
     let things = |status: &str, inner: Value| {
         project("GET /things", json!({"data": [], "status": status, "meta": {"status": inner}}))
     };
-    let (found, withheld) = things("off duty", json!("done"));
-    assert_eq!(found, json!({"data": [], "status": "off duty", "meta": {"status": "done"}}));
+    let (found, withheld) = things("failed", json!("done"));
+    assert_eq!(found, json!({"data": [], "status": "failed", "meta": {"status": "done"}}));
     // The object's own status is another.
     assert_eq!(withheld, ["id", "status"]);
     let (found, _) = things("Jane.Doe-123-45-6789", json!("on"));
     assert_eq!(found, json!({"data": [], "meta": {}}));
-    assert_eq!(things("On", json!(7)).0, json!({"data": [], "meta": {"status": 7}}));
+    assert_eq!(things("OK", json!(7)).0, json!({"data": [], "meta": {}}));
 
     let (found, withheld) =
-        project("POST /states", json!({"ok": true, "status": "off", "message": "S"}));
-    assert_eq!(found, json!({"ok": true, "status": "off"}));
+        project("POST /states", json!({"ok": true, "status": "done", "message": "S"}));
+    assert_eq!(found, json!({"ok": true, "status": "done"}));
     assert_eq!(withheld, Vec::<String>::new(), "a status alone is no object");
     let (found, _) = project("POST /states", json!({"ok": true, "status": "Jane.Doe"}));
     assert_eq!(found, json!({"ok": true}));
+    // A state that is more than how the call went is the object's own, and a number could be any.
+    let (found, withheld) = project("POST /standings", json!({"ok": true, "status": "bankrupt"}));
+    assert_eq!((found, withheld.len()), (json!({}), 2));
+    assert_eq!(project("POST /numbers", json!({"status": 3, "ok": 41})).0, json!({}));
 }
 
 /// Of two operations that share one schema each has its own object, and its own grants.
@@ -794,6 +803,7 @@ fn a_shared_schema_opens_nothing_of_another_object() {
 fn amounts_that_are_called_like_paging_pass_by_a_grant_only() {
     let number = json!({"type": "number"});
     let word = json!({"enum": ["frozen", "ok"]});
+    let outcome = json!({"enum": ["failed", "ok"]});
     let buyer = json!({"$ref": "#/components/schemas/Buyer"});
     let balance = json!({"$ref": "#/components/schemas/Balance"});
     let counts = |kind: &str| {
@@ -806,10 +816,11 @@ fn amounts_that_are_called_like_paging_pass_by_a_grant_only() {
             "/orders": {"get": answers(json!({"$ref": "#/components/schemas/Order"}))},
             "/cents": {"get": answers(json!({"type": "object", "properties": {
                 "total": {"type": "integer"}, "status": word, "buyer": buyer}}))},
-            "/buyers": {"get": answers(counts("integer"))},
-            "/sums": {"get": answers(counts("number"))},
+            "/buyers": {"get": pages(counts("integer"))},
+            "/sums": {"get": pages(counts("number"))},
+            "/all-buyers": {"get": answers(counts("integer"))},
             "/buyers/{id}": {"get": answers(json!({"type": "object", "properties": {
-                "ok": {"type": "boolean"}, "status": word, "request_id": {"type": "string"}, "data": buyer}}))},
+                "ok": {"type": "boolean"}, "status": outcome, "request_id": {"type": "string"}, "data": buyer}}))},
         }),
         json!({
             "Balance": {"type": "object", "properties": {"total": number, "limit": number, "status": word, "next": {"type": "string"}}},
@@ -845,10 +856,14 @@ fn amounts_that_are_called_like_paging_pass_by_a_grant_only() {
     {
         assert_eq!(read("GET /buyers", json!({"total": total, "data": []})), wanted);
     }
-    assert_eq!(read("GET /sums", all(many)), json!({"data": [{"id": "1"}]}));
+    for other in ["GET /sums", "GET /all-buyers"] {
+        assert_eq!(read(other, all(many.clone())), json!({"data": [{"id": "1"}]}), "{other}");
+    }
+    let mut outcome = all(one);
+    outcome["status"] = json!("failed");
     assert_eq!(
-        read("GET /buyers/{id}", all(one)),
-        json!({"ok": true, "status": "frozen", "data": {"id": "1"}})
+        read("GET /buyers/{id}", outcome),
+        json!({"ok": true, "status": "failed", "data": {"id": "1"}})
     );
 }
 

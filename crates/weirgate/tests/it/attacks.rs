@@ -151,3 +151,95 @@ fn a_key_given_for_its_id_is_not_repeated() {
     assert_ne!(output.status, Some(0));
     assert!(!output.err().contains("s3cret"), "{}", output.err());
 }
+
+/// A description of what fields do not judge, beside the things.
+fn opaque_description() -> String {
+    let operation = |path: &str, method: &str, media: &str, schema: &str| {
+        format!(
+            "  {path}:\n    {method}:\n      requestBody: {{ content: {{ {media}: {{ schema: {schema} \
+             }} }} }}\n      responses:\n        \"200\": {{ description: Done, content: {{ \
+             application/json: {{ schema: {{ type: object, properties: {{ ok: {{ type: boolean }}, \
+             note: {{ type: string }} }} }} }} }} }}\n"
+        )
+    };
+    let calls = "{ type: object, properties: { requests: { type: array, items: { type: object, \
+                 properties: { method: { type: string }, url: { type: string } } } } } }";
+    let query =
+        "{ type: object, properties: { query: { type: string }, variables: { type: object } } }";
+    let changes = "{ type: array, items: { type: object, properties: { op: { type: string }, path: { \
+                   type: string }, value: {} } } }";
+    let paths = [
+        operation("/$batch", "post", "application/json", calls),
+        operation("/graphql", "post", "application/json", query),
+        operation("/changes/{id}", "patch", "application/json", changes),
+    ];
+    THING_DESCRIPTION.replace("paths:\n", &format!("paths:\n{}", paths.concat()))
+}
+
+#[test]
+fn what_fields_do_not_judge_passes_unfiltered_or_not_at_all() {
+    let mut world = World::prepared();
+    import(&world, &opaque_description());
+    let granted = |allow: &str| {
+        format!(
+            "[[grant]]\nclient = \"reader\"\nprovider = \"things\"\npurpose = \"read\"\nexpires = \
+             \"2999-12-31\"\nallow = [ {allow} ]\n"
+        )
+    };
+    let by_field = granted(
+        "{ object = \"Batch\", actions = [\"read\", \"create\"], fields = [\"*\", \"method\", \"url\"] }, \
+         { object = \"Graphql\", actions = [\"read\", \"create\"], fields = [\"*\", \"query\", \"variables\"] }, \
+         { object = \"Change\", actions = [\"read\", \"update\"], fields = [\"*\", \"value\"] }",
+    );
+    let file = world.weirgate.file("dry/a.toml", &by_field).unwrap();
+    let dir = std::path::Path::new(&file).parent().unwrap().display().to_string();
+    let told = ok(&world.weirgate, &["apply", &dir, "--dry-run", "--json"]).to_string();
+    for (place, why) in [
+        ("POST /$batch", "its body holds calls of its own"),
+        ("POST /graphql", "its body is a query"),
+        ("PATCH /changes/{id}", "its body says by paths what is changed"),
+    ] {
+        assert!(told.contains(&format!("`{place}` stays refused: {why}")), "{place}: {told}");
+    }
+    world.apply(&by_field);
+    world.serve();
+    let done = serde_json::json!({"ok": true, "note": "n", "ssn": "078-05-1120"});
+    for place in ["POST /$batch", "POST /graphql", "PATCH /changes/1"] {
+        world.provider.on(place, Answer::json(200, &done));
+    }
+    let json = [("content-type", "application/json")];
+    let all: [(&str, &str, &[u8]); 3] = [
+        ("POST", "/$batch", br#"{"requests":[{"method":"DELETE","url":"/things/1"}]}"#),
+        ("POST", "/graphql", br#"{"query":"{ employees { ssn } }"}"#),
+        ("PATCH", "/changes/1", br#"[{"op":"replace","path":"/salary","value":1}]"#),
+    ];
+    for (method, path, body) in all {
+        let answer = world.send(method, path, &json, body);
+        assert_eq!((answer.status, code(&answer).as_str()), (403, "not_granted"), "{path}");
+    }
+    assert_eq!(world.provider.requests().len(), 0);
+
+    // Half of what it takes says what is missing.
+    let half = granted("{ actions = [\"download\"], operations = [\"POST /graphql\"] }");
+    let file = world.weirgate.file("half/a.toml", half).unwrap();
+    let half = std::path::Path::new(&file).parent().unwrap().display().to_string();
+    let said = fails(&world.weirgate, 2, &["apply", &half], b"");
+    assert!(said.contains("`POST /graphql` has a body that is sent unfiltered"), "{said}");
+
+    world.apply(&granted(
+        "{ actions = [\"upload\"], operations = [\"POST /$batch\"] }, \
+         { actions = [\"upload\", \"download\"], operations = [\"POST /graphql\"] }",
+    ));
+    wait_until(Duration::from_secs(5), || {
+        world.send("POST", "/graphql", &json, b"{}").status == 200
+    });
+    let answer = world.send(all[1].0, all[1].1, &json, all[1].2);
+    assert_eq!((answer.status, answer.text()), (200, done.to_string()));
+    assert_eq!(world.provider.last_request().unwrap().body, all[1].2);
+    // What is sent unfiltered is one thing, what comes back another.
+    let answer = world.send(all[0].0, all[0].1, &json, all[0].2);
+    assert_eq!((answer.status, answer.text().as_str()), (200, "{}"));
+    let answer = world.send(all[2].0, all[2].1, &json, all[2].2);
+    assert_eq!(answer.status, 403);
+    world.stop();
+}

@@ -100,7 +100,11 @@ fn an_operation_that_takes_anothers_name_is_not_allowed() {
     let plan = dry_run(&world);
     assert_eq!(
         plan["changes"][0]["words"],
-        json!(["accepts that the operation get_thing is GET /things now"])
+        json!([
+            "accepts that the operation get_thing is GET /things now",
+            "lets through beside the object of GET /things: next (a cursor or link) in 200, total (a \
+             count) in 200"
+        ])
     );
 }
 
@@ -464,7 +468,8 @@ fn a_granted_parameter_that_is_a_credentials_place_is_told() {
 fn wages(schema: &str) -> String {
     let path = format!(
         "  /wages/{{id}}:\n    parameters:\n      - {{ name: id, in: path, required: true, schema: {{ \
-         type: string }} }}\n    get:\n      operationId: wage\n      responses:\n        \"200\":\n          \
+         type: string }} }}\n      - {{ name: page, in: query, schema: {{ type: integer }} }}\n    get:\n      \
+         operationId: wage\n      responses:\n        \"200\":\n          \
          description: ok\n          content:\n            application/json:\n              schema: \
          {schema}\n"
     );
