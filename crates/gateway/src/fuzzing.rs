@@ -6,12 +6,14 @@ use crate::{
     headers::{is_limit_value, is_rate_limit},
     ingress::Ingress,
     rewrite::UrlRewriter,
-    snapshot::ConnectionEntry,
+    snapshot::{ConnectionEntry, Rights},
 };
 use http::HeaderName;
 use projection::Rewriter as _;
+use provider::Method;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
+use types::Timestamp;
 use vault::Echoes;
 
 /// Shows the pieces of a connection one after another; what of them passed, and what the doubt was
@@ -50,14 +52,18 @@ pub fn tells_limits(name: &HeaderName, value: &str) -> bool {
 pub struct Urls(UrlRewriter);
 
 impl Urls {
+    /// For a GET that may be followed by what these rights allow.
     pub fn new(
         connection: Arc<ConnectionEntry>,
+        rights: Rights,
         base: &str,
         asked: &str,
         public: &str,
         echoes: Echoes,
     ) -> Option<Self> {
-        UrlRewriter::new(connection, base, asked, public.into(), Arc::new(echoes)).map(Self)
+        let rights = (Arc::new(rights), Timestamp::EPOCH);
+        let asked = (Method::Get, asked);
+        UrlRewriter::new(connection, rights, base, asked, public.into(), Arc::new(echoes)).map(Self)
     }
 
     /// In a header of its own.
@@ -65,8 +71,8 @@ impl Urls {
         self.0.rewrite_url(value)
     }
 
-    pub fn links(&self, value: &str) -> Vec<String> {
-        self.0.rewrite_links(value)
+    pub fn links(&self, value: &str) -> String {
+        self.0.rewrite_links([value])
     }
 
     /// In a member that pages.

@@ -77,7 +77,8 @@ pub fn is_credential_name(name: &str) -> bool {
         "passphrase",
     ];
     // They are parts of harmless names, too: `author`, `training_session_id`.
-    const WHOLE: [&str; 8] = [
+    const WHOLE: [&str; 9] = [
+        "sid",
         "auth",
         "xauth",
         "session",
@@ -87,6 +88,9 @@ pub fn is_credential_name(name: &str) -> bool {
         "sessionkey",
         "phpsessid",
     ];
+    // As the last of several words: `user_pin`, and not `pin_id` or `shipping`.
+    const LAST: [&str; 10] =
+        ["jwt", "bearer", "sig", "pwd", "pin", "otp", "totp", "hmac", "assertion", "passcode"];
     // Paging tokens are no credentials.
     const HARMLESS: [&str; 7] = [
         "pagetoken",
@@ -99,7 +103,23 @@ pub fn is_credential_name(name: &str) -> bool {
     ];
     let flat = flat.as_str();
     !HARMLESS.contains(&flat)
-        && (WHOLE.contains(&flat) || PARTS.iter().any(|part| flat.contains(part)))
+        && (WHOLE.contains(&flat)
+            || PARTS.iter().any(|part| flat.contains(part))
+            || last_word(name).is_some_and(|word| LAST.contains(&word.as_str())))
+}
+
+/// The last word of `user_pin`, `X-Sig` and `idJwt`, in lower case.
+fn last_word(name: &str) -> Option<String> {
+    let name = name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    let begins = |(at, pair): (usize, &[u8])| match pair {
+        [before, _] if !before.is_ascii_alphanumeric() => Some(at + 1),
+        [before, first] if first.is_ascii_uppercase() && !before.is_ascii_uppercase() => {
+            Some(at + 1)
+        }
+        _ => None,
+    };
+    let begin = name.as_bytes().windows(2).enumerate().filter_map(begins).next_back().unwrap_or(0);
+    name.get(begin..).filter(|word| !word.is_empty()).map(str::to_ascii_lowercase)
 }
 
 /// Whether servers may read two names as one: some pass over case, over what is in brackets, and over
@@ -268,14 +288,10 @@ pub(crate) fn to_caller(
     {
         pass(header::LOCATION, value);
     }
-    let links: Vec<String> = answered
-        .get_all(header::LINK)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| urls.rewrite_links(value))
-        .collect();
+    let links = answered.get_all(header::LINK).iter().filter_map(|value| value.to_str().ok());
+    let links = urls.rewrite_links(links);
     if !links.is_empty()
-        && let Ok(value) = HeaderValue::from_str(&links.join(", "))
+        && let Ok(value) = HeaderValue::from_str(&links)
     {
         pass(header::LINK, value);
     }
@@ -459,6 +475,19 @@ mod tests {
             "X-Session-Id",
             "X-Amz-Credential",
             "Ocp-Apim-Subscription-Key",
+            "jwt",
+            "id_jwt",
+            "Bearer",
+            "X-Sig",
+            "sig[]",
+            "userPwd",
+            "sid",
+            "card-pin",
+            "userPIN",
+            "otp",
+            "X-HMAC",
+            "client_assertion",
+            "passcode",
         ] {
             assert!(is_credential_name(name), "{name}");
         }
@@ -474,6 +503,16 @@ mod tests {
             "author",
             "training_session_id",
             "sessions",
+            "design",
+            "shipping",
+            "pin_id",
+            "signal",
+            "callSid",
+            "side",
+            "forbearer",
+            "opting",
+            "",
+            "[]",
         ] {
             assert!(!is_credential_name(name), "{name}");
         }

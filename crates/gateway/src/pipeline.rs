@@ -15,7 +15,7 @@ use crate::{
     observations, provider_error, query,
     recorder::{OpenIntent, Refusal, failure_of},
     rewrite::UrlRewriter,
-    snapshot::{AnswerRule, ConnectionEntry, Decision, KeyEntry, Snapshot},
+    snapshot::{AnswerRule, ConnectionEntry, Decision, KeyEntry, Rights, Snapshot},
     trace_link::TraceLink,
 };
 use audit::Intent;
@@ -77,6 +77,9 @@ struct Routed<'s> {
 /// Proof that a grant lets this client call this operation, now.
 struct Permit {
     decision: Arc<Decision>,
+    /// All that this client may do on this connection.
+    rights: Arc<Rights>,
+    now: Timestamp,
 }
 
 /// What may be sent, without its credential.
@@ -319,21 +322,12 @@ fn authorize(
         .rights
         .get(&(caller.key.client, routed.connection.id))
         .ok_or(CallError::NotGranted)?;
-    let mut decisions = routed.operations.iter().map(|index| rights.operations.get(index));
-    let decision = decisions.next().flatten().ok_or(CallError::NotGranted)?;
-    // Where operations fall together all must be allowed, and be one in object, shape and what of it
-    // was granted: a right to one must not let the other's answer through.
-    let mut valid_until = decision.valid_until;
-    for other in decisions {
-        let other = other
-            .filter(|other| other.object == decision.object && other.shape == decision.shape)
-            .ok_or(CallError::NotGranted)?;
-        valid_until = valid_until.min(other.valid_until);
-    }
+    let (decision, valid_until) =
+        rights.decision(&routed.operations).ok_or(CallError::NotGranted)?;
     if now >= valid_until {
         return Err(CallError::GrantExpired);
     }
-    Ok(Permit { decision: Arc::clone(decision) })
+    Ok(Permit { decision: Arc::clone(decision), rights: Arc::clone(rights), now })
 }
 
 /// A place among the calls under way, and in every window of time.
@@ -653,7 +647,7 @@ async fn project(
     class: Class,
     mut escort: Escort,
 ) -> Result<Response<AnswerBody>, Failed> {
-    let Some(urls) = url_rewriter(core, routed, Arc::clone(&escort.echoes)) else {
+    let Some(urls) = url_rewriter(core, routed, permit, Arc::clone(&escort.echoes)) else {
         let error = CallError::Internal { what: "the connection's server is no URL" };
         return Err(Failed::after(Some(escort.intent), error));
     };
@@ -748,11 +742,18 @@ fn content_headers(rule: &AnswerRule, answered: &HeaderMap) -> HeaderMap {
     out
 }
 
-fn url_rewriter(core: &Core, routed: &Routed<'_>, echoes: Arc<Echoes>) -> Option<UrlRewriter> {
+fn url_rewriter(
+    core: &Core,
+    routed: &Routed<'_>,
+    permit: &Permit,
+    echoes: Arc<Echoes>,
+) -> Option<UrlRewriter> {
     let base = routed.target.base_url();
     let asked = format!("{}{}", base.trim_end_matches('/'), routed.path);
+    let asked = (routed.operation.method, asked.as_str());
     let public = Arc::clone(&core.gateway.public_url);
-    UrlRewriter::new(Arc::clone(routed.connection), base, &asked, public, echoes)
+    let rights = (Arc::clone(&permit.rights), permit.now);
+    UrlRewriter::new(Arc::clone(routed.connection), rights, base, asked, public, echoes)
 }
 
 fn watch(

@@ -3,20 +3,29 @@
 
 use crate::{
     headers::{is_credential_name, is_same_name},
-    snapshot::ConnectionEntry,
+    query,
+    snapshot::{ConnectionEntry, Rights},
 };
-use std::{borrow::Cow, sync::Arc};
-use types::{Connection, Id};
+use provider::{Method, Operation, RouteOutcome, decode_path};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use types::Timestamp;
 use url::Url;
 use vault::Echoes;
 
 /// How often a text that leaves may be percent-encoded.
 const MAX_ENCODINGS: usize = 4;
+/// The most bytes of links in one answer's head.
+const MAX_LINK_BYTES: usize = 8 << 10;
 
 /// Rewrites what one answer refers to.
 #[derive(Clone, Debug)]
 pub(crate) struct UrlRewriter {
     connection: Arc<ConnectionEntry>,
+    /// What the caller may call there, and when that was so.
+    rights: Arc<Rights>,
+    now: Timestamp,
+    /// How it asked.
+    method: Method,
     /// The URL that was asked for, which relative references stand against.
     asked: Url,
     /// The server's base, ending in a slash.
@@ -30,8 +39,9 @@ pub(crate) struct UrlRewriter {
 impl UrlRewriter {
     pub(crate) fn new(
         connection: Arc<ConnectionEntry>,
+        (rights, now): (Arc<Rights>, Timestamp),
         base: &str,
-        asked: &str,
+        (method, asked): (Method, &str),
         public: Arc<str>,
         echoes: Arc<Echoes>,
     ) -> Option<Self> {
@@ -41,13 +51,13 @@ impl UrlRewriter {
             base.set_path(&path);
         }
         let asked = Url::parse(asked).ok()?;
-        Some(Self { connection, asked, base, public, echoes })
+        Some(Self { connection, rights, now, method, asked, base, public, echoes })
     }
 
-    /// The gateway's URL for one under the connection's base; `None` for any other.
+    /// The gateway's URL for one under the connection's base that this caller may ask for; `None` for
+    /// any other. A provider could tell anything by a path or parameter that nobody declared.
     pub(crate) fn rewrite_url(&self, reference: &str) -> Option<String> {
         let url = self.asked.join(reference).ok()?;
-        let id: Id<Connection> = self.connection.id;
         let is_same_server = url.scheme() == self.base.scheme()
             && url.host_str() == self.base.host_str()
             && url.port_or_known_default() == self.base.port_or_known_default()
@@ -57,19 +67,37 @@ impl UrlRewriter {
             return None;
         }
         let rest = url.path().strip_prefix(self.base.path())?;
-        let mut rewritten = format!("{}/proxy/{id}/{rest}", self.public);
-        let mut separator = '?';
         // Some servers split at semicolons too, and take names in any case.
         let pairs = url.query().unwrap_or("").split(['&', ';']);
-        for pair in pairs.filter(|pair| !pair.is_empty()) {
-            if self.may_carry_credential(pair) {
-                continue;
-            }
-            rewritten.push(separator);
-            rewritten.push_str(pair);
-            separator = '&';
-        }
+        let pairs: Vec<&str> =
+            pairs.filter(|pair| !pair.is_empty() && !self.may_carry_credential(pair)).collect();
+        let place = self.callable(&format!("/{rest}"), &pairs.join("&"))?;
+        let rewritten = format!("{}/proxy/{}{place}", self.public, self.connection.id);
         (!self.repeats_credential(rewritten.as_bytes())).then_some(rewritten)
+    }
+
+    /// A path and query as the gateway would send them, if it would send them for this caller.
+    fn callable(&self, path: &str, query: &str) -> Option<String> {
+        const FOLLOWED: [Method; 4] = [Method::Get, Method::Put, Method::Patch, Method::Delete];
+        let provider = &self.connection.provider;
+        let segments = decode_path(path).ok()?;
+        [self.method].into_iter().chain(FOLLOWED).find_map(|method| {
+            let RouteOutcome::Found { operations, path } = provider.router.route(method, &segments)
+            else {
+                return None;
+            };
+            let (decision, valid_until) = self.rights.decision(&operations)?;
+            if self.now >= valid_until {
+                return None;
+            }
+            let operations: Vec<&Operation> = operations
+                .iter()
+                .filter_map(|index| provider.model.operations.get(*index))
+                .collect();
+            let query =
+                query::minimise(Some(query), &operations, decision, &self.connection).ok()?;
+            Some(format!("{path}{query}"))
+        })
     }
 
     /// Whether what would leave repeats the credential, percent-encoded as often as it may be. What
@@ -102,23 +130,35 @@ impl UrlRewriter {
             })
     }
 
-    /// The links of a Link header (RFC 8288) that stay, with only their `rel`, and of that what pages.
-    pub(crate) fn rewrite_links(&self, value: &str) -> Vec<String> {
-        let mut links = Vec::new();
-        let mut rest = value;
-        while let Some((_, after)) = rest.split_once('<') {
-            let Some((target, params)) = after.split_once('>') else { break };
-            let end = params.find('<').unwrap_or(params.len());
-            let own = params.get(..end).unwrap_or("");
-            rest = params.get(end..).unwrap_or("");
-            let rel = own.split(';').find_map(|param| {
-                let (name, value) = param.split_once('=')?;
-                let value = value.trim().trim_end_matches(',').trim().trim_matches('"');
-                name.trim().eq_ignore_ascii_case("rel").then(|| paging_relations(value))
-            });
-            let rel = rel.filter(|rel| !rel.is_empty());
-            if let (Some(url), Some(rel)) = (self.rewrite_url(target), rel) {
-                links.push(format!("<{url}>; rel=\"{rel}\""));
+    /// The links of Link headers (RFC 8288) that stay, with only their `rel`, and of that what pages;
+    /// each relation once, as long as they are short.
+    pub(crate) fn rewrite_links<'v>(&self, values: impl IntoIterator<Item = &'v str>) -> String {
+        let mut links = String::new();
+        let mut told = BTreeSet::new();
+        for value in values {
+            let mut rest = value;
+            while let Some((_, after)) = rest.split_once('<') {
+                let Some((target, params)) = after.split_once('>') else { break };
+                let end = params.find('<').unwrap_or(params.len());
+                let own = params.get(..end).unwrap_or("");
+                rest = params.get(end..).unwrap_or("");
+                let rel = own.split(';').find_map(|param| {
+                    let (name, value) = param.split_once('=')?;
+                    let value = value.trim().trim_end_matches(',').trim().trim_matches('"');
+                    name.trim().eq_ignore_ascii_case("rel").then(|| paging_relations(value))
+                });
+                let Some(mut rel) = rel else { continue };
+                rel.retain(|one| !told.contains(one));
+                if rel.is_empty() {
+                    continue;
+                }
+                let Some(url) = self.rewrite_url(target) else { continue };
+                let comma = if links.is_empty() { "" } else { ", " };
+                let link = format!("{comma}<{url}>; rel=\"{}\"", rel.join(" "));
+                if links.len() + link.len() <= MAX_LINK_BYTES {
+                    links.push_str(&link);
+                    told.extend(rel);
+                }
             }
         }
         links
@@ -142,10 +182,10 @@ impl projection::Rewriter for UrlRewriter {
 }
 
 /// Of relation types (IANA's registry) those that lead through pages.
-fn paging_relations(rel: &str) -> String {
+fn paging_relations(rel: &str) -> Vec<&'static str> {
     const KNOWN: [&str; 6] = ["first", "prev", "previous", "self", "next", "last"];
-    let named = rel.split_ascii_whitespace().map(str::to_ascii_lowercase);
-    named.filter(|word| KNOWN.contains(&word.as_str())).collect::<Vec<_>>().join(" ")
+    let named = |word: &str| KNOWN.into_iter().find(|known| known.eq_ignore_ascii_case(word));
+    rel.split_ascii_whitespace().filter_map(named).collect()
 }
 
 /// Whether a client would follow it: absolute, or relative to the server or the query. Clients read
@@ -179,9 +219,9 @@ mod tests {
 
     #[test]
     fn relations_are_those_of_pages() {
-        assert_eq!(paging_relations("Next last"), "next last");
-        assert_eq!(paging_relations("next jane-doe"), "next");
-        assert_eq!(paging_relations("stylesheet"), "");
+        assert_eq!(paging_relations("Next last"), ["next", "last"]);
+        assert_eq!(paging_relations("next jane-doe"), ["next"]);
+        assert!(paging_relations("stylesheet").is_empty());
     }
 
     #[test]

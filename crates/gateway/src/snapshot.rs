@@ -107,6 +107,23 @@ pub struct Rights {
     pub operations: HashMap<usize, Arc<Decision>>,
 }
 
+impl Rights {
+    /// What decides where these operations fall together, and until when: all must be allowed, and be
+    /// one in object, shape and what of it was granted, because a right to one must not let the other's
+    /// answer through.
+    pub(crate) fn decision(&self, operations: &[usize]) -> Option<(&Arc<Decision>, Timestamp)> {
+        let mut decisions = operations.iter().map(|index| self.operations.get(index));
+        let decision = decisions.next().flatten()?;
+        let mut valid_until = decision.valid_until;
+        for other in decisions {
+            let other = other
+                .filter(|other| other.object == decision.object && other.shape == decision.shape)?;
+            valid_until = valid_until.min(other.valid_until);
+        }
+        Some((decision, valid_until))
+    }
+}
+
 /// The compiled answer to "may this client call this operation, and what passes?".
 #[derive(Debug)]
 pub struct Decision {

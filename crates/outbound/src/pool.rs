@@ -69,6 +69,7 @@ pub struct PoolConfig {
 pub struct PoolFigures {
     opened: AtomicU64,
     reused: AtomicU64,
+    repeated: AtomicU64,
     idle: AtomicUsize,
     answers_http1: AtomicU64,
     answers_http2: AtomicU64,
@@ -83,6 +84,11 @@ impl PoolFigures {
     /// Exchanges over a connection that had carried others.
     pub fn reused(&self) -> u64 {
         self.reused.load(Ordering::Relaxed)
+    }
+
+    /// Requests that went once more: nothing of them was sent, or they ask only and got no answer.
+    pub fn repeated(&self) -> u64 {
+        self.repeated.load(Ordering::Relaxed)
     }
 
     /// Connections that are idle now.
@@ -592,6 +598,7 @@ impl Lease<'_> {
         let response = match again {
             Ok(response) => response,
             Err(request) => {
+                pool.config.figures.repeated.fetch_add(1, Ordering::Relaxed);
                 (carrier, _) = pool.dial(&key, &deadlines).await?;
                 exchange(&mut carrier, request, &deadlines).await?
             }

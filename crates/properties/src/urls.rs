@@ -3,14 +3,17 @@
 
 use crate::{echoes::echoes, input::text};
 use audit::Commitment;
-use gateway::{ConnectionEntry, Meter, ProviderEntry, fuzzing::Urls, is_credential_name};
-use percent_encoding::percent_decode;
-use provider::PathRouter;
+use gateway::{
+    ConnectionEntry, Decision, Meter, ProviderEntry, RequestRule, Rights, fuzzing::Urls,
+    is_credential_name,
+};
+use percent_encoding::{percent_decode, percent_decode_str};
+use provider::{LoadLimits, PathRouter};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
-use types::{Environment, Id};
+use types::{Action, Environment, Id, Timestamp};
 use url::Url;
 use vault::Placement;
 
@@ -21,8 +24,36 @@ const PUBLIC: &str = "https://gate.example";
 const SECRET: &str = "s3cr3t-k3y+0123/45";
 const PARAM: &str = "appKey";
 
-fn connection() -> ConnectionEntry {
-    let model = provider::Provider::default();
+/// What may be asked for, and what is declared but not granted.
+const DESCRIPTION: &str = r#"{"openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "paths": {
+    "/employees": {"get": {"parameters": [
+        {"name": "page", "in": "query"}, {"name": "cursor", "in": "query"},
+        {"name": "limit", "in": "query"},
+        {"name": "sort", "in": "query"}, {"name": "appKey", "in": "query"}]}},
+    "/employees/{id}": {"get": {}, "delete": {}},
+    "/salaries/{id}": {"get": {}}}}"#;
+
+/// Of the operations of [`DESCRIPTION`] those on employees.
+fn rights(model: &provider::Provider) -> Rights {
+    let decision = Arc::new(Decision {
+        fingerprint: [0; 16],
+        valid_until: Timestamp::MAX,
+        action: Action::Read,
+        object: None,
+        shape: [0; 16],
+        params: BTreeSet::new(),
+        headers: BTreeSet::new(),
+        request: RequestRule::None,
+        answers: Vec::new(),
+        error_inside: None,
+        is_open: false,
+    });
+    let all = model.operations.iter().enumerate();
+    let granted = all.filter(|(_, one)| one.path.text().starts_with("/employees"));
+    Rights { operations: granted.map(|(index, _)| (index, Arc::clone(&decision))).collect() }
+}
+
+fn connection(model: provider::Provider) -> ConnectionEntry {
     let router = PathRouter::new(&model);
     let meter = Arc::new(Meter::new(Vec::new(), 1));
     ConnectionEntry {
@@ -51,10 +82,13 @@ fn connection() -> ConnectionEntry {
 
 pub(crate) fn hold(data: &[u8]) -> bool {
     let Some(given) = text(data) else { return false };
-    let connection = Arc::new(connection());
+    let model = provider::load(DESCRIPTION.as_bytes(), None, &LoadLimits::default());
+    let model = model.expect("a description");
+    let rights = rights(&model);
+    let connection = Arc::new(connection(model));
     let prefix = format!("{PUBLIC}/proxy/{}/", connection.id);
     let echoes = echoes(SECRET, Placement::Query { name: PARAM.into() }).expect("a secret");
-    let mut urls = Urls::new(connection, BASE, ASKED, PUBLIC, echoes).expect("good URLs");
+    let mut urls = Urls::new(connection, rights, BASE, ASKED, PUBLIC, echoes).expect("good URLs");
     let mut passed = false;
     if let Some(url) = urls.location(given) {
         passed = true;
@@ -63,9 +97,12 @@ pub(crate) fn hold(data: &[u8]) -> bool {
         let ours = Url::parse(&url).expect("a URL");
         let rest = ours.as_str().strip_prefix(&prefix).expect("below the connection");
         let back = Url::parse(&format!("{BASE}/{rest}")).expect("a URL");
-        assert_eq!(back.path(), meant.path(), "it leads elsewhere");
+        let decoded = |url: &Url| percent_decode_str(url.path()).collect::<Vec<u8>>();
+        assert_eq!(decoded(&back), decoded(&meant), "it leads elsewhere");
     }
-    for link in urls.links(given) {
+    let links = urls.links(given);
+    assert!(links.len() <= 8 << 10, "{} bytes", links.len());
+    for link in links.split(", ").filter(|link| !link.is_empty()) {
         passed = true;
         let (url, rest) = link
             .strip_prefix('<')
@@ -96,9 +133,16 @@ fn judge(url: &str, prefix: &str) {
     assert!(!repeats(url), "{url}");
     let read = Url::parse(url).expect("a URL");
     assert_eq!(read.as_str(), url, "another reader makes something else of it");
+    let path = read.path().strip_prefix("/proxy/").and_then(|rest| rest.split_once('/'));
+    let segments: Vec<&str> = path.expect("below a connection").1.split('/').collect();
+    assert!(segments[0] == "employees" && segments.len() <= 2, "nobody may go there: {url}");
     for (name, _) in read.query_pairs() {
         let is_own = name.eq_ignore_ascii_case(PARAM);
         assert!(!is_credential_name(&name) && !is_own, "{url}");
+        assert!(
+            segments.len() == 1 && ["page", "cursor", "limit"].contains(&&*name),
+            "nobody may ask so: {url}"
+        );
     }
 }
 

@@ -68,7 +68,7 @@ pub enum PathRefusal {
     EncodedTwice { segment: usize },
     #[error("segment {segment} of the path holds a control character")]
     ControlCharacter { segment: usize },
-    #[error("segment {segment} of the path is `.` or `..`")]
+    #[error("segment {segment} of the path is `.` or `..`, or nothing but dots and white space")]
     DotSegment { segment: usize },
     #[error("the path holds a bare ? or #")]
     NotAPath,
@@ -127,11 +127,20 @@ fn check(text: &str, segment: usize) -> Result<(), PathRefusal> {
             _ => {}
         }
     }
-    // `..;x` is `..` to servers that cut a segment at a semicolon.
-    if matches!(text.split(';').next(), Some("." | "..")) {
+    // `..;x` is `..` to servers that cut a segment at a semicolon, and `.. ` or `...` to those that trim
+    // dots and white space: the segment is then none, and the path one of something else.
+    let name = text.split(';').next().unwrap_or_default();
+    if (!text.is_empty() && name.is_empty()) || !name.is_empty() && name.chars().all(is_trimmed) {
         return Err(PathRefusal::DotSegment { segment });
     }
     Ok(())
+}
+
+/// What some servers cut from the end of a name.
+fn is_trimmed(letter: char) -> bool {
+    letter == '.'
+        || letter.is_whitespace()
+        || matches!(letter, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}')
 }
 
 /// Writes decoded segments as a path with a slash at its beginning: the one spelling that is sent.
@@ -424,6 +433,33 @@ mod tests {
         assert_eq!(refused("/a/%2E%2e"), PathRefusal::DotSegment { segment: 1 });
         assert_eq!(refused("/./a"), PathRefusal::DotSegment { segment: 0 });
         assert_eq!(refused("/a/..;x/b"), PathRefusal::DotSegment { segment: 1 });
+        for alike in [
+            "...",
+            "....",
+            "%20",
+            "%20%20",
+            ".%20",
+            "..%20",
+            "%20.",
+            "%20..",
+            ".%20.",
+            "%C2%A0",
+            ".%C2%A0",
+            "%E2%80%83",
+            "%E3%80%80..",
+            "%E2%80%8B",
+            "..%EF%BB%BF",
+            ".%20;x",
+            ";x",
+            ";",
+        ] {
+            let path = format!("/a/{alike}/b");
+            assert_eq!(refused(&path), PathRefusal::DotSegment { segment: 1 }, "{path}");
+            assert_eq!(refused(&format!("/a/{alike}")), PathRefusal::DotSegment { segment: 1 });
+        }
+        for name in ["/a/.x", "/a/x.", "/a/..x", "/a/x%20", "/a/%20x", "/a/x;y", "/a/"] {
+            decode_path(name).unwrap();
+        }
         assert_eq!(refused("/a/%00"), PathRefusal::ControlCharacter { segment: 1 });
         assert_eq!(refused("/a/%0d%0a"), PathRefusal::ControlCharacter { segment: 1 });
         assert_eq!(refused("/a/%c2%85"), PathRefusal::ControlCharacter { segment: 1 });
@@ -440,7 +476,7 @@ mod tests {
         assert_eq!(refused(&"/a".repeat(65)), PathRefusal::TooManySegments);
         assert_eq!(refused(&"a".repeat(8_193)), PathRefusal::TooLong);
         assert_eq!(refused(&"a".repeat(2_049)), PathRefusal::SegmentTooLong { segment: 0 });
-        assert_eq!(decode_path("/a/...").unwrap(), ["a", "..."]);
+        assert_eq!(decode_path("/a/...b").unwrap(), ["a", "...b"]);
     }
 
     #[test]
@@ -535,9 +571,7 @@ mod tests {
     }
 
     fn segment() -> impl Strategy<Value = String> {
-        "[^/\\\\%\\p{Cc}]{1,12}".prop_filter("no dot segment", |text| {
-            !matches!(text.split(';').next(), Some("." | ".."))
-        })
+        "[^/\\\\%\\p{Cc}]{1,12}".prop_filter("no dot segment", |text| check(text, 0).is_ok())
     }
 
     proptest! {
@@ -557,7 +591,8 @@ mod tests {
         fn decoding_never_panics_and_gives_only_safe_segments(raw in "[/%.;a2fFeE5cC0\\\\ä]{0,24}") {
             if let Ok(segments) = decode_path(&raw) {
                 for text in &segments {
-                    prop_assert!(!text.contains(['/', '\\', '%']) && text != "." && text != "..");
+                    prop_assert!(!text.contains(['/', '\\', '%']));
+                    prop_assert!(text.is_empty() || text.contains(|c| c != '.'));
                 }
                 prop_assert_eq!(decode_path(&encode_path(&segments)).unwrap(), segments);
             }

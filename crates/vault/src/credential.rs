@@ -70,7 +70,8 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Why a secret cannot be used. Names members, schemes and places, never a value.
+/// Why a secret cannot be used. Names schemes, places, and members that are known: never a value, nor a
+/// name that could be one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
     #[error("the secret has {bytes} bytes, at most {limit} are read")]
@@ -85,8 +86,11 @@ pub enum CredentialError {
     NotText { member: String },
     #[error("the secret is empty: give {}", FORMS)]
     Empty,
-    #[error("the secret's member `{member}` is unknown: give {}", FORMS)]
-    Unknown { member: String },
+    #[error(
+        "a member of the secret has a name that is not known (and is not repeated, because it could be the secret): give {}",
+        FORMS
+    )]
+    Unknown,
     #[error("the secret's members `{member}` and `{beside}` exclude each other: give {}", FORMS)]
     Mixed { member: String, beside: String },
     #[error("the secret has `{member}` without `{missing}`")]
@@ -104,10 +108,8 @@ pub enum CredentialError {
     NotPerScheme { schemes: Vec<String> },
     #[error("the secret has nothing for the security scheme `{scheme}`")]
     SchemeMissing { scheme: String },
-    #[error(
-        "the secret has something for `{scheme}`, which is not among the security schemes used"
-    )]
-    SchemeUnused { scheme: String },
+    #[error("the secret has something for a name that is not among the security schemes used")]
+    SchemeUnused,
     #[error("no security scheme says where the secret goes")]
     NoScheme,
     #[error("the security scheme `{scheme}` wants the credential in `{name}`, which {why}")]
@@ -144,7 +146,7 @@ impl Credential {
             // The condition above left only objects.
             let Value::Object(inner) = value else { continue };
             if inner.is_empty() {
-                return Err(CredentialError::EmptyValue { member: shown(&name) });
+                return Err(CredentialError::EmptyValue { member: told(&name) });
             }
             secrets.insert(name, Secret::read(inner)?);
         }
@@ -188,10 +190,9 @@ impl Credential {
             parts.push(self.secret_for(scheme, schemes)?.place(scheme, placement)?);
         }
         if let Form::PerScheme(secrets) = &self.0
-            && let Some(unused) =
-                secrets.keys().find(|name| schemes.iter().all(|(scheme, _)| scheme != *name))
+            && secrets.keys().any(|name| schemes.iter().all(|(scheme, _)| scheme != name))
         {
-            return Err(CredentialError::SchemeUnused { scheme: shown(unused) });
+            return Err(CredentialError::SchemeUnused);
         }
         Injection::new(parts)
     }
@@ -225,13 +226,18 @@ impl Credential {
     }
 }
 
+/// A member's name where it is one of ours; whoever wrote a secret in the wrong place finds it nowhere.
+pub(crate) fn told(name: &str) -> String {
+    known_member(name).map_or("?", |(known, _)| known).to_owned()
+}
+
 impl Secret {
     fn read(members: Vec<Member>) -> Result<Self, CredentialError> {
         let mut texts: BTreeMap<&'static str, Zeroizing<String>> = BTreeMap::new();
         let mut kind: Option<CredentialKind> = None;
         for Member { name, value } in members {
             let Some((known, its)) = known_member(&name) else {
-                return Err(CredentialError::Unknown { member: shown(&name) });
+                return Err(CredentialError::Unknown);
             };
             let Value::Text(text) = value else {
                 return Err(CredentialError::NotText { member: known.to_owned() });

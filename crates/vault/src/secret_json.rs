@@ -4,7 +4,7 @@
 //! quotes them in its messages. It takes RFC 8259 whole for what it reads; whatever else stands
 //! there is refused by place or by name, never by value.
 
-use crate::CredentialError;
+use crate::{CredentialError, credential::told};
 use secrecy::zeroize::Zeroizing;
 
 /// What stands behind a name.
@@ -29,7 +29,7 @@ const MAX_DEPTH: usize = 2;
 ///
 /// # Errors
 /// [`CredentialError::NotJson`] with the offset of the first byte that does not fit,
-/// [`CredentialError::Twice`] and [`CredentialError::NotText`] with the member's name.
+/// [`CredentialError::Twice`] and [`CredentialError::NotText`] with the member's name if it is one of ours.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Member>, CredentialError> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| CredentialError::NotJson { offset: error.valid_up_to() })?;
@@ -93,10 +93,10 @@ impl Reader<'_> {
             self.skip_space();
             let value = self.value(depth)?;
             if members.iter().any(|member| member.name == name) {
-                return Err(CredentialError::Twice { member: shown(&name) });
+                return Err(CredentialError::Twice { member: told(&name) });
             }
             if matches!(value, Value::Other) {
-                return Err(CredentialError::NotText { member: shown(&name) });
+                return Err(CredentialError::NotText { member: told(&name) });
             }
             members.push(Member { name, value });
             self.skip_space();
@@ -285,9 +285,9 @@ mod tests {
         check("{\"a\":\"b\n\"}", E::NotJson { offset: 7 });
         check(r#"{"a":"\ud800\u0041"}"#, E::NotJson { offset: 7 });
         check(r#"{"a":"\x"}"#, E::NotJson { offset: 7 });
-        check(r#"{"a":"1","\u0061":"2"}"#, E::Twice { member: "a".into() });
-        check(r#"{"a":1}"#, E::NotText { member: "a".into() });
-        check(r#"{"a":{"b":{"c":"d"}}}"#, E::NotText { member: "b".into() });
+        check(r#"{"a":"1","\u0061":"2"}"#, E::Twice { member: "?".into() });
+        check(r#"{"a":1}"#, E::NotText { member: "?".into() });
+        check(r#"{"a":{"b":{"c":"d"}}}"#, E::NotText { member: "?".into() });
         let mut bad = br#"{"a":"x"}"#.to_vec();
         bad[6] = 0xff;
         assert_eq!(parse(&bad).err(), Some(E::NotJson { offset: 6 }));

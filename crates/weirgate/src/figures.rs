@@ -93,6 +93,12 @@ pub(crate) const METRICS: &[Metric] = &[
         "Exchanges over a connection to a provider that had carried others.",
     ),
     count(
+        "weirgate_provider_repeats_total",
+        &[],
+        "Requests that went once more over another connection: of which nothing was sent, or which \
+         only ask and got no answer.",
+    ),
+    count(
         "weirgate_provider_answers_total",
         &[("protocol", "`1.1` (and `1.0`), `2`")],
         "Answers of providers whose head came, by version of HTTP.",
@@ -218,6 +224,7 @@ impl Figures {
         gauge!("weirgate_provider_connections_idle").set(number(pools.idle()));
         counter!("weirgate_provider_connections_opened_total").absolute(pools.opened());
         counter!("weirgate_provider_connections_reused_total").absolute(pools.reused());
+        counter!("weirgate_provider_repeats_total").absolute(pools.repeated());
         for (protocol, answers) in ["1.1", "2"].into_iter().zip(pools.answers()) {
             counter!("weirgate_provider_answers_total", "protocol" => protocol).absolute(answers);
         }

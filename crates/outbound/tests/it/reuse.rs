@@ -29,8 +29,10 @@ async fn a_read_without_any_answer_on_an_idle_connection_is_sent_again() {
             world.get("/fault/none").await.unwrap();
             world.provider.on_sequence("/once", [nothing(end), fine()]);
             world.provider.forget();
+            let before = world.figures.repeated();
             assert_eq!(world.get("/once").await, Ok((200, b"{}".to_vec())), "{end:?}");
             assert_eq!(world.provider.requests().len(), 2, "{end:?}");
+            assert_eq!(world.figures.repeated(), before + 1, "{end:?}");
         }
     }
 }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use outbound::{
-    Deadlines, FixedResolver, GuardPolicy, OutboundError, Pool, PoolConfig, Target, TlsConfig,
-    UpstreamBody,
+    Deadlines, FixedResolver, GuardPolicy, OutboundError, Pool, PoolConfig, PoolFigures, Target,
+    TlsConfig, UpstreamBody,
 };
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use testkit::FaultyProvider;
@@ -17,6 +17,7 @@ pub struct World {
     pub target: Target,
     pub policy: GuardPolicy,
     pub deadlines: Deadlines,
+    pub figures: Arc<PoolFigures>,
 }
 
 pub const SHORT: Duration = Duration::from_millis(300);
@@ -34,7 +35,8 @@ pub fn world_with(provider: FaultyProvider, config: PoolConfig) -> World {
     let target = Target::parse(provider.url(), &policy).unwrap();
     let tls = Duration::from_secs(2);
     let deadlines = Deadlines { head: SHORT, idle: SHORT, tls, ..Deadlines::default() };
-    World { provider, pool: Pool::new(config), target, policy, deadlines }
+    let figures = Arc::clone(&config.figures);
+    World { provider, pool: Pool::new(config), target, policy, deadlines, figures }
 }
 
 pub fn world(provider: FaultyProvider, roots: Option<&str>) -> World {

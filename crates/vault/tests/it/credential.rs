@@ -75,7 +75,7 @@ fn schemes_needed_together_take_a_secret_each() {
     assert_eq!(missing, E::SchemeMissing { scheme: "user".into() });
     // A secret that would lie unused is a mistake in the file.
     let unused = injected(both, &schemes[..1]).unwrap_err();
-    assert_eq!(unused, E::SchemeUnused { scheme: "app".into() });
+    assert_eq!(unused, E::SchemeUnused);
     let same = [("user", Placement::Bearer), ("app", header("AUTHORIZATION"))];
     assert_eq!(injected(both, &same).unwrap_err(), E::SamePlace { name: "authorization".into() });
     // One scheme alone may be named too.
@@ -153,9 +153,9 @@ fn secret_files_that_cannot_be_meant_are_refused_by_name() {
     check("{}", E::Empty);
     check("", E::NotJson { offset: 0 });
     check("hunter2", E::NotJson { offset: 0 });
-    check(r#"{"apikey":"k"}"#, E::Unknown { member: "apikey".into() });
-    check(r#"{"client_id":"a","client_secret":"b"}"#, E::Unknown { member: "client_id".into() });
-    check(r#"{"api_key":"k","x":"y"}"#, E::Unknown { member: "x".into() });
+    check(r#"{"apikey":"k"}"#, E::Unknown);
+    check(r#"{"client_id":"a","client_secret":"b"}"#, E::Unknown);
+    check(r#"{"api_key":"k","x":"y"}"#, E::Unknown);
     check(
         r#"{"api_key":"k","token":"t"}"#,
         E::Mixed { member: "token".into(), beside: "api_key".into() },
@@ -171,8 +171,26 @@ fn secret_files_that_cannot_be_meant_are_refused_by_name() {
     check(r#"{"api_key":1}"#, E::NotText { member: "api_key".into() });
     check(r#"{"api_key":{"a":"b"},"token":"c"}"#, E::NotText { member: "api_key".into() });
     check(r#"{"api_key":"a","api_key":"b"}"#, E::Twice { member: "api_key".into() });
-    check(r#"{"s":{}}"#, E::EmptyValue { member: "s".into() });
-    check(r#"{"s":{"key":"v"}}"#, E::Unknown { member: "key".into() });
+    check(r#"{"s":{}}"#, E::EmptyValue { member: "?".into() });
+    check(r#"{"s":{"key":"v"}}"#, E::Unknown);
+    // A secret that was written in the place of a name is not repeated.
+    for json in [
+        r#"{"sk_live_51H":"x"}"#,
+        r#"{"sk_live_51H":1}"#,
+        r#"{"sk_live_51H":{}}"#,
+        r#"{"sk_live_51H":"a","sk_live_51H":"b"}"#,
+        r#"{"api_key":"k","sk_live_51H":"x"}"#,
+        r#"{"bearer":{"sk_live_51H":"x"}}"#,
+    ] {
+        let said = parse(json).unwrap_err();
+        assert!(!format!("{said} {said:?}").contains("sk_live"), "{said}");
+    }
+    let misplaced = injected(
+        r#"{"sk_live_51H":{"token":"t"},"user":{"token":"t"}}"#,
+        &[("user", Placement::Bearer)],
+    )
+    .unwrap_err();
+    assert!(!format!("{misplaced} {misplaced:?}").contains("sk_live"), "{misplaced}");
     for member in ["api_key", "token"] {
         let one = |value: &str| format!(r#"{{"{member}":"{value}"}}"#);
         check(&one(""), E::EmptyValue { member: member.into() });

@@ -243,3 +243,61 @@ fn what_fields_do_not_judge_passes_unfiltered_or_not_at_all() {
     assert_eq!(answer.status, 403);
     world.stop();
 }
+
+/// A URL under the provider's base could tell anything by a path or parameter of its own making.
+#[test]
+fn urls_lead_where_the_caller_may_go_and_tell_nothing_else() {
+    let mut world = World::prepared();
+    let salaries = "paths:\n  /salaries/{id}:\n    parameters:\n      - { name: id, in: path, required: \
+                    true, schema: { type: string } }\n    get: { operationId: salary, responses: {} }\n";
+    import(&world, &THING_DESCRIPTION.replace("paths:\n", salaries));
+    world.apply(GRANTS);
+    world.serve();
+    let base = world.provider.url().to_owned();
+    let gate = format!("http://{}{}", world.addr, world.path(""));
+    for (url, wanted) in [
+        ("/things?cursor=2", Some("/things?cursor=2")),
+        ("/things?cursor=a%20b&limit=2", Some("/things?cursor=a%20b&limit=2")),
+        ("?cursor=2", Some("/things?cursor=2")),
+        ("/things/7", Some("/things/7")),
+        // Nobody declared it.
+        ("/things?cursor=2&ssn=078-05-1120", None),
+        ("/things?cursor=2#078-05-1120", Some("/things?cursor=2")),
+        ("/things/7?ssn=078-05-1120", None),
+        ("/078-05-1120", None),
+        ("/things/7/078-05-1120", None),
+        ("/things/7/", None),
+        // Declared, and not granted: a filter, and an operation.
+        ("/things?sort=078-05-1120", None),
+        ("/salaries/078-05-1120", None),
+        ("/things/7/photo", None),
+        // What no caller could ask for.
+        ("/things/%2e%2e%2fsalaries", None),
+        ("/things/a%2Fb", None),
+        ("/things/...", None),
+    ] {
+        let full = if url.starts_with('?') { url.to_owned() } else { format!("{base}{url}") };
+        let wanted = wanted.map(|path| format!("{gate}{path}"));
+        let body = serde_json::json!({"results": [], "next": full, "total": 0});
+        let answer = Answer::json(200, &body)
+            .header("Link", &format!("<{full}>; rel=\"next\", <{full}>; rel=\"next last\""))
+            .header("Location", &full);
+        world.provider.on("GET /things", answer);
+        let answer = world.get("/things");
+        assert_eq!(answer.status, 200, "{url}");
+        let next = answer.json().unwrap()["next"].as_str().map(str::to_owned);
+        assert_eq!(next, wanted, "{url}");
+        assert_eq!(answer.header("location"), wanted.as_deref(), "{url}");
+        let link = wanted.map(|to| format!("<{to}>; rel=\"next\", <{to}>; rel=\"last\""));
+        assert_eq!(answer.header("link"), link.as_deref(), "{url}");
+    }
+    // Not more of them than a page has neighbours.
+    let many: Vec<String> =
+        (0..400).map(|page| format!("</things?cursor={page}>; rel=\"next\"")).collect();
+    let body = serde_json::json!({"results": [], "total": 0});
+    world.provider.on("GET /things", Answer::json(200, &body).header("Link", &many.join(", ")));
+    let answer = world.get("/things");
+    let link = format!("<{gate}/things?cursor=0>; rel=\"next\"");
+    assert_eq!(answer.header("link"), Some(link.as_str()));
+    world.stop();
+}
