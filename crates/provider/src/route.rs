@@ -571,7 +571,7 @@ mod tests {
     }
 
     fn segment() -> impl Strategy<Value = String> {
-        "[^/\\\\%\\p{Cc}]{1,12}".prop_filter("no dot segment", |text| check(text, 0).is_ok())
+        "[^/\\\\%\\p{Cc}]{1,12}".prop_filter("no dot segment", |text| super::check(text, 0).is_ok())
     }
 
     proptest! {
