@@ -749,8 +749,7 @@ fn url_rewriter(
     echoes: Arc<Echoes>,
 ) -> Option<UrlRewriter> {
     let base = routed.target.base_url();
-    let asked = format!("{}{}", base.trim_end_matches('/'), routed.path);
-    let asked = (routed.operation.method, asked.as_str());
+    let asked = (routed.operation.method, routed.path.as_str());
     let public = Arc::clone(&core.gateway.public_url);
     let rights = (Arc::clone(&permit.rights), permit.now);
     UrlRewriter::new(Arc::clone(routed.connection), rights, base, asked, public, echoes)

@@ -28,6 +28,8 @@ pub(crate) struct UrlRewriter {
     method: Method,
     /// The URL that was asked for, which relative references stand against.
     asked: Url,
+    /// Its path below the base.
+    place: String,
     /// The server's base, ending in a slash.
     base: Url,
     /// Where callers reach the gateway: scheme and authority.
@@ -41,7 +43,7 @@ impl UrlRewriter {
         connection: Arc<ConnectionEntry>,
         (rights, now): (Arc<Rights>, Timestamp),
         base: &str,
-        (method, asked): (Method, &str),
+        (method, place): (Method, &str),
         public: Arc<str>,
         echoes: Arc<Echoes>,
     ) -> Option<Self> {
@@ -50,13 +52,23 @@ impl UrlRewriter {
             let path = format!("{}/", base.path());
             base.set_path(&path);
         }
-        let asked = Url::parse(asked).ok()?;
-        Some(Self { connection, rights, now, method, asked, base, public, echoes })
+        let asked = Url::parse(&format!("{}{place}", base.as_str().trim_end_matches('/'))).ok()?;
+        let place = place.to_owned();
+        Some(Self { connection, rights, now, method, asked, place, base, public, echoes })
     }
 
     /// The gateway's URL for one under the connection's base that this caller may ask for; `None` for
     /// any other. A provider could tell anything by a path or parameter that nobody declared.
     pub(crate) fn rewrite_url(&self, reference: &str) -> Option<String> {
+        self.rewrite_to(reference, |_| true)
+    }
+
+    /// The same for another page of what was asked for: the path is what the caller chose.
+    fn rewrite_page(&self, reference: &str) -> Option<String> {
+        self.rewrite_to(reference, |path| path == self.place)
+    }
+
+    fn rewrite_to(&self, reference: &str, is_path: impl Fn(&str) -> bool) -> Option<String> {
         let url = self.asked.join(reference).ok()?;
         let is_same_server = url.scheme() == self.base.scheme()
             && url.host_str() == self.base.host_str()
@@ -71,13 +83,16 @@ impl UrlRewriter {
         let pairs = url.query().unwrap_or("").split(['&', ';']);
         let pairs: Vec<&str> =
             pairs.filter(|pair| !pair.is_empty() && !self.may_carry_credential(pair)).collect();
-        let place = self.callable(&format!("/{rest}"), &pairs.join("&"))?;
-        let rewritten = format!("{}/proxy/{}{place}", self.public, self.connection.id);
+        let (path, query) = self.callable(&format!("/{rest}"), &pairs.join("&"))?;
+        if !is_path(&path) {
+            return None;
+        }
+        let rewritten = format!("{}/proxy/{}{path}{query}", self.public, self.connection.id);
         (!self.repeats_credential(rewritten.as_bytes())).then_some(rewritten)
     }
 
     /// A path and query as the gateway would send them, if it would send them for this caller.
-    fn callable(&self, path: &str, query: &str) -> Option<String> {
+    fn callable(&self, path: &str, query: &str) -> Option<(String, String)> {
         const FOLLOWED: [Method; 4] = [Method::Get, Method::Put, Method::Patch, Method::Delete];
         let provider = &self.connection.provider;
         let segments = decode_path(path).ok()?;
@@ -96,7 +111,7 @@ impl UrlRewriter {
                 .collect();
             let query =
                 query::minimise(Some(query), &operations, decision, &self.connection).ok()?;
-            Some(format!("{path}{query}"))
+            Some((path, query))
         })
     }
 
@@ -152,7 +167,7 @@ impl UrlRewriter {
                 if rel.is_empty() {
                     continue;
                 }
-                let Some(url) = self.rewrite_url(target) else { continue };
+                let Some(url) = self.rewrite_page(target) else { continue };
                 let comma = if links.is_empty() { "" } else { ", " };
                 let link = format!("{comma}<{url}>; rel=\"{}\"", rel.join(" "));
                 if links.len() + link.len() <= MAX_LINK_BYTES {
@@ -177,7 +192,7 @@ impl projection::Rewriter for UrlRewriter {
     }
 
     fn link(&mut self, value: &str) -> Option<String> {
-        if is_url(value) { self.rewrite_url(value) } else { None }
+        if is_url(value) { self.rewrite_page(value) } else { None }
     }
 }
 

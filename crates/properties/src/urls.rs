@@ -18,7 +18,7 @@ use url::Url;
 use vault::Placement;
 
 const BASE: &str = "https://api.example/v1";
-const ASKED: &str = "https://api.example/v1/employees?page=1";
+const ASKED: &str = "/employees";
 const PUBLIC: &str = "https://gate.example";
 /// What may not be repeated, and the parameter that carries it.
 const SECRET: &str = "s3cr3t-k3y+0123/45";
@@ -93,7 +93,8 @@ pub(crate) fn hold(data: &[u8]) -> bool {
     if let Some(url) = urls.location(given) {
         passed = true;
         judge(&url, &prefix);
-        let meant = Url::parse(ASKED).and_then(|asked| asked.join(given)).expect("it was read");
+        let asked = Url::parse(&format!("{BASE}{ASKED}"));
+        let meant = asked.and_then(|asked| asked.join(given)).expect("it was read");
         let ours = Url::parse(&url).expect("a URL");
         let rest = ours.as_str().strip_prefix(&prefix).expect("below the connection");
         let back = Url::parse(&format!("{BASE}/{rest}")).expect("a URL");
@@ -109,6 +110,7 @@ pub(crate) fn hold(data: &[u8]) -> bool {
             .and_then(|link| link.split_once(">; rel=\""))
             .expect("the form of a link");
         judge(url, &prefix);
+        assert_eq!(url.split('?').next(), Some(&*format!("{prefix}employees")), "another place");
         let relations = rest.strip_suffix('"').expect("the form of a link");
         let known = ["first", "prev", "previous", "self", "next", "last"];
         assert!(relations.split(' ').all(|one| known.contains(&one)), "{relations}");

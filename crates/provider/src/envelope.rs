@@ -92,14 +92,15 @@ pub(crate) fn status_envelope(shapes: &[Shape], root: ShapeId) -> Envelope {
     envelope
 }
 
+/// Nor does anything lead to others.
 fn keep_no_pages(envelope: &mut Envelope) {
     let pages =
         |one: &KeptMember| matches!(one.path.last(), Some(Step::Member(name)) if is_paging(name));
-    envelope.kept.retain(|one| !pages(one));
+    envelope.kept.retain(|one| one.rule != KeptRule::Link && !pages(one));
 }
 
 /// Where callers cannot ask for pages, counts and cursors are more likely data. A link stays: it leads
-/// to where this caller may go, or is dropped.
+/// to the same place, or is dropped.
 pub(crate) fn keep_links_alone(envelope: &mut Envelope) {
     let pages =
         |one: &KeptMember| matches!(one.path.last(), Some(Step::Member(name)) if is_paging(name));
