@@ -13,6 +13,7 @@
 mod arguments;
 mod attacks;
 mod backup;
+mod browser;
 mod calls;
 mod canaries;
 mod configured;

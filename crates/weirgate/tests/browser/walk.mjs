@@ -1,0 +1,244 @@
+// Walks through the console in a real browser, and looks at every page as people see it: dark and
+// light, on a narrow and a wide screen. What is wrong is written as lines of JSON, one each; the last
+// line says what was seen.
+//
+//   WEIRGATE_TEST_BROWSER   folder with node_modules (browser.sh install)
+//   CONSOLE, SETUP          its URL, and the link of the first administrator
+//   SHOTS                   folder for pictures; none are made without it
+import { createHmac } from "node:crypto";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const { CONSOLE, SETUP, SHOTS, WEIRGATE_TEST_BROWSER: folder } = process.env;
+const needs = createRequire(join(folder, "package.json"));
+const { chromium } = needs("playwright-core");
+const axe = readFileSync(needs.resolve("axe-core/axe.min.js"), "utf8");
+
+const PASSWORD = "seven herons wade upstream";
+const ADA = "ada.lovelace@example.com";
+const BOB = "bob.marlowe@example.com";
+const STEP_SECONDS = 30;
+
+const seen = [];
+let problems = 0;
+function problem(what) {
+  problems += 1;
+  console.log(JSON.stringify(what));
+}
+function check(is, what) {
+  if (!is) problem({ what });
+}
+
+/** An authenticator app (RFC 6238); each step's code counts once. */
+class App {
+  constructor(spelled) {
+    let bits = "";
+    for (const letter of spelled.replaceAll(" ", "")) {
+      bits += "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0");
+    }
+    this.key = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
+    this.used = 0;
+  }
+
+  async code() {
+    const now = () => Math.floor(Date.now() / 1000 / STEP_SECONDS);
+    const step = Math.max(now(), this.used + 1);
+    // The server takes the step after this one, too.
+    while (now() + 1 < step) await new Promise((done) => setTimeout(done, 500));
+    this.used = step;
+    const counter = Buffer.alloc(8);
+    counter.writeBigUInt64BE(BigInt(step));
+    const mac = createHmac("sha1", this.key).update(counter).digest();
+    const number = mac.readUInt32BE(mac[19] & 15) & 0x7fffffff;
+    return String(number % 1_000_000).padStart(6, "0");
+  }
+}
+
+/** A person's browser, whose complaints are problems. */
+async function visitor(browser) {
+  const context = await browser.newContext({ locale: "en" });
+  await context.addInitScript(() => {
+    document.addEventListener("securitypolicyviolation", (event) => {
+      console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`);
+    });
+  });
+  const page = await context.newPage();
+  page.on("console", (message) => {
+    // A refusal is an answer of a page's form, not a defect.
+    const isStatus = message.text().startsWith("Failed to load resource: the server responded");
+    if (["error", "warning"].includes(message.type()) && !isStatus) {
+      problem({ page: page.url(), console: message.text() });
+    }
+  });
+  page.on("pageerror", (error) => problem({ page: page.url(), error: String(error) }));
+  return page;
+}
+
+/** Looks at what is shown now. */
+async function look(page, name) {
+  seen.push(name);
+  for (const colorScheme of ["light", "dark"]) {
+    for (const width of [320, 1280]) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: 800 });
+      const found = await page.evaluate(`${axe};axe.run(document, { resultTypes: ["violations"],
+        runOnly: { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa",
+        "best-practice"] } }).then(({ violations }) => violations.map((one) => ({ rule: one.id,
+        nodes: one.nodes.slice(0, 3).map((node) => node.html.slice(0, 200)) })))`);
+      for (const violation of found) problem({ name, colorScheme, width, ...violation });
+      const wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
+      if (wide > 0) problem({ name, width, what: `the page is ${wide} px wider than the screen` });
+      if (SHOTS) {
+        const path = join(SHOTS, `${name}-${colorScheme}-${width}.png`);
+        await page.screenshot({ path, fullPage: true });
+      }
+    }
+  }
+}
+
+async function press(page, name) {
+  await Promise.all([
+    page.waitForNavigation(),
+    page.getByRole("button", { name, exact: true }).first().click(),
+  ]);
+}
+
+async function fill(page, fields) {
+  for (const [label, text] of Object.entries(fields)) {
+    await page.getByLabel(label, { exact: true }).last().fill(text);
+  }
+}
+
+/** Goes to a page by the keyboard alone: tab by tab until the link has the focus. */
+async function byKeyboard(page, name) {
+  for (let tab = 0; tab < 40; tab += 1) {
+    await page.keyboard.press("Tab");
+    const text = await page.evaluate("document.activeElement?.textContent?.trim()");
+    if (text === name) {
+      await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
+      return;
+    }
+  }
+  problem({ page: page.url(), what: `${name} is not reached by the keyboard` });
+}
+
+async function enrol(page, who) {
+  await look(page, `enrol-${who}`);
+  await press(page, "Show the key");
+  const app = new App(await page.locator(".code").innerText());
+  await look(page, `enrol-key-${who}`);
+  await fill(page, { "Name of the app or device": "phone", Code: "00000x" });
+  await press(page, "Enrol");
+  await look(page, `enrol-wrong-${who}`);
+  await fill(page, { Code: await app.code() });
+  await press(page, "Enrol");
+  await look(page, `recovery-codes-${who}`);
+  const codes = await page.locator("li.code").allInnerTexts();
+  check(codes.length === 10, `there are ${codes.length} recovery codes`);
+  await Promise.all([page.waitForNavigation(), page.getByRole("link", { name: /go on/ }).click()]);
+  return { app, codes };
+}
+
+async function signIn(page, address, password) {
+  await fill(page, { "E-mail address": address, Password: password });
+  await press(page, "Go on");
+}
+
+async function walk(browser) {
+  const ada = await visitor(browser);
+  await ada.goto(`${CONSOLE}/`);
+  check(ada.url() === `${CONSOLE}/sign-in`, "nobody is led to the sign-in");
+  await ada.goto(SETUP);
+  await look(ada, "setup");
+  await fill(ada, { "E-mail address": ADA, Name: "Ada", Password: "password1234" });
+  await press(ada, "Go on");
+  await look(ada, "setup-refused");
+  await fill(ada, { "E-mail address": ADA, Name: "Ada", Password: PASSWORD });
+  await press(ada, "Go on");
+  const own = await enrol(ada, "first");
+  check(ada.url() === `${CONSOLE}/`, "enrolment leads home");
+
+  for (const name of ["Home", "Providers", "Connections", "Clients", "Audit", "People", "Account"]) {
+    await byKeyboard(ada, name);
+    await look(ada, name.toLowerCase());
+  }
+  await ada.goto(`${CONSOLE}/audit?text=provider.import`);
+  await look(ada, "audit-filtered");
+  await ada.goto(`${CONSOLE}/audit?text=nothing-has-this-in-it`);
+  await look(ada, "audit-empty");
+  await ada.goto(`${CONSOLE}/no-such-page`);
+  await look(ada, "not-found");
+  await ada.goto(SETUP);
+  await look(ada, "link-used");
+
+  await ada.goto(`${CONSOLE}/users`);
+  await fill(ada, { "E-mail address": BOB, Roles: "auditor" });
+  await press(ada, "Invite");
+  await look(ada, "invited");
+  const invitation = await ada.locator("p.code").innerText();
+
+  const bob = await visitor(browser);
+  await bob.goto(invitation);
+  await look(bob, "invitation");
+  await fill(bob, { Name: "Bob", Password: PASSWORD });
+  await press(bob, "Go on");
+  await enrol(bob, "second");
+  await look(bob, "home-auditor");
+  await bob.goto(`${CONSOLE}/users`);
+  await look(bob, "people-auditor");
+  check((await bob.getByRole("button", { name: "Invite" }).count()) === 0, "an auditor may invite");
+
+  await press(ada, "Sign out");
+  check(ada.url() === `${CONSOLE}/sign-in`, "signing out leads to the sign-in");
+  await look(ada, "sign-in");
+  await signIn(ada, ADA, "another password of mine");
+  await look(ada, "sign-in-refused");
+  await signIn(ada, ADA, PASSWORD);
+  await look(ada, "factor");
+  await fill(ada, { Code: "000000" });
+  await press(ada, "Go on");
+  await look(ada, "factor-refused");
+  await fill(ada, { Code: await own.app.code() });
+  await press(ada, "Go on");
+  check(ada.url() === `${CONSOLE}/`, "a code lets in");
+  await press(ada, "Sign out");
+  await signIn(ada, ADA, PASSWORD);
+  await fill(ada, { Code: own.codes[0] });
+  await press(ada, "Go on");
+  check(ada.url() === `${CONSOLE}/`, "a recovery code lets in");
+
+  await ada.goto(`${CONSOLE}/step-up?to=/users`);
+  await look(ada, "step-up");
+  await fill(ada, { Code: await own.app.code() });
+  await press(ada, "Go on");
+  check(ada.url() === `${CONSOLE}/users`, "a step-up leads back");
+  await press(ada, `Disable ${BOB}`);
+  await look(ada, "people-disabled");
+  await bob.goto(`${CONSOLE}/audit`);
+  check(bob.url() === `${CONSOLE}/sign-in`, "somebody disabled is still in");
+  await signIn(bob, BOB, PASSWORD);
+  check(bob.url() === `${CONSOLE}/sign-in`, "somebody disabled came in");
+
+  await ada.goto(`${CONSOLE}/account`);
+  await fill(ada, { Name: "report", Roles: "read-only", Days: "7" });
+  await press(ada, "Make a token");
+  await look(ada, "account-token");
+  await press(ada, "Add an authenticator app");
+  await look(ada, "account-second-app");
+}
+
+if (SHOTS) mkdirSync(SHOTS, { recursive: true });
+// What the browser would ask for on the internet is left out; the sandbox does not work for root.
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-quic", "--disable-background-networking"],
+});
+try {
+  await walk(browser);
+} catch (error) {
+  problem({ error: String(error) });
+} finally {
+  await browser.close();
+}
+console.log(JSON.stringify({ seen, problems }));

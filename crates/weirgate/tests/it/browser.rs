@@ -1,0 +1,39 @@
+//! The console in a real browser: Debian's Chromium, driven by Playwright, judged by axe.
+//!
+//! `WEIRGATE_TEST_BROWSER` names the folder with both (`tests/browser/browser.sh install DIR` makes
+//! one); `.ci/run` sets it. `WEIRGATE_TEST_SHOTS` names a folder for pictures of every page.
+
+use crate::world::{World, addr, text};
+use serde_json::Value;
+use std::{env, path::Path, process::Command};
+
+/// Every page in every state, dark and light, narrow and wide: no violation of WCAG 2.2 AA, no breach
+/// of the content security policy, no word on the browser's console, nothing wider than the screen.
+#[test]
+fn every_page_is_sound_in_a_browser() {
+    let Some(folder) = env::var_os("WEIRGATE_TEST_BROWSER") else {
+        eprintln!("skipped: WEIRGATE_TEST_BROWSER does not name the folder with playwright-core");
+        return;
+    };
+    let mut world = World::prepared();
+    let args = ["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0", "--json"];
+    let (server, line) = world.weirgate.spawn_until_json(&args).unwrap();
+    world.server = Some(server);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/walk.mjs");
+    let mut walk = Command::new("node");
+    walk.arg(script)
+        .env("WEIRGATE_TEST_BROWSER", folder)
+        .env("CONSOLE", format!("http://{}", addr(&line, "console")))
+        .env("SETUP", text(&line, "setup_url"));
+    if let Some(shots) = env::var_os("WEIRGATE_TEST_SHOTS") {
+        walk.env("SHOTS", shots);
+    }
+    let output = walk.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let last: Value = said.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap();
+    assert_eq!(last["problems"], 0, "{said}{told}");
+    assert!(last["seen"].as_array().unwrap().len() > 30, "{last}");
+    world.stop();
+    assert_eq!(world.verify()["open_intents"], 0);
+}
