@@ -6,7 +6,7 @@ use crate::{
     console::Console,
     cookies,
     guard::{Visit, to_step_up},
-    views::{self, Frame, failed, page, place_of, status_of, told},
+    views::{self, Frame, failed, moment, page, place_of, status_of, told},
 };
 use app::{
     Error, audit_log,
@@ -49,7 +49,7 @@ const SOON: Duration = Duration::from_hours(30 * 24);
 /// Entries of the log that a page shows.
 const AUDIT_ROWS: usize = 100;
 /// Entries among which a text is looked for.
-const AUDIT_SEARCHED: usize = 20_000;
+const AUDIT_SEARCHED: u64 = 20_000;
 const DAY: Duration = Duration::from_hours(24);
 
 pub(crate) async fn health(State(console): Home, uri: Uri) -> Response {
@@ -485,9 +485,7 @@ pub(crate) async fn home(
             let keys = client.keys.iter();
             let due = keys.filter(|key| key.state == KeyState::InForce && key.expires_at < soon);
             expiring.extend(
-                due.map(|key| {
-                    (key.id.to_string(), client.name.clone(), key.expires_at.to_string())
-                }),
+                due.map(|key| (key.id.to_string(), client.name.clone(), moment(key.expires_at))),
             );
         }
     }
@@ -511,8 +509,6 @@ struct TablePage {
     rows: Vec<Vec<String>>,
     empty: &'static str,
     command: &'static str,
-    /// What rows were searched for, where they can be.
-    searched: Option<String>,
 }
 
 pub(crate) async fn providers(
@@ -534,7 +530,6 @@ pub(crate) async fn providers(
             rows: rows.collect(),
             empty: "No API was imported yet.",
             command: "weirgate provider import FILE --name NAME",
-            searched: None,
         },
     ))
 }
@@ -565,7 +560,6 @@ pub(crate) async fn connections(
             rows: rows.collect(),
             empty: "No customer is connected to a provider yet.",
             command: "weirgate connection create --provider NAME --customer NAME --secret-file -",
-            searched: None,
         },
     ))
 }
@@ -588,7 +582,7 @@ pub(crate) async fn clients(
                 key.id.to_string(),
                 key.environment.to_string(),
                 key.state.as_str().replace('_', " "),
-                key.expires_at.to_string(),
+                moment(key.expires_at),
             ]);
         }
     }
@@ -601,9 +595,70 @@ pub(crate) async fn clients(
             rows,
             empty: "No program has a key yet.",
             command: "weirgate client create NAME",
-            searched: None,
         },
     ))
+}
+
+/// An entry of the log.
+struct EntryView {
+    index: u64,
+    at: String,
+    kind: &'static str,
+    who: String,
+    what: String,
+    /// Whatever else it says.
+    all: Vec<(&'static str, String)>,
+}
+
+impl EntryView {
+    fn of(index: u64, record: &audit_log::Record) -> Self {
+        const WHO: [&str; 2] = ["actor", "key"];
+        const WHAT: [&str; 10] = [
+            "verb",
+            "what",
+            "action",
+            "object",
+            "operation",
+            "status",
+            "code",
+            "count",
+            "version",
+            "cut_bytes",
+        ];
+        let all = record.fields().into_iter().map(|(name, value)| (name, value.to_string()));
+        let all: Vec<(&'static str, String)> = all.filter(|(_, value)| !value.is_empty()).collect();
+        let of = |names: &[&str]| {
+            let found = names.iter().filter_map(|name| all.iter().find(|(one, _)| one == name));
+            found.map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        let (who, what) = (of(&WHO), of(&WHAT));
+        Self { index, at: moment(record.at()), kind: record.kind(), who, what, all }
+    }
+
+    fn has(&self, wanted: &str) -> bool {
+        let has = |text: &str| text.to_lowercase().contains(wanted);
+        has(self.kind) || self.all.iter().any(|(_, value)| has(value))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct AuditPage {
+    frame: Frame,
+    text: String,
+    rows: Vec<EntryView>,
+    looked_at: u64,
+    /// Where the entries before these are.
+    older: Option<String>,
+}
+
+/// What of the log was looked at.
+#[derive(Default)]
+struct Looked {
+    rows: Vec<EntryView>,
+    count: u64,
+    /// The oldest that was looked at, unless it is the log's first.
+    oldest: Option<u64>,
 }
 
 pub(crate) async fn audit(
@@ -613,46 +668,44 @@ pub(crate) async fn audit(
 ) -> Result<Response, Refusal> {
     let signed_in = person(&visit)?;
     let text = asked_for(query.as_deref(), "text");
+    let before = asked_for(query.as_deref(), "before").parse().ok();
     let (wanted, looked) = (text.to_lowercase(), Arc::clone(&console));
     // It reads files, which is not for an async thread.
-    let read = tokio::task::spawn_blocking(move || entries(&looked, &wanted)).await;
+    let read = tokio::task::spawn_blocking(move || entries(&looked, before, &wanted)).await;
     let broken = |_| Error::Internal { what: "the log could not be read" };
-    let rows = or_failed(read.map_err(broken).and_then(|rows| rows))?;
+    let looked = or_failed(read.map_err(broken).and_then(|looked| looked))?;
+    let older = looked.oldest.filter(|oldest| *oldest > 0).map(|oldest| {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        if !text.is_empty() {
+            query.append_pair("text", &text);
+        }
+        format!("/audit?{}", query.append_pair("before", &oldest.to_string()).finish())
+    });
     Ok(page(
         StatusCode::OK,
-        &TablePage {
+        &AuditPage {
             frame: Frame::inside(&console, &visit, signed_in, "/audit"),
-            heading: "Audit log of this node, newest first",
-            columns: vec!["Entry", "At", "Kind", "What"],
-            empty: if text.is_empty() { "The log is empty." } else { "No entry has this text." },
-            rows,
-            command: "weirgate audit list",
-            searched: Some(text),
+            text,
+            rows: looked.rows,
+            looked_at: looked.count,
+            older,
         },
     ))
 }
 
-/// The newest entries that hold this text, which is in lower case.
-fn entries(console: &Console, wanted: &str) -> Result<Vec<Vec<String>>, Error> {
-    let (mut rows, mut looked_at) = (Vec::new(), 0);
-    audit_log::walk_back(&console.instance.folder, None, |index, record| {
-        let fields = record.fields();
-        let (at, rest) = fields
-            .split_first()
-            .map_or((String::new(), &[][..]), |(first, rest)| (first.1.to_string(), rest));
-        let what: Vec<String> = rest
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .filter(|one| !one.ends_with('='))
-            .collect();
-        let row = vec![index.to_string(), at, record.kind().to_owned(), what.join("  ")];
-        if row.iter().any(|cell| cell.to_lowercase().contains(wanted)) {
-            rows.push(row);
+/// The newest entries before this one that hold this text, which is in lower case.
+fn entries(console: &Console, before: Option<u64>, wanted: &str) -> Result<Looked, Error> {
+    let mut looked = Looked::default();
+    audit_log::walk_back(&console.instance.folder, before, |index, record| {
+        let entry = EntryView::of(index, &record);
+        if entry.has(wanted) {
+            looked.rows.push(entry);
         }
-        looked_at += 1;
-        rows.len() < AUDIT_ROWS && looked_at < AUDIT_SEARCHED
+        looked.count += 1;
+        looked.oldest = Some(index);
+        looked.rows.len() < AUDIT_ROWS && looked.count < AUDIT_SEARCHED
     })?;
-    Ok(rows)
+    Ok(looked)
 }
 
 // ---- people
@@ -773,7 +826,7 @@ fn link_view(console: &Console, link: &NewLink, whom: String) -> LinkView {
     LinkView {
         whom,
         url: format!("{}/invite/{}", console.reached.url, link.token.expose()),
-        expires_at: link.expires_at.to_string(),
+        expires_at: moment(link.expires_at),
     }
 }
 
@@ -920,23 +973,23 @@ async fn account_view(
     let sessions = or_failed(sessions::list(&console.instance, Some(user)).await)?;
     let sessions = sessions.iter().map(|one| SessionView {
         id: one.signed_in.session.to_string(),
-        begun: one.signed_in.created_at.to_string(),
-        seen: one.seen_at.to_string(),
-        ends: one.signed_in.expires_at.to_string(),
+        begun: moment(one.signed_in.created_at),
+        seen: moment(one.seen_at),
+        ends: moment(one.signed_in.expires_at),
         is_own: one.signed_in.session == signed_in.session,
     });
     let factors = factors.into_iter().map(|one| FactorView {
         id: one.id.to_string(),
         name: one.name,
         kind: if one.kind == FactorKind::Totp { "codes by time" } else { "passkey" },
-        since: one.created_at.to_string(),
+        since: moment(one.created_at),
     });
     let held = or_failed(tokens::list(&console.instance, user).await)?;
     let held = held.into_iter().filter(|one| one.is_in_force).map(|one| TokenView {
         id: one.id.to_string(),
         name: one.name,
         roles: one.roles.join(", "),
-        expires: one.expires_at.to_string(),
+        expires: moment(one.expires_at),
     });
     let answer = AccountPage {
         frame: Frame::inside(console, visit, signed_in, "/account"),

@@ -8,6 +8,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use policy::Act;
+use types::Timestamp;
 
 /// A link of the navigation.
 #[derive(Debug)]
@@ -72,6 +73,13 @@ impl Frame {
         let style = STYLE_PATH.as_str();
         Self { style, places: Vec::new(), is_signed_in: false, form, is_narrow: false }
     }
+}
+
+/// A moment as people read it, to the second.
+pub(crate) fn moment(at: Timestamp) -> String {
+    let spelled = at.to_string();
+    let second = spelled.split('.').next().unwrap_or_default().trim_end_matches('Z');
+    format!("{} UTC", second.replacen('T', " ", 1))
 }
 
 /// A page, with its status.
@@ -149,7 +157,9 @@ pub(crate) fn told(error: &app::Error) -> String {
         tracing::error!(%error, "the console could not do what it was asked");
         return "It could not be done now; the operator's log says why.".to_owned();
     }
-    format!("{error}. {}", error.remedy().unwrap_or_default())
+    let said = format!("{error}. {}", error.remedy().unwrap_or_default());
+    let mut letters = said.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 pub(crate) fn failed(error: &app::Error) -> Response {

@@ -5,9 +5,9 @@ use crate::{
     folder::{DataFolder, origin_of, read_if_there},
     witness,
 };
+pub use audit::Record;
 use audit::{
-    ExportError, FolderLock, Proof, Record, Started, VerifierKey, VerifyError, VerifyOptions,
-    verify,
+    ExportError, FolderLock, Proof, Started, VerifierKey, VerifyError, VerifyOptions, verify,
 };
 use std::{
     io::{self, Write},

@@ -281,10 +281,7 @@ async fn serve(session: &Session, config: &Config) -> Result<(), Failure> {
         "setup_url": setup.map(|setup| setup.url.expose()),
         "notices": server.notices,
     });
-    let mut text = vec![
-        format!("gateway  {gateway}"),
-        format!("console  {console} (healthz, readyz, metrics)"),
-    ];
+    let mut text = vec![format!("gateway  {gateway}"), format!("console  {console}")];
     if let Some(setup) = setup {
         text.push(format!("setup    {}", setup.url.expose()));
         text.push(format!(

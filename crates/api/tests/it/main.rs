@@ -132,7 +132,7 @@ async fn only_our_own_forms_are_taken() {
     let right = house.send("POST", "/sign-in", &[FORM, HERE, cookie_header], &body).await;
     // It is looked at: there is no such person.
     assert!(right.headers.get("set-cookie").is_none());
-    assert!(right.text.contains("the address or the password is not right"));
+    assert!(right.text.contains("The address or the password is not right"));
     let site = |value| ("sec-fetch-site", value);
     let foreign = ("origin", "https://evil.example");
     let other_port = ("origin", "http://localhost:9999");

@@ -312,3 +312,32 @@ async fn the_log_is_filtered_and_names_nobody() {
     let none = ada.browser.get("/audit?text=no+such+text").await.text;
     assert!(none.contains("No entry has this text"), "{none}");
 }
+
+/// A page holds a hundred entries; the next one goes on where it ended, with the same text.
+#[tokio::test]
+async fn older_entries_are_reached_page_by_page() {
+    let house = House::open().await;
+    let mut ada = house.administrator().await;
+    for number in 0..130 {
+        let name = format!("client-{number}").parse().unwrap();
+        app::clients::create(&house.instance, &house.context(), &name).await.unwrap();
+    }
+    app::sequence::settle(&house.instance).await.unwrap();
+    let mut seen = Vec::new();
+    let mut next = "/audit?text=client.create".to_owned();
+    for count in [100, 30] {
+        let page = ada.browser.get(&next).await.text;
+        let rows = page.matches("<summary>All of entry ").count();
+        assert_eq!(rows, count, "{next}");
+        for row in page.split("<summary>All of entry ").skip(1) {
+            seen.push(row.split('<').next().unwrap().parse::<u64>().unwrap());
+        }
+        let Some((_, rest)) = page.split_once("<a href=\"/audit?") else { break };
+        let query = rest.split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
+        next = format!("/audit?{query}");
+        assert!(next.starts_with("/audit?text=client.create&before="), "{next}");
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] > pair[1]) && seen.len() == 130, "{seen:?}");
+    let page = ada.browser.get("/audit?before=0").await.text;
+    assert!(page.contains("No entries are before this"), "{page}");
+}

@@ -164,6 +164,7 @@ async function walk(browser) {
     await look(ada, name.toLowerCase());
   }
   await ada.goto(`${CONSOLE}/audit?text=provider.import`);
+  await ada.getByText("All of entry").first().click();
   await look(ada, "audit-filtered");
   await ada.goto(`${CONSOLE}/audit?text=nothing-has-this-in-it`);
   await look(ada, "audit-empty");
@@ -223,7 +224,11 @@ async function walk(browser) {
   await ada.goto(`${CONSOLE}/account`);
   await fill(ada, { Name: "report", Roles: "read-only", Days: "7" });
   await press(ada, "Make a token");
+  await look(ada, "account-token-refused");
+  await fill(ada, { Name: "report", Roles: "administrator", Days: "7" });
+  await press(ada, "Make a token");
   await look(ada, "account-token");
+  check((await ada.getByRole("status").count()) === 1, "no token is shown");
   await press(ada, "Add an authenticator app");
   await look(ada, "account-second-app");
 }

@@ -16,7 +16,8 @@ fn every_page_is_sound_in_a_browser() {
         return;
     };
     let mut world = World::prepared();
-    let args = ["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0", "--json"];
+    let args =
+        ["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0", "--json"];
     let (server, line) = world.weirgate.spawn_until_json(&args).unwrap();
     world.server = Some(server);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/walk.mjs");

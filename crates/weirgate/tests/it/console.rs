@@ -113,7 +113,7 @@ fn from_the_first_administrator_to_somebody_who_is_kept_out() {
     assert_eq!(bob.get("/audit").unwrap().header("location"), Some("/sign-in"), "at once");
     let Led { page, .. } = sign_in(&mut bob, BOB);
     assert_eq!(page.status, 403, "{}", page.text());
-    assert!(page.text().contains("the address or the password is not right"));
+    assert!(page.text().contains("The address or the password is not right"));
 
     let session = ada.cookies["__Host-weirgate"].clone();
     let output = server.terminate().unwrap();
