@@ -3,7 +3,7 @@
 
 use crate::{
     envelope::shape,
-    model::{Additional, ObjectShape, Opaque, Operation, ScalarKind, Shape, ShapeId},
+    model::{Additional, ObjectShape, Opaque, Operation, Shape, ShapeId},
     operations::{flat, is_json},
 };
 use std::collections::HashSet;
@@ -37,8 +37,8 @@ pub(crate) fn judge(shapes: &[Shape], operation: &Operation) -> Option<Opaque> {
     }
 }
 
-/// Looks into lists, and into objects that hold nothing of their own beside one: a workflow with a name,
-/// whose steps have methods and URLs, is an object.
+/// Looks into lists and objects. What only keeps calls for later (a workflow, a hook) is found too: it
+/// lets a caller say where somebody else's credentials go.
 fn in_body(shapes: &[Shape], id: ShapeId, is_listed: bool, depth: usize) -> Option<Opaque> {
     if depth > MAX_DEPTH {
         return None;
@@ -49,9 +49,6 @@ fn in_body(shapes: &[Shape], id: ShapeId, is_listed: bool, depth: usize) -> Opti
         Shape::Union(all) => all.iter().find_map(|one| further(*one)),
         Shape::Object(object) => instruction(shapes, object, is_listed).or_else(|| {
             let mut members = object.members.values().map(|member| member.shape);
-            if members.clone().any(|one| is_own_value(shapes, one)) {
-                return None;
-            }
             match object.additional {
                 Additional::Map(values) => in_body(shapes, values, true, depth + 1),
                 Additional::Closed | Additional::FreeForm => None,
@@ -59,15 +56,6 @@ fn in_body(shapes: &[Shape], id: ShapeId, is_listed: bool, depth: usize) -> Opti
             .or_else(|| members.find_map(further))
         }),
         Shape::Untyped | Shape::Scalar { .. } => None,
-    }
-}
-
-/// A text or number of an object's own; flags and lists of words stand beside instructions too.
-fn is_own_value(shapes: &[Shape], id: ShapeId) -> bool {
-    match shape(shapes, id) {
-        Shape::Scalar { kind, .. } => !matches!(kind, ScalarKind::Boolean | ScalarKind::Enum),
-        Shape::Union(all) => all.iter().any(|one| is_own_value(shapes, *one)),
-        Shape::Untyped | Shape::Array { .. } | Shape::Object(_) => false,
     }
 }
 
@@ -108,7 +96,10 @@ fn instruction(shapes: &[Shape], object: &ObjectShape, is_listed: bool) -> Optio
         () if names.contains("query") && (is_told("variables") || is_told("operationname")) => {
             Some(Opaque::Query)
         }
-        () if names.contains("op") && (names.contains("path") || names.contains("from")) => {
+        // JSON Patch and SCIM by paths; JSON:API's atomic operations by references and data.
+        () if names.contains("op")
+            && ["path", "from", "href", "ref", "data"].iter().any(|name| is_told(name)) =>
+        {
             Some(Opaque::Patch)
         }
         () => None,

@@ -617,7 +617,21 @@ fn opaque_operations_are_recognised() {
         ("/lowered", told(false), None),
         ("/raised", told(true), Some(Opaque::Batch)),
         ("/hooks", json(call_back), None),
-        ("/workflows", json(workflow), None),
+        ("/workflows", json(workflow), Some(Opaque::Batch)),
+        (
+            "/atomic",
+            json(object(
+                json!({"atomic:operations": list(object(json!({"op": text, "ref": any, "data": any})))}),
+            )),
+            Some(Opaque::Patch),
+        ),
+        (
+            "/named",
+            json(object(
+                json!({"id": text, "requests": list(object(json!({"verb": text, "uri": text})))}),
+            )),
+            Some(Opaque::Batch),
+        ),
         ("/searches", json(object(json!({"query": text}))), None),
         ("/things/batch", json(list(object(json!({"id": text, "path": text})))), None),
         ("/things", with("application/merge-patch+json", &object(json!({"name": text}))), None),
