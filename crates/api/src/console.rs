@@ -3,6 +3,7 @@
 use app::{Instance, people::sessions::SignedIn};
 use axum::http::StatusCode;
 use bytes::Bytes;
+use identity::RelyingParty;
 use policy::{Act, Decider, Decision, Moment, Principal, Resource};
 use std::{fmt, net::IpAddr, sync::Arc};
 use types::{Actor, Id, OpContext};
@@ -37,6 +38,34 @@ pub struct Console {
     pub vitals: Arc<dyn Vitals>,
     pub reached: Reached,
     pub(crate) decider: Decider,
+    /// For passkeys, where browsers have them: not under an address of numbers.
+    pub(crate) party: Option<Party>,
+}
+
+/// The place that passkeys are for.
+pub(crate) struct Party {
+    pub(crate) party: RelyingParty,
+    /// Host and port, as a browser asks for them.
+    pub(crate) authority: String,
+}
+
+impl Party {
+    /// By the console's URL; an address of this machine stands for `localhost`.
+    fn of(url: &str) -> Option<Self> {
+        let mut url = url::Url::parse(url).ok()?;
+        let is_here = |host: url::Host<&str>| match host {
+            url::Host::Ipv4(addr) => addr.is_loopback(),
+            url::Host::Ipv6(addr) => addr.is_loopback(),
+            url::Host::Domain(_) => false,
+        };
+        if url.host().is_some_and(is_here) {
+            url.set_host(Some("localhost")).ok()?;
+        }
+        let origin = url.origin().ascii_serialization();
+        let (_, authority) = origin.split_once("://")?;
+        let party = RelyingParty::new(&origin, "Weirgate").ok()?;
+        Some(Self { party, authority: authority.to_owned() })
+    }
 }
 
 impl fmt::Debug for Console {
@@ -54,7 +83,8 @@ impl Console {
         reached: Reached,
     ) -> Result<Self, &'static str> {
         let decider = Decider::new(&[], &[]).map_err(|_| "the built-in roles cannot be read")?;
-        Ok(Self { instance, vitals, reached, decider })
+        let party = Party::of(&reached.url);
+        Ok(Self { instance, vitals, reached, decider, party })
     }
 
     /// Who acts, as part of which request.

@@ -37,6 +37,8 @@ pub(crate) struct Visit {
     /// What forms on the page carry.
     pub form: String,
     pub source: Option<IpAddr>,
+    /// Whether browsers have passkeys for the name that was asked.
+    pub has_passkeys: bool,
 }
 
 /// Outermost: headers, panics, time, the host that was asked.
@@ -107,7 +109,8 @@ fn put_headers(headers: &mut HeaderMap, is_tls: bool, is_kept: bool) {
     put(HeaderName::from_static("cross-origin-embedder-policy"), "require-corp");
     put(
         HeaderName::from_static("permissions-policy"),
-        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=(), \
+         publickey-credentials-create=(self), publickey-credentials-get=(self)",
     );
     let kept = if is_kept { "public, max-age=31536000, immutable" } else { "no-store" };
     put(header::CACHE_CONTROL, kept);
@@ -190,7 +193,8 @@ pub(crate) async fn before(
         }
     }
     let mut request = request;
-    request.extensions_mut().insert(Visit { signed_in, form: bound, source });
+    let has_passkeys = console.party.as_ref().is_some_and(|one| one.authority == asked);
+    request.extensions_mut().insert(Visit { signed_in, form: bound, source, has_passkeys });
     let mut response = next.run(request).await;
     if let Some(cookie) = new_form {
         response.headers_mut().append(header::SET_COOKIE, cookie);

@@ -11,6 +11,7 @@ mod console;
 mod cookies;
 mod guard;
 mod pages;
+mod passkeys;
 mod router;
 mod views;
 

@@ -41,8 +41,8 @@ use types::{
     Factor, FactorKind, Id, LinkPurpose, SecretText, Session, SessionLevel, Token, User, UserState,
 };
 
-type Home = State<Arc<Console>>;
-type Asked = Extension<Visit>;
+pub(crate) type Home = State<Arc<Console>>;
+pub(crate) type Asked = Extension<Visit>;
 
 /// Keys that expire within this are shown at home.
 const SOON: Duration = Duration::from_hours(30 * 24);
@@ -72,7 +72,7 @@ pub(crate) async fn asset(Path(name): Path<String>) -> Response {
 }
 
 /// To another page, with the session's cookie.
-fn with_session(token: &SessionToken, path: &str) -> Response {
+pub(crate) fn with_session(token: &SessionToken, path: &str) -> Response {
     let mut response = Redirect::to(path).into_response();
     set_session(&mut response, token);
     response
@@ -197,6 +197,7 @@ pub(crate) async fn accept(
 #[template(path = "sign_in.html")]
 struct SignInPage {
     frame: Frame,
+    has_passkeys: bool,
     problem: Option<String>,
     address: String,
 }
@@ -211,8 +212,18 @@ pub(crate) async fn sign_in_form(State(_): Home, Extension(visit): Asked) -> Res
     if visit.signed_in.as_ref().is_some_and(|one| one.level == SessionLevel::Full) {
         return Redirect::to("/").into_response();
     }
-    let frame = Frame::outside(&visit);
-    page(StatusCode::OK, &SignInPage { frame, problem: None, address: String::new() })
+    sign_in_page(&visit, None, String::new())
+}
+
+pub(crate) fn sign_in_page(visit: &Visit, problem: Option<&Error>, address: String) -> Response {
+    let (frame, has_passkeys) = (Frame::outside(visit), visit.has_passkeys);
+    let status = problem.map_or(StatusCode::OK, status_of);
+    let told = problem.map(told);
+    let response = page(status, &SignInPage { frame, has_passkeys, problem: told, address });
+    match problem {
+        Some(error) => slowed(response, error),
+        None => response,
+    }
 }
 
 pub(crate) async fn sign_in(
@@ -228,12 +239,7 @@ pub(crate) async fn sign_in(
     match begun.await {
         Ok(Begun::SecondFactor(token)) => with_session(&token, "/sign-in/factor"),
         Ok(Begun::Enrolment(token)) => with_session(&token, "/enrol"),
-        Err(error) => {
-            let (frame, problem) = (Frame::outside(&visit), Some(told(&error)));
-            let status = status_of(&error);
-            let answer = SignInPage { frame, problem, address: form.address };
-            slowed(page(status, &answer), &error)
-        }
+        Err(error) => sign_in_page(&visit, Some(&error), form.address),
     }
 }
 
@@ -250,6 +256,7 @@ fn slowed(mut response: Response, error: &Error) -> Response {
 #[template(path = "factor.html")]
 struct FactorPage {
     frame: Frame,
+    has_passkeys: bool,
     heading: &'static str,
     about: &'static str,
     action: &'static str,
@@ -267,7 +274,11 @@ pub(crate) struct CodeForm {
     to: String,
 }
 
-fn factor_page(visit: &Visit, to: Option<&'static str>, problem: Option<&Error>) -> Response {
+pub(crate) fn factor_page(
+    visit: &Visit,
+    to: Option<&'static str>,
+    problem: Option<&Error>,
+) -> Response {
     let (heading, about, action) = if to.is_some() {
         (
             "Show a factor again",
@@ -280,7 +291,8 @@ fn factor_page(visit: &Visit, to: Option<&'static str>, problem: Option<&Error>)
     let frame = Frame::outside(visit);
     let status = problem.map_or(StatusCode::OK, status_of);
     let told = problem.map(told);
-    let answer = FactorPage { frame, heading, about, action, to, problem: told };
+    let has_passkeys = visit.has_passkeys;
+    let answer = FactorPage { frame, has_passkeys, heading, about, action, to, problem: told };
     let response = page(status, &answer);
     match problem {
         Some(error) => slowed(response, error),
@@ -338,7 +350,7 @@ async fn shown(console: &Console, visit: &Visit, code: &str, to: Option<&'static
 
 // ---- enrolment
 
-struct ShownTotp {
+pub(crate) struct ShownTotp {
     qr: String,
     spelled: String,
 }
@@ -347,6 +359,7 @@ struct ShownTotp {
 #[template(path = "enrol.html")]
 struct EnrolPage {
     frame: Frame,
+    has_passkeys: bool,
     problem: Option<String>,
     new: Option<ShownTotp>,
     /// A key was shown, whose code is waited for.
@@ -367,7 +380,7 @@ pub(crate) async fn enrol_form(State(_): Home, Extension(visit): Asked) -> Respo
     enrol_page(&visit, None, None, false, String::new())
 }
 
-fn enrol_page(
+pub(crate) fn enrol_page(
     visit: &Visit,
     problem: Option<&Error>,
     new: Option<ShownTotp>,
@@ -377,9 +390,15 @@ fn enrol_page(
     let status = problem.map_or(StatusCode::OK, status_of);
     let problem = problem.map(told);
     let name = if name.is_empty() { "authenticator app".to_owned() } else { name };
+    let (frame, at) = (Frame::outside(visit), enrolled_at(visit));
+    let has_passkeys = visit.has_passkeys;
+    page(status, &EnrolPage { frame, has_passkeys, problem, new, is_begun, at, name })
+}
+
+/// Where factors are enrolled: the first one, or one more.
+pub(crate) fn enrolled_at(visit: &Visit) -> &'static str {
     let is_more = visit.signed_in.as_ref().is_some_and(|one| one.level == SessionLevel::Full);
-    let at = if is_more { "/account/factors" } else { "/enrol" };
-    page(status, &EnrolPage { frame: Frame::outside(visit), problem, new, is_begun, at, name })
+    if is_more { "/account/factors" } else { "/enrol" }
 }
 
 pub(crate) async fn enrol_begin(State(console): Home, Extension(visit): Asked) -> Response {
@@ -410,18 +429,20 @@ pub(crate) async fn enrol_confirm(
         factors::confirm_totp(&console.instance, &ctx, signed_in, &form.code, &form.name).await
     };
     match done.await {
-        Ok(Enrolled { session, recovery: None }) => with_session(&session, "/account"),
-        Ok(Enrolled { session, recovery: Some(codes) }) => {
-            let codes = exposed(&codes);
-            let frame = Frame { is_signed_in: false, ..Frame::outside(&visit) };
-            let mut response = page(StatusCode::OK, &CodesPage { frame, codes });
-            set_session(&mut response, &session);
-            response
-        }
+        Ok(enrolled) => enrolled_page(&visit, enrolled),
         Err(Error::StepUpNeeded) => to_step_up("/account"),
         // The key that the app has goes on to count.
         Err(error) => enrol_page(&visit, Some(&error), None, true, form.name),
     }
+}
+
+pub(crate) fn enrolled_page(visit: &Visit, Enrolled { session, recovery }: Enrolled) -> Response {
+    let Some(codes) = recovery else { return with_session(&session, "/account") };
+    let codes = exposed(&codes);
+    let frame = Frame { is_signed_in: false, ..Frame::outside(visit) };
+    let mut response = page(StatusCode::OK, &CodesPage { frame, codes });
+    set_session(&mut response, &session);
+    response
 }
 
 fn exposed(codes: &[SecretText]) -> Vec<String> {
@@ -930,6 +951,7 @@ struct SessionView {
 #[template(path = "account.html")]
 struct AccountPage {
     frame: Frame,
+    has_passkeys: bool,
     problem: Option<String>,
     id: String,
     roles: String,
@@ -993,6 +1015,7 @@ async fn account_view(
     });
     let answer = AccountPage {
         frame: Frame::inside(console, visit, signed_in, "/account"),
+        has_passkeys: visit.has_passkeys,
         problem: problem.map(told),
         id: user.to_string(),
         roles: signed_in.roles.join(", "),

@@ -3,7 +3,7 @@
 use crate::{
     access::Access,
     console::{Console, Peer},
-    guard, pages, views,
+    guard, pages, passkeys, views,
 };
 use axum::{
     BoxError, Router,
@@ -26,19 +26,29 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", "/invite/{token}", Access::Anybody),
     ("GET", "/sign-in", Access::Anybody),
     ("POST", "/sign-in", Access::Anybody),
+    ("POST", "/sign-in/passkey/begin", Access::Anybody),
+    ("POST", "/sign-in/passkey", Access::Anybody),
+    ("POST", "/sign-in/factor/passkey/begin", Access::HalfWay),
+    ("POST", "/sign-in/factor/passkey", Access::HalfWay),
     ("GET", "/sign-in/factor", Access::HalfWay),
     ("POST", "/sign-in/factor", Access::HalfWay),
     ("GET", "/enrol", Access::Enrolling),
     ("POST", "/enrol/begin", Access::Enrolling),
     ("POST", "/enrol/confirm", Access::Enrolling),
+    ("POST", "/enrol/passkey/begin", Access::Enrolling),
+    ("POST", "/enrol/passkey/confirm", Access::Enrolling),
     ("POST", "/sign-out", Access::Session),
     ("GET", "/step-up", Access::Person),
     ("POST", "/step-up", Access::Person),
+    ("POST", "/step-up/passkey/begin", Access::Person),
+    ("POST", "/step-up/passkey", Access::Person),
     ("GET", "/", Access::Person),
     ("GET", "/account", Access::Person),
     ("POST", "/account/recovery", Access::Person),
     ("POST", "/account/factors/begin", Access::Person),
     ("POST", "/account/factors/confirm", Access::Person),
+    ("POST", "/account/factors/passkey/begin", Access::Person),
+    ("POST", "/account/factors/passkey/confirm", Access::Person),
     ("POST", "/account/factors/{id}/remove", Access::Person),
     ("POST", "/account/sessions/{id}/end", Access::Person),
     ("POST", "/account/tokens", Access::Person),
@@ -108,6 +118,16 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/invite/{token}", get(pages::link).post(pages::accept))
         .route("/sign-in", get(pages::sign_in_form).post(pages::sign_in))
         .route("/sign-in/factor", get(pages::factor_form).post(pages::factor))
+        .route("/sign-in/passkey/begin", post(passkeys::begin_sign_in))
+        .route("/sign-in/passkey", post(passkeys::sign_in))
+        .route("/sign-in/factor/passkey/begin", post(passkeys::begin_factor))
+        .route("/sign-in/factor/passkey", post(passkeys::factor))
+        .route("/step-up/passkey/begin", post(passkeys::begin_step_up))
+        .route("/step-up/passkey", post(passkeys::step_up))
+        .route("/enrol/passkey/begin", post(passkeys::begin_enrolment))
+        .route("/enrol/passkey/confirm", post(passkeys::enrol))
+        .route("/account/factors/passkey/begin", post(passkeys::begin_enrolment))
+        .route("/account/factors/passkey/confirm", post(passkeys::enrol))
         .route("/enrol", get(pages::enrol_form))
         .route("/enrol/begin", post(pages::enrol_begin))
         .route("/enrol/confirm", post(pages::enrol_confirm))

@@ -169,3 +169,34 @@ async fn a_request_that_takes_too_long_is_given_up() {
     let text = answer.into_body().collect().await.unwrap().to_bytes();
     assert!(String::from_utf8_lossy(&text).contains("It took too long"));
 }
+
+/// Browsers have passkeys for names alone: elsewhere none are offered, and none are needed.
+#[tokio::test]
+async fn passkeys_are_offered_where_browsers_have_them() {
+    let house = House::open().await;
+    let offered = |host: &'static str| {
+        let house = &house;
+        async move {
+            let headers = [("host", host)];
+            let page = house.send("GET", "/sign-in", &headers, "").await;
+            assert_eq!(page.status, 200, "{host}");
+            page.text.contains("/sign-in/passkey/begin")
+        }
+    };
+    assert!(offered("localhost:8401").await);
+    assert!(!offered("127.0.0.1:8401").await);
+    assert!(!offered("console.example.com").await);
+    // Asking needs no script, and tells the browser what it is asked.
+    let mut browser = house.browser();
+    browser.get("/sign-in").await;
+    let page = browser.post("/sign-in/passkey/begin", &[]).await;
+    assert!(page.text.contains("data-passkey=\"get\"") && page.text.contains("<noscript>"));
+    for fields in [
+        [("handle", ""), ("answer", "{}")],
+        [("handle", "x"), ("answer", "")],
+        [("handle", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), ("answer", "{}")],
+    ] {
+        browser.get("/sign-in").await;
+        assert_eq!(browser.post("/sign-in/passkey", &fields).await.status, 403, "{fields:?}");
+    }
+}

@@ -17,7 +17,7 @@ use types::{
 const ISSUER: &str = "Weirgate";
 const MAX_NAME_CHARS: usize = 60;
 /// Apps, keys and passkeys of one person.
-const MAX_FACTORS: usize = 10;
+pub(crate) const MAX_FACTORS: usize = 10;
 
 /// A seed at the only moment when it is shown.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ fn may_change(signed_in: &SignedIn, now: Timestamp) -> Result<(), Error> {
 
 /// The person, whose session must still be of the kind that it was: enrolment is over once there is
 /// a factor.
-async fn owner(
+pub(crate) async fn owner(
     instance: &Instance,
     changing: &mut Changing<'_>,
     ctx: &OpContext,
@@ -116,7 +116,7 @@ pub async fn confirm_totp(
     code: &str,
     name: &str,
 ) -> Result<Enrolled, Error> {
-    let name = factor_name(name)?;
+    let name = factor_name(name, "authenticator app")?;
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let person = owner(instance, &mut changing, ctx, signed_in).await?;
     let pending = person.factors.iter().find(|one| one.body == PENDING);
@@ -133,13 +133,25 @@ pub async fn confirm_totp(
         ..pending.clone()
     };
     changing.tx.put_factor(&row).await?;
-    changing.record(factor_change("factor.enrol", &row));
+    let enrolled = enrolled(instance, &mut changing, ctx, &person, signed_in, &row).await?;
+    changing.commit().await?;
+    Ok(enrolled)
+}
+
+/// What a factor that was just put leads to.
+pub(crate) async fn enrolled(
+    instance: &Instance,
+    changing: &mut Changing<'_>,
+    ctx: &OpContext,
+    person: &Person,
+    signed_in: &SignedIn,
+    row: &FactorRow,
+) -> Result<Enrolled, Error> {
+    changing.record(factor_change("factor.enrol", row));
     let is_first = !person.has_second_factor();
     let recovery =
-        if is_first { Some(new_codes(instance, &mut changing, ctx, &person).await?) } else { None };
-    let session =
-        full_session(instance, &mut changing, ctx, &person, signed_in, "enrolment").await?;
-    changing.commit().await?;
+        if is_first { Some(new_codes(instance, changing, ctx, person).await?) } else { None };
+    let session = full_session(instance, changing, ctx, person, signed_in, "enrolment").await?;
     Ok(Enrolled { session, recovery })
 }
 
@@ -247,11 +259,11 @@ fn factor_change(verb: &'static str, row: &FactorRow) -> Change {
     }
 }
 
-fn factor_name(name: &str) -> Result<String, Error> {
+pub(crate) fn factor_name(name: &str, otherwise: &str) -> Result<String, Error> {
     let name = name.trim();
     let is_plain = !name.chars().any(char::is_control);
     if name.is_empty() {
-        return Ok("authenticator app".into());
+        return Ok(otherwise.to_owned());
     }
     if !is_plain || name.chars().count() > MAX_NAME_CHARS {
         return Err(Error::PersonName { limit: MAX_NAME_CHARS });

@@ -3,6 +3,7 @@
 //! What is personal of a person stands sealed under a key of that person's own, and goes with it.
 
 pub mod factors;
+pub mod passkeys;
 pub mod sessions;
 pub mod sign_in;
 pub mod tokens;
@@ -39,11 +40,17 @@ pub(crate) struct Desk {
     people: Mutex<Option<(u64, Arc<People>)>>,
     /// Places for those whose passwords are hashed.
     hashing: Semaphore,
+    /// Passkeys that browsers were asked for.
+    ceremonies: passkeys::Ceremonies,
 }
 
 impl Default for Desk {
     fn default() -> Self {
-        Self { people: Mutex::default(), hashing: Semaphore::new(sign_in::HASHES_AT_ONCE) }
+        Self {
+            people: Mutex::default(),
+            hashing: Semaphore::new(sign_in::HASHES_AT_ONCE),
+            ceremonies: passkeys::Ceremonies::default(),
+        }
     }
 }
 

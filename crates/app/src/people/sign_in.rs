@@ -17,7 +17,7 @@ use identity::{
 use sessions::SignedIn;
 use std::{net::IpAddr, time::Duration};
 use store::{FactorRow, UserRow};
-use types::{FactorKind, OpContext, SecretBytes, SessionLevel, Timestamp, UserState};
+use types::{FactorKind, Id, OpContext, SecretBytes, SessionLevel, Timestamp, User, UserState};
 
 /// Failures that are older count no more.
 pub(crate) const FAILURES_LIFE: Duration = Duration::from_hours(24);
@@ -105,10 +105,7 @@ pub async fn second_factor(
     if signed_in.level == SessionLevel::Enrol {
         return Err(Error::FactorRefused);
     }
-    let people = super::now(instance).await?;
-    let known = people.users.iter().find(|row| row.id == signed_in.user);
-    let lookup = known.ok_or(Error::FactorRefused)?.lookup;
-    let attempt = Attempt::at(instance, Step::Factor, source, &lookup);
+    let attempt = factor_attempt(instance, source, signed_in.user).await?;
     attempt.count(instance, ctx.now).await?;
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let person = Person::find(instance, &mut changing, signed_in.user).await?;
@@ -122,6 +119,21 @@ pub async fn second_factor(
     attempt.forget(&mut changing).await?;
     changing.commit().await?;
     Ok(token)
+}
+
+/// An attempt to show a factor of this person.
+///
+/// # Errors
+/// [`Error::FactorRefused`] if there is nobody of this id.
+pub(crate) async fn factor_attempt(
+    instance: &Instance,
+    source: Source,
+    user: Id<User>,
+) -> Result<Attempt, Error> {
+    let people = super::now(instance).await?;
+    let known = people.users.iter().find(|row| row.id == user);
+    let lookup = known.ok_or(Error::FactorRefused)?.lookup;
+    Ok(Attempt::at(instance, Step::Factor, source, &lookup))
 }
 
 /// Exchanges a session for one that reaches everything, and is stepped up. Of two that try it with one
@@ -143,7 +155,7 @@ pub(crate) async fn full_session(
     Ok(token)
 }
 
-fn came(row: &UserRow, by: &str) -> Change {
+pub(crate) fn came(row: &UserRow, by: &str) -> Change {
     Change {
         verb: "user.sign_in",
         what: format!("user {}", row.id),
@@ -258,7 +270,7 @@ enum Step {
 }
 
 /// What an attempt is counted under.
-struct Attempt {
+pub(crate) struct Attempt {
     account: [u8; 32],
     place: Option<[u8; 32]>,
 }
@@ -276,7 +288,7 @@ impl Attempt {
     }
 
     /// Counts it, unless it comes too early.
-    async fn count(&self, instance: &Instance, now: Timestamp) -> Result<(), Error> {
+    pub(crate) async fn count(&self, instance: &Instance, now: Timestamp) -> Result<(), Error> {
         let account = Bound { free: FREE_OF_ACCOUNT, max: MAX_FAILURES };
         let place = Bound { free: FREE_FROM_PLACE, max: u32::MAX };
         if let Some(lookup) = &self.place {
@@ -286,7 +298,7 @@ impl Attempt {
     }
 
     /// Somebody came in: what was counted is forgotten, but not that of others from the same place.
-    async fn forget(&self, changing: &mut Changing<'_>) -> Result<(), Error> {
+    pub(crate) async fn forget(&self, changing: &mut Changing<'_>) -> Result<(), Error> {
         Ok(changing.tx.forget_failures(&self.account).await?)
     }
 }

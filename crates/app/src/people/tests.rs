@@ -1,7 +1,10 @@
 //! Coming in, and all the ways in which nobody does.
 
+#[path = "../../../identity/tests/it/device.rs"]
+mod device;
+
 use super::{
-    factors, sessions, sign_in,
+    factors, passkeys, sessions, sign_in,
     sign_in::Begun,
     tokens, users,
     users::{Acceptance, NewLink},
@@ -763,4 +766,183 @@ async fn what_is_personal_stands_nowhere_in_clear() {
         assert!(!finds(code.as_bytes()) && !finds(code.replace('-', "").as_bytes()));
     }
     assert!(finds(ada.id.to_string().as_bytes()));
+}
+
+const ORIGIN: &str = "http://localhost:8401";
+
+fn party() -> identity::RelyingParty {
+    identity::RelyingParty::new(ORIGIN, "Weirgate").unwrap()
+}
+
+fn right() -> device::Manner {
+    device::Manner::at(ORIGIN, "localhost")
+}
+
+impl Office {
+    /// A device that somebody enrols within a session that may.
+    async fn device(&self, session: &SessionToken, id: u8) -> (device::Device, factors::Enrolled) {
+        let signed_in = self.look(session).await.unwrap();
+        let (party, ctx) = (party(), self.ctx());
+        let asked = passkeys::begin_registration(&self.instance, &ctx, &party, &signed_in);
+        let asked = asked.await.unwrap();
+        let mut device = device::Device::new(id);
+        let answer = device.create(&asked.options, &right());
+        let answer = (asked.handle.expose(), answer.as_str());
+        let name = "laptop";
+        let done =
+            passkeys::finish_registration(&self.instance, &ctx, &party, &signed_in, answer, name);
+        (device, done.await.unwrap())
+    }
+
+    async fn come(&self, asked: &passkeys::Asked, answer: &str) -> Result<SessionToken, Error> {
+        let answer = (asked.handle.expose(), answer);
+        passkeys::sign_in(&self.instance, &self.ctx(), &party(), None, answer).await
+    }
+
+    fn asked(&self) -> passkeys::Asked {
+        passkeys::begin_sign_in(&self.instance, &self.ctx(), &party()).unwrap()
+    }
+}
+
+/// A passkey is a first factor like an app, and lets in alone, after a password and once more.
+#[tokio::test]
+async fn a_passkey_lets_in_alone_and_beside_a_password() {
+    let office = Office::open().await;
+    let link = office.first().await;
+    let enrolling = office.accept(&link.token, Some(ADA), PASSWORD).await.unwrap();
+    let (mut device, enrolled) = office.device(&enrolling, 1).await;
+    assert_eq!(enrolled.recovery.map(|codes| codes.len()), Some(10));
+    assert!(office.look(&enrolling).await.is_none(), "the session is exchanged");
+    let ada = office.look(&enrolled.session).await.unwrap();
+    assert_eq!(ada.level, SessionLevel::Full);
+    let (listed, _) = factors::list(&office.instance, ada.user).await.unwrap();
+    assert_eq!(
+        (listed.len(), listed[0].kind, &*listed[0].name),
+        (1, FactorKind::Passkey, "laptop")
+    );
+
+    device.counter += 1;
+    let asked = office.asked();
+    let answer = device.get(&asked.options, &right());
+    let token = office.come(&asked, &answer).await.unwrap();
+    let alone = office.look(&token).await.unwrap();
+    assert_eq!((alone.level, alone.user), (SessionLevel::Full, ada.user));
+    assert!(alone.is_stepped_up(office.clock.now()));
+
+    let password = Password::new(PASSWORD.into());
+    let begun = sign_in::password(&office.instance, &office.ctx(), None, ADA, password).await;
+    let Ok(Begun::SecondFactor(half)) = begun else { panic!("{begun:?}") };
+    let half_way = office.look(&half).await.unwrap();
+    let (party, ctx) = (party(), office.ctx());
+    let asked = passkeys::begin_authentication(&office.instance, &ctx, &party, &half_way);
+    let asked = asked.await.unwrap();
+    device.counter += 1;
+    let answer = device.get(&asked.options, &right());
+    let answer = (asked.handle.expose(), answer.as_str());
+    let token =
+        passkeys::second_factor(&office.instance, &ctx, &party, None, &half_way, answer).await;
+    assert_eq!(office.look(&token.unwrap()).await.unwrap().level, SessionLevel::Full);
+    assert!(office.look(&half).await.is_none());
+    crate::sequence::settle(&office.instance).await.unwrap();
+}
+
+/// Whatever is wrong with an answer, nobody comes in, and what was begun is spent.
+#[tokio::test]
+async fn a_passkey_that_is_not_right_lets_nobody_in() {
+    let office = Office::open().await;
+    let link = office.first().await;
+    let enrolling = office.accept(&link.token, Some(ADA), PASSWORD).await.unwrap();
+    let (mut device, _) = office.device(&enrolling, 1).await;
+    let refused = |result: Result<SessionToken, Error>, what: &str| {
+        assert!(matches!(result, Err(Error::FactorRefused)), "{what}: {result:?}");
+    };
+    let faults: [(&str, fn(&mut device::Manner)); 6] = [
+        ("another origin", |one| one.origin = "http://localhost:9".into()),
+        ("another host", |one| one.host = "evil.example".into()),
+        ("a frame of another site", |one| one.cross_origin = Some(true)),
+        ("nobody verified", |one| one.is_verified = false),
+        ("a broken signature", |one| one.breaks_signature = true),
+        ("no name", |one| one.names_user = false),
+    ];
+    for (what, break_it) in faults {
+        let mut manner = right();
+        break_it(&mut manner);
+        device.counter += 1;
+        let asked = office.asked();
+        let answer = device.get(&asked.options, &manner);
+        refused(office.come(&asked, &answer).await, what);
+        // Not even a right answer counts now.
+        let answer = device.get(&asked.options, &right());
+        refused(office.come(&asked, &answer).await, &format!("{what}, answered again"));
+        office.wait(Duration::from_hours(1));
+    }
+    // Twice; to something else that was begun; by a session; too late; by nobody's device.
+    device.counter += 1;
+    let asked = office.asked();
+    let answer = device.get(&asked.options, &right());
+    let token = office.come(&asked, &answer).await.unwrap();
+    refused(office.come(&asked, &answer).await, "twice");
+    refused(office.come(&office.asked(), &answer).await, "to another");
+    let ada = office.look(&token).await.unwrap();
+    let (party, ctx) = (party(), office.ctx());
+    let asked = passkeys::begin_authentication(&office.instance, &ctx, &party, &ada).await.unwrap();
+    device.counter += 1;
+    let answer = device.get(&asked.options, &right());
+    refused(office.come(&asked, &answer).await, "begun by a session");
+    let asked = office.asked();
+    device.counter += 1;
+    let answer = device.get(&asked.options, &right());
+    office.wait(Duration::from_mins(5));
+    refused(office.come(&asked, &answer).await, "too late");
+    let asked = office.asked();
+    let mut stranger = device::Device::new(9);
+    stranger.user = device.user.clone();
+    let answer = stranger.get(&asked.options, &right());
+    refused(office.come(&asked, &answer).await, "a device that nobody enrolled");
+    // A copy of the device, whose counter stands still.
+    office.wait(Duration::from_hours(1));
+    let asked = office.asked();
+    device.counter = 1;
+    let answer = device.get(&asked.options, &right());
+    refused(office.come(&asked, &answer).await, "a copy");
+}
+
+/// What one session began is answered by no other, and a passkey is one person's.
+#[tokio::test]
+async fn a_passkey_is_asked_for_and_shown_by_one_person() {
+    let office = Office::open().await;
+    let link = office.first().await;
+    let enrolling = office.accept(&link.token, Some(ADA), PASSWORD).await.unwrap();
+    let (mut device, enrolled) = office.device(&enrolling, 1).await;
+    let ada = office.look(&enrolled.session).await.unwrap();
+    let ctx = OpContext { actor: Actor::User { id: ada.user }, ..office.ctx() };
+    let address = EmailAddress::parse("bob@example.com").unwrap();
+    let roles = ["auditor".to_owned()];
+    let invited = users::invite(&office.instance, &ctx, &address, &roles).await.unwrap();
+    let bobs = office.accept(&invited.token, None, PASSWORD).await.unwrap();
+    let bob = office.look(&bobs).await.unwrap();
+    let party = party();
+    // Ada's device, asked for by Ada, answered by Bob; and asked for by Bob, who has none.
+    let asked = passkeys::begin_authentication(&office.instance, &ctx, &party, &ada).await.unwrap();
+    device.counter += 1;
+    let answer = device.get(&asked.options, &right());
+    let answer = (asked.handle.expose(), answer.as_str());
+    let done = passkeys::second_factor(&office.instance, &ctx, &party, None, &bob, answer).await;
+    assert!(matches!(done, Err(Error::FactorRefused)), "{done:?}");
+    let asked = passkeys::begin_authentication(&office.instance, &ctx, &party, &bob).await;
+    assert!(matches!(asked, Err(Error::FactorRefused)), "{asked:?}");
+    // The same key pair for a second person.
+    let asked = passkeys::begin_registration(&office.instance, &ctx, &party, &bob).await.unwrap();
+    let answer = device.create(&asked.options, &right());
+    let answer = (asked.handle.expose(), answer.as_str());
+    let done =
+        passkeys::finish_registration(&office.instance, &ctx, &party, &bob, answer, "").await;
+    assert!(matches!(done, Err(Error::FactorRefused)), "{done:?}");
+    // Half-way in nobody enrols one.
+    let password = Password::new(PASSWORD.into());
+    let begun = sign_in::password(&office.instance, &office.ctx(), None, ADA, password).await;
+    let Ok(Begun::SecondFactor(half)) = begun else { panic!("{begun:?}") };
+    let half_way = office.look(&half).await.unwrap();
+    let asked = passkeys::begin_registration(&office.instance, &ctx, &party, &half_way).await;
+    assert!(matches!(asked, Err(Error::FactorRefused)), "{asked:?}");
 }

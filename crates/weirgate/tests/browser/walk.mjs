@@ -3,7 +3,8 @@
 // line says what was seen.
 //
 //   WEIRGATE_TEST_BROWSER   folder with node_modules (browser.sh install)
-//   CONSOLE, SETUP          its URL, and the link of the first administrator
+//   CONSOLE, SETUP          its URL, and the link of the first administrator, both under a name: there
+//                           are no passkeys for addresses
 //   SHOTS                   folder for pictures; none are made without it
 import { createHmac } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
@@ -231,6 +232,95 @@ async function walk(browser) {
   check((await ada.getByRole("status").count()) === 1, "no token is shown");
   await press(ada, "Add an authenticator app");
   await look(ada, "account-second-app");
+  await passkeys(ada, own);
+}
+
+/** A device with a passkey of its own: made, shown alone, after a password and again, and refused. */
+async function passkeys(ada, own) {
+  const device = await ada.context().newCDPSession(ada);
+  await device.send("WebAuthn.enable");
+  const { authenticatorId } = await device.send("WebAuthn.addVirtualAuthenticator", {
+    options: {
+      protocol: "ctap2",
+      transport: "internal",
+      hasResidentKey: true,
+      hasUserVerification: true,
+      isUserVerified: true,
+      automaticPresenceSimulation: true,
+    },
+  });
+  await ada.goto(`${CONSOLE}/account`);
+  await press(ada, "Add a passkey");
+  await look(ada, "passkey-make");
+  await fill(ada, { "Name of the passkey": "laptop" });
+  await press(ada, "Go on");
+  check(ada.url() === `${CONSOLE}/account`, `a new passkey leads to ${ada.url()}`);
+  check(await ada.getByText("laptop").isVisible(), "the passkey is not listed");
+
+  await press(ada, "Sign out");
+  await press(ada, "Sign in with a passkey");
+  await look(ada, "passkey-sign-in");
+  let sent = null;
+  ada.on("request", (request) => {
+    if (request.method() === "POST" && request.url().endsWith("/sign-in/passkey")) {
+      sent = request.postData();
+    }
+  });
+  await press(ada, "Go on");
+  check(ada.url() === `${CONSOLE}/`, `a passkey alone leads to ${ada.url()}`);
+  await ada.goto(`${CONSOLE}/users`);
+  check(ada.url() === `${CONSOLE}/users`, "whoever has a passkey is not all the way in");
+
+  await ada.goto(`${CONSOLE}/step-up?to=/users`);
+  await press(ada, "Use a passkey");
+  await look(ada, "passkey-step-up");
+  await press(ada, "Go on");
+  check(ada.url() === `${CONSOLE}/users`, `a step-up by a passkey leads to ${ada.url()}`);
+
+  await press(ada, "Sign out");
+  await signIn(ada, ADA, PASSWORD);
+  await press(ada, "Use a passkey");
+  await press(ada, "Go on");
+  check(ada.url() === `${CONSOLE}/`, `a passkey after a password leads to ${ada.url()}`);
+
+  // What was answered once is worth nothing any more.
+  await press(ada, "Sign out");
+  const answered = new URLSearchParams(sent ?? "");
+  check(answered.get("answer")?.length > 100, "no answer of a passkey was seen");
+  for (const [what, change] of [
+    ["the same again", () => {}],
+    ["without what was begun", (form) => form.delete("handle")],
+    ["to something begun anew", async (form) => {
+      await ada.goto(`${CONSOLE}/sign-in`);
+      await press(ada, "Sign in with a passkey");
+      form.set("handle", await ada.locator("input[name=handle]").inputValue());
+    }],
+  ]) {
+    const form = new URLSearchParams(answered);
+    await ada.goto(`${CONSOLE}/sign-in`);
+    await change(form);
+    form.set("form", await ada.locator("input[name=form]").first().inputValue());
+    const status = await ada.evaluate(
+      async (body) =>
+        (await fetch("/sign-in/passkey", {
+          method: "POST",
+          headers: { "content-type": "application/x-www-form-urlencoded" },
+          body,
+        })).status,
+      form.toString(),
+    );
+    check(status === 403 || status === 422, `${what}: ${status}`);
+  }
+  await ada.goto(`${CONSOLE}/`);
+  check(ada.url() === `${CONSOLE}/sign-in`, "a passkey that was shown before let somebody in");
+
+  // A device that does not know who holds it gives none.
+  await device.send("WebAuthn.setUserVerified", { authenticatorId, isUserVerified: false });
+  await press(ada, "Sign in with a passkey");
+  await ada.getByRole("button", { name: "Go on" }).click();
+  await ada.locator("#passkey-problem").waitFor();
+  await look(ada, "passkey-refused");
+  check(own.codes.length > 0, "there were no codes");
 }
 
 if (SHOTS) mkdirSync(SHOTS, { recursive: true });

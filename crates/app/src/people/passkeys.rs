@@ -1,0 +1,313 @@
+//! Passkeys: enrolled as one of the factors, and shown instead of a code, or instead of a password and a
+//! code together, because the device itself asks who holds it.
+//!
+//! What was begun is kept by this process alone, for five minutes, and is answered once.
+
+use super::{
+    EMAIL, FACTOR, Person,
+    factors::{self, Enrolled, MAX_FACTORS},
+    is_second, keyed, sessions,
+    sessions::SignedIn,
+    sign_in::{self, Source},
+    text,
+};
+use crate::{
+    change::{Care, Changing},
+    error::Error,
+    instance::Instance,
+};
+use identity::{
+    Authentication, CEREMONY_LIFE, Options, Passkey, PasskeyError, Registration, RelyingParty,
+    SessionToken, UserHandle,
+};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+use store::FactorRow;
+use types::{
+    FactorKind, Id, OpContext, SecretText, Session, SessionLevel, Timestamp, User, UserState,
+};
+
+/// Ceremonies under way at once; of more, the oldest is forgotten.
+const MAX_CEREMONIES: usize = 10_000;
+
+/// What a browser is asked.
+#[derive(Debug)]
+pub struct Asked {
+    /// For `navigator.credentials`.
+    pub options: Options,
+    /// Comes back with the answer.
+    pub handle: SecretText,
+}
+
+enum Ceremony {
+    Registration(Registration),
+    Authentication(Authentication),
+}
+
+struct Kept {
+    begun_at: Timestamp,
+    /// Whose session began it; a sign-in is begun by nobody.
+    session: Option<Id<Session>>,
+    what: Ceremony,
+}
+
+/// What was begun and is not answered yet, by the digest of its handle.
+#[derive(Default)]
+pub(crate) struct Ceremonies(Mutex<HashMap<[u8; 32], Kept>>);
+
+impl fmt::Debug for Ceremonies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ceremonies").finish_non_exhaustive()
+    }
+}
+
+impl Ceremonies {
+    fn keep(
+        &self,
+        instance: &Instance,
+        now: Timestamp,
+        session: Option<Id<Session>>,
+        what: Ceremony,
+    ) -> Result<SecretText, Error> {
+        let handle = SessionToken::generate(instance.random.as_ref())?;
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, kept| now.since(kept.begun_at) < CEREMONY_LIFE);
+        if all.len() >= MAX_CEREMONIES
+            && let Some(oldest) = all.iter().min_by_key(|(_, kept)| kept.begun_at)
+        {
+            let oldest = *oldest.0;
+            all.remove(&oldest);
+        }
+        let kept = Kept { begun_at: now, session, what };
+        all.insert(*handle.digest(&keyed(instance)).as_bytes(), kept);
+        Ok(SecretText::new(handle.expose().to_owned()))
+    }
+
+    /// Takes away what was begun under this handle by this session.
+    fn take(
+        &self,
+        instance: &Instance,
+        now: Timestamp,
+        session: Option<Id<Session>>,
+        handle: &str,
+    ) -> Option<Ceremony> {
+        let handle = SessionToken::parse(handle).ok()?;
+        let digest = handle.digest(&keyed(instance));
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = all.remove(digest.as_bytes())?;
+        let is_good = kept.session == session && now.since(kept.begun_at) < CEREMONY_LIFE;
+        is_good.then_some(kept.what)
+    }
+}
+
+fn handle_of(user: Id<User>) -> UserHandle {
+    UserHandle::new(user.to_bytes())
+}
+
+fn passkeys(person: &Person) -> Result<Vec<(&FactorRow, Passkey)>, Error> {
+    let rows = person.factors.iter().filter(|one| one.kind == FactorKind::Passkey);
+    let read = |row| Passkey::from_json(&FactorRow::clone(row).body).map(|passkey| (row, passkey));
+    rows.map(read).collect::<Result<_, _>>().map_err(refused)
+}
+
+/// What a person is told says nothing of why; the log does.
+fn refused(error: PasskeyError) -> Error {
+    if error.is_alarm() {
+        tracing::warn!(%error, "a passkey was refused");
+    } else {
+        tracing::info!(%error, "a passkey was refused");
+    }
+    Error::FactorRefused
+}
+
+/// Asks for a new passkey.
+pub async fn begin_registration(
+    instance: &Instance,
+    ctx: &OpContext,
+    party: &RelyingParty,
+    signed_in: &SignedIn,
+) -> Result<Asked, Error> {
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    let person = factors::owner(instance, &mut changing, ctx, signed_in).await?;
+    if person.factors.iter().filter(|one| is_second(one)).count() >= MAX_FACTORS {
+        return Err(Error::TooManyFactors { limit: MAX_FACTORS });
+    }
+    let address = person.opened(instance, &mut changing, person.place(EMAIL)).await?;
+    let address = address.map_or_else(|| person.row.id.to_string(), |address| text(&address));
+    let who = identity::Person {
+        handle: handle_of(person.row.id),
+        account: &address,
+        display_name: &address,
+    };
+    let known: Vec<Passkey> = passkeys(&person)?.into_iter().map(|(_, passkey)| passkey).collect();
+    let (options, state) = party.begin_registration(&who, &known, ctx.now).map_err(refused)?;
+    let what = Ceremony::Registration(state);
+    let session = Some(signed_in.session);
+    let handle = instance.desk.ceremonies.keep(instance, ctx.now, session, what)?;
+    Ok(Asked { options, handle })
+}
+
+/// Takes a passkey that was asked for. The first factor opens everything, and brings codes for recovery.
+pub async fn finish_registration(
+    instance: &Instance,
+    ctx: &OpContext,
+    party: &RelyingParty,
+    signed_in: &SignedIn,
+    (handle, answer): (&str, &str),
+    name: &str,
+) -> Result<Enrolled, Error> {
+    let name = factors::factor_name(name, "passkey")?;
+    let session = Some(signed_in.session);
+    let begun = instance.desk.ceremonies.take(instance, ctx.now, session, handle);
+    let Some(Ceremony::Registration(state)) = begun else { return Err(Error::FactorRefused) };
+    let passkey = party.finish_registration(answer, state, ctx.now).map_err(refused)?;
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    let person = factors::owner(instance, &mut changing, ctx, signed_in).await?;
+    if passkey.user() != handle_of(person.row.id) {
+        return Err(Error::FactorRefused);
+    }
+    // Each is one person's, and once (Web Authentication §7.1, step 26).
+    let everybody = changing.tx.everything().await?.people.factors;
+    let stored = everybody.iter().filter(|one| one.kind == FactorKind::Passkey);
+    let mut stored = stored.filter_map(|one| Passkey::from_json(&one.body).ok());
+    if stored.any(|one| one.id() == passkey.id()) {
+        return Err(Error::FactorRefused);
+    }
+    let row = FactorRow {
+        id: Id::generate(ctx.now, instance.random.as_ref())?,
+        user: person.row.id,
+        kind: FactorKind::Passkey,
+        name,
+        body: passkey.to_json().map_err(refused)?,
+        created_at: ctx.now,
+        used: None,
+    };
+    // What was begun with an app is not waited for any more.
+    for old in person.factors.iter().filter(|one| one.body == super::PENDING) {
+        changing.tx.delete_sealed(FACTOR, &old.id.to_bytes()).await?;
+        changing.tx.delete_factor(old.id).await?;
+    }
+    changing.tx.put_factor(&row).await?;
+    let enrolled =
+        factors::enrolled(instance, &mut changing, ctx, &person, signed_in, &row).await?;
+    changing.commit().await?;
+    Ok(enrolled)
+}
+
+/// Asks for one of a person's passkeys: after a password, or for a step-up.
+pub async fn begin_authentication(
+    instance: &Instance,
+    ctx: &OpContext,
+    party: &RelyingParty,
+    signed_in: &SignedIn,
+) -> Result<Asked, Error> {
+    let people = super::now(instance).await?;
+    let own = people.factors.iter().filter(|one| one.user == signed_in.user);
+    let own = own.filter(|one| one.kind == FactorKind::Passkey);
+    let known: Vec<Passkey> =
+        own.map(|one| Passkey::from_json(&one.body)).collect::<Result<_, _>>().map_err(refused)?;
+    let (options, state) =
+        party.begin_authentication(handle_of(signed_in.user), &known, ctx.now).map_err(refused)?;
+    let what = Ceremony::Authentication(state);
+    let session = Some(signed_in.session);
+    let handle = instance.desk.ceremonies.keep(instance, ctx.now, session, what)?;
+    Ok(Asked { options, handle })
+}
+
+/// Asks for any passkey: whose it is, it tells.
+pub fn begin_sign_in(
+    instance: &Instance,
+    ctx: &OpContext,
+    party: &RelyingParty,
+) -> Result<Asked, Error> {
+    let (options, state) = party.begin_discovery(ctx.now).map_err(refused)?;
+    let what = Ceremony::Authentication(state);
+    let handle = instance.desk.ceremonies.keep(instance, ctx.now, None, what)?;
+    Ok(Asked { options, handle })
+}
+
+/// The second step, or a step-up, as [`sign_in::second_factor`] is by a code.
+///
+/// # Errors
+/// [`Error::FactorRefused`] whatever was not right.
+pub async fn second_factor(
+    instance: &Instance,
+    ctx: &OpContext,
+    party: &RelyingParty,
+    source: Source,
+    signed_in: &SignedIn,
+    (handle, answer): (&str, &str),
+) -> Result<SessionToken, Error> {
+    if signed_in.level == SessionLevel::Enrol {
+        return Err(Error::FactorRefused);
+    }
+    let session = Some(signed_in.session);
+    let begun = instance.desk.ceremonies.take(instance, ctx.now, session, handle);
+    let Some(Ceremony::Authentication(state)) = begun else { return Err(Error::FactorRefused) };
+    let attempt = sign_in::factor_attempt(instance, source, signed_in.user).await?;
+    attempt.count(instance, ctx.now).await?;
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    let person = Person::find(instance, &mut changing, signed_in.user).await?;
+    show(&mut changing, party, &person, answer, state, ctx.now).await?;
+    let token =
+        sign_in::full_session(instance, &mut changing, ctx, &person, signed_in, "passkey").await?;
+    attempt.forget(&mut changing).await?;
+    changing.commit().await?;
+    Ok(token)
+}
+
+/// The only step, where a passkey is all that is shown: it is held, and its device knows its holder.
+///
+/// # Errors
+/// [`Error::FactorRefused`] whatever was not right.
+pub async fn sign_in(
+    instance: &Instance,
+    ctx: &OpContext,
+    party: &RelyingParty,
+    source: Source,
+    (handle, answer): (&str, &str),
+) -> Result<SessionToken, Error> {
+    let begun = instance.desk.ceremonies.take(instance, ctx.now, None, handle);
+    let Some(Ceremony::Authentication(state)) = begun else { return Err(Error::FactorRefused) };
+    let claimed = party.claimed_user(answer).map_err(refused)?;
+    let user = Id::from_bytes(claimed.to_bytes());
+    let attempt = sign_in::factor_attempt(instance, source, user).await?;
+    attempt.count(instance, ctx.now).await?;
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    let person = Person::find(instance, &mut changing, user).await?;
+    show(&mut changing, party, &person, answer, state, ctx.now).await?;
+    let level = SessionLevel::Full;
+    let token = sessions::begin(instance, &mut changing, ctx, person.row.id, level).await?;
+    changing.record(sign_in::came(&person.row, "passkey alone"));
+    attempt.forget(&mut changing).await?;
+    changing.commit().await?;
+    Ok(token)
+}
+
+/// Judges an answer by the passkeys that the person has now, and notes what is new of the one shown.
+async fn show(
+    changing: &mut Changing<'_>,
+    party: &RelyingParty,
+    person: &Person,
+    answer: &str,
+    state: Authentication,
+    now: Timestamp,
+) -> Result<(), Error> {
+    if person.row.state != UserState::Active {
+        return Err(Error::FactorRefused);
+    }
+    let (rows, known): (Vec<&FactorRow>, Vec<Passkey>) = passkeys(person)?.into_iter().unzip();
+    let shown = party.finish_authentication(answer, state, &known, now).map_err(refused)?;
+    if shown.user != handle_of(person.row.id) {
+        return Err(Error::FactorRefused);
+    }
+    let place = known.iter().position(|one| one.id() == shown.passkey.id());
+    let row = place.and_then(|place| rows.get(place)).ok_or(Error::FactorRefused)?;
+    let body = shown.passkey.to_json().map_err(refused)?;
+    let used = Some(now.as_micros());
+    changing.tx.put_factor(&FactorRow { body, used, ..FactorRow::clone(row) }).await?;
+    Ok(())
+}
