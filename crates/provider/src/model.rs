@@ -250,6 +250,7 @@ pub struct RequestBody {
 pub struct Param {
     pub name: String,
     pub place: ParamPlace,
+    pub is_required: bool,
     /// Recognised paging passes without a grant.
     pub is_paging: bool,
 }
