@@ -284,7 +284,7 @@ fn route<'s>(
         return Err(CallError::NotGranted);
     }
     let method = method_of(&parts.method).ok_or(CallError::MethodUnknown)?;
-    if matches!(method, Method::Options | Method::Trace) {
+    if !method.is_served() {
         return Err(CallError::MethodUnsupported { method: method.as_str() });
     }
     let segments = decode_path(&format!("/{path}"))

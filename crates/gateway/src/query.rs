@@ -31,8 +31,7 @@ pub(crate) fn minimise(
 ///
 /// # Errors
 /// Where it is none, and where it would mean nothing without what is missing: a parameter that is
-/// required, or one that is called like paging and not declared, without which a next page is the
-/// first again.
+/// required, or one that is called like paging, without which a next page may be the first again.
 pub(crate) fn narrow(
     raw: &str,
     operations: &[&Operation],
@@ -42,10 +41,9 @@ pub(crate) fn narrow(
     let mut is_narrower = false;
     let query = spell(raw, |name| {
         let Err(refused) = check(name, operations, decision, connection) else { return Ok(true) };
-        let is_needed =
-            declared(name, operations).map_or_else(|| is_paging_param(name), |one| one.is_required);
+        let is_required = declared(name, operations).is_some_and(|one| one.is_required);
         is_narrower = true;
-        if is_needed { Err(refused) } else { Ok(false) }
+        if is_required || is_paging_param(name) { Err(refused) } else { Ok(false) }
     })?;
     Ok((query, is_narrower))
 }

@@ -75,7 +75,7 @@ impl UrlRewriter {
         self.rewrite_url(reference, Purpose::Location)
     }
 
-    /// Where another page is: what was called, or something to read.
+    /// Where another page of what was asked for is: the path is what the caller chose.
     pub(crate) fn page(&self, reference: &str) -> Option<String> {
         self.rewrite_url(reference, Purpose::Page)
     }
@@ -116,14 +116,20 @@ impl UrlRewriter {
         let server = |operation: usize| server_of.get(&operation).copied().unwrap_or(0);
         let asked = self.asked.operation;
         let segments = decode_path(path).ok()?;
-        Method::ALL.into_iter().find_map(|method| {
+        let asked_path = self.asked.place.split('?').next();
+        Method::ALL.into_iter().filter(|method| method.is_served()).find_map(|method| {
             let RouteOutcome::Found { operations, path } = provider.router.route(method, &segments)
             else {
                 return None;
             };
             let (decision, valid_until) = self.rights.decision(&operations)?;
             let first = *operations.first()?;
-            let fits = method == Method::Get || first == asked || purpose == Purpose::Location;
+            let fits = match purpose {
+                Purpose::Location => true,
+                Purpose::Page => {
+                    asked_path == Some(&path) && (method == Method::Get || first == asked)
+                }
+            };
             if !fits || self.now >= valid_until || server(first) != server(asked) {
                 return None;
             }

@@ -110,6 +110,7 @@ pub(crate) fn hold(data: &[u8]) -> bool {
             .and_then(|link| link.split_once(">; rel=\""))
             .expect("the form of a link");
         judge(url, &prefix);
+        assert_eq!(url.split('?').next(), Some(&*format!("{prefix}employees")), "another place");
         let relations = rest.strip_suffix('"').expect("the form of a link");
         let known = ["first", "prev", "previous", "self", "next", "last"];
         assert!(relations.split(' ').all(|one| known.contains(&one)), "{relations}");

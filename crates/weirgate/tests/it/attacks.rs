@@ -245,7 +245,7 @@ fn what_fields_do_not_judge_passes_unfiltered_or_not_at_all() {
 }
 
 /// Operations beside the things: one without a grant, one that may only be written, one whose
-/// parameter is needed, and one of another server.
+/// parameter is needed, one of another server, and one by a method that is not served.
 fn described_around() -> String {
     let thing = "{ $ref: \"#/components/schemas/Thing\" }";
     let id = "{ name: id, in: path, required: true, schema: { type: string } }";
@@ -265,6 +265,7 @@ fn described_around() -> String {
          string } }\n    get: { operationId: salary, responses: {} }\n"
             .to_owned(),
         operation("/written/{id}", id, "put", &body),
+        operation("/asked/{id}", id, "options", ""),
         operation("/regions", region, "get", ""),
         operation("/far/{id}", id, "get", "      servers: [ { url: \"https://far.example\" } ]\n"),
     ];
@@ -301,11 +302,13 @@ fn urls_lead_where_the_caller_may_go_and_tell_nothing_else() {
         ),
         ("/things?cursor=2&name=n", "/things?cursor=2&name=n", "/things?cursor=2&name=n"),
         ("?cursor=2", "/things?cursor=2", "/things?cursor=2"),
-        ("/things/7", "/things/7", "/things/7"),
+        ("/things?limit=2", "/things?limit=2", "/things?limit=2"),
+        // The caller chose the path of its pages.
+        ("/things/7", "", "/things/7"),
         // Nobody declared it.
         ("/things?cursor=2&ssn=078-05-1120", "/things?cursor=2", "/things?cursor=2"),
         ("/things?cursor=2#078-05-1120", "/things?cursor=2", "/things?cursor=2"),
-        ("/things/7?ssn=078-05-1120", "/things/7", "/things/7"),
+        ("/things/7?ssn=078-05-1120", "", "/things/7"),
         ("/078-05-1120", "", ""),
         ("/things/7/078-05-1120", "", ""),
         ("/things/7/", "", ""),
@@ -319,9 +322,11 @@ fn urls_lead_where_the_caller_may_go_and_tell_nothing_else() {
         ("/regions?region=078-05-1120", "", ""),
         ("/salaries/078-05-1120", "", ""),
         ("/things/7/photo", "", ""),
-        // What may be written only is no page, and what is of another server is not there.
+        // What may be written only is no page; another server's operation, and what nobody is served,
+        // are not there.
         ("/written/7", "", "/written/7"),
         ("/far/7", "", ""),
+        ("/asked/7", "", ""),
         // What no caller could ask for.
         ("/things/%2e%2e%2fsalaries", "", ""),
         ("/things/a%2Fb", "", ""),
@@ -347,6 +352,11 @@ fn urls_lead_where_the_caller_may_go_and_tell_nothing_else() {
     let body = serde_json::json!({"results": [], "next": "?cursor=2&ssn=078-05-1120", "total": 0});
     world.provider.on("GET /things", Answer::json(200, &body));
     assert!(world.get("/things?cursor=2").json().unwrap().get("next").is_none());
+    // By the operation that was called.
+    let page = serde_json::json!({"results": [], "next": "?limit=1", "total": 0});
+    world.provider.on("GET /things", Answer::json(200, &page));
+    let next = world.get("/things?cursor=2").json().unwrap()["next"].clone();
+    assert_eq!(next, format!("{gate}/things?limit=1"));
     let made = Answer::json(201, &testkit::things::thing("7"))
         .header("Location", &format!("{base}/things/7?ssn=078-05-1120"));
     world.provider.on("POST /things", made);
