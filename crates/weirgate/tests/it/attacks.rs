@@ -357,6 +357,12 @@ fn urls_lead_where_the_caller_may_go_and_tell_nothing_else() {
     world.provider.on("GET /things", Answer::json(200, &page));
     let next = world.get("/things?cursor=2").json().unwrap()["next"].clone();
     assert_eq!(next, format!("{gate}/things?limit=1"));
+    let thing = Answer::json(200, &testkit::things::thing("7"));
+    world.provider.on("PUT /written/7", thing.header("Link", "</written/7>; rel=self"));
+    let json = [("content-type", "application/json")];
+    let answer = world.send("PUT", "/written/7", &json, br#"{"name":"n","nested":{"a":"a"}}"#);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("link"), Some(format!("<{gate}/written/7>; rel=\"self\"").as_str()));
     let made = Answer::json(201, &testkit::things::thing("7"))
         .header("Location", &format!("{base}/things/7?ssn=078-05-1120"));
     world.provider.on("POST /things", made);
