@@ -95,6 +95,7 @@ fn call(number: u128) -> (Record, Record) {
         mismatched: 0,
         withheld: vec!["ssn".into()],
         withheld_more: 0,
+        attempts: None,
         duration_us: 900,
     };
     (Record::Intent(intent), Record::Outcome(outcome))

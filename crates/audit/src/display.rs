@@ -133,7 +133,8 @@ impl Record {
                 .number("mismatched", one.mismatched)
                 .put("withheld", &one.withheld.join(", "))
                 .optional_number("withheld_more", Some(one.withheld_more).filter(|more| *more > 0))
-                .number("duration_us", one.duration_us),
+                .number("duration_us", one.duration_us)
+                .optional_number("attempts", one.attempts),
             Self::Refused(one) => fields
                 .put("request", &one.request)
                 .put("key", &one.key)

@@ -101,6 +101,8 @@ pub struct Outcome {
     /// More of these, whose names are left out.
     pub withheld_more: u64,
     pub duration_us: u64,
+    /// How often the request was tried on a connection to the provider. Set if more than once.
+    pub attempts: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -369,6 +371,7 @@ impl Record {
                     .value(23, Value::Array(withheld))
                     .uint(24, one.duration_us)
                     .optional(Some(more).filter(|more| *more > 0), |put, more| put.uint(25, more))
+                    .optional(one.attempts, |put, tries| put.uint(26, tries))
             }
             Self::Refused(one) => Put::new(REFUSED, one.at)
                 .id(3, one.request)
@@ -451,6 +454,10 @@ impl Record {
                     // An absent value has no key.
                     Some(0) => return Err(DecodeError),
                     more => more.unwrap_or(0),
+                },
+                attempts: match take.optional(26, |take| take.uint(26))? {
+                    Some(0 | 1) => return Err(DecodeError),
+                    tries => tries,
                 },
             }),
             REFUSED => Self::Refused(Refused {
@@ -582,7 +589,14 @@ pub(crate) mod tests {
             withheld: vec!["ssn".into()],
             withheld_more: 0,
             duration_us: 900,
+            attempts: None,
         })
+    }
+
+    fn repeated(tries: u64) -> Record {
+        let Record::Outcome(mut end) = outcome(1) else { unreachable!() };
+        end.attempts = Some(tries);
+        Record::Outcome(end)
     }
 
     pub(crate) fn one_of_each() -> Vec<Record> {
@@ -602,6 +616,7 @@ pub(crate) mod tests {
             Record::Recovered { at, cut_bytes: 17 },
             intent(1),
             outcome(1),
+            repeated(2),
             Record::Interrupted { at, request: id(9) },
             Record::Refused(Refused {
                 request: id(1),
@@ -695,6 +710,19 @@ pub(crate) mod tests {
             assert_eq!(end.withheld.len() as u64 + end.withheld_more, count as u64 + 5);
             // What was read is written the same again.
             assert_eq!(Record::Outcome(end).encode(), bytes);
+        }
+    }
+
+    /// As logs had it before attempts were counted; and what is counted has one spelling.
+    #[test]
+    fn an_outcome_without_attempts_reads_as_before() {
+        let known = "ac00010105021b00060a24181e4384035000000000000000000000000000000001\
+                     1018c81118c8131903e81419012c1501160017816373736e1818190384";
+        assert_eq!(hex::encode(outcome(1).encode()), known);
+        assert_eq!(Record::decode(&hex::decode(known).unwrap()), Ok(outcome(1)));
+        for (tries, is_read) in [(0, false), (1, false), (2, true), (3, true)] {
+            let decoded = Record::decode(&repeated(tries).encode());
+            assert_eq!(decoded.is_ok(), is_read, "{tries}");
         }
     }
 

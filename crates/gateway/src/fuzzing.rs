@@ -5,12 +5,11 @@ use crate::{
     framing::Framing,
     headers::{is_limit_value, is_rate_limit},
     ingress::Ingress,
-    rewrite::UrlRewriter,
+    rewrite::{Asked, UrlRewriter},
     snapshot::{ConnectionEntry, Rights},
 };
 use http::HeaderName;
 use projection::Rewriter as _;
-use provider::Method;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use types::Timestamp;
@@ -52,23 +51,24 @@ pub fn tells_limits(name: &HeaderName, value: &str) -> bool {
 pub struct Urls(UrlRewriter);
 
 impl Urls {
-    /// For a GET that may be followed by what these rights allow.
+    /// For a call of the first operation at this path and query, that may be followed by what these
+    /// rights allow.
     pub fn new(
         connection: Arc<ConnectionEntry>,
         rights: Rights,
         base: &str,
-        asked: &str,
+        place: &str,
         public: &str,
         echoes: Echoes,
     ) -> Option<Self> {
         let rights = (Arc::new(rights), Timestamp::EPOCH);
-        let asked = (Method::Get, asked);
+        let asked = Asked { operation: 0, place: place.to_owned() };
         UrlRewriter::new(connection, rights, base, asked, public.into(), Arc::new(echoes)).map(Self)
     }
 
     /// In a header of its own.
     pub fn location(&self, value: &str) -> Option<String> {
-        self.0.rewrite_url(value)
+        self.0.location(value)
     }
 
     pub fn links(&self, value: &str) -> String {

@@ -77,8 +77,10 @@ pub fn is_credential_name(name: &str) -> bool {
         "passphrase",
     ];
     // They are parts of harmless names, too: `author`, `training_session_id`.
-    const WHOLE: [&str; 9] = [
+    const WHOLE: [&str; 11] = [
         "sid",
+        "xsid",
+        "connectsid",
         "auth",
         "xauth",
         "session",
@@ -88,9 +90,11 @@ pub fn is_credential_name(name: &str) -> bool {
         "sessionkey",
         "phpsessid",
     ];
-    // As the last of several words: `user_pin`, and not `pin_id` or `shipping`.
-    const LAST: [&str; 10] =
+    // As a word of their own: `user_pin`, `otpCode` and `hmac-sha256`, and not `shipping`.
+    const WORDS: [&str; 10] =
         ["jwt", "bearer", "sig", "pwd", "pin", "otp", "totp", "hmac", "assertion", "passcode"];
+    // What is told of such a thing is not the thing itself.
+    const ABOUT: [&str; 3] = ["id", "ids", "type"];
     // Paging tokens are no credentials.
     const HARMLESS: [&str; 7] = [
         "pagetoken",
@@ -101,25 +105,33 @@ pub fn is_credential_name(name: &str) -> bool {
         "paginationtoken",
         "skiptoken",
     ];
-    let flat = flat.as_str();
+    let (flat, words) = (flat.as_str(), words(name));
+    let is_about = words.last().is_some_and(|word| ABOUT.contains(&word.as_str()));
     !HARMLESS.contains(&flat)
         && (WHOLE.contains(&flat)
             || PARTS.iter().any(|part| flat.contains(part))
-            || last_word(name).is_some_and(|word| LAST.contains(&word.as_str())))
+            || !is_about && words.iter().any(|word| WORDS.contains(&word.as_str())))
 }
 
-/// The last word of `user_pin`, `X-Sig` and `idJwt`, in lower case.
-fn last_word(name: &str) -> Option<String> {
-    let name = name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-    let begins = |(at, pair): (usize, &[u8])| match pair {
-        [before, _] if !before.is_ascii_alphanumeric() => Some(at + 1),
-        [before, first] if first.is_ascii_uppercase() && !before.is_ascii_uppercase() => {
-            Some(at + 1)
+/// The words of `user_pin`, `X-Sig` and `idJWTValue`, in lower case and without digits behind them.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let letters: Vec<char> = name.chars().collect();
+    for (at, letter) in letters.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|at| letters.get(at));
+        let is_lower = |other: Option<&char>| other.is_some_and(char::is_ascii_lowercase);
+        let begins = letter.is_ascii_uppercase()
+            && (before.is_some_and(|before| !before.is_ascii_uppercase())
+                || is_lower(letters.get(at + 1)));
+        if begins || !letter.is_ascii_alphanumeric() {
+            words.push(String::new());
         }
-        _ => None,
-    };
-    let begin = name.as_bytes().windows(2).enumerate().filter_map(begins).next_back().unwrap_or(0);
-    name.get(begin..).filter(|word| !word.is_empty()).map(str::to_ascii_lowercase)
+        if let Some(word) = words.last_mut().filter(|_| letter.is_ascii_alphanumeric()) {
+            word.push(letter.to_ascii_lowercase());
+        }
+    }
+    let bare = words.into_iter().map(|word| word.trim_end_matches(char::is_numeric).to_owned());
+    bare.filter(|word| !word.is_empty()).collect()
 }
 
 /// Whether servers may read two names as one: some pass over case, over what is in brackets, and over
@@ -283,7 +295,7 @@ pub(crate) fn to_caller(
         }
     }
     if let Some(location) = answered.get(header::LOCATION).and_then(|value| value.to_str().ok())
-        && let Some(url) = urls.rewrite_url(location)
+        && let Some(url) = urls.location(location)
         && let Ok(value) = HeaderValue::from_str(&url)
     {
         pass(header::LOCATION, value);
@@ -488,6 +500,16 @@ mod tests {
             "X-HMAC",
             "client_assertion",
             "passcode",
+            "totp_code",
+            "otpQuery",
+            "PINCode",
+            "idJWTValue",
+            "X-Hmac-SHA256",
+            "user[pin]",
+            "pin.value",
+            "otp2",
+            "X-SID",
+            "connect.sid",
         ] {
             assert!(is_credential_name(name), "{name}");
         }
@@ -506,7 +528,12 @@ mod tests {
             "design",
             "shipping",
             "pin_id",
+            "client_assertion_type",
+            "shippingPinned",
             "signal",
+            "significant",
+            "designId",
+            "assertions",
             "callSid",
             "side",
             "forbearer",

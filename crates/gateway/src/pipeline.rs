@@ -14,7 +14,7 @@ use crate::{
     limits::{self, Places},
     observations, provider_error, query,
     recorder::{OpenIntent, Refusal, failure_of},
-    rewrite::UrlRewriter,
+    rewrite::{Asked, UrlRewriter},
     snapshot::{AnswerRule, ConnectionEntry, Decision, KeyEntry, Rights, Snapshot},
     trace_link::TraceLink,
 };
@@ -185,6 +185,7 @@ async fn run(
     let mut intent = record_intent(core, &snapshot, event, &caller, &routed, &permit)?;
     known.has_intent = true;
 
+    let place = minimised.path_and_query.clone();
     // From here on every failure must close the intent.
     let result = async {
         if !method_of(&parts.method).is_some_and(Method::is_safe) {
@@ -197,7 +198,7 @@ async fn run(
         watch.check()?;
         intent.begin(Phase::Provider);
         core.gateway.settings.failpoint.reach("provider", &routed.path);
-        Ok((send(lease, asked).await?, echoes))
+        Ok((send(lease, asked, &mut intent.facts.attempts).await?, echoes))
     }
     .await;
     let (answered, echoes) = match result {
@@ -211,7 +212,7 @@ async fn run(
     routed.connection.meter.learn(answered.status(), answered.headers(), now);
     let class = classify(core, &routed, &permit, answered, &echoes).await;
     let escort = Escort { intent, watch, echoes: Arc::new(echoes) };
-    project(core, &snapshot, &routed, &permit, class, escort).await
+    project(core, &snapshot, &routed, &permit, place, class, escort).await
 }
 
 /// Ends a call that failed after it had an intent. If the log fails too, the answer says that.
@@ -283,7 +284,7 @@ fn route<'s>(
         return Err(CallError::NotGranted);
     }
     let method = method_of(&parts.method).ok_or(CallError::MethodUnknown)?;
-    if matches!(method, Method::Options | Method::Trace) {
+    if !method.is_served() {
         return Err(CallError::MethodUnsupported { method: method.as_str() });
     }
     let segments = decode_path(&format!("/{path}"))
@@ -474,8 +475,9 @@ fn inject_credential(
 async fn send(
     lease: Lease<'_>,
     request: Request<Full<Bytes>>,
+    attempts: &mut u64,
 ) -> Result<Response<UpstreamBody>, CallError> {
-    Ok(lease.send(request).await?)
+    Ok(lease.send_counted(request, attempts).await?)
 }
 
 /// What an answer is, before anything of it may pass.
@@ -644,10 +646,11 @@ async fn project(
     snapshot: &Snapshot,
     routed: &Routed<'_>,
     permit: &Permit,
+    place: String,
     class: Class,
     mut escort: Escort,
 ) -> Result<Response<AnswerBody>, Failed> {
-    let Some(urls) = url_rewriter(core, routed, permit, Arc::clone(&escort.echoes)) else {
+    let Some(urls) = url_rewriter(core, routed, permit, place, Arc::clone(&escort.echoes)) else {
         let error = CallError::Internal { what: "the connection's server is no URL" };
         return Err(Failed::after(Some(escort.intent), error));
     };
@@ -746,10 +749,11 @@ fn url_rewriter(
     core: &Core,
     routed: &Routed<'_>,
     permit: &Permit,
+    place: String,
     echoes: Arc<Echoes>,
 ) -> Option<UrlRewriter> {
     let base = routed.target.base_url();
-    let asked = (routed.operation.method, routed.path.as_str());
+    let asked = Asked { operation: routed.index, place };
     let public = Arc::clone(&core.gateway.public_url);
     let rights = (Arc::clone(&permit.rights), permit.now);
     UrlRewriter::new(Arc::clone(routed.connection), rights, base, asked, public, echoes)

@@ -7,7 +7,7 @@ use crate::{
     snapshot::{ConnectionEntry, Decision},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use provider::{Operation, ParamPlace};
+use provider::{Operation, Param, ParamPlace, is_paging_param};
 
 /// The longest query, in bytes.
 const MAX_QUERY_BYTES: usize = 8_192;
@@ -23,7 +23,36 @@ pub(crate) fn minimise(
     decision: &Decision,
     connection: &ConnectionEntry,
 ) -> Result<String, CallError> {
-    let raw = raw.unwrap_or("");
+    spell(raw.unwrap_or(""), |name| check(name, operations, decision, connection).map(|()| true))
+}
+
+/// What of a provider's query a caller may send, spelled the same way, and whether anything else was
+/// in it.
+///
+/// # Errors
+/// Where it is none, and where it would mean nothing without what is missing: a parameter that is
+/// required, or one that is called like paging, without which a next page may be the first again.
+pub(crate) fn narrow(
+    raw: &str,
+    operations: &[&Operation],
+    decision: &Decision,
+    connection: &ConnectionEntry,
+) -> Result<(String, bool), CallError> {
+    let mut is_narrower = false;
+    let query = spell(raw, |name| {
+        let Err(refused) = check(name, operations, decision, connection) else { return Ok(true) };
+        let is_required = declared(name, operations).is_some_and(|one| one.is_required);
+        is_narrower = true;
+        if is_required || is_paging_param(name) { Err(refused) } else { Ok(false) }
+    })?;
+    Ok((query, is_narrower))
+}
+
+/// Those parameters that are kept.
+fn spell(
+    raw: &str,
+    mut is_kept: impl FnMut(&str) -> Result<bool, CallError>,
+) -> Result<String, CallError> {
     if raw.len() > MAX_QUERY_BYTES {
         return Err(CallError::RequestMalformed { what: "the query is too long" });
     }
@@ -35,13 +64,22 @@ pub(crate) fn minimise(
         if name.contains('\u{FFFD}') || value.contains('\u{FFFD}') {
             return Err(CallError::RequestMalformed { what: "the query is not UTF-8" });
         }
-        check(&name, operations, decision, connection)?;
+        if !is_kept(&name)? {
+            continue;
+        }
         out.push(if out.is_empty() { '?' } else { '&' });
         out.extend(utf8_percent_encode(&name, KEEP));
         out.push('=');
         out.extend(utf8_percent_encode(&value, KEEP));
     }
     Ok(out)
+}
+
+fn declared<'o>(name: &str, operations: &[&'o Operation]) -> Option<&'o Param> {
+    operations.iter().flat_map(|operation| &operation.params).find(|param| {
+        param.place == ParamPlace::Query
+            && (param.name == name || is_array_spelling(&param.name, name))
+    })
 }
 
 fn check(
@@ -51,11 +89,7 @@ fn check(
     connection: &ConnectionEntry,
 ) -> Result<(), CallError> {
     let shown = || name.chars().take(100).collect::<String>();
-    let declared = operations.iter().flat_map(|operation| &operation.params).find(|param| {
-        param.place == ParamPlace::Query
-            && (param.name == name || is_array_spelling(&param.name, name))
-    });
-    let Some(param) = declared else {
+    let Some(param) = declared(name, operations) else {
         return Err(CallError::ParameterUndeclared { name: shown() });
     };
     let is_own = |own: &String| is_same_name(own, name);

@@ -185,6 +185,8 @@ pub struct Facts {
     pub withheld: Vec<String>,
     /// More of these, whose names were not kept.
     pub withheld_more: u64,
+    /// How often the request was tried on a connection to the provider.
+    pub attempts: u64,
 }
 
 /// How long a call still waits for the log: one that stalls refuses it once, not at its intent and
@@ -287,6 +289,7 @@ impl OpenIntent {
             withheld: facts.withheld,
             withheld_more: facts.withheld_more,
             duration_us: u64::try_from(duration).unwrap_or(u64::MAX),
+            attempts: Some(facts.attempts).filter(|tries| *tries > 1),
         })
     }
 }

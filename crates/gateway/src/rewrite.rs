@@ -2,7 +2,7 @@
 //! round the gate, and a URL never carries a credential out.
 
 use crate::{
-    headers::{is_credential_name, is_same_name},
+    headers::is_same_name,
     query,
     snapshot::{ConnectionEntry, Rights},
 };
@@ -14,8 +14,24 @@ use vault::Echoes;
 
 /// How often a text that leaves may be percent-encoded.
 const MAX_ENCODINGS: usize = 4;
-/// The most bytes of links in one answer's head.
-const MAX_LINK_BYTES: usize = 8 << 10;
+/// The most bytes of a URL that leaves, and of all links in one answer's head.
+const MAX_URL_BYTES: usize = 8 << 10;
+
+/// The call whose answer refers to something.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// The index of the operation that decided.
+    pub(crate) operation: usize,
+    /// Path and query as they were sent, without the credential.
+    pub(crate) place: String,
+}
+
+/// What a URL is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Location,
+    Page,
+}
 
 /// Rewrites what one answer refers to.
 #[derive(Clone, Debug)]
@@ -24,12 +40,9 @@ pub(crate) struct UrlRewriter {
     /// What the caller may call there, and when that was so.
     rights: Arc<Rights>,
     now: Timestamp,
-    /// How it asked.
-    method: Method,
+    asked: Asked,
     /// The URL that was asked for, which relative references stand against.
-    asked: Url,
-    /// Its path below the base.
-    place: String,
+    asked_url: Url,
     /// The server's base, ending in a slash.
     base: Url,
     /// Where callers reach the gateway: scheme and authority.
@@ -43,33 +56,34 @@ impl UrlRewriter {
         connection: Arc<ConnectionEntry>,
         (rights, now): (Arc<Rights>, Timestamp),
         base: &str,
-        (method, place): (Method, &str),
+        asked: Asked,
         public: Arc<str>,
         echoes: Arc<Echoes>,
     ) -> Option<Self> {
+        let asked_url =
+            Url::parse(&format!("{}{}", base.trim_end_matches('/'), asked.place)).ok()?;
         let mut base = Url::parse(base).ok()?;
         if !base.path().ends_with('/') {
             let path = format!("{}/", base.path());
             base.set_path(&path);
         }
-        let asked = Url::parse(&format!("{}{place}", base.as_str().trim_end_matches('/'))).ok()?;
-        let place = place.to_owned();
-        Some(Self { connection, rights, now, method, asked, place, base, public, echoes })
+        Some(Self { connection, rights, now, asked, asked_url, base, public, echoes })
+    }
+
+    /// Where something is, for a caller that may do anything with it.
+    pub(crate) fn location(&self, reference: &str) -> Option<String> {
+        self.rewrite_url(reference, Purpose::Location)
+    }
+
+    /// Where another page of what was asked for is: the path is what the caller chose.
+    pub(crate) fn page(&self, reference: &str) -> Option<String> {
+        self.rewrite_url(reference, Purpose::Page)
     }
 
     /// The gateway's URL for one under the connection's base that this caller may ask for; `None` for
     /// any other. A provider could tell anything by a path or parameter that nobody declared.
-    pub(crate) fn rewrite_url(&self, reference: &str) -> Option<String> {
-        self.rewrite_to(reference, |_| true)
-    }
-
-    /// The same for another page of what was asked for: the path is what the caller chose.
-    fn rewrite_page(&self, reference: &str) -> Option<String> {
-        self.rewrite_to(reference, |path| path == self.place)
-    }
-
-    fn rewrite_to(&self, reference: &str, is_path: impl Fn(&str) -> bool) -> Option<String> {
-        let url = self.asked.join(reference).ok()?;
+    fn rewrite_url(&self, reference: &str, purpose: Purpose) -> Option<String> {
+        let url = self.asked_url.join(reference).ok()?;
         let is_same_server = url.scheme() == self.base.scheme()
             && url.host_str() == self.base.host_str()
             && url.port_or_known_default() == self.base.port_or_known_default()
@@ -78,40 +92,54 @@ impl UrlRewriter {
         if !is_same_server {
             return None;
         }
-        let rest = url.path().strip_prefix(self.base.path())?;
+        let path = format!("/{}", url.path().strip_prefix(self.base.path())?);
         // Some servers split at semicolons too, and take names in any case.
-        let pairs = url.query().unwrap_or("").split(['&', ';']);
+        let query = url.query().unwrap_or("");
+        let pairs = query.split(['&', ';']);
         let pairs: Vec<&str> =
-            pairs.filter(|pair| !pair.is_empty() && !self.may_carry_credential(pair)).collect();
-        let (path, query) = self.callable(&format!("/{rest}"), &pairs.join("&"))?;
-        if !is_path(&path) {
+            pairs.filter(|pair| !pair.is_empty() && !self.carries_credential(pair)).collect();
+        let (place, is_narrower) = self.callable(&path, &pairs.join("&"), purpose)?;
+        // What is missing could be a part of another value, or what told this page from the next.
+        if is_narrower && (query.contains(';') || place == self.asked.place) {
             return None;
         }
-        let rewritten = format!("{}/proxy/{}{path}{query}", self.public, self.connection.id);
-        (!self.repeats_credential(rewritten.as_bytes())).then_some(rewritten)
+        let rewritten = format!("{}/proxy/{}{place}", self.public, self.connection.id);
+        let may_leave =
+            rewritten.len() <= MAX_URL_BYTES && !self.repeats_credential(rewritten.as_bytes());
+        may_leave.then_some(rewritten)
     }
 
-    /// A path and query as the gateway would send them, if it would send them for this caller.
-    fn callable(&self, path: &str, query: &str) -> Option<(String, String)> {
-        const FOLLOWED: [Method; 4] = [Method::Get, Method::Put, Method::Patch, Method::Delete];
-        let provider = &self.connection.provider;
+    /// A path and query as the gateway would send them, if it would send them for this caller to the
+    /// same server; and whether the query had more.
+    fn callable(&self, path: &str, query: &str, purpose: Purpose) -> Option<(String, bool)> {
+        let ConnectionEntry { provider, server_of, .. } = &*self.connection;
+        let server = |operation: usize| server_of.get(&operation).copied().unwrap_or(0);
+        let asked = self.asked.operation;
         let segments = decode_path(path).ok()?;
-        [self.method].into_iter().chain(FOLLOWED).find_map(|method| {
+        let asked_path = self.asked.place.split('?').next();
+        Method::ALL.into_iter().filter(|method| method.is_served()).find_map(|method| {
             let RouteOutcome::Found { operations, path } = provider.router.route(method, &segments)
             else {
                 return None;
             };
             let (decision, valid_until) = self.rights.decision(&operations)?;
-            if self.now >= valid_until {
+            let first = *operations.first()?;
+            let fits = match purpose {
+                Purpose::Location => true,
+                Purpose::Page => {
+                    asked_path == Some(&path) && (method == Method::Get || first == asked)
+                }
+            };
+            if !fits || self.now >= valid_until || server(first) != server(asked) {
                 return None;
             }
             let operations: Vec<&Operation> = operations
                 .iter()
                 .filter_map(|index| provider.model.operations.get(*index))
                 .collect();
-            let query =
-                query::minimise(Some(query), &operations, decision, &self.connection).ok()?;
-            Some((path, query))
+            let (query, is_narrower) =
+                query::narrow(query, &operations, decision, &self.connection).ok()?;
+            Some((format!("{path}{query}"), is_narrower))
         })
     }
 
@@ -132,17 +160,17 @@ impl UrlRewriter {
         true
     }
 
-    /// Whether a pair of a query is, or hides in its value, a parameter that carries a credential.
-    fn may_carry_credential(&self, pair: &str) -> bool {
+    /// Whether a pair of a query is, or hides in its value, a parameter that carries a credential of
+    /// this provider's.
+    fn carries_credential(&self, pair: &str) -> bool {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let decoded = |text: &str| {
             percent_encoding::percent_decode_str(text).decode_utf8_lossy().to_lowercase()
         };
         let (name, value) = (decoded(name), decoded(&decoded(value)));
-        is_credential_name(&name)
-            || self.connection.credential_params.iter().any(|param| {
-                is_same_name(param, &name) || value.contains(&format!("{}=", param.to_lowercase()))
-            })
+        self.connection.credential_params.iter().any(|param| {
+            is_same_name(param, &name) || value.contains(&format!("{}=", param.to_lowercase()))
+        })
     }
 
     /// The links of Link headers (RFC 8288) that stay, with only their `rel`, and of that what pages;
@@ -167,10 +195,10 @@ impl UrlRewriter {
                 if rel.is_empty() {
                     continue;
                 }
-                let Some(url) = self.rewrite_page(target) else { continue };
+                let Some(url) = self.page(target) else { continue };
                 let comma = if links.is_empty() { "" } else { ", " };
                 let link = format!("{comma}<{url}>; rel=\"{}\"", rel.join(" "));
-                if links.len() + link.len() <= MAX_LINK_BYTES {
+                if links.len() + link.len() <= MAX_URL_BYTES {
                     links.push_str(&link);
                     told.extend(rel);
                 }
@@ -192,7 +220,7 @@ impl projection::Rewriter for UrlRewriter {
     }
 
     fn link(&mut self, value: &str) -> Option<String> {
-        if is_url(value) { self.rewrite_page(value) } else { None }
+        if is_url(value) { self.page(value) } else { None }
     }
 }
 

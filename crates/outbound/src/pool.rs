@@ -565,6 +565,16 @@ impl Lease<'_> {
         self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<UpstreamBody>, OutboundError> {
+        self.send_counted(request, &mut 0).await
+    }
+
+    /// The same, and adds to `attempts` each time that the request is tried on a connection: what was
+    /// given up while it waited is counted too.
+    pub async fn send_counted(
+        self,
+        request: Request<Full<Bytes>>,
+        attempts: &mut u64,
+    ) -> Result<Response<UpstreamBody>, OutboundError> {
         let Self { pool, key, mut carrier, mut is_reused, deadlines } = self;
         let mut request = prepare(request, key.0.authority())?;
         // What is asked for in other codings needs no room to speak of.
@@ -586,6 +596,7 @@ impl Lease<'_> {
         let may_repeat = is_reused && request.method().is_safe();
         let is_shared = matches!(carrier, Carrier::Seat(_));
         let spare = (may_repeat || is_shared).then(|| request.clone());
+        *attempts += 1;
         let again = match exchange(&mut carrier, request, &deadlines).await {
             Ok(response) => Ok(response),
             Err(ExchangeError::Unsent { request, .. }) if is_reused => Err(*request),
@@ -600,6 +611,7 @@ impl Lease<'_> {
             Err(request) => {
                 pool.config.figures.repeated.fetch_add(1, Ordering::Relaxed);
                 (carrier, _) = pool.dial(&key, &deadlines).await?;
+                *attempts += 1;
                 exchange(&mut carrier, request, &deadlines).await?
             }
         };

@@ -18,7 +18,7 @@ use url::Url;
 use vault::Placement;
 
 const BASE: &str = "https://api.example/v1";
-const ASKED: &str = "/employees";
+const PLACE: &str = "/employees?page=1";
 const PUBLIC: &str = "https://gate.example";
 /// What may not be repeated, and the parameter that carries it.
 const SECRET: &str = "s3cr3t-k3y+0123/45";
@@ -88,12 +88,12 @@ pub(crate) fn hold(data: &[u8]) -> bool {
     let connection = Arc::new(connection(model));
     let prefix = format!("{PUBLIC}/proxy/{}/", connection.id);
     let echoes = echoes(SECRET, Placement::Query { name: PARAM.into() }).expect("a secret");
-    let mut urls = Urls::new(connection, rights, BASE, ASKED, PUBLIC, echoes).expect("good URLs");
+    let mut urls = Urls::new(connection, rights, BASE, PLACE, PUBLIC, echoes).expect("good URLs");
     let mut passed = false;
     if let Some(url) = urls.location(given) {
         passed = true;
         judge(&url, &prefix);
-        let asked = Url::parse(&format!("{BASE}{ASKED}"));
+        let asked = Url::parse(&format!("{BASE}{PLACE}"));
         let meant = asked.and_then(|asked| asked.join(given)).expect("it was read");
         let ours = Url::parse(&url).expect("a URL");
         let rest = ours.as_str().strip_prefix(&prefix).expect("below the connection");

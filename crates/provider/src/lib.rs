@@ -34,7 +34,7 @@ pub use model::{
     Provider, RequestBody, ScalarKind, SecurityRequirement, SecurityScheme, Server, ServerVariable,
     Shape, ShapeId, StatusRange, Step,
 };
-pub use operations::is_json;
+pub use operations::{is_json, is_paging_param};
 pub use overlay::OverlayError;
 pub use path_template::PathTemplate;
 pub use route::{PathRefusal, PathRouter, RouteOutcome, decode_path, encode_path};

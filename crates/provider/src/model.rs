@@ -150,6 +150,11 @@ impl Method {
         }
     }
 
+    /// Whether calls by it are served at all.
+    pub const fn is_served(self) -> bool {
+        !matches!(self, Self::Options | Self::Trace)
+    }
+
     /// GET and HEAD change nothing (RFC 9110 §9.2.1).
     pub const fn is_safe(self) -> bool {
         matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
@@ -250,6 +255,7 @@ pub struct RequestBody {
 pub struct Param {
     pub name: String,
     pub place: ParamPlace,
+    pub is_required: bool,
     /// Recognised paging passes without a grant.
     pub is_paging: bool,
 }

@@ -343,7 +343,8 @@ impl<'a> Reader<'_, '_, 'a> {
                 && told.unwrap_or_else(|| {
                     is_paging_param(&name) && !is_date(param.value) && described()
                 });
-            found.push(Param { name, place, is_paging });
+            let is_required = param.value.get("required").and_then(Value::as_bool) == Some(true);
+            found.push(Param { name, place, is_required, is_paging });
         }
         found
     }
@@ -589,7 +590,7 @@ pub(crate) fn asks_for_pages(shapes: &[Shape], operation: &Operation) -> bool {
 
 /// Names by which providers take page, size and cursor. They choose which part of a list is read,
 /// never what of it.
-fn is_paging_param(name: &str) -> bool {
+pub fn is_paging_param(name: &str) -> bool {
     const NAMES: [&str; 38] = [
         "after",
         "before",

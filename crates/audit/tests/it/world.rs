@@ -134,6 +134,7 @@ pub fn outcome(number: u128) -> Record {
         mismatched: 0,
         withheld: vec!["ssn".into()],
         withheld_more: 0,
+        attempts: None,
         duration_us: 900,
     })
 }

@@ -33,6 +33,7 @@ async fn a_read_without_any_answer_on_an_idle_connection_is_sent_again() {
             assert_eq!(world.get("/once").await, Ok((200, b"{}".to_vec())), "{end:?}");
             assert_eq!(world.provider.requests().len(), 2, "{end:?}");
             assert_eq!(world.figures.repeated(), before + 1, "{end:?}");
+            assert_eq!(world.attempts(), 2, "{end:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use outbound::{
     Deadlines, FixedResolver, GuardPolicy, OutboundError, Pool, PoolConfig, PoolFigures, Target,
     TlsConfig, UpstreamBody,
 };
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use testkit::FaultyProvider;
 use types::Fault;
 
@@ -18,6 +18,8 @@ pub struct World {
     pub policy: GuardPolicy,
     pub deadlines: Deadlines,
     pub figures: Arc<PoolFigures>,
+    /// Of the last request.
+    attempts: Cell<u64>,
 }
 
 pub const SHORT: Duration = Duration::from_millis(300);
@@ -36,7 +38,8 @@ pub fn world_with(provider: FaultyProvider, config: PoolConfig) -> World {
     let tls = Duration::from_secs(2);
     let deadlines = Deadlines { head: SHORT, idle: SHORT, tls, ..Deadlines::default() };
     let figures = Arc::clone(&config.figures);
-    World { provider, pool: Pool::new(config), target, policy, deadlines, figures }
+    let attempts = Cell::new(0);
+    World { provider, pool: Pool::new(config), target, policy, deadlines, figures, attempts }
 }
 
 pub fn world(provider: FaultyProvider, roots: Option<&str>) -> World {
@@ -77,7 +80,14 @@ impl World {
             .uri(path)
             .header("accept-encoding", "gzip, br")
             .body(Full::new(Bytes::new()));
-        lease.send(request.unwrap()).await
+        let mut attempts = 0;
+        let answered = lease.send_counted(request.unwrap(), &mut attempts).await;
+        self.attempts.set(attempts);
+        answered
+    }
+
+    pub fn attempts(&self) -> u64 {
+        self.attempts.get()
     }
 
     pub async fn get(&self, path: &str) -> Result<(u16, Vec<u8>), OutboundError> {
