@@ -856,7 +856,8 @@ async fn a_passkey_that_is_not_right_lets_nobody_in() {
     let refused = |result: Result<SessionToken, Error>, what: &str| {
         assert!(matches!(result, Err(Error::FactorRefused)), "{what}: {result:?}");
     };
-    let faults: [(&str, fn(&mut device::Manner)); 6] = [
+    type Fault = (&'static str, fn(&mut device::Manner));
+    let faults: [Fault; 6] = [
         ("another origin", |one| one.origin = "http://localhost:9".into()),
         ("another host", |one| one.host = "evil.example".into()),
         ("a frame of another site", |one| one.cross_origin = Some(true)),
