@@ -332,9 +332,12 @@ fn a_description_that_is_imported_anew_moves_no_credential() {
         world.get("/things/1");
         !other.requests().is_empty()
     });
-    let entries = world.entries();
-    let replaced = entries.iter().rfind(|one| one["verb"] == "provider.replace").unwrap();
-    assert!(replaced["details"].to_string().contains("other_hosts: accepted"), "{replaced}");
+    // A change is in the log within a second, not at once.
+    testkit::wait_until(std::time::Duration::from_secs(5), || {
+        let entries = world.entries();
+        let replaced = entries.iter().rfind(|one| one["verb"] == "provider.replace").unwrap();
+        replaced["details"].to_string().contains("other_hosts: accepted")
+    });
 }
 
 /// While a new description is being read its callers are told to come again, and never that there is
