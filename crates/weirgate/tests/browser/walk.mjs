@@ -92,6 +92,9 @@ async function look(page, name) {
       for (const violation of found) problem({ name, colorScheme, width, ...violation });
       const wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
       if (wide > 0) problem({ name, width, what: `the page is ${wide} px wider than the screen` });
+      const hidden = await page.evaluate(`[...document.querySelectorAll(".table")]
+        .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.ariaLabel)`);
+      for (const table of hidden) problem({ name, width, what: `part of ${table} is out of sight` });
       if (SHOTS) {
         const path = join(SHOTS, `${name}-${colorScheme}-${width}.png`);
         await page.screenshot({ path, fullPage: true });
