@@ -45,11 +45,15 @@ pub struct Console {
 /// The place that passkeys are for.
 pub(crate) struct Party {
     pub(crate) party: RelyingParty,
-    /// Host and port, as a browser asks for them.
-    pub(crate) authority: String,
+    pub(crate) origin: String,
 }
 
 impl Party {
+    /// Whether a browser that asked for this host and port has passkeys.
+    pub(crate) fn is_at(&self, authority: &str) -> bool {
+        self.origin.split_once("://").is_some_and(|(_, own)| own == authority)
+    }
+
     /// By the console's URL; an address of this machine stands for `localhost`.
     fn of(url: &str) -> Option<Self> {
         let mut url = url::Url::parse(url).ok()?;
@@ -62,9 +66,8 @@ impl Party {
             url.set_host(Some("localhost")).ok()?;
         }
         let origin = url.origin().ascii_serialization();
-        let (_, authority) = origin.split_once("://")?;
         let party = RelyingParty::new(&origin, "Weirgate").ok()?;
-        Some(Self { party, authority: authority.to_owned() })
+        Some(Self { party, origin })
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Visit {
     pub source: Option<IpAddr>,
     /// Whether browsers have passkeys for the name that was asked.
     pub has_passkeys: bool,
+    /// Where they have them, if it is elsewhere.
+    pub passkeys_at: Option<String>,
 }
 
 /// Outermost: headers, panics, time, the host that was asked.
@@ -193,8 +195,11 @@ pub(crate) async fn before(
         }
     }
     let mut request = request;
-    let has_passkeys = console.party.as_ref().is_some_and(|one| one.authority == asked);
-    request.extensions_mut().insert(Visit { signed_in, form: bound, source, has_passkeys });
+    let has_passkeys = console.party.as_ref().is_some_and(|one| one.is_at(&asked));
+    let elsewhere = console.party.as_ref().filter(|_| !has_passkeys);
+    let passkeys_at = elsewhere.map(|one| one.origin.clone());
+    let visit = Visit { signed_in, form: bound, source, has_passkeys, passkeys_at };
+    request.extensions_mut().insert(visit);
     let mut response = next.run(request).await;
     if let Some(cookie) = new_form {
         response.headers_mut().append(header::SET_COOKIE, cookie);

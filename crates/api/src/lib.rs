@@ -2,7 +2,8 @@
 //!
 //! It promises that nobody reaches more than sign-in and links without a session, that a session
 //! reaches what [`access`] says and no more, and that every answer carries the same strict headers.
-//! Every page is a plain URL and works without script; there is none.
+//! Every page is a plain URL and works without script; the one script there is asks a device for a
+//! passkey, which nobody needs who has an authenticator app.
 #![forbid(unsafe_code)]
 
 mod access;

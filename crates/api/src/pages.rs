@@ -15,7 +15,7 @@ use app::{
     people::{
         factors,
         factors::Enrolled,
-        sessions,
+        passkeys, sessions,
         sessions::SignedIn,
         sign_in as way_in,
         sign_in::Begun,
@@ -198,6 +198,7 @@ pub(crate) async fn accept(
 struct SignInPage {
     frame: Frame,
     has_passkeys: bool,
+    passkeys_at: Option<String>,
     problem: Option<String>,
     address: String,
 }
@@ -219,7 +220,9 @@ pub(crate) fn sign_in_page(visit: &Visit, problem: Option<&Error>, address: Stri
     let (frame, has_passkeys) = (Frame::outside(visit), visit.has_passkeys);
     let status = problem.map_or(StatusCode::OK, status_of);
     let told = problem.map(told);
-    let response = page(status, &SignInPage { frame, has_passkeys, problem: told, address });
+    let passkeys_at = visit.passkeys_at.clone();
+    let answer = SignInPage { frame, has_passkeys, passkeys_at, problem: told, address };
+    let response = page(status, &answer);
     match problem {
         Some(error) => slowed(response, error),
         None => response,
@@ -274,7 +277,8 @@ pub(crate) struct CodeForm {
     to: String,
 }
 
-pub(crate) fn factor_page(
+pub(crate) async fn factor_page(
+    console: &Console,
     visit: &Visit,
     to: Option<&'static str>,
     problem: Option<&Error>,
@@ -291,7 +295,13 @@ pub(crate) fn factor_page(
     let frame = Frame::outside(visit);
     let status = problem.map_or(StatusCode::OK, status_of);
     let told = problem.map(told);
-    let has_passkeys = visit.has_passkeys;
+    // Offered to those who have one, where browsers have them.
+    let has_passkeys = match &visit.signed_in {
+        Some(one) if visit.has_passkeys => {
+            passkeys::has_any(&console.instance, one.user).await.unwrap_or(false)
+        }
+        _ => false,
+    };
     let answer = FactorPage { frame, has_passkeys, heading, about, action, to, problem: told };
     let response = page(status, &answer);
     match problem {
@@ -300,8 +310,8 @@ pub(crate) fn factor_page(
     }
 }
 
-pub(crate) async fn factor_form(State(_): Home, Extension(visit): Asked) -> Response {
-    factor_page(&visit, None, None)
+pub(crate) async fn factor_form(State(console): Home, Extension(visit): Asked) -> Response {
+    factor_page(&console, &visit, None, None).await
 }
 
 /// The first value of this name in a page's address.
@@ -312,11 +322,12 @@ fn asked_for(query: Option<&str>, name: &str) -> String {
 }
 
 pub(crate) async fn step_up_form(
-    State(_): Home,
+    State(console): Home,
     Extension(visit): Asked,
     RawQuery(query): RawQuery,
 ) -> Response {
-    factor_page(&visit, Some(place_of(&asked_for(query.as_deref(), "to"))), None)
+    let to = place_of(&asked_for(query.as_deref(), "to"));
+    factor_page(&console, &visit, Some(to), None).await
 }
 
 pub(crate) async fn factor(
@@ -344,7 +355,7 @@ async fn shown(console: &Console, visit: &Visit, code: &str, to: Option<&'static
     };
     match done.await {
         Ok(token) => with_session(&token, to.unwrap_or("/")),
-        Err(error) => factor_page(visit, to, Some(&error)),
+        Err(error) => factor_page(console, visit, to, Some(&error)).await,
     }
 }
 
@@ -360,6 +371,7 @@ pub(crate) struct ShownTotp {
 struct EnrolPage {
     frame: Frame,
     has_passkeys: bool,
+    passkeys_at: Option<String>,
     problem: Option<String>,
     new: Option<ShownTotp>,
     /// A key was shown, whose code is waited for.
@@ -391,8 +403,9 @@ pub(crate) fn enrol_page(
     let problem = problem.map(told);
     let name = if name.is_empty() { "authenticator app".to_owned() } else { name };
     let (frame, at) = (Frame::outside(visit), enrolled_at(visit));
-    let has_passkeys = visit.has_passkeys;
-    page(status, &EnrolPage { frame, has_passkeys, problem, new, is_begun, at, name })
+    let (has_passkeys, passkeys_at) = (visit.has_passkeys, visit.passkeys_at.clone());
+    let answer = EnrolPage { frame, has_passkeys, passkeys_at, problem, new, is_begun, at, name };
+    page(status, &answer)
 }
 
 /// Where factors are enrolled: the first one, or one more.
@@ -789,7 +802,7 @@ async fn users_page(
             ("disable", "Disable", may_disable && one.state == UserState::Active),
             ("enable", "Enable", may_disable && one.state == UserState::Disabled),
             ("link", "New link", may_invite && one.state == UserState::Invited),
-            ("link", "New start", may_invite && one.state == UserState::Active),
+            ("link", "Reset link", may_invite && one.state == UserState::Active),
             ("remove", "Remove", may_remove),
         ]
         .into_iter()
@@ -952,6 +965,7 @@ struct SessionView {
 struct AccountPage {
     frame: Frame,
     has_passkeys: bool,
+    passkeys_at: Option<String>,
     problem: Option<String>,
     id: String,
     roles: String,
@@ -1016,6 +1030,7 @@ async fn account_view(
     let answer = AccountPage {
         frame: Frame::inside(console, visit, signed_in, "/account"),
         has_passkeys: visit.has_passkeys,
+        passkeys_at: visit.passkeys_at.clone(),
         problem: problem.map(told),
         id: user.to_string(),
         roles: signed_in.roles.join(", "),

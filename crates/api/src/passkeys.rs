@@ -32,8 +32,8 @@ struct PasskeyPage<'p> {
     heading: &'static str,
     about: &'static str,
     action: String,
-    /// Where one goes who has none.
-    back: &'static str,
+    /// Where one goes who has none, and how that is called.
+    back: (String, &'static str),
     /// `create` or `get`.
     kind: &'static str,
     options: &'p str,
@@ -46,7 +46,7 @@ struct Ceremony {
     heading: &'static str,
     about: &'static str,
     action: String,
-    back: &'static str,
+    back: (String, &'static str),
     kind: &'static str,
     to: Option<&'static str>,
 }
@@ -94,7 +94,7 @@ impl AnswerForm {
 
 /// Where the console has passkeys, and who asks.
 fn party(console: &Console) -> Result<&Party, Error> {
-    console.party.as_ref().ok_or(Error::FactorRefused)
+    console.party.as_ref().ok_or(Error::PasskeyRefused)
 }
 
 fn of_person<'a>(
@@ -119,7 +119,11 @@ pub(crate) async fn begin_enrolment(State(console): Home, Extension(visit): Aske
                 heading: "Make a passkey",
                 about: SHOW,
                 action: format!("{at}/passkey/confirm"),
-                back: if at == "/enrol" { "/enrol" } else { "/account" },
+                back: if at == "/enrol" {
+                    (at.to_owned(), "Use an authenticator app instead")
+                } else {
+                    ("/account".to_owned(), "Back to the account")
+                },
                 kind: "create",
                 to: None,
             };
@@ -155,18 +159,18 @@ async fn begin_shown(console: &Console, visit: &Visit, to: Option<&'static str>)
         let (party, signed_in, ctx) = of_person(console, visit)?;
         passkeys::begin_authentication(&console.instance, &ctx, &party.party, signed_in).await
     };
-    let (heading, path) = if to.is_some() {
-        ("Show a passkey again", "/step-up")
-    } else {
-        ("Passkey", "/sign-in/factor")
+    let (heading, path, back) = match to {
+        Some(to) => ("Show a passkey again", "/step-up", format!("/step-up?to={to}")),
+        None => ("Second factor: a passkey", "/sign-in/factor", "/sign-in/factor".to_owned()),
     };
     match begun.await {
         Ok(asked) => {
             let action = format!("{path}/passkey");
-            let ceremony = Ceremony { heading, about: SHOW, action, back: path, kind: "get", to };
+            let back = (back, "Use a code instead");
+            let ceremony = Ceremony { heading, about: SHOW, action, back, kind: "get", to };
             asking(visit, &asked, ceremony)
         }
-        Err(error) => factor_page(visit, to, Some(&error)),
+        Err(error) => factor_page(console, visit, to, Some(&error)).await,
     }
 }
 
@@ -183,7 +187,7 @@ async fn shown(
     };
     match done.await {
         Ok(token) => with_session(&token, to.unwrap_or("/")),
-        Err(error) => factor_page(visit, to, Some(&error)),
+        Err(error) => factor_page(console, visit, to, Some(&error)).await,
     }
 }
 
@@ -219,7 +223,8 @@ pub(crate) async fn step_up(
 
 pub(crate) async fn begin_sign_in(State(console): Home, Extension(visit): Asked) -> Response {
     let begun = party(&console).and_then(|party| {
-        passkeys::begin_sign_in(&console.instance, &console.context(None)?, &party.party)
+        let ctx = console.context(None)?;
+        passkeys::begin_sign_in(&console.instance, &ctx, &party.party, &visit.form)
     });
     match begun {
         Ok(asked) => {
@@ -227,7 +232,7 @@ pub(crate) async fn begin_sign_in(State(console): Home, Extension(visit): Asked)
                 heading: "Sign in with a passkey",
                 about: SHOW,
                 action: "/sign-in/passkey".to_owned(),
-                back: "/sign-in",
+                back: ("/sign-in".to_owned(), "Use a password and a code instead"),
                 kind: "get",
                 to: None,
             };
@@ -245,7 +250,8 @@ pub(crate) async fn sign_in(
     let done = async {
         let (party, ctx) = (party(&console)?, console.context(None)?);
         let (instance, party) = (&console.instance, &party.party);
-        passkeys::sign_in(instance, &ctx, party, visit.source, form.answer()).await
+        let (source, answer) = (visit.source, form.answer());
+        passkeys::sign_in(instance, &ctx, party, source, &visit.form, answer).await
     };
     match done.await {
         Ok(token) => with_session(&token, "/"),

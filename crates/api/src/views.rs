@@ -128,9 +128,8 @@ pub(crate) fn foreign() -> Response {
 }
 
 pub(crate) fn denied(act: Act) -> Response {
-    let what = format!("None of your roles permits `{act}`, or a policy forbids it.");
-    let remedy =
-        "Ask an administrator for a role that does; `weirgate user list` shows who is one.";
+    let what = format!("None of your roles permits {act}, or a policy forbids it.");
+    let remedy = "Ask an administrator for a role that does; weirgate user list shows who is one.";
     message(StatusCode::FORBIDDEN, "Not permitted", &what, remedy)
 }
 

@@ -202,6 +202,8 @@ pub enum Error {
     SignInSlowed { retry_after: Duration },
     #[error("the code is not right")]
     FactorRefused,
+    #[error("the passkey was not taken")]
+    PasskeyRefused,
     #[error("this needs a factor that was shown within the last five minutes")]
     StepUpNeeded,
     #[error("the link is unknown, was used, or has expired")]
@@ -277,6 +279,7 @@ impl Error {
             Self::SignInRefused
             | Self::SignInSlowed { .. }
             | Self::FactorRefused
+            | Self::PasskeyRefused
             | Self::StepUpNeeded
             | Self::AdministratorExists
             | Self::LastAdministrator
@@ -537,6 +540,11 @@ impl Error {
             Self::FactorRefused => {
                 "Type the newest code of the app, or a recovery code that was not used; if the \
                  session is over, sign in again."
+                    .into()
+            }
+            Self::PasskeyRefused => {
+                "Ask for it again, and confirm one that belongs here within five minutes; a code of \
+                 an app, or a recovery code, does as well."
                     .into()
             }
             Self::StepUpNeeded => "Show a factor again, and repeat it.".into(),

@@ -24,7 +24,7 @@ mod totp;
 
 pub use email::{EmailAddress, EmailError};
 pub use passkey::{
-    Authentication, CEREMONY_LIFE, Options, Passkey, PasskeyError, Person, Registration,
+    Authentication, CEREMONY_LIFE, Claim, Options, Passkey, PasskeyError, Person, Registration,
     RelyingParty, RelyingPartyError, SignedIn, UserHandle,
 };
 pub use password::{

@@ -110,6 +110,14 @@ pub struct Authentication {
     state: library::DiscoverableAuthentication,
 }
 
+/// What an answer says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub user: UserHandle,
+    /// As [`Passkey::id`].
+    pub id: Vec<u8>,
+}
+
 /// Who signed in, with which passkey.
 #[derive(Debug)]
 pub struct SignedIn {
@@ -301,12 +309,13 @@ impl RelyingParty {
         Ok((Options(options.to_string()), authentication))
     }
 
-    /// Whose passkey an answer says that it is, so that this person's passkeys can be looked up
-    /// for [`RelyingParty::finish_authentication`]. Nothing is proven yet.
-    pub fn claimed_user(&self, answer: &str) -> Result<UserHandle, PasskeyError> {
+    /// Whose passkey an answer says that it is, and which one, so that this person's passkeys can be
+    /// looked up for [`RelyingParty::finish_authentication`]. Nothing is proven yet.
+    pub fn claim(&self, answer: &str) -> Result<Claim, PasskeyError> {
         let answer: library::PublicKeyCredential = read(answer)?;
         let handle = answer.get_user_unique_id().ok_or(PasskeyError::Unknown)?;
-        handle.try_into().map(UserHandle).map_err(|_| PasskeyError::Unknown)
+        let user = handle.try_into().map(UserHandle).map_err(|_| PasskeyError::Unknown)?;
+        Ok(Claim { user, id: answer.raw_id })
     }
 
     /// Judges the answer, `PublicKeyCredential.toJSON()`, by the passkeys that the person has now.

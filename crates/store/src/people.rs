@@ -404,6 +404,14 @@ impl Tx {
         let query = sql("DELETE FROM sign_in_failure WHERE lookup = $1").bind(lookup.to_vec());
         self.change("sign_in_failure", query).await.map(drop)
     }
+
+    /// Takes one failure back: what was counted was none.
+    pub async fn forget_failure(&mut self, lookup: &[u8; 32]) -> Result<(), StoreError> {
+        let query = sql("UPDATE sign_in_failure SET failures = failures - 1
+             WHERE lookup = $1 AND failures > 0")
+        .bind(lookup.to_vec());
+        self.change("sign_in_failure", query).await.map(drop)
+    }
 }
 
 fn insert_session(row: &SessionRow) -> crate::dialect::Statement {

@@ -10,6 +10,7 @@ pub mod authenticator;
 pub mod browser;
 pub mod canary;
 pub mod client;
+pub mod device;
 pub mod disk;
 pub mod dns;
 pub mod faulty;

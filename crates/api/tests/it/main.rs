@@ -10,6 +10,7 @@
 
 mod browser;
 mod pages;
+mod passkeys;
 mod refusals;
 mod walk;
 

@@ -185,6 +185,9 @@ async fn passkeys_are_offered_where_browsers_have_them() {
     };
     assert!(offered("localhost:8401").await);
     assert!(!offered("127.0.0.1:8401").await);
+    // There it is said where they are.
+    let page = house.send("GET", "/sign-in", &[("host", "127.0.0.1:8401")], "").await;
+    assert!(page.text.contains(&format!("href=\"{HERE}/sign-in\"")), "{}", page.text);
     assert!(!offered("console.example.com").await);
     // Asking needs no script, and tells the browser what it is asked.
     let mut browser = house.browser();

@@ -31,7 +31,7 @@ use types::{
 };
 
 /// Ceremonies under way at once; of more, the oldest is forgotten.
-const MAX_CEREMONIES: usize = 10_000;
+pub(super) const MAX_CEREMONIES: usize = 10_000;
 
 /// What a browser is asked.
 #[derive(Debug)]
@@ -47,10 +47,23 @@ enum Ceremony {
     Authentication(Authentication),
 }
 
+/// Who was asked, and alone may answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    Session(Id<Session>),
+    /// A browser in which nobody is signed in, by a digest of what its forms are bound to.
+    Browser([u8; 32]),
+}
+
+impl Asker {
+    fn browser(instance: &Instance, form: &str) -> Self {
+        Self::Browser(instance.secrets.pepper.lookup_digest("passkey browser", form))
+    }
+}
+
 struct Kept {
     begun_at: Timestamp,
-    /// Whose session began it; a sign-in is begun by nobody.
-    session: Option<Id<Session>>,
+    asker: Asker,
     what: Ceremony,
 }
 
@@ -69,36 +82,40 @@ impl Ceremonies {
         &self,
         instance: &Instance,
         now: Timestamp,
-        session: Option<Id<Session>>,
+        asker: Asker,
         what: Ceremony,
     ) -> Result<SecretText, Error> {
         let handle = SessionToken::generate(instance.random.as_ref())?;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, kept| now.since(kept.begun_at) < CEREMONY_LIFE);
+        if all.len() >= MAX_CEREMONIES {
+            all.retain(|_, kept| now.since(kept.begun_at) < CEREMONY_LIFE);
+        }
+        // Strangers, of whom there may be many, push out strangers.
+        let first_to_go = |kept: &Kept| (matches!(kept.asker, Asker::Session(_)), kept.begun_at);
         if all.len() >= MAX_CEREMONIES
-            && let Some(oldest) = all.iter().min_by_key(|(_, kept)| kept.begun_at)
+            && let Some((oldest, _)) = all.iter().min_by_key(|(_, kept)| first_to_go(kept))
         {
-            let oldest = *oldest.0;
+            let oldest = *oldest;
             all.remove(&oldest);
         }
-        let kept = Kept { begun_at: now, session, what };
+        let kept = Kept { begun_at: now, asker, what };
         all.insert(*handle.digest(&keyed(instance)).as_bytes(), kept);
         Ok(SecretText::new(handle.expose().to_owned()))
     }
 
-    /// Takes away what was begun under this handle by this session.
+    /// Takes away what was begun under this handle; it is yielded to whom it was begun for.
     fn take(
         &self,
         instance: &Instance,
         now: Timestamp,
-        session: Option<Id<Session>>,
+        asker: Asker,
         handle: &str,
     ) -> Option<Ceremony> {
         let handle = SessionToken::parse(handle).ok()?;
         let digest = handle.digest(&keyed(instance));
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = all.remove(digest.as_bytes())?;
-        let is_good = kept.session == session && now.since(kept.begun_at) < CEREMONY_LIFE;
+        let is_good = kept.asker == asker && now.since(kept.begun_at) < CEREMONY_LIFE;
         is_good.then_some(kept.what)
     }
 }
@@ -120,7 +137,13 @@ fn refused(error: PasskeyError) -> Error {
     } else {
         tracing::info!(%error, "a passkey was refused");
     }
-    Error::FactorRefused
+    Error::PasskeyRefused
+}
+
+/// Whether somebody has a passkey to show.
+pub async fn has_any(instance: &Instance, user: Id<User>) -> Result<bool, Error> {
+    let people = super::now(instance).await?;
+    Ok(people.factors.iter().any(|one| one.user == user && one.kind == FactorKind::Passkey))
 }
 
 /// Asks for a new passkey.
@@ -145,8 +168,8 @@ pub async fn begin_registration(
     let known: Vec<Passkey> = passkeys(&person)?.into_iter().map(|(_, passkey)| passkey).collect();
     let (options, state) = party.begin_registration(&who, &known, ctx.now).map_err(refused)?;
     let what = Ceremony::Registration(state);
-    let session = Some(signed_in.session);
-    let handle = instance.desk.ceremonies.keep(instance, ctx.now, session, what)?;
+    let asker = Asker::Session(signed_in.session);
+    let handle = instance.desk.ceremonies.keep(instance, ctx.now, asker, what)?;
     Ok(Asked { options, handle })
 }
 
@@ -160,21 +183,21 @@ pub async fn finish_registration(
     name: &str,
 ) -> Result<Enrolled, Error> {
     let name = factors::factor_name(name, "passkey")?;
-    let session = Some(signed_in.session);
-    let begun = instance.desk.ceremonies.take(instance, ctx.now, session, handle);
-    let Some(Ceremony::Registration(state)) = begun else { return Err(Error::FactorRefused) };
+    let asker = Asker::Session(signed_in.session);
+    let begun = instance.desk.ceremonies.take(instance, ctx.now, asker, handle);
+    let Some(Ceremony::Registration(state)) = begun else { return Err(Error::PasskeyRefused) };
     let passkey = party.finish_registration(answer, state, ctx.now).map_err(refused)?;
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let person = factors::owner(instance, &mut changing, ctx, signed_in).await?;
     if passkey.user() != handle_of(person.row.id) {
-        return Err(Error::FactorRefused);
+        return Err(Error::PasskeyRefused);
     }
     // Each is one person's, and once (Web Authentication §7.1, step 26).
     let everybody = changing.tx.everything().await?.people.factors;
     let stored = everybody.iter().filter(|one| one.kind == FactorKind::Passkey);
     let mut stored = stored.filter_map(|one| Passkey::from_json(&one.body).ok());
     if stored.any(|one| one.id() == passkey.id()) {
-        return Err(Error::FactorRefused);
+        return Err(Error::PasskeyRefused);
     }
     let row = FactorRow {
         id: Id::generate(ctx.now, instance.random.as_ref())?,
@@ -212,27 +235,30 @@ pub async fn begin_authentication(
     let (options, state) =
         party.begin_authentication(handle_of(signed_in.user), &known, ctx.now).map_err(refused)?;
     let what = Ceremony::Authentication(state);
-    let session = Some(signed_in.session);
-    let handle = instance.desk.ceremonies.keep(instance, ctx.now, session, what)?;
+    let asker = Asker::Session(signed_in.session);
+    let handle = instance.desk.ceremonies.keep(instance, ctx.now, asker, what)?;
     Ok(Asked { options, handle })
 }
 
-/// Asks for any passkey: whose it is, it tells.
+/// Asks for any passkey: whose it is, it tells. The answer comes from the browser whose forms are bound
+/// as `form` says.
 pub fn begin_sign_in(
     instance: &Instance,
     ctx: &OpContext,
     party: &RelyingParty,
+    form: &str,
 ) -> Result<Asked, Error> {
     let (options, state) = party.begin_discovery(ctx.now).map_err(refused)?;
     let what = Ceremony::Authentication(state);
-    let handle = instance.desk.ceremonies.keep(instance, ctx.now, None, what)?;
+    let handle =
+        instance.desk.ceremonies.keep(instance, ctx.now, Asker::browser(instance, form), what)?;
     Ok(Asked { options, handle })
 }
 
 /// The second step, or a step-up, as [`sign_in::second_factor`] is by a code.
 ///
 /// # Errors
-/// [`Error::FactorRefused`] whatever was not right.
+/// [`Error::PasskeyRefused`] whatever was not right.
 pub async fn second_factor(
     instance: &Instance,
     ctx: &OpContext,
@@ -242,11 +268,11 @@ pub async fn second_factor(
     (handle, answer): (&str, &str),
 ) -> Result<SessionToken, Error> {
     if signed_in.level == SessionLevel::Enrol {
-        return Err(Error::FactorRefused);
+        return Err(Error::PasskeyRefused);
     }
-    let session = Some(signed_in.session);
-    let begun = instance.desk.ceremonies.take(instance, ctx.now, session, handle);
-    let Some(Ceremony::Authentication(state)) = begun else { return Err(Error::FactorRefused) };
+    let asker = Asker::Session(signed_in.session);
+    let begun = instance.desk.ceremonies.take(instance, ctx.now, asker, handle);
+    let Some(Ceremony::Authentication(state)) = begun else { return Err(Error::PasskeyRefused) };
     let attempt = sign_in::factor_attempt(instance, source, signed_in.user).await?;
     attempt.count(instance, ctx.now).await?;
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
@@ -261,21 +287,34 @@ pub async fn second_factor(
 
 /// The only step, where a passkey is all that is shown: it is held, and its device knows its holder.
 ///
+/// What fails is counted by place, and not against the person, whom the answer only claims: a signature
+/// cannot be guessed, and whoever knows an id could lock somebody out.
+///
 /// # Errors
-/// [`Error::FactorRefused`] whatever was not right.
+/// [`Error::PasskeyRefused`] whatever was not right.
 pub async fn sign_in(
     instance: &Instance,
     ctx: &OpContext,
     party: &RelyingParty,
     source: Source,
+    form: &str,
     (handle, answer): (&str, &str),
 ) -> Result<SessionToken, Error> {
-    let begun = instance.desk.ceremonies.take(instance, ctx.now, None, handle);
-    let Some(Ceremony::Authentication(state)) = begun else { return Err(Error::FactorRefused) };
-    let claimed = party.claimed_user(answer).map_err(refused)?;
-    let user = Id::from_bytes(claimed.to_bytes());
+    let asker = Asker::browser(instance, form);
+    let begun = instance.desk.ceremonies.take(instance, ctx.now, asker, handle);
+    let Some(Ceremony::Authentication(state)) = begun else { return Err(Error::PasskeyRefused) };
+    let claim = party.claim(answer).map_err(refused)?;
+    let user = Id::from_bytes(claim.user.to_bytes());
+    // Nobody waits for the store because of an answer that is nobody's.
+    let people = super::now(instance).await?;
+    let mut own = people.factors.iter().filter(|one| one.user == user);
+    let is_claimed =
+        |one: &FactorRow| Passkey::from_json(&one.body).is_ok_and(|key| key.id() == claim.id);
+    if !own.any(|one| one.kind == FactorKind::Passkey && is_claimed(one)) {
+        return Err(Error::PasskeyRefused);
+    }
     let attempt = sign_in::factor_attempt(instance, source, user).await?;
-    attempt.count(instance, ctx.now).await?;
+    attempt.count_by_place(instance, ctx.now).await?;
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let person = Person::find(instance, &mut changing, user).await?;
     show(&mut changing, party, &person, answer, state, ctx.now).await?;
@@ -297,15 +336,15 @@ async fn show(
     now: Timestamp,
 ) -> Result<(), Error> {
     if person.row.state != UserState::Active {
-        return Err(Error::FactorRefused);
+        return Err(Error::PasskeyRefused);
     }
     let (rows, known): (Vec<&FactorRow>, Vec<Passkey>) = passkeys(person)?.into_iter().unzip();
     let shown = party.finish_authentication(answer, state, &known, now).map_err(refused)?;
     if shown.user != handle_of(person.row.id) {
-        return Err(Error::FactorRefused);
+        return Err(Error::PasskeyRefused);
     }
     let place = known.iter().position(|one| one.id() == shown.passkey.id());
-    let row = place.and_then(|place| rows.get(place)).ok_or(Error::FactorRefused)?;
+    let row = place.and_then(|place| rows.get(place)).ok_or(Error::PasskeyRefused)?;
     let body = shown.passkey.to_json().map_err(refused)?;
     let used = Some(now.as_micros());
     changing.tx.put_factor(&FactorRow { body, used, ..FactorRow::clone(row) }).await?;

@@ -290,16 +290,32 @@ impl Attempt {
     /// Counts it, unless it comes too early.
     pub(crate) async fn count(&self, instance: &Instance, now: Timestamp) -> Result<(), Error> {
         let account = Bound { free: FREE_OF_ACCOUNT, max: MAX_FAILURES };
-        let place = Bound { free: FREE_FROM_PLACE, max: u32::MAX };
-        if let Some(lookup) = &self.place {
-            place.count(instance, lookup, now).await?;
-        }
+        self.count_by_place(instance, now).await?;
         account.count(instance, &self.account, now).await
     }
 
-    /// Somebody came in: what was counted is forgotten, but not that of others from the same place.
+    /// Counts what cannot be guessed, and whose account it is for is only claimed: else strangers would
+    /// lock others out.
+    pub(crate) async fn count_by_place(
+        &self,
+        instance: &Instance,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let place = Bound { free: FREE_FROM_PLACE, max: u32::MAX };
+        match &self.place {
+            Some(lookup) => place.count(instance, lookup, now).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Somebody came in: what was counted is forgotten; of what was counted by place, this attempt, and
+    /// not those of others.
     pub(crate) async fn forget(&self, changing: &mut Changing<'_>) -> Result<(), Error> {
-        Ok(changing.tx.forget_failures(&self.account).await?)
+        changing.tx.forget_failures(&self.account).await?;
+        if let Some(place) = &self.place {
+            changing.tx.forget_failure(place).await?;
+        }
+        Ok(())
     }
 }
 

@@ -1,8 +1,5 @@
 //! Coming in, and all the ways in which nobody does.
 
-#[path = "../../../identity/tests/it/device.rs"]
-mod device;
-
 use super::{
     factors, passkeys, sessions, sign_in,
     sign_in::Begun,
@@ -16,6 +13,7 @@ use sessions::SignedIn;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use store::SessionRow;
 use tempfile::TempDir;
+use testkit::device;
 use types::{
     Actor, Clock as _, FactorKind, Id, LinkPurpose, ManualClock, OpContext, SessionLevel,
     SystemClock, SystemRandom, User, UserState,
@@ -622,6 +620,32 @@ async fn one_place_cannot_try_everybody() {
     assert!(matches!(error, Error::SignInRefused));
 }
 
+/// A right attempt is no failure, neither of the person nor of the place that many come from.
+#[tokio::test]
+async fn those_who_come_in_slow_nobody_down() {
+    let office = Office::open().await;
+    let ada = office.administrator().await;
+    let place: Option<IpAddr> = Some("192.0.2.1".parse().unwrap());
+    // One failure of somebody else's stays counted.
+    refused(office.password_from(place, "bob@example.com", "wrong").await);
+    for minute in 0..40 {
+        office.wait(Duration::from_mins(1));
+        let begun = office.password_from(place, ADA, PASSWORD).await;
+        let Ok(Begun::SecondFactor(half)) = begun else { panic!("{minute}: {begun:?}") };
+        let half_way = office.look(&half).await.unwrap();
+        let code = code(&ada.seed, &office.clock);
+        let (instance, ctx) = (&office.instance, office.ctx());
+        sign_in::second_factor(instance, &ctx, place, &half_way, &code).await.unwrap();
+    }
+    for number in 1..20 {
+        let name = format!("user{number}@example.com");
+        let error = refused(office.password_from(place, &name, "wrong").await);
+        assert!(matches!(error, Error::SignInRefused), "{number}: {error:?}");
+    }
+    let error = refused(office.password_from(place, "more@example.com", "wrong").await);
+    assert!(matches!(error, Error::SignInSlowed { .. }), "{error:?}");
+}
+
 #[tokio::test]
 async fn invitations_name_whom_they_are_for() {
     let office = Office::open().await;
@@ -769,6 +793,8 @@ async fn what_is_personal_stands_nowhere_in_clear() {
 }
 
 const ORIGIN: &str = "http://localhost:8401";
+/// What the forms of a browser are bound to.
+const FORM: &str = "one browser";
 
 fn party() -> identity::RelyingParty {
     identity::RelyingParty::new(ORIGIN, "Weirgate").unwrap()
@@ -785,8 +811,8 @@ impl Office {
         let (party, ctx) = (party(), self.ctx());
         let asked = passkeys::begin_registration(&self.instance, &ctx, &party, &signed_in);
         let asked = asked.await.unwrap();
-        let mut device = device::Device::new(id);
-        let answer = device.create(&asked.options, &right());
+        let mut device = device::Device::new(id).unwrap();
+        let answer = device.create(asked.options.as_json(), &right()).unwrap();
         let answer = (asked.handle.expose(), answer.as_str());
         let name = "laptop";
         let done =
@@ -796,11 +822,11 @@ impl Office {
 
     async fn come(&self, asked: &passkeys::Asked, answer: &str) -> Result<SessionToken, Error> {
         let answer = (asked.handle.expose(), answer);
-        passkeys::sign_in(&self.instance, &self.ctx(), &party(), None, answer).await
+        passkeys::sign_in(&self.instance, &self.ctx(), &party(), None, FORM, answer).await
     }
 
     fn asked(&self) -> passkeys::Asked {
-        passkeys::begin_sign_in(&self.instance, &self.ctx(), &party()).unwrap()
+        passkeys::begin_sign_in(&self.instance, &self.ctx(), &party(), FORM).unwrap()
     }
 }
 
@@ -823,7 +849,7 @@ async fn a_passkey_lets_in_alone_and_beside_a_password() {
 
     device.counter += 1;
     let asked = office.asked();
-    let answer = device.get(&asked.options, &right());
+    let answer = device.get(asked.options.as_json(), &right()).unwrap();
     let token = office.come(&asked, &answer).await.unwrap();
     let alone = office.look(&token).await.unwrap();
     assert_eq!((alone.level, alone.user), (SessionLevel::Full, ada.user));
@@ -837,7 +863,7 @@ async fn a_passkey_lets_in_alone_and_beside_a_password() {
     let asked = passkeys::begin_authentication(&office.instance, &ctx, &party, &half_way);
     let asked = asked.await.unwrap();
     device.counter += 1;
-    let answer = device.get(&asked.options, &right());
+    let answer = device.get(asked.options.as_json(), &right()).unwrap();
     let answer = (asked.handle.expose(), answer.as_str());
     let token =
         passkeys::second_factor(&office.instance, &ctx, &party, None, &half_way, answer).await;
@@ -854,7 +880,7 @@ async fn a_passkey_that_is_not_right_lets_nobody_in() {
     let enrolling = office.accept(&link.token, Some(ADA), PASSWORD).await.unwrap();
     let (mut device, _) = office.device(&enrolling, 1).await;
     let refused = |result: Result<SessionToken, Error>, what: &str| {
-        assert!(matches!(result, Err(Error::FactorRefused)), "{what}: {result:?}");
+        assert!(matches!(result, Err(Error::PasskeyRefused)), "{what}: {result:?}");
     };
     type Fault = (&'static str, fn(&mut device::Manner));
     let faults: [Fault; 6] = [
@@ -870,17 +896,17 @@ async fn a_passkey_that_is_not_right_lets_nobody_in() {
         break_it(&mut manner);
         device.counter += 1;
         let asked = office.asked();
-        let answer = device.get(&asked.options, &manner);
+        let answer = device.get(asked.options.as_json(), &manner).unwrap();
         refused(office.come(&asked, &answer).await, what);
         // Not even a right answer counts now.
-        let answer = device.get(&asked.options, &right());
+        let answer = device.get(asked.options.as_json(), &right()).unwrap();
         refused(office.come(&asked, &answer).await, &format!("{what}, answered again"));
         office.wait(Duration::from_hours(1));
     }
     // Twice; to something else that was begun; by a session; too late; by nobody's device.
     device.counter += 1;
     let asked = office.asked();
-    let answer = device.get(&asked.options, &right());
+    let answer = device.get(asked.options.as_json(), &right()).unwrap();
     let token = office.come(&asked, &answer).await.unwrap();
     refused(office.come(&asked, &answer).await, "twice");
     refused(office.come(&office.asked(), &answer).await, "to another");
@@ -888,23 +914,31 @@ async fn a_passkey_that_is_not_right_lets_nobody_in() {
     let (party, ctx) = (party(), office.ctx());
     let asked = passkeys::begin_authentication(&office.instance, &ctx, &party, &ada).await.unwrap();
     device.counter += 1;
-    let answer = device.get(&asked.options, &right());
+    let answer = device.get(asked.options.as_json(), &right()).unwrap();
     refused(office.come(&asked, &answer).await, "begun by a session");
     let asked = office.asked();
     device.counter += 1;
-    let answer = device.get(&asked.options, &right());
+    let answer = device.get(asked.options.as_json(), &right()).unwrap();
     office.wait(Duration::from_mins(5));
     refused(office.come(&asked, &answer).await, "too late");
     let asked = office.asked();
-    let mut stranger = device::Device::new(9);
+    let mut stranger = device::Device::new(9).unwrap();
     stranger.user = device.user.clone();
-    let answer = stranger.get(&asked.options, &right());
+    let answer = stranger.get(asked.options.as_json(), &right()).unwrap();
     refused(office.come(&asked, &answer).await, "a device that nobody enrolled");
+    let asked = office.asked();
+    device.counter += 1;
+    let answer = device.get(asked.options.as_json(), &right()).unwrap();
+    let other = (asked.handle.expose(), answer.as_str());
+    let (instance, ctx, place) = (&office.instance, office.ctx(), self::party());
+    let done = passkeys::sign_in(instance, &ctx, &place, None, "another browser", other).await;
+    refused(done, "another browser");
+    refused(office.come(&asked, &answer).await, "after another browser");
     // A copy of the device, whose counter stands still.
     office.wait(Duration::from_hours(1));
     let asked = office.asked();
     device.counter = 1;
-    let answer = device.get(&asked.options, &right());
+    let answer = device.get(asked.options.as_json(), &right()).unwrap();
     refused(office.come(&asked, &answer).await, "a copy");
 }
 
@@ -926,19 +960,19 @@ async fn a_passkey_is_asked_for_and_shown_by_one_person() {
     // Ada's device, asked for by Ada, answered by Bob; and asked for by Bob, who has none.
     let asked = passkeys::begin_authentication(&office.instance, &ctx, &party, &ada).await.unwrap();
     device.counter += 1;
-    let answer = device.get(&asked.options, &right());
+    let answer = device.get(asked.options.as_json(), &right()).unwrap();
     let answer = (asked.handle.expose(), answer.as_str());
     let done = passkeys::second_factor(&office.instance, &ctx, &party, None, &bob, answer).await;
-    assert!(matches!(done, Err(Error::FactorRefused)), "{done:?}");
+    assert!(matches!(done, Err(Error::PasskeyRefused)), "{done:?}");
     let asked = passkeys::begin_authentication(&office.instance, &ctx, &party, &bob).await;
-    assert!(matches!(asked, Err(Error::FactorRefused)), "{asked:?}");
+    assert!(matches!(asked, Err(Error::PasskeyRefused)), "{asked:?}");
     // The same key pair for a second person.
     let asked = passkeys::begin_registration(&office.instance, &ctx, &party, &bob).await.unwrap();
-    let answer = device.create(&asked.options, &right());
+    let answer = device.create(asked.options.as_json(), &right()).unwrap();
     let answer = (asked.handle.expose(), answer.as_str());
     let done =
         passkeys::finish_registration(&office.instance, &ctx, &party, &bob, answer, "").await;
-    assert!(matches!(done, Err(Error::FactorRefused)), "{done:?}");
+    assert!(matches!(done, Err(Error::PasskeyRefused)), "{done:?}");
     // Half-way in nobody enrols one.
     let password = Password::new(PASSWORD.into());
     let begun = sign_in::password(&office.instance, &office.ctx(), None, ADA, password).await;
@@ -946,4 +980,62 @@ async fn a_passkey_is_asked_for_and_shown_by_one_person() {
     let half_way = office.look(&half).await.unwrap();
     let asked = passkeys::begin_registration(&office.instance, &ctx, &party, &half_way).await;
     assert!(matches!(asked, Err(Error::FactorRefused)), "{asked:?}");
+}
+
+/// Whose passkey it is, an answer only claims: what strangers send locks nobody out.
+#[tokio::test]
+async fn answers_that_claim_to_be_somebodys_lock_nobody_out() {
+    let office = Office::open().await;
+    let ada = office.administrator().await;
+    let (mut device, _) = office.device(&ada.session, 1).await;
+    let mut stranger = device::Device::new(9).unwrap();
+    stranger.user = device.user.clone();
+    stranger.id = device.id.clone();
+    for attempt in 0..120 {
+        let asked = office.asked();
+        let answer = stranger.get(asked.options.as_json(), &right()).unwrap();
+        let come = office.come(&asked, &answer).await;
+        assert!(matches!(come, Err(Error::PasskeyRefused)), "{attempt}: {come:?}");
+    }
+    office.sign_in(ADA, &ada.seed).await;
+    device.counter += 1;
+    let asked = office.asked();
+    let answer = device.get(asked.options.as_json(), &right()).unwrap();
+    office.come(&asked, &answer).await.unwrap();
+    // The place that they come from is slowed all the same.
+    let place = Some(IpAddr::from([192, 0, 2, 7]));
+    let mut slowed = 0;
+    for _ in 0..30 {
+        let asked = office.asked();
+        let answer = stranger.get(asked.options.as_json(), &right()).unwrap();
+        let answer = (asked.handle.expose(), answer.as_str());
+        let ctx = office.ctx();
+        let come = passkeys::sign_in(&office.instance, &ctx, &party(), place, FORM, answer).await;
+        slowed += u32::from(matches!(come, Err(Error::SignInSlowed { .. })));
+    }
+    assert_eq!(slowed, 10);
+}
+
+/// However many strangers ask, what somebody's session asked is answered.
+#[tokio::test]
+async fn strangers_who_ask_push_out_strangers() {
+    let office = Office::open().await;
+    let link = office.first().await;
+    let enrolling = office.accept(&link.token, Some(ADA), PASSWORD).await.unwrap();
+    let (mut device, enrolled) = office.device(&enrolling, 1).await;
+    let ada = office.look(&enrolled.session).await.unwrap();
+    let (ctx, party) = (office.ctx(), party());
+    let asked = passkeys::begin_authentication(&office.instance, &ctx, &party, &ada).await.unwrap();
+    let first = office.asked();
+    office.wait(Duration::from_secs(1));
+    for _ in 0..passkeys::MAX_CEREMONIES {
+        office.asked();
+    }
+    device.counter += 1;
+    let answer = device.get(first.options.as_json(), &right()).unwrap();
+    let come = office.come(&first, &answer).await;
+    assert!(matches!(come, Err(Error::PasskeyRefused)), "{come:?}");
+    let answer = device.get(asked.options.as_json(), &right()).unwrap();
+    let answer = (asked.handle.expose(), answer.as_str());
+    passkeys::second_factor(&office.instance, &ctx, &party, None, &ada, answer).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! What `identity` promises of passkeys, with a device of the tests' own.
+//! What `identity` promises of passkeys, with a software device.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
@@ -7,5 +7,4 @@
     reason = "a test fails by panicking"
 )]
 
-mod device;
 mod passkey;

@@ -1,10 +1,10 @@
-use crate::device::{Device, Manner, base64, parsed};
 use identity::{
     Authentication, CEREMONY_LIFE, Options, Passkey, PasskeyError, Person, Registration,
     RelyingParty, RelyingPartyError, SignedIn, UserHandle,
 };
 use serde_json::Value;
 use std::{slice::from_ref, time::Duration};
+use testkit::device::{Device, Manner, base64};
 use types::Timestamp;
 
 const ORIGIN: &str = "https://gate.example.com";
@@ -15,6 +15,10 @@ const BOB: UserHandle = UserHandle::new([2; 16]);
 
 fn place() -> RelyingParty {
     RelyingParty::new(ORIGIN, "Weirgate").unwrap()
+}
+
+fn parsed(options: &Options) -> Value {
+    serde_json::from_str(options.as_json()).unwrap()
 }
 
 fn right() -> Manner {
@@ -31,10 +35,10 @@ fn begun(place: &RelyingParty, existing: &[Passkey]) -> (Options, Registration) 
 
 /// A device that the person enrolled, its counter at 10.
 fn enrolled(place: &RelyingParty, user: UserHandle, id: u8) -> (Device, Passkey) {
-    let mut device = Device::new(id);
+    let mut device = Device::new(id).unwrap();
     device.counter = 10;
     let (options, state) = place.begin_registration(&person(user), &[], NOW).unwrap();
-    let answer = device.create(&options, &right());
+    let answer = device.create(options.as_json(), &right()).unwrap();
     let passkey = place.finish_registration(&answer, state, NOW).unwrap();
     (device, passkey)
 }
@@ -48,7 +52,7 @@ fn signed_in(
     let place = place();
     let (options, state) = place.begin_authentication(ADA, passkeys, NOW)?;
     device.counter += 1;
-    let answer = device.get(&options, manner);
+    let answer = device.get(options.as_json(), manner).unwrap();
     place.finish_authentication(&answer, state, passkeys, NOW)
 }
 
@@ -101,14 +105,14 @@ fn a_device_is_enrolled_and_signs_in_and_its_counter_is_kept() {
 #[test]
 fn a_device_without_a_counter_signs_in_again_and_again() {
     let place = place();
-    let mut device = Device::new(1);
+    let mut device = Device::new(1).unwrap();
     let synced = || Manner { is_backup_eligible: true, is_backed_up: true, ..right() };
     let (options, state) = begun(&place, &[]);
-    let answer = device.create(&options, &synced());
+    let answer = device.create(options.as_json(), &synced()).unwrap();
     let passkeys = [place.finish_registration(&answer, state, NOW).unwrap()];
     for _ in 0..3 {
         let (options, state) = place.begin_authentication(ADA, &passkeys, NOW).unwrap();
-        let answer = device.get(&options, &synced());
+        let answer = device.get(options.as_json(), &synced()).unwrap();
         let signed_in = place.finish_authentication(&answer, state, &passkeys, NOW).unwrap();
         assert!(!signed_in.is_changed);
     }
@@ -121,8 +125,8 @@ fn a_person_is_found_by_the_passkey_alone() {
     let (options, state) = place.begin_discovery(NOW).unwrap();
     assert_eq!(parsed(&options)["publicKey"]["allowCredentials"], Value::Array(vec![]));
     ada.counter += 1;
-    let answer = ada.get(&options, &right());
-    assert_eq!(place.claimed_user(&answer).unwrap(), ADA);
+    let answer = ada.get(options.as_json(), &right()).unwrap();
+    assert_eq!(place.claim(&answer).unwrap().user, ADA);
     let signed_in = place.finish_authentication(&answer, state, from_ref(&passkey), NOW).unwrap();
     assert_eq!(signed_in.user, ADA);
 
@@ -132,10 +136,10 @@ fn a_person_is_found_by_the_passkey_alone() {
         ada.counter += 1;
         let manner = Manner { names_user: user.is_some(), ..right() };
         ada.user = user.unwrap_or_default();
-        let answer = ada.get(&options, &manner);
+        let answer = ada.get(options.as_json(), &manner).unwrap();
         let refused = place.finish_authentication(&answer, state, from_ref(&passkey), NOW);
         assert_eq!(refused.unwrap_err(), PasskeyError::Unknown);
-        assert_ne!(place.claimed_user(&answer), Ok(ADA));
+        assert_ne!(place.claim(&answer).map(|claim| claim.user), Ok(ADA));
     }
 }
 
@@ -177,12 +181,15 @@ fn a_faulty_registration_is_refused_for_its_reason() {
         let (options, state) = begun(&place, &[]);
         let mut manner = right();
         change(&mut manner);
-        let answer = Device::new(1).create(&options, &manner);
+        let answer = Device::new(1).unwrap().create(options.as_json(), &manner).unwrap();
         let refused = place.finish_registration(&answer, state, NOW).unwrap_err();
         assert_eq!(refused, *error, "{what}");
     }
     let (options, state) = begun(&place, &[]);
-    let answer = Device::new(1).create(&options, &Manner { algorithm: -8, ..right() });
+    let answer = Device::new(1)
+        .unwrap()
+        .create(options.as_json(), &Manner { algorithm: -8, ..right() })
+        .unwrap();
     let refused = place.finish_registration(&answer, state, NOW).unwrap_err();
     assert_eq!(refused, PasskeyError::Algorithm);
 }
@@ -215,7 +222,7 @@ fn a_counter_that_went_back_is_an_alarm() {
     for counter in [9, 10, 0] {
         let (options, state) = place().begin_authentication(ADA, from_ref(&passkey), NOW).unwrap();
         device.counter = counter;
-        let answer = device.get(&options, &right());
+        let answer = device.get(options.as_json(), &right()).unwrap();
         let refused =
             place().finish_authentication(&answer, state, from_ref(&passkey), NOW).unwrap_err();
         assert_eq!(refused, PasskeyError::Cloned, "{counter}");
@@ -230,7 +237,7 @@ fn a_counter_is_judged_by_what_is_stored_when_the_answer_comes() {
     let (mut device, passkey) = enrolled(&place, ADA, 1);
     let (options, state) = place.begin_authentication(ADA, from_ref(&passkey), NOW).unwrap();
     device.counter = 11;
-    let answer = device.get(&options, &right());
+    let answer = device.get(options.as_json(), &right()).unwrap();
     device.counter = 19;
     let meanwhile = signed_in(&mut device, &[passkey], &right()).unwrap().passkey;
     let refused = place.finish_authentication(&answer, state, &[meanwhile], NOW).unwrap_err();
@@ -244,14 +251,14 @@ fn an_answer_counts_once_and_for_its_own_request() {
     let passkeys = [passkey];
     let (options, state) = place.begin_authentication(ADA, &passkeys, NOW).unwrap();
     device.counter += 1;
-    let answer = device.get(&options, &right());
+    let answer = device.get(options.as_json(), &right()).unwrap();
     let now = place.finish_authentication(&answer, state, &passkeys, NOW).unwrap().passkey;
     let (_, next) = place.begin_authentication(ADA, from_ref(&now), NOW).unwrap();
     let refused = place.finish_authentication(&answer, next, &[now], NOW).unwrap_err();
     assert_eq!(refused, PasskeyError::Challenge);
 
     let (options, state) = begun(&place, &[]);
-    let answer = Device::new(3).create(&options, &right());
+    let answer = Device::new(3).unwrap().create(options.as_json(), &right()).unwrap();
     place.finish_registration(&answer, state, NOW).unwrap();
     let (_, next) = begun(&place, &[]);
     let refused = place.finish_registration(&answer, next, NOW).unwrap_err();
@@ -269,7 +276,7 @@ fn a_request_is_good_for_five_minutes() {
         assert_eq!(state.expires_at(), NOW + Duration::from_mins(5));
         let state = Authentication::from_json(&state.to_json().unwrap()).unwrap();
         device.counter += 1;
-        let answer = device.get(&options, &right());
+        let answer = device.get(options.as_json(), &right()).unwrap();
         let ended = place.finish_authentication(&answer, state, &passkeys, then);
         assert_eq!(ended.is_ok(), is_good);
         assert!(is_good || ended.unwrap_err() == PasskeyError::Expired);
@@ -277,7 +284,7 @@ fn a_request_is_good_for_five_minutes() {
         let (options, state) = begun(&place, &[]);
         assert_eq!(state.expires_at(), NOW + Duration::from_mins(5));
         let state = Registration::from_json(&state.to_json().unwrap()).unwrap();
-        let answer = Device::new(3).create(&options, &right());
+        let answer = Device::new(3).unwrap().create(options.as_json(), &right()).unwrap();
         let ended = place.finish_registration(&answer, state, then);
         assert_eq!(ended.is_ok(), is_good);
         assert!(is_good || ended.unwrap_err() == PasskeyError::Expired);
@@ -302,12 +309,12 @@ fn a_foreign_passkey_is_refused() {
     assert_eq!(place.begin_authentication(ADA, &mixed, NOW).unwrap_err(), PasskeyError::Unknown);
     let (options, state) = place.begin_authentication(BOB, &[of_bob], NOW).unwrap();
     ada.counter += 1;
-    let answer = ada.get(&options, &right());
+    let answer = ada.get(options.as_json(), &right()).unwrap();
     let refused = place.finish_authentication(&answer, state, &mixed, NOW).unwrap_err();
     assert_eq!(refused, PasskeyError::Unknown);
     let (options, state) = place.begin_authentication(BOB, &mixed[1..], NOW).unwrap();
     ada.counter += 1;
-    let answer = ada.get(&options, &Manner { names_user: false, ..right() });
+    let answer = ada.get(options.as_json(), &Manner { names_user: false, ..right() }).unwrap();
     let refused = place.finish_authentication(&answer, state, &mixed, NOW).unwrap_err();
     assert_eq!(refused, PasskeyError::Unknown);
     // Ada's passkey, which says that it is Bob's.
@@ -318,7 +325,7 @@ fn a_foreign_passkey_is_refused() {
     // One that was removed meanwhile.
     let (options, state) = place.begin_authentication(ADA, from_ref(&of_ada), NOW).unwrap();
     ada.counter += 1;
-    let answer = ada.get(&options, &right());
+    let answer = ada.get(options.as_json(), &right()).unwrap();
     let refused = place.finish_authentication(&answer, state, &[], NOW).unwrap_err();
     assert_eq!(refused, PasskeyError::Unknown);
     assert_eq!(place.begin_authentication(ADA, &[], NOW).unwrap_err(), PasskeyError::None);
@@ -329,14 +336,20 @@ fn a_device_is_enrolled_once() {
     let place = place();
     let (mut device, passkey) = enrolled(&place, ADA, 1);
     let (options, state) = begun(&place, from_ref(&passkey));
-    let answer = device.create(&options, &right());
+    let answer = device.create(options.as_json(), &right()).unwrap();
     assert_eq!(place.finish_registration(&answer, state, NOW).unwrap_err(), PasskeyError::Known);
     // The id outside of what is signed is no way round.
     let (options, state) = begun(&place, &[passkey]);
-    let answer = device.create(&options, &right()).replace(&base64(&[1; 32]), &base64(&[9; 32]));
+    let answer = device
+        .create(options.as_json(), &right())
+        .unwrap()
+        .replace(&base64(&[1; 32]), &base64(&[9; 32]));
     assert!(place.finish_registration(&answer, state, NOW).is_err());
     let (options, state) = begun(&place, &[]);
-    let answer = device.create(&options, &right()).replace(&base64(&[1; 32]), &base64(&[9; 32]));
+    let answer = device
+        .create(options.as_json(), &right())
+        .unwrap()
+        .replace(&base64(&[1; 32]), &base64(&[9; 32]));
     let refused = place.finish_registration(&answer, state, NOW).unwrap_err();
     assert_eq!(refused, PasskeyError::Malformed);
 }
@@ -347,7 +360,7 @@ fn what_is_no_answer_is_refused_and_repeated_nowhere() {
     let (mut device, passkey) = enrolled(&place, ADA, 1);
     let passkeys = [passkey];
     let (options, _) = place.begin_authentication(ADA, &passkeys, NOW).unwrap();
-    let good = device.get(&options, &right());
+    let good = device.get(options.as_json(), &right()).unwrap();
     let huge = format!("{{\"x\":\"{}\"}}", "x".repeat(1 << 17));
     let deep = "[".repeat(60_000);
     for answer in
@@ -365,7 +378,8 @@ fn what_is_no_answer_is_refused_and_repeated_nowhere() {
     for (spaces, is_good) in [(64 * 1024, false), (1024, true)] {
         let (options, state) = place.begin_authentication(ADA, &passkeys, NOW).unwrap();
         device.counter += 1;
-        let answer = format!("{}{}", device.get(&options, &right()), " ".repeat(spaces));
+        let answer =
+            format!("{}{}", device.get(options.as_json(), &right()).unwrap(), " ".repeat(spaces));
         let ended = place.finish_authentication(&answer, state, &passkeys, NOW);
         assert_eq!(ended.is_ok(), is_good);
     }
@@ -413,7 +427,8 @@ fn a_place_is_an_origin_that_browsers_give_passkeys_to() {
         let place = RelyingParty::new(origin, "Weirgate").unwrap();
         let (options, state) = begun(&place, &[]);
         assert_eq!(parsed(&options)["publicKey"]["rp"]["id"], host);
-        let answer = Device::new(1).create(&options, &Manner::at(origin, host));
+        let answer =
+            Device::new(1).unwrap().create(options.as_json(), &Manner::at(origin, host)).unwrap();
         assert!(place.finish_registration(&answer, state, NOW).is_ok(), "{origin}");
     }
     for (origin, error) in [

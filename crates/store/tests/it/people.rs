@@ -168,11 +168,19 @@ async fn failures(store: &Store) {
     let all = (0..20).map(|_| store.count_failure(&lookup, at(0), at(30)));
     futures_util::future::try_join_all(all).await.unwrap();
     assert_eq!(store.failures(&lookup).await.unwrap().unwrap().failures, 21);
-    let mut tx = store.begin(&ctx()).await.unwrap();
-    tx.forget_failures(&lookup).await.unwrap();
-    tx.append_outbox(event(), b"in").await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(store.failures(&lookup).await.unwrap(), None);
+    for left in [Some(20), None] {
+        let mut tx = store.begin(&ctx()).await.unwrap();
+        match left {
+            Some(_) => tx.forget_failure(&lookup).await.unwrap(),
+            None => tx.forget_failures(&lookup).await.unwrap(),
+        }
+        // Of what is not there nothing is taken back.
+        tx.forget_failure(&[7; 32]).await.unwrap();
+        tx.append_outbox(event(), b"in").await.unwrap();
+        tx.commit().await.unwrap();
+        let known = store.failures(&lookup).await.unwrap();
+        assert_eq!(known.map(|known| known.failures), left);
+    }
     store.count_failure(&lookup, at(0), at(30)).await.unwrap();
     assert_eq!(store.tidy_people(at(0), at(31)).await.unwrap(), 1);
 }

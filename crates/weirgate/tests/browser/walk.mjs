@@ -3,6 +3,7 @@
 // line says what was seen.
 //
 //   WEIRGATE_TEST_BROWSER   folder with node_modules (browser.sh install)
+//   CHROMIUM                the browser
 //   CONSOLE, SETUP          its URL, and the link of the first administrator, both under a name: there
 //                           are no passkeys for addresses
 //   SHOTS                   folder for pictures; none are made without it
@@ -11,7 +12,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const { CONSOLE, SETUP, SHOTS, WEIRGATE_TEST_BROWSER: folder } = process.env;
+const { CHROMIUM, CONSOLE, SETUP, SHOTS, WEIRGATE_TEST_BROWSER: folder } = process.env;
 const needs = createRequire(join(folder, "package.json"));
 const { chromium } = needs("playwright-core");
 const axe = readFileSync(needs.resolve("axe-core/axe.min.js"), "utf8");
@@ -19,6 +20,7 @@ const axe = readFileSync(needs.resolve("axe-core/axe.min.js"), "utf8");
 const PASSWORD = "seven herons wade upstream";
 const ADA = "ada.lovelace@example.com";
 const BOB = "bob.marlowe@example.com";
+const EVE = "eve.dunmore@example.com";
 const STEP_SECONDS = 30;
 
 const seen = [];
@@ -90,6 +92,9 @@ async function look(page, name) {
       for (const violation of found) problem({ name, colorScheme, width, ...violation });
       const wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
       if (wide > 0) problem({ name, width, what: `the page is ${wide} px wider than the screen` });
+      const hidden = await page.evaluate(`[...document.querySelectorAll(".table")]
+        .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.ariaLabel)`);
+      for (const table of hidden) problem({ name, width, what: `part of ${table} is out of sight` });
       if (SHOTS) {
         const path = join(SHOTS, `${name}-${colorScheme}-${width}.png`);
         await page.screenshot({ path, fullPage: true });
@@ -174,11 +179,9 @@ async function walk(browser) {
   await ada.goto(SETUP);
   await look(ada, "link-used");
 
-  await ada.goto(`${CONSOLE}/users`);
-  await fill(ada, { "E-mail address": BOB, Roles: "auditor" });
-  await press(ada, "Invite");
+  const invitation = await invite(ada, BOB, "auditor");
   await look(ada, "invited");
-  const invitation = await ada.locator("p.code").innerText();
+  await passkeyFirst(browser, await invite(ada, EVE, "read-only"));
 
   const bob = await visitor(browser);
   await bob.goto(invitation);
@@ -212,6 +215,9 @@ async function walk(browser) {
 
   await ada.goto(`${CONSOLE}/step-up?to=/users`);
   await look(ada, "step-up");
+  await fill(ada, { Code: "000000" });
+  await press(ada, "Go on");
+  await look(ada, "step-up-refused");
   await fill(ada, { Code: await own.app.code() });
   await press(ada, "Go on");
   check(ada.url() === `${CONSOLE}/users`, "a step-up leads back");
@@ -232,12 +238,13 @@ async function walk(browser) {
   check((await ada.getByRole("status").count()) === 1, "no token is shown");
   await press(ada, "Add an authenticator app");
   await look(ada, "account-second-app");
-  await passkeys(ada, own);
+  await passkeys(ada);
+  await withoutScript(browser, own);
 }
 
-/** A device with a passkey of its own: made, shown alone, after a password and again, and refused. */
-async function passkeys(ada, own) {
-  const device = await ada.context().newCDPSession(ada);
+/** Gives a page a device that keeps passkeys and knows its holder. */
+async function deviceOf(page) {
+  const device = await page.context().newCDPSession(page);
   await device.send("WebAuthn.enable");
   const { authenticatorId } = await device.send("WebAuthn.addVirtualAuthenticator", {
     options: {
@@ -249,6 +256,83 @@ async function passkeys(ada, own) {
       automaticPresenceSimulation: true,
     },
   });
+  return { device, authenticatorId };
+}
+
+async function invite(page, address, roles) {
+  await page.goto(`${CONSOLE}/users`);
+  await fill(page, { "E-mail address": address, Roles: roles });
+  await press(page, "Invite");
+  const link = await page.locator("p.code").innerText();
+  return link.replace("127.0.0.1", "localhost");
+}
+
+/** Somebody whose first and only factor is a passkey, and who may do little. */
+async function passkeyFirst(browser, invitation) {
+  const eve = await visitor(browser);
+  const { device, authenticatorId } = await deviceOf(eve);
+  await eve.goto(invitation);
+  await fill(eve, { Name: "Eve", Password: PASSWORD });
+  await press(eve, "Go on");
+  await press(eve, "Make a passkey");
+  await look(eve, "passkey-first");
+  // The device is not at hand at first.
+  await device.send("WebAuthn.setUserVerified", { authenticatorId, isUserVerified: false });
+  await eve.getByRole("button", { name: "Go on" }).click();
+  await eve.locator("#passkey-problem").waitFor();
+  await look(eve, "passkey-first-refused");
+  await device.send("WebAuthn.setUserVerified", { authenticatorId, isUserVerified: true });
+  await press(eve, "Go on");
+  const codes = await eve.locator("li.code").allInnerTexts();
+  check(codes.length === 10, `a first passkey brings ${codes.length} recovery codes`);
+  await Promise.all([eve.waitForNavigation(), eve.getByRole("link", { name: /go on/ }).click()]);
+  await look(eve, "home-read-only");
+  for (const place of ["providers", "connections", "clients", "account"]) {
+    await eve.goto(`${CONSOLE}/${place}`);
+    await look(eve, `${place}-read-only`);
+  }
+  await eve.goto(`${CONSOLE}/audit`);
+  await look(eve, "denied");
+  check((await eve.getByRole("heading", { level: 1 }).innerText()) === "Not permitted", "not denied");
+  await eve.goto(`${CONSOLE}/`);
+  await press(eve, "Sign out");
+  await press(eve, "Sign in with a passkey");
+  await press(eve, "Go on");
+  check(eve.url() === `${CONSOLE}/`, `a first passkey alone leads to ${eve.url()}`);
+  // A form of before is no form any more.
+  const other = await eve.context().newPage();
+  await other.goto(`${CONSOLE}/account`);
+  await press(eve, "Sign out");
+  await press(other, "Make new recovery codes");
+  await look(other, "not-from-here");
+  await eve.context().close();
+}
+
+/** All the way in, to an act, and out, in a browser that runs no script. */
+async function withoutScript(browser, own) {
+  const context = await browser.newContext({ javaScriptEnabled: false });
+  const page = await context.newPage();
+  await page.goto(`${CONSOLE}/`);
+  await press(page, "Sign in with a passkey");
+  check(await page.locator("noscript p").isVisible(), "nothing is said of scripts");
+  await page.getByRole("link", { name: "Use a password and a code instead" }).click();
+  await page.waitForURL(`${CONSOLE}/sign-in`);
+  await signIn(page, ADA, PASSWORD);
+  await fill(page, { Code: own.codes[1] });
+  await press(page, "Go on");
+  check(page.url() === `${CONSOLE}/`, `without script a code leads to ${page.url()}`);
+  await page.goto(`${CONSOLE}/account`);
+  await press(page, "Make new recovery codes");
+  check((await page.locator("li.code").count()) === 10, "without script there are no new codes");
+  await page.goto(`${CONSOLE}/`);
+  await press(page, "Sign out");
+  check(page.url() === `${CONSOLE}/sign-in`, "without script nobody gets out");
+  await context.close();
+}
+
+/** A device with a passkey of its own: made, shown alone, after a password and again, and refused. */
+async function passkeys(ada) {
+  const { device, authenticatorId } = await deviceOf(ada);
   await ada.goto(`${CONSOLE}/account`);
   await press(ada, "Add a passkey");
   await look(ada, "passkey-make");
@@ -320,13 +404,14 @@ async function passkeys(ada, own) {
   await ada.getByRole("button", { name: "Go on" }).click();
   await ada.locator("#passkey-problem").waitFor();
   await look(ada, "passkey-refused");
-  check(own.codes.length > 0, "there were no codes");
+  await ada.getByRole("link", { name: "Use a password and a code instead" }).click();
+  await ada.waitForURL(`${CONSOLE}/sign-in`);
 }
 
 if (SHOTS) mkdirSync(SHOTS, { recursive: true });
 // What the browser would ask for on the internet is left out; the sandbox does not work for root.
 const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  executablePath: CHROMIUM,
   args: ["--no-sandbox", "--disable-quic", "--disable-background-networking"],
 });
 try {

@@ -5,15 +5,42 @@
 
 use crate::world::{World, addr, text};
 use serde_json::Value;
-use std::{env, path::Path, process::Command};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The folder with what drives the browser; or what is missing of it, of Node.js and of Chromium.
+fn tools() -> Result<PathBuf, &'static str> {
+    let folder = env::var_os("WEIRGATE_TEST_BROWSER").map(PathBuf::from);
+    let folder =
+        folder.ok_or("WEIRGATE_TEST_BROWSER does not name the folder with playwright-core")?;
+    if !folder.join("node_modules/playwright-core").is_dir() {
+        return Err("there is no playwright-core in the folder that WEIRGATE_TEST_BROWSER names");
+    }
+    let runs = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    if !runs("node") {
+        return Err("there is no node on the path");
+    }
+    if !runs(CHROMIUM) {
+        return Err("there is no /usr/bin/chromium");
+    }
+    Ok(folder)
+}
+
+const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Every page in every state, dark and light, narrow and wide: no violation of WCAG 2.2 AA, no breach
 /// of the content security policy, no word on the browser's console, nothing wider than the screen.
 #[test]
 fn every_page_is_sound_in_a_browser() {
-    let Some(folder) = env::var_os("WEIRGATE_TEST_BROWSER") else {
-        eprintln!("skipped: WEIRGATE_TEST_BROWSER does not name the folder with playwright-core");
-        return;
+    let folder = match tools() {
+        Ok(folder) => folder,
+        Err(missing) => {
+            eprintln!("skipped: {missing}");
+            return;
+        }
     };
     let mut world = World::prepared();
     let args =
@@ -26,6 +53,7 @@ fn every_page_is_sound_in_a_browser() {
     let mut walk = Command::new("node");
     walk.arg(script)
         .env("WEIRGATE_TEST_BROWSER", folder)
+        .env("CHROMIUM", CHROMIUM)
         .env("CONSOLE", named(&format!("http://{}", addr(&line, "console"))))
         .env("SETUP", named(&text(&line, "setup_url")));
     if let Some(shots) = env::var_os("WEIRGATE_TEST_SHOTS") {

@@ -1,4 +1,4 @@
-//! A browser and a device in one, which answer as Web Authentication says, or as a test wants.
+//! A browser and a device with one passkey, which answer as Web Authentication says, or as a test wants.
 
 use aws_lc_rs::{
     digest,
@@ -6,7 +6,6 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use identity::Options;
 use serde_json::{Value, json};
 
 const USER_PRESENT: u8 = 1;
@@ -16,34 +15,37 @@ const BACKED_UP: u8 = 1 << 4;
 const ATTESTED: u8 = 1 << 6;
 
 /// One key pair, and what its device remembers.
-pub(crate) struct Device {
-    pub(crate) id: Vec<u8>,
-    pub(crate) counter: u32,
-    pub(crate) user: Vec<u8>,
+#[derive(Debug)]
+pub struct Device {
+    pub id: Vec<u8>,
+    pub counter: u32,
+    pub user: Vec<u8>,
     key: EcdsaKeyPair,
 }
 
-/// How a device or browser answers; the default is as it should.
-pub(crate) struct Manner {
-    pub(crate) origin: String,
+/// How a device or browser answers.
+#[derive(Debug, Clone)]
+pub struct Manner {
+    pub origin: String,
     /// The host that the device signs for.
-    pub(crate) host: String,
-    pub(crate) kind: Option<&'static str>,
-    pub(crate) challenge: Option<String>,
-    pub(crate) cross_origin: Option<bool>,
-    pub(crate) top_origin: Option<&'static str>,
-    pub(crate) is_present: bool,
-    pub(crate) is_verified: bool,
-    pub(crate) is_backup_eligible: bool,
-    pub(crate) is_backed_up: bool,
-    pub(crate) names_user: bool,
-    pub(crate) credential_type: &'static str,
-    pub(crate) algorithm: i8,
-    pub(crate) breaks_signature: bool,
+    pub host: String,
+    pub kind: Option<&'static str>,
+    pub challenge: Option<String>,
+    pub cross_origin: Option<bool>,
+    pub top_origin: Option<&'static str>,
+    pub is_present: bool,
+    pub is_verified: bool,
+    pub is_backup_eligible: bool,
+    pub is_backed_up: bool,
+    pub names_user: bool,
+    pub credential_type: &'static str,
+    pub algorithm: i8,
+    pub breaks_signature: bool,
 }
 
 impl Manner {
-    pub(crate) fn at(origin: &str, host: &str) -> Self {
+    /// As they should for a page of this origin.
+    pub fn at(origin: &str, host: &str) -> Self {
         Self {
             origin: origin.to_owned(),
             host: host.to_owned(),
@@ -62,20 +64,20 @@ impl Manner {
         }
     }
 
-    fn client_data(&self, kind: &str, options: &Value) -> Vec<u8> {
-        let asked = options["publicKey"]["challenge"].as_str().unwrap();
+    fn client_data(&self, kind: &str, options: &Value) -> Option<Vec<u8>> {
+        let asked = options.pointer("/publicKey/challenge")?.as_str()?;
         let mut data = json!({
             "type": self.kind.unwrap_or(kind),
             "challenge": self.challenge.as_deref().unwrap_or(asked),
             "origin": self.origin,
         });
         if let Some(cross_origin) = self.cross_origin {
-            data["crossOrigin"] = json!(cross_origin);
+            data.as_object_mut()?.insert("crossOrigin".to_owned(), json!(cross_origin));
         }
         if let Some(top_origin) = self.top_origin {
-            data["topOrigin"] = json!(top_origin);
+            data.as_object_mut()?.insert("topOrigin".to_owned(), json!(top_origin));
         }
-        data.to_string().into_bytes()
+        Some(data.to_string().into_bytes())
     }
 
     fn flags(&self) -> u8 {
@@ -97,36 +99,34 @@ impl Manner {
     }
 }
 
-pub(crate) fn base64(bytes: &[u8]) -> String {
+/// As Web Authentication spells bytes in JSON.
+pub fn base64(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-pub(crate) fn parsed(options: &Options) -> Value {
-    serde_json::from_str(options.as_json()).unwrap()
-}
-
 impl Device {
-    pub(crate) fn new(id: u8) -> Self {
-        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
-        Self { id: vec![id; 32], counter: 0, user: Vec::new(), key }
+    /// With this credential id; `None` where the machine makes no key.
+    pub fn new(id: u8) -> Option<Self> {
+        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).ok()?;
+        Some(Self { id: vec![id; 32], counter: 0, user: Vec::new(), key })
     }
 
-    /// Answers `navigator.credentials.create()`.
-    pub(crate) fn create(&mut self, options: &Options, manner: &Manner) -> String {
-        let options = parsed(options);
-        self.user =
-            URL_SAFE_NO_PAD.decode(options["publicKey"]["user"]["id"].as_str().unwrap()).unwrap();
-        let client_data = manner.client_data("webauthn.create", &options);
-        let id_length = u16::try_from(self.id.len()).unwrap().to_be_bytes();
-        let attested =
-            [&[0; 16], id_length.as_slice(), &self.id, &self.cose_key(manner.algorithm)].concat();
+    /// Answers `navigator.credentials.create()`; `None` for options that are none.
+    pub fn create(&mut self, options: &str, manner: &Manner) -> Option<String> {
+        let options: Value = serde_json::from_str(options).ok()?;
+        let user = options.pointer("/publicKey/user/id")?.as_str()?;
+        self.user = URL_SAFE_NO_PAD.decode(user).ok()?;
+        let client_data = manner.client_data("webauthn.create", &options)?;
+        let id_length = u16::try_from(self.id.len()).ok()?.to_be_bytes();
+        let key = self.cose_key(manner.algorithm)?;
+        let attested = [&[0; 16], id_length.as_slice(), &self.id, &key].concat();
         let data = manner.data(ATTESTED, self.counter, &attested);
         // {"fmt": "none", "attStmt": {}, "authData": ...}
-        let length = u16::try_from(data.len()).unwrap().to_be_bytes();
+        let length = u16::try_from(data.len()).ok()?.to_be_bytes();
         let object =
             [b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x59".as_slice(), &length, &data]
                 .concat();
-        json!({
+        let answer = json!({
             "id": base64(&self.id),
             "rawId": base64(&self.id),
             "type": manner.credential_type,
@@ -137,22 +137,23 @@ impl Device {
                 "clientDataJSON": base64(&client_data),
                 "transports": ["internal"],
             },
-        })
-        .to_string()
+        });
+        Some(answer.to_string())
     }
 
-    /// Answers `navigator.credentials.get()`.
-    pub(crate) fn get(&mut self, options: &Options, manner: &Manner) -> String {
-        let client_data = manner.client_data("webauthn.get", &parsed(options));
+    /// Answers `navigator.credentials.get()`; `None` for options that are none.
+    pub fn get(&mut self, options: &str, manner: &Manner) -> Option<String> {
+        let options: Value = serde_json::from_str(options).ok()?;
+        let client_data = manner.client_data("webauthn.get", &options)?;
         let data = manner.data(0, self.counter, &[]);
         let hash = digest::digest(&digest::SHA256, &client_data);
         let signed = [&data, hash.as_ref()].concat();
-        let signature = self.key.sign(&SystemRandom::new(), &signed).unwrap();
+        let signature = self.key.sign(&SystemRandom::new(), &signed).ok()?;
         let mut signature = signature.as_ref().to_vec();
         if manner.breaks_signature {
-            *signature.last_mut().unwrap() ^= 1;
+            *signature.last_mut()? ^= 1;
         }
-        json!({
+        let answer = json!({
             "id": base64(&self.id),
             "rawId": base64(&self.id),
             "type": manner.credential_type,
@@ -164,16 +165,17 @@ impl Device {
                 "signature": base64(&signature),
                 "userHandle": manner.names_user.then(|| base64(&self.user)),
             },
-        })
-        .to_string()
+        });
+        Some(answer.to_string())
     }
 
     /// The public key in COSE (RFC 9053 §7.1.1): kty EC2, an algorithm, curve P-256, x and y.
-    fn cose_key(&self, algorithm: i8) -> Vec<u8> {
+    fn cose_key(&self, algorithm: i8) -> Option<Vec<u8>> {
         // CBOR spells -7 as 0x26, and -8 as 0x27.
-        let algorithm = 0x20 | u8::try_from(-1 - algorithm).unwrap();
-        let point = self.key.public_key().as_ref();
-        let (x, y) = point[1..].split_at(32);
-        [&[0xa5, 1, 2, 3, algorithm, 0x20, 1, 0x21, 0x58, 32], x, &[0x22, 0x58, 32], y].concat()
+        let algorithm = 0x20 | u8::try_from(-1 - algorithm).ok()?;
+        let (_, point) = self.key.public_key().as_ref().split_first()?;
+        let (x, y) = point.split_at_checked(32)?;
+        let parts = [&[0xa5, 1, 2, 3, algorithm, 0x20, 1, 0x21, 0x58, 32], x, &[0x22, 0x58, 32], y];
+        Some(parts.concat())
     }
 }
