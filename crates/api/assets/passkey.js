@@ -4,7 +4,10 @@ const form = document.querySelector("form[data-passkey]");
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const problem = document.getElementById("passkey-problem");
+  const button = form.querySelector("button");
   problem.hidden = true;
+  // Browsers ask for one at a time.
+  button.disabled = true;
   try {
     const { publicKey } = JSON.parse(form.dataset.options);
     const credential =
@@ -19,6 +22,7 @@ form.addEventListener("submit", async (event) => {
     form.submit();
   } catch (error) {
     // Of a refusal browsers tell no more than that there was one.
+    button.disabled = false;
     problem.hidden = false;
     problem.focus();
   }

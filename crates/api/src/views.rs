@@ -157,6 +157,8 @@ pub(crate) fn told(error: &app::Error) -> String {
         return "It could not be done now; the operator's log says why.".to_owned();
     }
     let said = format!("{error}. {}", error.remedy().unwrap_or_default());
+    // What is marked for a terminal is quoted here.
+    let said = said.replace('`', "\"");
     let mut letters = said.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -81,6 +81,8 @@ async function visitor(browser) {
 /** Looks at what is shown now. */
 async function look(page, name) {
   seen.push(name);
+  const text = await page.evaluate("document.body.innerText");
+  check(!text.includes("`"), `${name} has marks for a terminal`);
   for (const colorScheme of ["light", "dark"]) {
     for (const width of [320, 1280]) {
       await page.emulateMedia({ colorScheme });
