@@ -190,11 +190,13 @@ async function walk(browser) {
   await look(bob, "invitation");
   await fill(bob, { Name: "Bob", Password: PASSWORD });
   await press(bob, "Go on");
-  await enrol(bob, "second");
+  const bobs = await enrol(bob, "second");
   await look(bob, "home-auditor");
   await bob.goto(`${CONSOLE}/users`);
   await look(bob, "people-auditor");
   check((await bob.getByRole("button", { name: "Invite" }).count()) === 0, "an auditor may invite");
+
+  await byAddress(browser, bobs.app);
 
   await press(ada, "Sign out");
   check(ada.url() === `${CONSOLE}/sign-in`, "signing out leads to the sign-in");
@@ -308,6 +310,28 @@ async function passkeyFirst(browser, invitation) {
   await press(other, "Make new recovery codes");
   await look(other, "not-from-here");
   await eve.context().close();
+}
+
+/** In by the console's address, where browsers have no passkeys, and pages say where they do. */
+async function byAddress(browser, app) {
+  const address = CONSOLE.replace("localhost", "127.0.0.1");
+  const page = await visitor(browser);
+  const isSaid = async (path) => {
+    check((await page.getByRole("button", { name: /passkey/ }).count()) === 0, `${path} offers one`);
+    const link = page.getByRole("link", { name: CONSOLE });
+    check((await link.getAttribute("href")) === `${CONSOLE}${path}`, `${path} does not say where`);
+  };
+  await page.goto(`${address}/`);
+  await look(page, "sign-in-by-address");
+  await isSaid("/sign-in");
+  await signIn(page, BOB, PASSWORD);
+  await fill(page, { Code: await app.code() });
+  await press(page, "Go on");
+  check(page.url() === `${address}/`, `by the address a code leads to ${page.url()}`);
+  await page.goto(`${address}/account`);
+  await look(page, "account-by-address");
+  await isSaid("/account");
+  await page.context().close();
 }
 
 /** All the way in, to an act, and out, in a browser that runs no script. */
