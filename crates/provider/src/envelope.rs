@@ -3,11 +3,13 @@
 //! An envelope has exactly one member that is an object, an array of objects or a map of objects
 //! besides errors, warnings, meta, links and paging, and all its scalars are paging or status.
 //! Around a single object nothing pages: there what is called so is data. Nor does anything page where
-//! callers cannot ask for a page: a payslip has `lines` and a `total` too.
+//! callers cannot ask for a page: a payslip has `lines` and a `total` too. Nor within the elements of a
+//! list or map: they are many, and what each says of itself is its own.
 
 use crate::{
     model::{
-        Additional, Envelope, KeptMember, KeptRule, ObjectShape, ScalarKind, Shape, ShapeId, Step,
+        Additional, Envelope, KeptMember, KeptRule, Member, ObjectShape, ScalarKind, Shape,
+        ShapeId, Step,
     },
     operations::flat,
 };
@@ -58,9 +60,14 @@ pub(crate) fn unwrap(
                 way.shape = *items;
             }
             Shape::Object(object) => {
-                let Some((name, inner)) = payload(shapes, object, pages, 0) else { break };
-                let prefix = way.envelope.steps.clone();
-                keep(shapes, object, &prefix, 0, &mut way.envelope.kept);
+                let is_one_of_many = way.envelope.steps.iter().any(is_many);
+                let Some((name, inner)) = payload(shapes, object, pages, is_one_of_many, 0) else {
+                    break;
+                };
+                if !is_one_of_many {
+                    let prefix = way.envelope.steps.clone();
+                    keep(shapes, object, &prefix, 0, &mut way.envelope.kept);
+                }
                 way.envelope.steps.push(Step::Member(name));
                 way.shape = inner;
                 if let Shape::Object(map) = shape(shapes, inner)
@@ -74,11 +81,41 @@ pub(crate) fn unwrap(
             _ => break,
         }
     }
-    let is_many = |step: &Step| matches!(step, Step::Elements | Step::AnyMember);
     if !way.envelope.steps.iter().any(is_many) {
         keep_no_pages(&mut way.envelope);
     }
     way
+}
+
+fn is_many(step: &Step) -> bool {
+    matches!(step, Step::Elements | Step::AnyMember)
+}
+
+/// Whether a schema is, by its name and members, something with a state of its own and one object in it,
+/// such as a check of a person, and no envelope that tells how the call went.
+pub(crate) fn has_own_state(shapes: &[Shape], id: ShapeId, name: &str) -> bool {
+    const ENVELOPES: [&str; 10] = [
+        "response",
+        "result",
+        "reply",
+        "output",
+        "envelope",
+        "wrapper",
+        "body",
+        "payload",
+        "answer",
+        "container",
+    ];
+    let Shape::Object(object) = shape(shapes, id) else { return false };
+    let flat = flat(name);
+    let is_state = |(name, member): (&String, &Member)| {
+        is_scalar(shapes, member.shape)
+            && matches!(aside(shapes, name, member.shape), Some(Aside::Kept(_)))
+    };
+    !ENVELOPES.iter().any(|word| flat.contains(word))
+        && object.members.iter().any(is_state)
+        && payload(shapes, object, Pages::Anywhere, false, 0)
+            .is_some_and(|(_, inner)| !leads_to_many(shapes, inner, 0))
 }
 
 /// What stays of an answer that only says how the call went: no pages, for there is nothing to page
@@ -117,6 +154,7 @@ fn payload(
     shapes: &[Shape],
     object: &ObjectShape,
     pages: Pages,
+    is_one_of_many: bool,
     depth: usize,
 ) -> Option<(String, ShapeId)> {
     if depth > MAX_STEPS || !matches!(object.additional, Additional::Closed) {
@@ -143,6 +181,7 @@ fn payload(
         }
     }
     found.filter(|(_, inner)| match pages {
+        _ if is_one_of_many => !has_kept,
         Pages::Anywhere => true,
         Pages::OfMany => !has_paging || leads_to_many(shapes, *inner, depth + 1),
         Pages::Nowhere => !has_paging && (!has_kept || !leads_to_many(shapes, *inner, depth + 1)),
@@ -157,7 +196,7 @@ fn leads_to_many(shapes: &[Shape], id: ShapeId, depth: usize) -> bool {
         Shape::Object(object) if object.members.is_empty() => {
             matches!(object.additional, Additional::Map(_))
         }
-        Shape::Object(object) => payload(shapes, object, Pages::OfMany, depth + 1)
+        Shape::Object(object) => payload(shapes, object, Pages::OfMany, false, depth + 1)
             .is_some_and(|(_, inner)| leads_to_many(shapes, inner, depth + 1)),
         Shape::Union(all) => all.iter().any(|one| leads_to_many(shapes, *one, depth + 1)),
         Shape::Untyped | Shape::Scalar { .. } => false,

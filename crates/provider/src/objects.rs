@@ -3,8 +3,8 @@
 use crate::{
     document::MAX_DIAGNOSTICS,
     envelope::{
-        Pages, Way, is_error_schema, is_status_only, is_thin, keep_links_alone, shape,
-        status_envelope, unwrap, unwrap_request,
+        Pages, Way, has_own_state, is_error_schema, is_status_only, is_thin, keep_links_alone,
+        shape, status_envelope, unwrap, unwrap_request,
     },
     fields::list_fields,
     labels::label_members,
@@ -197,6 +197,7 @@ impl Ways<'_> {
         unwrap(self.shapes, root, pages, |id| {
             let name = self.names.get(id.0 as usize).and_then(Option::as_deref);
             self.given.is_some() && name == self.given
+                || name.is_some_and(|name| has_own_state(self.shapes, id, name))
         })
     }
 }

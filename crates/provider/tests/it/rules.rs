@@ -541,6 +541,62 @@ fn one_thing_is_no_envelope_around_its_own_list() {
     }
 }
 
+/// Of the elements of a list or map, each has what is called like paging or status for itself: it is
+/// kept nowhere, and what holds it is the object.
+#[test]
+fn nothing_of_an_element_is_kept_without_a_grant() {
+    let text = json!({"type": "string"});
+    let count = json!({"type": "integer"});
+    let flag = json!({"type": "boolean"});
+    let state = json!({"type": "string", "enum": ["accepted", "failed"]});
+    let list = |items: Value| json!({"type": "array", "items": items});
+    let map = |values: Value| json!({"type": "object", "additionalProperties": values});
+    let of = |members: Value| json!({"type": "object", "properties": members});
+    let named = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+    let schemas = json!({
+        "Person": of(json!({"id": text, "ssn": text})),
+        "Line": of(json!({"id": text, "amount": {"type": "number"}})),
+        "Invoice": of(json!({"total": count, "nextPage": text, "lines": list(named("Line"))})),
+        "Check": of(json!({"status": state, "person": named("Person")})),
+        "CheckResponse": of(json!({"status": state, "person": named("Person")})),
+    });
+    let meta = of(json!({"total": count, "size": count, "next": text, "ok": flag}));
+    let provider = read(&openapi(
+        json!({
+            "/invoices": {"get": pages(list(named("Invoice")))},
+            "/invoices2": {"get": pages(of(json!({"total": count, "data": list(named("Invoice"))})))},
+            "/attendances": {"get": answers(of(json!({"records": list(of(
+                json!({"status": flag, "ok": flag, "person": named("Person")})))})))},
+            "/departments": {"get": pages(map(of(json!({"total": count, "people": list(named("Person"))}))))},
+            "/documents": {"get": pages(of(json!({"data": list(of(
+                json!({"metadata": meta, "links": of(json!({"next": text})), "person": named("Person")})))})))},
+            "/checks": {"get": answers(list(named("Check")))},
+            "/checks/{id}": {"get": answers(named("Check"))},
+            "/results/{id}": {"get": answers(named("CheckResponse"))},
+            "/hits": {"get": pages(list(of(json!({"kind": text, "person": named("Person")}))))},
+        }),
+        schemas,
+    ));
+    for (operation, object, kept) in [
+        ("GET /invoices", "Invoice", vec![]),
+        ("GET /invoices2", "Invoice", vec!["total"]),
+        ("GET /attendances", "Attendance", vec![]),
+        ("GET /departments", "Department", vec![]),
+        ("GET /documents", "Person", vec![]),
+        ("GET /checks", "Check", vec![]),
+        ("GET /checks/{id}", "Check", vec![]),
+        ("GET /results/{id}", "Person", vec!["status"]),
+        ("GET /hits", "Person", vec![]),
+    ] {
+        assert_eq!(object_of(&provider, operation), object, "{operation}");
+        let found = provider.operations.iter().find(|one| one.id == operation).unwrap();
+        let envelope = &found.answers[0].envelope;
+        let found: Vec<String> =
+            envelope.kept.iter().map(|one| provider::select::spell(&one.path)).collect();
+        assert_eq!(found, kept, "{operation}");
+    }
+}
+
 /// Around one object nothing pages, also not beside it in `meta`.
 #[test]
 fn beside_one_object_nothing_pages() {
