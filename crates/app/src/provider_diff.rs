@@ -2,7 +2,10 @@
 
 use crate::{
     error::Error,
-    grants::{Allow, ResolvedGrant, end_in_force, more_beside, permission, prepare, reach_anew},
+    grants::{
+        Allow, ResolvedGrant, end_in_force, more_beside, more_terms, permission, prepare,
+        reach_anew,
+    },
     instance::Instance,
 };
 pub use provider::diff::Level;
@@ -155,6 +158,15 @@ fn effects(old: &Provider, new: &Provider, grant: &ResolvedGrant, now: Timestamp
             for what in more.iter().filter(|what| is_new(what)) {
                 let words = format!("{operation} lets {what} through once it is applied again");
                 found.add("gains_beside", Level::Attention, words);
+            }
+        }
+        let known = more_terms(allow, old);
+        for (operation, more) in more_terms(allow, new) {
+            let is_new =
+                |what: &String| !known.get(&operation).is_some_and(|all| all.contains(what));
+            for what in more.iter().filter(|what| is_new(what)) {
+                let words = format!("{operation} takes {what} once it is applied again");
+                found.add("gains_terms", Level::Attention, words);
             }
         }
         names(old, new, allow, &mut found);

@@ -5,7 +5,10 @@ use aws_lc_rs::digest;
 use gateway::{AnswerRule, Decision, Projected, RequestRule, Rights, withheld_header};
 use provider::{
     Answer, Operation, ParamPlace, Provider, is_json,
-    select::{select_request, select_response},
+    select::{
+        FORM, is_whole_answer, is_whole_request, param_term, select_request, select_response,
+        whole_answer_term, whole_request_term,
+    },
 };
 use std::{collections::BTreeSet, sync::Arc};
 use types::{Action, Timestamp};
@@ -66,12 +69,9 @@ fn decide(
         object: object.map(|object| object.name.clone()),
         shape: shape_key(operation, &permission),
         request: request_rule(provider, operation, &permission),
-        params: permission.params,
-        // Each of those that the grant names reaches operations that declare it, and no other.
-        headers: permission
-            .headers
-            .into_iter()
-            .filter(|name| declares_header(operation, name))
+        params: declared(operation, &permission, ParamPlace::Query).map(str::to_owned).collect(),
+        headers: declared(operation, &permission, ParamPlace::Header)
+            .map(str::to_ascii_lowercase)
             .collect(),
         answers,
         error_inside: operation.error_inside.clone(),
@@ -79,9 +79,17 @@ fn decide(
     }
 }
 
-fn declares_header(operation: &Operation, name: &str) -> bool {
-    let mut params = operation.params.iter();
-    params.any(|param| param.place == ParamPlace::Header && param.name.eq_ignore_ascii_case(name))
+/// The parameters that an operation declares, now and when it was granted: what a grant names reaches
+/// those operations that declare it, and no other.
+fn declared<'o>(
+    operation: &'o Operation,
+    permission: &'o Permission,
+    place: ParamPlace,
+) -> impl Iterator<Item = &'o str> {
+    let params = operation.params.iter().filter(move |param| param.place == place);
+    params
+        .filter(|param| permission.terms.contains(&param_term(param)))
+        .map(|param| param.name.as_str())
 }
 
 fn answer_rule(
@@ -93,12 +101,13 @@ fn answer_rule(
     if answer.media.is_empty() {
         return AnswerRule::NoContent;
     }
-    // JSON with a shape is projected, whatever else is granted, unless the caller says what it holds.
-    let is_described = operation.opaque.is_none()
-        && answer.shape.is_some()
-        && answer.media.iter().any(|kind| is_json(kind));
-    if permission.download && !is_described {
-        return AnswerRule::Download { media: answer.media.clone() };
+    if permission.download && is_whole_answer(operation, answer) {
+        let is_granted =
+            |media: &&String| permission.terms.contains(&whole_answer_term(answer.status, media));
+        let media: BTreeSet<String> = answer.media.iter().filter(is_granted).cloned().collect();
+        if !media.is_empty() {
+            return AnswerRule::Download { media };
+        }
     }
     match select_response(provider, operation, answer, &permission.granted) {
         Some(selection) => AnswerRule::Project(Arc::new(Projected {
@@ -115,12 +124,13 @@ fn request_rule(
     operation: &Operation,
     permission: &Permission,
 ) -> RequestRule {
-    const FORM: &str = "application/x-www-form-urlencoded";
     let Some(request) = &operation.request else { return RequestRule::None };
     let json = request.media.iter().any(|media| is_json(media));
     let form = request.media.contains(FORM);
-    if permission.upload && (operation.opaque.is_some() || !(json || form)) {
-        return RequestRule::Upload { media: request.media.clone() };
+    if permission.upload && is_whole_request(operation, request) {
+        let is_granted = |media: &&String| permission.terms.contains(&whole_request_term(media));
+        let media = request.media.iter().filter(is_granted).cloned().collect();
+        return RequestRule::Upload { media };
     }
     match select_request(provider, operation, &permission.granted) {
         Some(spec) if json || form => {
@@ -213,6 +223,7 @@ mod tests {
             places: BTreeMap::new(),
             reached: BTreeSet::new(),
             beside: BTreeMap::new(),
+            terms: BTreeMap::new(),
         };
         reach_anew(&mut allow, model);
         ResolvedGrant {

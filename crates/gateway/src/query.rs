@@ -98,7 +98,7 @@ fn check(
     {
         return Err(CallError::ParameterNotGranted { name: shown() });
     }
-    if param.is_paging || decision.params.contains(&param.name) {
+    if decision.params.contains(&param.name) {
         Ok(())
     } else {
         Err(CallError::ParameterNotGranted { name: shown() })

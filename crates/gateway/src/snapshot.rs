@@ -136,7 +136,7 @@ pub struct Decision {
     /// Distinguishes bodies of other shapes, and what of them was granted: operations that fall together
     /// must agree in it.
     pub shape: [u8; 16],
-    /// Query parameters that the grant names, beside recognised paging.
+    /// Query parameters that the grant names, and recognised paging.
     pub params: BTreeSet<String>,
     /// Lower-case names of headers that the grant names.
     pub headers: BTreeSet<String>,

@@ -41,7 +41,7 @@ fn rights(model: &provider::Provider) -> Rights {
         action: Action::Read,
         object: None,
         shape: [0; 16],
-        params: BTreeSet::new(),
+        params: ["page", "cursor", "limit"].map(str::to_owned).into(),
         headers: BTreeSet::new(),
         request: RequestRule::None,
         answers: Vec::new(),

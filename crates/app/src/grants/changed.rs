@@ -1,10 +1,10 @@
 //! What a description that was imported anew changes for the grants there are.
 
-use super::{Allow, ResolvedGrant, beside_now, opened, place_of};
+use super::{Allow, ResolvedGrant, beside_now, opened, place_of, terms_now};
 use provider::{
     Provider,
     diff::operation_key,
-    select::{Kinds, kinds, parse_steps, wider},
+    select::{Kinds, header_term, kinds, parse_steps, query_term, wider},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +19,12 @@ pub fn stale_fields(grant: &ResolvedGrant, model: &Provider) -> Vec<String> {
         words.extend(more_beside(allow, model).into_iter().map(|(operation, more)| {
             format!(
                 "{operation} would let more through, which is withheld: {}; apply again to accept it",
+                listed(&more)
+            )
+        }));
+        words.extend(more_terms(allow, model).into_iter().map(|(operation, more)| {
+            format!(
+                "{operation} would take more, which is refused: {}; apply again to accept it",
                 listed(&more)
             )
         }));
@@ -65,6 +71,11 @@ pub fn stale_fields(grant: &ResolvedGrant, model: &Provider) -> Vec<String> {
 /// when it was granted.
 pub fn more_beside(allow: &Allow, model: &Provider) -> BTreeMap<String, BTreeSet<String>> {
     more_than(&allow.beside, beside_now(allow, model), &allow.reached)
+}
+
+/// The same of how it may be asked, and of what passes unseen.
+pub fn more_terms(allow: &Allow, model: &Provider) -> BTreeMap<String, BTreeSet<String>> {
+    more_than(&allow.terms, terms_now(allow, model), &allow.reached)
 }
 
 fn more_than(
@@ -173,24 +184,17 @@ pub fn changed_fields(before_grant: &ResolvedGrant, after: &ResolvedGrant) -> Ve
         }
     }
     words.extend(changed_beside(before_grant, after));
+    words.extend(changed_terms(before_grant, after));
     words.dedup();
     words
 }
 
+/// By operation, something that a grant remembers of it.
+type ByOperation = BTreeMap<String, BTreeSet<String>>;
+
 /// What passes beside the objects of operations that both states of a grant open.
 fn changed_beside(before_grant: &ResolvedGrant, after: &ResolvedGrant) -> Vec<String> {
-    let beside = |grant: &ResolvedGrant| {
-        let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (operation, found) in grant.allow.iter().flat_map(|allow| &allow.beside) {
-            all.entry(operation.clone()).or_default().extend(found.iter().cloned());
-        }
-        all
-    };
-    let common: BTreeSet<String> =
-        before_grant.allow.iter().flat_map(|allow| &allow.reached).cloned().collect();
-    let (before, now) = (beside(before_grant), beside(after));
-    let more = more_than(&before, now.clone(), &common);
-    let fewer = more_than(&now, before, &common);
+    let (more, fewer) = compared(before_grant, after, |allow| &allow.beside);
     let more = more.into_iter().map(|(operation, more)| {
         format!("accepts that {operation} lets more through: {}", listed(&more))
     });
@@ -198,6 +202,55 @@ fn changed_beside(before_grant: &ResolvedGrant, after: &ResolvedGrant) -> Vec<St
         format!("notes that {operation} no longer lets through: {}", listed(&fewer))
     });
     more.chain(fewer).collect()
+}
+
+/// How operations that both states of a grant open may be asked, and what passes through them unseen.
+/// What the grant names anew, or no longer, is told as such.
+fn changed_terms(before_grant: &ResolvedGrant, after: &ResolvedGrant) -> Vec<String> {
+    let named = |grant: &ResolvedGrant| -> BTreeSet<String> {
+        let queries =
+            grant.allow.iter().flat_map(|allow| &allow.params).map(|name| query_term(name));
+        let headers =
+            grant.allow.iter().flat_map(|allow| &allow.headers).map(|name| header_term(name));
+        queries.chain(headers).collect()
+    };
+    let (before, now) = (named(before_grant), named(after));
+    let in_one: BTreeSet<&String> = before.symmetric_difference(&now).collect();
+    let (mut more, mut fewer) = compared(before_grant, after, |allow| &allow.terms);
+    for found in [&mut more, &mut fewer] {
+        found.retain(|_, terms| {
+            terms.retain(|term| !in_one.contains(term));
+            !terms.is_empty()
+        });
+    }
+    let more = more
+        .into_iter()
+        .map(|(operation, more)| format!("accepts that {operation} takes more: {}", listed(&more)));
+    let fewer = fewer.into_iter().map(|(operation, fewer)| {
+        format!("notes that {operation} no longer takes: {}", listed(&fewer))
+    });
+    more.chain(fewer).collect()
+}
+
+/// What is more and what is less of operations that both states of a grant open.
+fn compared(
+    before_grant: &ResolvedGrant,
+    after: &ResolvedGrant,
+    of: impl Fn(&Allow) -> &ByOperation,
+) -> (ByOperation, ByOperation) {
+    let all = |grant: &ResolvedGrant| {
+        let mut all = ByOperation::new();
+        for (operation, found) in grant.allow.iter().flat_map(&of) {
+            all.entry(operation.clone()).or_default().extend(found.iter().cloned());
+        }
+        all
+    };
+    let reached = |grant: &ResolvedGrant| -> BTreeSet<String> {
+        grant.allow.iter().flat_map(|allow| &allow.reached).cloned().collect()
+    };
+    let common = &reached(before_grant) & &reached(after);
+    let (before, now) = (all(before_grant), all(after));
+    (more_than(&before, now.clone(), &common), more_than(&now, before, &common))
 }
 
 /// By object, access and field: what it led to.

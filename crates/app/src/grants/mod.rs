@@ -7,12 +7,13 @@ mod listed;
 mod permit;
 mod resolve;
 
-pub use changed::{changed_fields, more_beside, stale_fields};
+pub use changed::{changed_fields, more_beside, more_terms, stale_fields};
 pub use diff::{Change, Words, diff};
 pub use file::{AllowEntry, Entry, Placed, Problem, parse};
 pub use listed::{Listed, list};
 pub use permit::{
     Permission, Prepared, beside_now, end_in_force, opened, permission, prepare, reach_anew,
+    terms_now,
 };
 pub use resolve::{Catalogue, resolve};
 
@@ -66,6 +67,11 @@ pub struct Allow {
     /// nobody noted it, nothing.
     #[serde(default)]
     pub beside: BTreeMap<String, BTreeSet<String>>,
+    /// By operation that this opened: how it might be asked when it was granted (what its path takes,
+    /// named parameters and headers that it declares, paging), and what passed unseen by a download or
+    /// upload. Where nobody noted it, nothing.
+    #[serde(default)]
+    pub terms: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// An operation like `GET /things/{id}`.

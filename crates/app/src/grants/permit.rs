@@ -2,9 +2,12 @@
 
 use super::{Allow, ResolvedGrant};
 use provider::{
-    Method, ObjectId, Operation, Provider,
+    Method, ObjectId, Operation, Param, ParamPlace, Provider,
     diff::operation_key,
-    select::{FieldSteps, Granted, as_granted, beside, parse_steps},
+    select::{
+        FieldSteps, Granted, as_granted, beside, param_term, parse_steps, path_terms,
+        whole_answers, whole_requests,
+    },
 };
 use std::collections::{BTreeMap, BTreeSet};
 use types::{Action, Date, Timestamp};
@@ -13,9 +16,13 @@ use types::{Action, Date, Timestamp};
 #[derive(Debug, Clone)]
 pub struct Permission {
     pub granted: Granted,
+    /// Query parameters that the grants name.
     pub params: BTreeSet<String>,
     /// Lower case.
     pub headers: BTreeSet<String>,
+    /// How the operation might be asked when it was granted, and what passed unseen: see
+    /// [`Allow::terms`]. Nothing else does.
+    pub terms: BTreeSet<String>,
     /// Content that is not projected may pass.
     pub download: bool,
     pub upload: bool,
@@ -85,6 +92,7 @@ pub fn permission(
         granted: Granted::default(),
         params: BTreeSet::new(),
         headers: BTreeSet::new(),
+        terms: BTreeSet::new(),
         download: false,
         upload: false,
         valid_until: prepared.iter().map(|one| one.end).min().unwrap_or(Timestamp::MAX),
@@ -101,7 +109,18 @@ pub fn permission(
             if !allow.reached.contains(&key) {
                 continue;
             }
+            let none = BTreeSet::new();
+            let terms = allow.terms.get(&key).unwrap_or(&none);
+            if !path_terms(operation).is_subset(terms) {
+                continue;
+            }
+            // What fields cannot judge has to be what passed unseen then.
+            let mut whole = unseen(operation, &opening).into_iter();
+            if operation.opaque.is_some() && !whole.any(|term| terms.contains(&term)) {
+                continue;
+            }
             is_permitted = true;
+            permission.terms.extend(terms.iter().cloned());
             permission.granted.beside.extend(allow.beside.get(&key).into_iter().flatten().cloned());
             permission.download |= opening.downloads;
             permission.upload |= opening.uploads;
@@ -166,6 +185,40 @@ pub(super) fn may_upload(operation: &Operation) -> bool {
 pub fn reach_anew(allow: &mut Allow, provider: &Provider) {
     allow.reached = opened(allow, provider).map(operation_key).collect();
     allow.beside = beside_now(allow, provider);
+    allow.terms = terms_now(allow, provider);
+}
+
+/// How the operations that an element opens may be asked in this description, and what passes through
+/// them unseen.
+pub fn terms_now(allow: &Allow, provider: &Provider) -> BTreeMap<String, BTreeSet<String>> {
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for operation in opened(allow, provider) {
+        let opening = Opening::of(allow, operation, object_name(provider, operation));
+        let is_named = |param: &&Param| match param.place {
+            _ if param.is_paging => true,
+            ParamPlace::Query => allow.params.contains(&param.name),
+            ParamPlace::Header => allow.headers.contains(&param.name.to_ascii_lowercase()),
+            ParamPlace::Cookie => false,
+        };
+        let terms = all.entry(operation_key(operation)).or_default();
+        terms.extend(path_terms(operation));
+        terms.extend(operation.params.iter().filter(is_named).map(param_term));
+        terms.extend(unseen(operation, &opening));
+    }
+    all.retain(|_, found| !found.is_empty());
+    all
+}
+
+/// The content that passes as it is by what an element opens.
+fn unseen(operation: &Operation, opening: &Opening) -> BTreeSet<String> {
+    let mut terms = BTreeSet::new();
+    if opening.downloads {
+        terms.extend(whole_answers(operation));
+    }
+    if opening.uploads {
+        terms.extend(whole_requests(operation));
+    }
+    terms
 }
 
 /// What passes in this description beside the objects of the operations that an element opens.

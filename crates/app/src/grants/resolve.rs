@@ -8,7 +8,7 @@ use super::{
 };
 use provider::{
     ObjectId, Operation, ParamPlace, Provider, SecurityScheme,
-    select::{FieldSteps, Kinds, check_fields, kinds, parse_steps, scalar, spell},
+    select::{FieldSteps, Kinds, check_fields, kinds, named_kinds, parse_steps, scalar, spell},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -275,6 +275,7 @@ impl Resolver<'_> {
                 places: operations.clone(),
                 reached: BTreeSet::new(),
                 beside: BTreeMap::new(),
+                terms: BTreeMap::new(),
             };
             reach_anew(&mut one, model);
             allow.push(one);
@@ -322,7 +323,7 @@ impl Resolver<'_> {
         object: ObjectId,
         is_write: bool,
     ) -> BTreeMap<String, Kinds> {
-        let mut fields = BTreeMap::new();
+        let mut fields: BTreeMap<String, Kinds> = BTreeMap::new();
         for one in given {
             match check_fields(model, object, is_write, std::slice::from_ref(&one.text)) {
                 Ok(checked) => {
@@ -332,9 +333,14 @@ impl Resolver<'_> {
                             .into_iter()
                             .map(|notice| format!("{file}:{}: {notice}", one.line)),
                     );
-                    let told =
-                        |steps: &FieldSteps| (spell(steps), kinds(model, object, is_write, steps));
-                    fields.extend(checked.paths.iter().map(told));
+                    for steps in &checked.paths {
+                        // What `*` takes in, it does for its kind.
+                        let kinds = if one.text == "*" { kinds } else { named_kinds };
+                        let known: &mut Kinds = fields.entry(spell(steps)).or_default();
+                        for (place, kinds) in kinds(model, object, is_write, steps) {
+                            known.entry(place).or_default().extend(kinds);
+                        }
+                    }
                 }
                 // Said once for reading and writing together.
                 Err(problems) if !is_write || !self.is_said(file, one.line, &problems) => {

@@ -2,14 +2,18 @@
 //! widens a grant: a text that became an object, or an object that declares more than it did.
 
 use super::{FieldSteps, is_free, is_plain, normal, parse_steps, spell};
-use crate::model::{Additional, ObjectId, ObjectShape, Provider, Shape, ShapeId, Step};
+use crate::model::{Additional, ObjectId, ObjectShape, Provider, ScalarKind, Shape, ShapeId, Step};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// By place, relative to the path and spelled like one: what can stand there. The empty place is the
 /// value itself; others are what naming it lets through in it.
 pub type Kinds = BTreeMap<String, BTreeSet<String>>;
 
+/// A scalar of any kind: what stands where a text can.
 const SCALAR: &str = "scalar";
+/// Scalars that hold less than a text can. A description that is imported anew may not make more of
+/// them where only their kind let them through.
+const NARROW: [&str; 4] = ["number", "boolean", "date", "choice"];
 /// An inline object; of a named one the name follows after a space.
 const OBJECT: &str = "object";
 const FREE_FORM: &str = "free-form object";
@@ -41,6 +45,33 @@ pub fn kinds(provider: &Provider, object: ObjectId, is_write: bool, path: &[Step
     teller.kinds
 }
 
+/// What a path leads to where a person named it: a scalar may then be of any kind.
+pub fn named_kinds(provider: &Provider, object: ObjectId, is_write: bool, path: &[Step]) -> Kinds {
+    let mut found = kinds(provider, object, is_write, path);
+    for kinds in found.values_mut() {
+        if kinds.iter().any(|kind| is_scalar(kind)) {
+            kinds.retain(|kind| !is_scalar(kind));
+            kinds.insert(SCALAR.to_owned());
+        }
+    }
+    found
+}
+
+fn is_scalar(kind: &str) -> bool {
+    kind == SCALAR || NARROW.contains(&kind)
+}
+
+fn scalar_kind(kind: ScalarKind) -> &'static str {
+    let [number, boolean, date, choice] = NARROW;
+    match kind {
+        ScalarKind::String | ScalarKind::Mixed => SCALAR,
+        ScalarKind::Integer | ScalarKind::Number => number,
+        ScalarKind::Boolean => boolean,
+        ScalarKind::Date => date,
+        ScalarKind::Enum => choice,
+    }
+}
+
 /// What stands now at places where it did not when the path was granted.
 pub fn wider(granted: &Kinds, now: &Kinds) -> Kinds {
     let mut wider = Kinds::new();
@@ -68,7 +99,7 @@ pub fn as_granted(
     now.iter()
         .filter(|(place, kinds)| {
             !place.is_empty()
-                && kinds.iter().all(|kind| kind == SCALAR && covers(granted, place, kind))
+                && kinds.iter().all(|kind| is_scalar(kind) && covers(granted, place, kind))
         })
         .filter_map(|(place, _)| {
             let below = parse_steps(place)?;
@@ -89,7 +120,10 @@ fn covers_kind(granted: &Kinds, place: &str, kind: &str) -> bool {
         let is_at = below.is_empty();
         let is_below = known.is_empty() || below.starts_with(['.', '[']);
         let is_member = !below.starts_with('[');
-        is_at && (kinds.contains(kind) || kinds.contains(FREE_FORM) && kind.starts_with(OBJECT))
+        is_at
+            && (kinds.contains(kind)
+                || kinds.contains(SCALAR) && is_scalar(kind)
+                || kinds.contains(FREE_FORM) && kind.starts_with(OBJECT))
             || (is_at || is_below) && kinds.contains(ANY)
             || !is_at && is_below && is_member && kinds.contains(FREE_FORM)
     })
@@ -161,7 +195,7 @@ impl Teller<'_> {
         trail.push(id);
         match self.provider.shape(id) {
             Shape::Untyped => self.note(place, ANY.to_owned()),
-            Shape::Scalar { .. } => self.note(place, SCALAR.to_owned()),
+            Shape::Scalar { kind, .. } => self.note(place, scalar_kind(*kind).to_owned()),
             Shape::Union(all) => {
                 for one in all {
                     self.tell(*one, place, trail);

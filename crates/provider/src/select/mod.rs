@@ -7,10 +7,15 @@
 
 mod fields;
 mod kinds;
+mod terms;
 
 pub use fields::{CheckedFields, FieldProblem, check_fields, expand_star};
 use kinds::alternatives;
-pub use kinds::{Kinds, as_granted, kinds, scalar, wider};
+pub use kinds::{Kinds, as_granted, kinds, named_kinds, scalar, wider};
+pub use terms::{
+    FORM, header_term, is_whole_answer, is_whole_request, param_term, path_terms, query_term,
+    whole_answer_term, whole_answers, whole_request_term, whole_requests,
+};
 
 use crate::model::{
     Additional, Answer, Envelope, FieldKind, KeptMember, KeptRule, ObjectId, ObjectShape,
@@ -141,6 +146,7 @@ pub fn beside(provider: &Provider, operation: &Operation) -> BTreeSet<String> {
         let others = compiler.others(inner, operation.object, access);
         found.extend(others.into_iter().map(|(_, id)| compiler.other_text(body, id)));
         found.extend(envelope.kept.iter().map(|kept| kept_text(body, kept)));
+        found.extend(maps(envelope).map(|way| names_text(body, way)));
     };
     for answer in operation.answers.iter().filter(|answer| answer.status.is_success()) {
         if let Some(root) = answer.shape {
@@ -153,6 +159,19 @@ pub fn beside(provider: &Provider, operation: &Operation) -> BTreeSet<String> {
         note(REQUEST, root, &request.envelope, Access::Write);
     }
     found
+}
+
+/// The ways to maps that an envelope leads through.
+fn maps(envelope: &Envelope) -> impl Iterator<Item = &[Step]> {
+    let steps = envelope.steps.iter().enumerate();
+    steps
+        .filter(|(_, step)| **step == Step::AnyMember)
+        .filter_map(|(depth, _)| envelope.steps.get(..=depth))
+}
+
+/// What a grant remembers of a map whose names pass, though they are data.
+fn names_text(body: &str, way: &[Step]) -> String {
+    format!("{} (any name) in {body}", spell(way))
 }
 
 /// What a grant remembers of a kept member: not only where it is, but what may stand there.
@@ -379,7 +398,14 @@ impl<'p> Compiler<'p> {
             } else if self.may_replace && *step == Step::Elements {
                 self.builder.refuse_lists(node);
             }
-            self.edge(node, step, edge);
+            let is_open = *step != Step::AnyMember
+                || envelope
+                    .steps
+                    .get(..=depth)
+                    .is_some_and(|way| self.beside.contains(&names_text(body, way)));
+            if is_open {
+                self.edge(node, step, edge);
+            }
             nodes.insert(envelope.steps.get(..depth).unwrap_or_default().to_vec(), node);
             edge = Edge::Into(node);
         }

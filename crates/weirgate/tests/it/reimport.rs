@@ -564,6 +564,190 @@ fn members_that_begin_to_look_like_paging_are_withheld() {
     });
 }
 
+/// Operations on users as they were when they were granted, or as they are later: each can be asked in
+/// one more way, passes one more thing unseen, or makes more of one of its fields.
+fn users(is_later: bool) -> String {
+    let text = json!({"type": "string"});
+    let user = json!({"$ref": "#/components/schemas/User"});
+    let json_of = |schema: &Value| json!({"application/json": {"schema": schema}});
+    let answers = |content: Value| json!({"200": {"description": "ok", "content": content}});
+    let query =
+        |name: &str, kind: &str| json!({"name": name, "in": "query", "schema": {"type": kind}});
+    let header = json!({"name": "X-Tenant", "in": "header", "schema": text});
+    let get = |id: &str, params: Value, content: Value| json!({"operationId": id, "parameters": params, "responses": answers(content)});
+    let path = |name: &str, schema: &Value| json!({"name": name, "in": "path", "required": true, "schema": schema});
+    let list = json!({"type": "array", "items": user});
+    let pick = |before: Value, later: Value| if is_later { later } else { before };
+    let named = json!({"multipart/form-data": {"schema": {"type": "object"}}});
+    let mut mixed = named.clone();
+    let call = json!({"method": text, "url": text, "body": {"type": "object"}});
+    let mut members = json!({"id": text, "ssn": text});
+    if is_later {
+        members.as_object_mut().unwrap().append(&mut call.as_object().unwrap().clone());
+    }
+    mixed["application/json"] = json!({"schema": {"type": "object", "properties": members}});
+    let post = |id: &str, content: Value| json!({"operationId": id, "requestBody": {"content": content}, "responses": answers(json_of(&user))});
+    let people = pick(list.clone(), json!({"type": "object", "additionalProperties": user}));
+    let kind = pick(json!({"type": "string", "enum": ["public"]}), text.clone());
+    let narrow = |narrow: Value| pick(narrow, text.clone());
+    json!({
+        "openapi": "3.0.3", "info": {"title": "T", "version": "1"},
+        "paths": {
+            "/users/{id}": {"get": get("one",
+                json!([path("id", &text), query("q", "string"), header]), json_of(&user))},
+            "/users": {"get": get("all", pick(json!([query("limit", "integer")]), json!([
+                query("limit", "integer"), query("offset", "integer"), query("q", "string"), header])),
+                json_of(&list))},
+            "/reports/{kind}": {"get": get("report", json!([path("kind", &kind)]), json_of(&user))},
+            "/people": {"get": get("people", json!([]), json_of(&json!({"type": "object",
+                "properties": {"ok": {"type": "boolean"}, "people": people}})))},
+            "/flags": {"get": get("flags", json!([]), json_of(&json!({"type": "object", "properties": {
+                "flag": narrow(json!({"type": "boolean"})),
+                "count": narrow(json!({"type": "integer"})),
+                "choice": narrow(json!({"type": "string", "enum": ["a", "b"]})),
+                "day": narrow(json!({"type": "string", "format": "date"})),
+                "id": text}})))},
+            "/export": {"get": get("export", json!([]), pick(
+                json!({"text/csv": {}}), json!({"text/csv": {}, "application/json": {}})))},
+            "/sheet": {"get": get("sheet", json!([]), pick(
+                json!({"text/csv": {}, "application/json": {"schema": user}}),
+                json!({"text/csv": {}, "application/json": {}})))},
+            "/scan": {"post": post("scan", pick(named.clone(), json!({
+                "multipart/form-data": {"schema": {"type": "object"}}, "application/xml": {}})))},
+            "/mixed": {"post": post("mixed", mixed)},
+        },
+        "components": {"schemas": {"User": {"type": "object", "properties": {"id": text, "ssn": text}}}},
+    })
+    .to_string()
+}
+
+const USER_GRANTS: &str = r#"
+[[grant]]
+client = "reader"
+provider = "things"
+purpose = "p"
+expires = "2999-12-31"
+allow = [
+  { object = "User", actions = ["read"], fields = ["id"], params = ["q"], headers = ["X-Tenant"] },
+  { object = "Flag", actions = ["read"], fields = ["*"] },
+  { object = "User", actions = ["create", "upload"], fields = ["id"], operations = ["scan", "mixed"] },
+  { actions = ["download"], operations = ["export", "sheet"] },
+]
+"#;
+
+/// What a grant was applied to is all that it opens: parameters, values of a path, content that passes
+/// unseen, kinds of fields and names of maps that a description declares later are none of it.
+#[test]
+fn an_operation_takes_and_passes_what_it_did_when_it_was_granted() {
+    let mut world = World::prepared();
+    world.apply("");
+    import(&world, &users(false), None);
+    world.apply(USER_GRANTS);
+    world.serve();
+    let user = json!({"id": "1", "ssn": "2"});
+    let flags = json!({"flag": "HIV", "count": "HIV", "choice": "HIV", "day": "HIV", "id": "1"});
+    for (path, answer) in [
+        ("/users/1", user.clone()),
+        ("/users", json!([user])),
+        ("/reports/public", user.clone()),
+        ("/reports/salaries", user.clone()),
+        ("/people", json!({"ok": true, "people": {"jane@example.com": user}})),
+        ("/flags", flags.clone()),
+        ("/export", user.clone()),
+        ("/sheet", user.clone()),
+        ("/scan", user.clone()),
+        ("/mixed", user.clone()),
+    ] {
+        world.provider.on(path, testkit::Answer::json(200, &answer));
+    }
+    let get = |world: &World, path: &str| {
+        let answer = world.get(path);
+        (answer.status, answer.json().unwrap_or_default())
+    };
+    let post = |world: &World, path: &str, media: &str, body: &str| {
+        world.send("POST", path, &[("Content-Type", media)], body.as_bytes()).status
+    };
+    let check = |world: &World| {
+        assert_eq!(get(world, "/users/1?q=1"), (200, json!({"id": "1"})));
+        assert_eq!(get(world, "/users?limit=1"), (200, json!([{"id": "1"}])));
+        assert_eq!(get(world, "/users?q=1").0, 403);
+        assert_eq!(get(world, "/users?offset=1").0, 403);
+        world.provider.forget();
+        world.send("GET", "/users", &[("X-Tenant", "other")], b"");
+        assert_eq!(world.provider.last_request().unwrap().header("x-tenant"), None);
+        world.send("GET", "/users/1", &[("X-Tenant", "own")], b"");
+        assert_eq!(world.provider.last_request().unwrap().header("x-tenant"), Some("own"));
+        assert_ne!(get(world, "/reports/salaries").0, 200);
+        // None of it is what it was downloaded as.
+        assert_ne!(get(world, "/export").0, 200);
+        assert!(!get(world, "/sheet").1.to_string().contains("ssn"));
+        world.provider.forget();
+        assert_eq!(post(world, "/scan", "application/xml", "<a/>"), 415);
+        assert_eq!(post(world, "/mixed", "application/json", r#"{"id":"1","ssn":"3"}"#), 403);
+        assert_eq!(
+            post(world, "/mixed", "application/json", r#"{"method":"DELETE","url":"/users/1"}"#),
+            403
+        );
+        assert!(world.provider.requests().is_empty());
+    };
+    check(&world);
+    assert_eq!(get(&world, "/reports/public"), (200, json!({"id": "1"})));
+    assert_eq!(post(&world, "/mixed", "application/json", r#"{"id":"1"}"#), 200);
+    assert_eq!(post(&world, "/scan", "multipart/form-data; boundary=b", "--b--"), 200);
+
+    let imported = import(&world, &users(true), None);
+    let notices: Vec<&str> =
+        imported["notices"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    for told in [
+        "GET /users would take more, which is refused: pages by offset, the header x-tenant, the query \
+         parameter q",
+        "GET /reports/{} would take more, which is refused: any text as parameter 1 of the path",
+        "GET /export would take more, which is refused: application/json as it is in 200",
+        "GET /sheet would take more, which is refused: application/json as it is in 200",
+        "POST /scan would take more, which is refused: application/xml as it is in requests",
+        "POST /mixed would take more, which is refused: application/json as it is in requests",
+        "GET /people would let more through, which is withheld: people.* (any name) in 200",
+        "Flag.flag leads to more than was granted, which is withheld: flag (scalar)",
+        "Flag.count leads to more than was granted, which is withheld: count (scalar)",
+        "Flag.choice leads to more than was granted, which is withheld: choice (scalar)",
+        "Flag.day leads to more than was granted, which is withheld: day (scalar)",
+    ] {
+        assert!(notices.iter().any(|one| one.contains(told)), "{told}\n{notices:#?}");
+    }
+    // Once the new description is in force, the path takes nothing more.
+    testkit::wait_until(std::time::Duration::from_secs(5), || {
+        get(&world, "/reports/public").0 == 403
+    });
+    check(&world);
+    assert_eq!(get(&world, "/flags"), (200, json!({"id": "1"})));
+    assert_eq!(get(&world, "/people"), (200, json!({"ok": true, "people": {}})));
+    assert_eq!(post(&world, "/scan", "multipart/form-data; boundary=b", "--b--"), 200);
+
+    let plan = dry_run(&world);
+    let words: Vec<&str> = plan["changes"][0]["words"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one.as_str().unwrap())
+        .collect();
+    for told in [
+        "accepts that GET /users takes more: pages by offset, the header x-tenant, the query parameter q",
+        "accepts that POST /mixed takes more: application/json as it is in requests, multipart/form-data \
+         as it is in requests",
+        "accepts that GET /people lets more through: people.* (any name) in 200",
+        "accepts that Flag.flag leads to more: flag (scalar)",
+    ] {
+        assert!(words.contains(&told), "{told}\n{words:#?}");
+    }
+    world.apply(USER_GRANTS);
+    testkit::wait_until(std::time::Duration::from_secs(5), || {
+        get(&world, "/users?q=1&offset=2").0 == 200
+    });
+    assert_eq!(get(&world, "/reports/salaries").0, 200);
+    assert_eq!(get(&world, "/export"), (200, user));
+    assert_eq!(dry_run(&world)["changes"], json!([]));
+}
+
 /// Many servers take `/things/ME` for `/things/me`: who may not call that may not call this.
 #[test]
 fn an_operation_is_not_reached_by_another_spelling() {
