@@ -10,7 +10,8 @@
 //!
 //! **Spellings of literals**: many servers match paths in any case, and cut an extension or what
 //! trails. A value that they would take for a literal in its place (`ME`, `me.json` beside `me`)
-//! means the literal's operation too, and both must be allowed.
+//! means the literal's operation too, and both must be allowed. The same goes for a literal that is
+//! declared with a slash at its end where the path has none, and the other way round.
 
 use crate::{
     model::{Method, Provider},
@@ -270,6 +271,11 @@ impl PathRouter {
         let mut operations = of_method(&best.leaves);
         if !operations.is_empty() {
             operations.extend(of_method(&best.alike));
+            // Where both differ by a slash alone, the description tells them apart, and so does the
+            // server.
+            let chars = |leaf: usize| self.nodes.get(leaf).map_or(0, |node| node.literal_chars);
+            best.slashed.retain(|leaf| chars(*leaf) > best.literal_chars);
+            operations.extend(of_method(&best.slashed));
             return RouteOutcome::Found { operations, path: encode_path(segments) };
         }
         let mut allowed: Vec<Method> = declared.map(|(one, _)| *one).collect();
@@ -299,46 +305,76 @@ impl PathRouter {
                 true => best.alike.push(at),
                 false => best.offer(at, node.literal_chars),
             }
+            // The same with a slash at its end.
+            if let Some(child) = node.literals.get("") {
+                best.slashed.push(*child);
+            }
             return;
         };
+        if text.is_empty() && rest.is_empty() {
+            // The same without one.
+            best.slashed.push(at);
+        }
         let exact = node.literals.get(text.as_str());
         if let Some(child) = exact {
             self.search(*child, rest, is_alike, best);
         }
         if !node.alike.is_empty() {
-            for child in node.alike.get(&likeness(text)).into_iter().flatten() {
-                if Some(child) != exact {
-                    self.search(*child, rest, true, best);
-                }
+            let mut found: Vec<usize> =
+                node.alike.get(&likeness(text)).into_iter().flatten().copied().collect();
+            if exact.is_none() {
+                let stems = stems(text).into_iter().filter_map(|stem| node.alike.get(&stem));
+                found.extend(stems.flatten());
+                found.sort_unstable();
+                found.dedup();
+            }
+            for child in found.into_iter().filter(|child| Some(child) != exact) {
+                self.search(child, rest, true, best);
             }
         }
         for Pattern { segment, lower, child } in &node.patterns {
+            let fits_otherwise = |lower: &TemplateSegment| {
+                lower.fits(&trimmed(text)) || stems(text).iter().any(|stem| lower.fits(stem))
+            };
             if segment.fits(text) {
                 self.search(*child, rest, is_alike, best);
-            } else if lower.as_ref().is_some_and(|lower| lower.fits(&without_trail(text))) {
+            } else if lower.as_ref().is_some_and(fits_otherwise) {
                 self.search(*child, rest, true, best);
             }
         }
     }
 }
 
-/// In lower case, without the dots and spaces that some servers cut at the end.
-fn without_trail(text: &str) -> String {
-    text.trim_end_matches(['.', ' ']).to_ascii_lowercase()
+/// In lower case, without what some servers cut at the ends.
+fn trimmed(text: &str) -> String {
+    let text = text.trim_start_matches(|letter| letter != '.' && is_trimmed(letter));
+    text.trim_end_matches(is_trimmed).to_lowercase()
+}
+
+/// A text cut before one of its dots: what a server may take it for that takes whatever follows a dot
+/// for a format. Of many dots the first and the last are looked at: literals hold few.
+fn stems(text: &str) -> Vec<String> {
+    const MAX_DOTS: usize = 8;
+    let dots: Vec<usize> = text.match_indices('.').map(|(at, _)| at).collect();
+    let from_end = dots.len().saturating_sub(MAX_DOTS).max(MAX_DOTS);
+    let first = dots.iter().take(MAX_DOTS);
+    let last = dots.get(from_end..).unwrap_or_default();
+    let stems = first.chain(last).filter_map(|at| text.get(..*at));
+    stems.map(trimmed).filter(|stem| !stem.is_empty()).collect()
 }
 
 /// What texts have in common that a server could take for one literal: their letters in any case, up
 /// to an extension and what trails.
 fn likeness(text: &str) -> String {
     const MAX_EXTENSION: usize = 8;
-    let mut text = without_trail(text);
+    let mut text = trimmed(text);
     if let Some((stem, extension)) = text.rsplit_once('.')
         && !stem.is_empty()
         && extension.len() <= MAX_EXTENSION
         && extension.starts_with(|c: char| c.is_ascii_alphabetic())
         && extension.chars().all(|c| c.is_ascii_alphanumeric())
     {
-        let length = without_trail(stem).len();
+        let length = trimmed(stem).len();
         text.truncate(length);
     }
     text
@@ -351,6 +387,8 @@ struct Best {
     leaves: Vec<usize>,
     /// Those of templates of which a literal is spelled otherwise.
     alike: Vec<usize>,
+    /// Those that have a slash more or less at their end.
+    slashed: Vec<usize>,
 }
 
 impl Best {
@@ -522,20 +560,45 @@ mod tests {
     fn a_value_that_a_server_could_take_for_a_literal_means_both() {
         let keys = ["/users/{id}", "/users/me", "/users/{id}/posts", "/users/me/posts", "/v1.0/x"];
         check(&keys, "/users/me", &["/users/me"]);
-        for value in ["ME", "Me", "me.json", "ME.Json", "me.", "me. .", "me%20", "me.json."] {
+        for value in [
+            "ME",
+            "Me",
+            "me.json",
+            "ME.Json",
+            "me.",
+            "me. .",
+            "me%20",
+            "me.json.",
+            "me.1",
+            "me.0",
+            "me.verylongname",
+            "me.x-y",
+            "me.json.xml",
+            "me%C2%A0",
+            "me%E2%80%8B",
+            "%20me",
+            "me.a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q",
+        ] {
             let (path, posts) = (format!("/users/{value}"), format!("/users/{value}/posts"));
             check(&keys, &path, &["/users/{id}", "/users/me"]);
             check(&keys, &posts, &["/users/{id}/posts", "/users/me/posts"]);
         }
-        for value in ["you", "mé", "me1", "me@x.example", "1me", "me.1", "me.verylongname", ".me"]
-        {
+        for value in ["you", "mé", "me1", "me@x.example", "1me", "you.me", ".me", "a.me.b"] {
             check(&keys, &format!("/users/{value}"), &["/users/{id}"]);
         }
         // Nothing is found that the path does not spell.
         check(&keys, "/USERS/me", &[]);
         check(&keys, "/v1.1/x", &[]);
         check(&["/r/{id}", "/r/me.json"], "/r/me", &["/r/{id}", "/r/me.json"]);
-        check(&["/k/{id}", "/k/{id}:reveal"], "/k/1:REVEAL", &["/k/{id}", "/k/{id}:reveal"]);
+        for value in ["1:REVEAL", "1:reveal.json", "1.2.3:reveal.0"] {
+            let path = format!("/k/{value}");
+            check(&["/k/{id}", "/k/{id}:reveal"], &path, &["/k/{id}", "/k/{id}:reveal"]);
+        }
+        check(&["/d/{id}", "/d/{format}"], "/d/json.txt", &["/d/{id}", "/d/{format}"]);
+        // Versions are no extensions of each other.
+        let versions = ["/v1/{x}", "/v1.0/{x}", "/v1.1/{x}"];
+        check(&versions, "/v1/a", &["/v1/{x}"]);
+        check(&versions, "/v1.1/a", &["/v1.1/{x}"]);
         check(&["/d/{id}", "/d/{format}"], "/d/JSON", &["/d/{id}", "/d/{format}"]);
         // Another method of the literal is not meant.
         let provider = provider(&[(Method::Get, "/u/{id}"), (Method::Put, "/u/me")]);
@@ -551,6 +614,26 @@ mod tests {
         check(&["/{x}", "/a/{x}"], "/a/", &[]);
         check(&["/{x}", "/"], "/", &["/"]);
         check(&["/{x}"], "/", &[]);
+    }
+
+    /// Express and others take no notice of a slash at the end.
+    #[test]
+    fn a_slash_at_the_end_of_a_literal_means_both() {
+        let keys = ["/users/{id}", "/users/me/", "/files/{id}/", "/files/root"];
+        check(&keys, "/users/me", &["/users/{id}", "/users/me/"]);
+        check(&keys, "/users/ME", &["/users/{id}", "/users/me/"]);
+        check(&keys, "/users/me/", &["/users/me/"]);
+        check(&keys, "/users/you", &["/users/{id}"]);
+        check(&keys, "/files/root/", &["/files/{id}/", "/files/root"]);
+        check(&keys, "/files/root.json/", &["/files/{id}/", "/files/root"]);
+        check(&keys, "/files/root", &["/files/root"]);
+        check(&keys, "/files/other/", &["/files/{id}/"]);
+        // What is declared both ways is told apart.
+        let both = ["/things/{id}", "/things/{id}/", "/all", "/all/"];
+        check(&both, "/things/1", &["/things/{id}"]);
+        check(&both, "/things/1/", &["/things/{id}/"]);
+        check(&both, "/all", &["/all"]);
+        check(&both, "/all/", &["/all/"]);
     }
 
     #[test]
