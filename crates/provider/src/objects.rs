@@ -57,10 +57,11 @@ pub(crate) fn assemble(provider: &mut Provider, builder: Builder<'_, '_>, drafts
     let Finder { objects, names, .. } = finder;
     let read: HashSet<ShapeId> = objects.iter().flat_map(|one| &one.read).copied().collect();
     let mut given = Vec::new();
+    let instructions = opaque::Instructions::of(&provider.shapes);
     for (draft, object) in drafts.into_iter().zip(found) {
         let Draft { mut operation, given_object, given_kept, given_opaque, doubtful, .. } = draft;
         operation.object = object;
-        let judged = opaque::judge(&provider.shapes, &operation);
+        let judged = opaque::judge(&instructions, &operation);
         match given_opaque {
             Some(true) => operation.opaque = judged.or(Some(Opaque::Told)),
             Some(false) => operation.lowered_opaque = judged,

@@ -5,21 +5,19 @@ use crate::{
     envelope::shape,
     model::{Additional, ObjectShape, Opaque, Operation, Shape, ShapeId},
     operations::{flat, is_json},
+    path_template::TemplateSegment,
 };
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 const PATCH: &str = "application/json-patch+json";
 
-/// How deep in a request instructions are looked for.
-const MAX_DEPTH: usize = 6;
-
 /// What a caller could say by an operation beside its object's fields.
-pub(crate) fn judge(shapes: &[Shape], operation: &Operation) -> Option<Opaque> {
-    let last = operation.path.last_literal().unwrap_or_default();
-    if last.eq_ignore_ascii_case("$batch") {
+pub(crate) fn judge(instructions: &Instructions, operation: &Operation) -> Option<Opaque> {
+    let literals = || operation.path.segments().iter().filter_map(TemplateSegment::as_literal);
+    if literals().any(|name| stem(name).eq_ignore_ascii_case("$batch")) {
         return Some(Opaque::Batch);
     }
-    if matches!(flat(last).as_str(), "graphql" | "gql") {
+    if literals().any(|name| matches!(flat(stem(name)).as_str(), "graphql" | "gql")) {
         return Some(Opaque::Query);
     }
     let request = operation.request.as_ref()?;
@@ -33,36 +31,71 @@ pub(crate) fn judge(shapes: &[Shape], operation: &Operation) -> Option<Opaque> {
         () if takes(PATCH) && !request.media.iter().any(|one| one != PATCH && is_json(one)) => {
             Some(Opaque::Patch)
         }
-        () => in_body(shapes, request.shape?, false, 0),
+        () => instructions.within(request.shape?),
     }
 }
 
-/// Looks into lists and objects. What only keeps calls for later (a workflow, a hook) is found too: it
-/// lets a caller say where somebody else's credentials go.
-fn in_body(shapes: &[Shape], id: ShapeId, is_listed: bool, depth: usize) -> Option<Opaque> {
-    if depth > MAX_DEPTH {
-        return None;
-    }
-    let further = |next: ShapeId| in_body(shapes, next, is_listed, depth + 1);
-    match shape(shapes, id) {
-        Shape::Array { items } => in_body(shapes, *items, true, depth + 1),
-        Shape::Union(all) => all.iter().find_map(|one| further(*one)),
-        Shape::Object(object) => instruction(shapes, object, is_listed).or_else(|| {
-            let mut members = object.members.values().map(|member| member.shape);
-            match object.additional {
-                Additional::Map(values) => in_body(shapes, values, true, depth + 1),
-                Additional::Closed | Additional::FreeForm => None,
+/// A segment without an extension.
+fn stem(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(stem, _)| stem)
+}
+
+/// Which shapes hold instructions, however deep they lie. What only keeps calls for later (a workflow, a
+/// hook) is found too: it lets a caller say where somebody else's credentials go.
+#[derive(Debug, Default)]
+pub(crate) struct Instructions {
+    /// By shape, and whether it lies in a list.
+    found: HashMap<(ShapeId, bool), Opaque>,
+}
+
+impl Instructions {
+    /// Finds them once for all operations: from each that is an instruction back to what holds it.
+    pub(crate) fn of(shapes: &[Shape]) -> Self {
+        type Place = (ShapeId, bool);
+        let mut holders: HashMap<Place, Vec<Place>> = HashMap::new();
+        let mut waiting: Vec<(Place, Opaque)> = Vec::new();
+        for (index, one) in shapes.iter().enumerate() {
+            let id = ShapeId(u32::try_from(index).unwrap_or(u32::MAX));
+            for is_listed in [false, true] {
+                let place = (id, is_listed);
+                let mut holds = |inner: ShapeId, is_listed: bool| {
+                    holders.entry((inner, is_listed)).or_default().push(place);
+                };
+                match one {
+                    Shape::Array { items } => holds(*items, true),
+                    Shape::Union(all) => all.iter().for_each(|one| holds(*one, is_listed)),
+                    Shape::Object(object) => {
+                        object.members.values().for_each(|one| holds(one.shape, is_listed));
+                        if let Additional::Map(values) = object.additional {
+                            holds(values, true);
+                        }
+                        let told = instruction(shapes, object, is_listed);
+                        waiting.extend(told.map(|opaque| (place, opaque)));
+                    }
+                    Shape::Untyped | Shape::Scalar { .. } => {}
+                }
             }
-            .or_else(|| members.find_map(further))
-        }),
-        Shape::Untyped | Shape::Scalar { .. } => None,
+        }
+        let mut found = HashMap::new();
+        while let Some((place, opaque)) = waiting.pop() {
+            if found.contains_key(&place) {
+                continue;
+            }
+            found.insert(place, opaque);
+            waiting.extend(holders.get(&place).into_iter().flatten().map(|one| (*one, opaque)));
+        }
+        Self { found }
+    }
+
+    fn within(&self, root: ShapeId) -> Option<Opaque> {
+        self.found.get(&(root, false)).copied()
     }
 }
 
 /// Whether these members together tell a server what to do, whatever they are within.
 fn instruction(shapes: &[Shape], object: &ObjectShape, is_listed: bool) -> Option<Opaque> {
     const METHODS: [&str; 4] = ["method", "httpmethod", "verb", "httpverb"];
-    const PLACES: [&str; 9] = [
+    const PLACES: [&str; 10] = [
         "url",
         "uri",
         "path",
@@ -72,6 +105,7 @@ fn instruction(shapes: &[Shape], object: &ObjectShape, is_listed: bool) -> Optio
         "href",
         "endpoint",
         "requesturl",
+        "resource",
     ];
     // What a call has, and somebody's address for call-backs has not.
     const PARTS: [&str; 8] =
@@ -87,19 +121,24 @@ fn instruction(shapes: &[Shape], object: &ObjectShape, is_listed: bool) -> Optio
     let is_told = |name: &str| all.contains(name);
     match () {
         () if has_any(&METHODS)
-            && has_any(&PLACES)
+            && PLACES.iter().any(|name| is_told(name))
             && (is_listed || PARTS.iter().any(|name| is_told(name))) =>
         {
             Some(Opaque::Batch)
         }
         () if names.contains("jsonrpc") && names.contains("method") => Some(Opaque::Batch),
-        () if names.contains("query") && (is_told("variables") || is_told("operationname")) => {
+        () if names.contains("query")
+            && ["variables", "operationname", "extensions"].iter().any(|name| is_told(name)) =>
+        {
             Some(Opaque::Query)
         }
         // JSON Patch and SCIM by paths; JSON:API's atomic operations by references and data.
         () if names.contains("op")
             && ["path", "from", "href", "ref", "data"].iter().any(|name| is_told(name)) =>
         {
+            Some(Opaque::Patch)
+        }
+        () if names.contains("operation") && names.contains("path") && is_told("value") => {
             Some(Opaque::Patch)
         }
         () => None,

@@ -107,14 +107,6 @@ impl PathTemplate {
         })
     }
 
-    /// The text of the last segment, if it is no parameter and holds none.
-    pub(crate) fn last_literal(&self) -> Option<&str> {
-        match self.segments.last()?.parts.as_slice() {
-            [TemplatePart::Literal(text)] => Some(text),
-            _ => None,
-        }
-    }
-
     /// The text with every parameter as `{}`: equal for templates that differ by names only.
     pub fn pattern(&self) -> String {
         let mut text = String::with_capacity(self.text.len());

@@ -639,6 +639,14 @@ fn opaque_operations_are_recognised() {
     free["x-weirgate-opaque"] = json!(true);
     let call_back = object(json!({"to": text, "url": text, "method": text}));
     let workflow = object(json!({"name": text, "steps": list(call.clone())}));
+    let mut deep = call.clone();
+    for _ in 0..20 {
+        deep = object(json!({"inner": deep}));
+    }
+    let mut recursive = json(json!({"$ref": "#/components/schemas/Node"}));
+    recursive["operationId"] = json!("recursive");
+    let node = json!({"type": "object", "properties": {
+        "name": text, "parent": {"$ref": "#/components/schemas/Node"}}});
     for (path, operation, wanted) in [
         ("/$batch", json(any.clone()), Some(Opaque::Batch)),
         ("/v1/$batch", with("multipart/mixed", &any), Some(Opaque::Batch)),
@@ -688,17 +696,42 @@ fn opaque_operations_are_recognised() {
             )),
             Some(Opaque::Batch),
         ),
+        ("/graphql/", json(object(json!({"q": text}))), Some(Opaque::Query)),
+        ("/graphql/{version}", json(object(json!({"q": text}))), Some(Opaque::Query)),
+        ("/graphql.json", json(object(json!({"q": text}))), Some(Opaque::Query)),
+        ("/$batch/", json(any.clone()), Some(Opaque::Batch)),
+        ("/deep", json(deep), Some(Opaque::Batch)),
+        ("/recursive", recursive, None),
+        ("/kept", json(object(json!({"query": text, "extensions": any}))), Some(Opaque::Query)),
+        (
+            "/resources",
+            json(list(object(json!({"http_method": text, "resource": text})))),
+            Some(Opaque::Batch),
+        ),
+        (
+            "/raw",
+            json(object(
+                json!({"method": text, "url": object(json!({"raw": text})), "body": text}),
+            )),
+            Some(Opaque::Batch),
+        ),
+        (
+            "/removed",
+            json(list(object(json!({"operation": text, "path": text, "value": {}})))),
+            Some(Opaque::Patch),
+        ),
         ("/searches", json(object(json!({"query": text}))), None),
         ("/things/batch", json(list(object(json!({"id": text, "path": text})))), None),
         ("/things", with("application/merge-patch+json", &object(json!({"name": text}))), None),
     ] {
-        let provider = overlaid(&openapi(json!({path: {"post": operation}}), json!({})));
+        let provider =
+            overlaid(&openapi(json!({path: {"post": operation}}), json!({"Node": node})));
         let found = &provider.operations[0];
         assert_eq!(found.opaque, wanted, "{path}");
         let lowered = (path == "/lowered").then_some(Opaque::Batch);
         assert_eq!(found.lowered_opaque, lowered, "{path}");
         // The vendor does not decide it.
-        let described = read(&openapi(json!({path: {"post": operation}}), json!({})));
+        let described = read(&openapi(json!({path: {"post": operation}}), json!({"Node": node})));
         let is_told = matches!(path, "/told" | "/lowered");
         assert!(is_told || described.operations[0].opaque == wanted, "{path}");
     }
