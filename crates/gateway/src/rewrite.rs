@@ -249,8 +249,14 @@ fn has_web_scheme(value: &str) -> bool {
 
 /// Whether it is an opaque cursor or a status: one word that leads nowhere and names no parameter.
 fn is_cursor(value: &str) -> bool {
+    // Followed as a link, these run or show what follows them.
+    const SCHEMES: [&str; 6] = ["javascript", "vbscript", "data", "file", "blob", "mailto"];
     let word = value.trim_end_matches('=');
-    !value.starts_with('/')
+    let is_link = value.split_once(':').is_some_and(|(scheme, _)| {
+        SCHEMES.iter().any(|known| scheme.trim().eq_ignore_ascii_case(known))
+    });
+    !is_link
+        && !value.starts_with('/')
         && !value.contains("//")
         && !has_web_scheme(value)
         && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~+/:|".contains(&byte))
@@ -288,7 +294,15 @@ mod tests {
         for cursor in ["", "YWZ0ZXI6MA==", "eyJhIjoxfQ", "2", "cursor:12", "a.b.c", "ok"] {
             assert!(is_cursor(cursor), "{cursor}");
         }
-        for neither in ["\u{1}//evil.com", "ht\ntps:evil.com", "page=2&key=k", "key=k", "a b"] {
+        for neither in [
+            "\u{1}//evil.com",
+            "ht\ntps:evil.com",
+            "page=2&key=k",
+            "key=k",
+            "a b",
+            "javascript:alert",
+            "DATA:a",
+        ] {
             assert!(!is_url(neither) && !is_cursor(neither), "{neither:?}");
         }
     }

@@ -52,6 +52,12 @@ pub(crate) fn hold(data: &[u8]) -> bool {
         Placement::Header { name: name() },
         Placement::Query { name: name() },
     ] {
+        // Words alone say as a password that there is none.
+        let is_words =
+            secret.bytes().all(|byte| byte.is_ascii_alphabetic() || b"-_.".contains(&byte));
+        if placement == Placement::Basic && is_words {
+            continue;
+        }
         let Some(echoes) = echoes(secret, placement) else { continue };
         looked_for = true;
         for spelling in spellings(secret, &mut dice) {

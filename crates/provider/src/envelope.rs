@@ -188,6 +188,40 @@ fn payload(
     })
 }
 
+/// Whether there can be a list or map on the way to an answer's object, or in it.
+pub(crate) fn holds_list(shapes: &[Shape], root: ShapeId, envelope: &Envelope) -> bool {
+    let inner = |id: ShapeId| match shape(shapes, id) {
+        Shape::Object(object) => object.members.values().map(|member| member.shape).collect(),
+        Shape::Union(all) => all.clone(),
+        Shape::Array { .. } | Shape::Untyped | Shape::Scalar { .. } => Vec::new(),
+    };
+    let is_list = |id: ShapeId| match shape(shapes, id) {
+        Shape::Array { .. } | Shape::Untyped => true,
+        // What is not declared can be one.
+        Shape::Object(object) => object.additional != Additional::Closed,
+        Shape::Union(_) | Shape::Scalar { .. } => false,
+    };
+    if envelope.steps.iter().any(is_many) {
+        return true;
+    }
+    let mut seen = vec![root];
+    let mut at = 0;
+    // As far as envelopes and unions lead, and one object further.
+    for _ in 0..=envelope.steps.len() + 2 {
+        let level: Vec<ShapeId> = seen.get(at..).unwrap_or_default().to_vec();
+        if level.iter().any(|id| is_list(*id)) {
+            return true;
+        }
+        at = seen.len();
+        for id in level.into_iter().flat_map(inner) {
+            if !seen.contains(&id) {
+                seen.push(id);
+            }
+        }
+    }
+    false
+}
+
 /// Whether there is a list or map where an envelope's payload leads to.
 fn leads_to_many(shapes: &[Shape], id: ShapeId, depth: usize) -> bool {
     match shape(shapes, id) {

@@ -3,8 +3,8 @@
 use crate::{
     document::MAX_DIAGNOSTICS,
     envelope::{
-        Pages, Way, has_own_state, is_error_schema, is_status_only, is_thin, keep_links_alone,
-        shape, status_envelope, unwrap, unwrap_request,
+        Pages, Way, has_own_state, holds_list, is_error_schema, is_status_only, is_thin,
+        keep_links_alone, shape, status_envelope, unwrap, unwrap_request,
     },
     fields::list_fields,
     labels::label_members,
@@ -69,7 +69,7 @@ pub(crate) fn assemble(provider: &mut Provider, builder: Builder<'_, '_>, drafts
         }
         let ways = Ways { shapes: &provider.shapes, names: &names, given: given_object.as_deref() };
         set_envelopes(&ways, &read, &mut operation);
-        settle_paging(&mut operation, &doubtful);
+        settle_paging(&provider.shapes, &mut operation, &doubtful);
         if !asks_for_pages(&provider.shapes, &operation) {
             operation.answers.iter_mut().for_each(|answer| keep_links_alone(&mut answer.envelope));
         }
@@ -97,12 +97,17 @@ pub(crate) fn assemble(provider: &mut Provider, builder: Builder<'_, '_>, drafts
 }
 
 /// Parameters that page only where the answer tells of pages.
-fn settle_paging(operation: &mut Operation, doubtful: &[(String, Doubt)]) {
+fn settle_paging(shapes: &[Shape], operation: &mut Operation, doubtful: &[(String, Doubt)]) {
+    let answer = success(operation);
     let kept: Vec<KeptMember> =
-        success(operation).map(|answer| answer.envelope.kept.clone()).unwrap_or_default();
+        answer.map(|answer| answer.envelope.kept.clone()).unwrap_or_default();
+    // What is not described may be one.
+    let is_list = answer.is_none_or(|answer| {
+        answer.shape.is_none_or(|root| holds_list(shapes, root, &answer.envelope))
+    });
     for param in operation.params.iter_mut().filter(|param| param.place == ParamPlace::Query) {
         let doubt = doubtful.iter().find(|(name, _)| *name == param.name).map(|(_, doubt)| doubt);
-        param.is_paging &= doubt.is_none_or(|doubt| doubt.is_settled(&kept));
+        param.is_paging &= doubt.is_none_or(|doubt| doubt.is_settled(&kept, is_list));
     }
 }
 

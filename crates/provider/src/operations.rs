@@ -43,19 +43,21 @@ pub(crate) enum Doubt {
     Cursor,
     /// `start`: the answer has to tell of pages at all.
     Pages,
+    /// `limit`: there has to be a list.
+    List,
 }
 
-fn doubt(name: &str) -> Option<Doubt> {
+fn doubt(name: &str) -> Doubt {
     match flat(name).as_str() {
-        "after" | "before" | "marker" => Some(Doubt::Cursor),
-        "start" | "count" => Some(Doubt::Pages),
-        _ => None,
+        "after" | "before" | "marker" => Doubt::Cursor,
+        "start" | "count" => Doubt::Pages,
+        _ => Doubt::List,
     }
 }
 
 impl Doubt {
     /// Whether an answer that keeps these members has pages of the kind.
-    pub(crate) fn is_settled(self, kept: &[KeptMember]) -> bool {
+    pub(crate) fn is_settled(self, kept: &[KeptMember], is_list: bool) -> bool {
         const CURSORS: [&str; 8] =
             ["next", "prev", "cursor", "token", "marker", "after", "before", "more"];
         const PAGES: [&str; 9] =
@@ -69,7 +71,11 @@ impl Doubt {
                 Step::AnyMember | Step::Elements => false,
             })
         };
-        tells(&CURSORS) || self == Self::Pages && tells(&PAGES)
+        match self {
+            Self::Cursor => tells(&CURSORS),
+            Self::Pages => tells(&CURSORS) || tells(&PAGES),
+            Self::List => is_list,
+        }
     }
 }
 
@@ -208,7 +214,7 @@ impl<'a> Reader<'_, '_, 'a> {
             .filter(|param| text(**param, "in") == Some("query"))
             .filter(|param| param.value.get("x-weirgate-paging").and_then(Value::as_bool).is_none())
             .filter_map(|param| text(*param, "name"))
-            .filter_map(|name| Some((name.to_owned(), doubt(name)?)))
+            .map(|name| (name.to_owned(), doubt(name)))
             .collect();
         Some(Draft {
             doubtful,
@@ -338,7 +344,7 @@ impl<'a> Reader<'_, '_, 'a> {
                 _ => continue,
             };
             let Some(name) = text(*param, "name").map(str::to_owned) else { continue };
-            let described = || doubt(&name).is_none() || tells_of_pages(*param);
+            let described = || tells_of_pages(*param, doubt(&name));
             let is_paging = place == ParamPlace::Query
                 && told.unwrap_or_else(|| {
                     is_paging_param(&name) && !is_date(param.value) && described()
@@ -555,26 +561,18 @@ fn is_date(param: &Value) -> bool {
 }
 
 /// Whether a parameter that can be a filter is described as one that pages.
-fn tells_of_pages(param: Node<'_>) -> bool {
-    const PAGES: [&str; 12] = [
-        "page",
-        "pagin",
-        "cursor",
-        "result",
-        "offset",
-        "limit",
-        "batch of",
-        "number of",
-        "index",
-        "token",
-        "records",
-        "items to",
-    ];
+fn tells_of_pages(param: Node<'_>, doubt: Doubt) -> bool {
+    const CURSORS: [&str; 6] = ["page", "pagin", "cursor", "offset", "batch of", "token"];
+    const PAGES: [&str; 6] = ["result", "limit", "number of", "index", "records", "items to"];
     const TIMES: [&str; 8] =
         ["date", "time", "created", "updated", "modified", "since", "iso 8601", "epoch"];
     let words = text(param, "description").unwrap_or_default().to_ascii_lowercase();
     let has = |list: &[&str]| list.iter().any(|word| words.contains(word));
-    has(&PAGES) && !has(&TIMES)
+    match doubt {
+        Doubt::Cursor => has(&CURSORS) && !has(&TIMES),
+        Doubt::Pages => (has(&CURSORS) || has(&PAGES)) && !has(&TIMES),
+        Doubt::List => true,
+    }
 }
 
 /// Whether callers can ask an operation for a page, by a parameter or a member of the body.
@@ -582,7 +580,7 @@ pub(crate) fn asks_for_pages(shapes: &[Shape], operation: &Operation) -> bool {
     let in_body = || {
         let root = operation.request.as_ref()?.shape?;
         let Shape::Object(object) = shape(shapes, root) else { return None };
-        object.members.keys().find(|name| doubt(name).is_none() && is_paging_param(name))
+        object.members.keys().find(|name| doubt(name) == Doubt::List && is_paging_param(name))
     };
     let is_search = operation.action == Action::Read && !operation.method.is_safe();
     operation.params.iter().any(|param| param.is_paging) || is_search && in_body().is_some()

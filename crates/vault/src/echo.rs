@@ -47,7 +47,9 @@ impl Echoes {
                 OpenPart::Header { value, .. } => echoes.add_header(value),
                 OpenPart::Query { value, .. } => {
                     let decoded = percent_encoding::percent_decode_str(value);
-                    echoes.add(&Zeroizing::new(decoded.collect::<Vec<u8>>()));
+                    let decoded = Zeroizing::new(decoded.collect::<Vec<u8>>());
+                    echoes.add(&decoded);
+                    echoes.add_parts(&decoded);
                 }
             }
         }
@@ -58,6 +60,7 @@ impl Echoes {
     /// the rest.
     fn add_header(&mut self, value: &[u8]) {
         let at = value.iter().position(|byte| *byte == b' ');
+        let at = at.filter(|at| value.get(..*at).is_some_and(is_word));
         let (scheme, sent) = at.map_or((&b""[..], value), |at| {
             let (scheme, sent) = value.split_at_checked(at).unwrap_or((b"", value));
             (scheme, sent.trim_ascii())
@@ -66,24 +69,32 @@ impl Echoes {
             self.add_basic(sent);
         } else {
             self.add(if sent.len() < MIN_BYTES { value } else { sent });
-            // `Token token="KEY", id=7`: what is repeated may be the key alone.
-            for part in sent.split(|byte| *byte == b',') {
-                let given = part.iter().position(|byte| *byte == b'=');
-                let given = given.and_then(|at| part.get(at + 1..)).unwrap_or(b"");
-                self.add(unquoted(given.trim_ascii()));
-            }
+            self.add_parts(sent);
         }
     }
 
+    /// `Token token="KEY", id=7`, `session=KEY; id=7`, `Key KEY` or `ID:KEY`: what is repeated may be the
+    /// key alone.
+    fn add_parts(&mut self, sent: &[u8]) {
+        for part in sent.split(|byte| b",; \t".contains(byte)) {
+            let given = after(b'=', part).filter(|given| !given.is_empty()).map(unquoted);
+            self.add(given.unwrap_or_default());
+            // What names the key is mostly known to many.
+            self.add(after(b':', given.unwrap_or(part)).unwrap_or_default());
+        }
+        let last = sent.rsplit(u8::is_ascii_whitespace).next();
+        self.add(last.filter(|last| after(b'=', last).is_none()).unwrap_or_default());
+    }
+
     /// The pair as it is sent, and what in it is secret: mostly the password, but where that is
-    /// short (some providers take a key as the user, with any password), the user.
+    /// short or the same for everybody (some providers take a key as the user), the user.
     fn add_basic(&mut self, sent: &[u8]) {
         let end = sent.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
         self.add(sent.get(..end).unwrap_or(sent));
         let Ok(pair) = STANDARD.decode(sent).map(Zeroizing::new) else { return };
         let Some(colon) = pair.iter().position(|byte| *byte == b':') else { return };
         let password = pair.get(colon + 1..).unwrap_or(b"");
-        if password.len() >= MIN_BYTES {
+        if password.len() >= MIN_BYTES && !is_placeholder(password) {
             self.add(password);
         } else {
             self.add(pair.get(..colon).unwrap_or(b""));
@@ -141,6 +152,30 @@ impl Echoes {
         let is_escaped = memchr3(b'\\', b'&', b'%', end).is_some();
         (if is_escaped { wide } else { self.longest }).saturating_sub(1)
     }
+}
+
+/// What follows the first of these.
+fn after(mark: u8, text: &[u8]) -> Option<&[u8]> {
+    let at = text.iter().position(|byte| *byte == mark)?;
+    text.get(at + 1..)
+}
+
+/// A scheme's name, and no beginning of what is sent.
+fn is_word(text: &[u8]) -> bool {
+    text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+}
+
+/// A password that says only that there is none, such as `api_token` or `x-oauth-basic`.
+fn is_placeholder(password: &[u8]) -> bool {
+    const WORDS: [&str; 22] = [
+        "access", "any", "api", "apikey", "auth", "basic", "bearer", "blank", "dummy", "empty",
+        "ignored", "key", "no", "none", "nopass", "oauth", "pass", "password", "secret", "token",
+        "unused", "x",
+    ];
+    let mut words = password.split(|byte| b"-_. ".contains(byte));
+    words.all(|word| {
+        word.is_empty() || WORDS.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+    })
 }
 
 fn unquoted(text: &[u8]) -> &[u8] {
@@ -281,8 +316,14 @@ mod tests {
         assert!(found.are_in(b"YWRhQGV4YW1wbGUuY29tOmNvcnJlY3QgaG9yc2U="));
         assert!(found.are_in(b"user=ada&password=correct+horse"));
         assert!(!found.are_in(b"{\"email\":\"ada@example.com\"}"));
-        let found = echoes(Part::basic("sk_live_51H8", "x"));
-        assert!(found.are_in(b"Invalid API key: sk_live_51H8"));
+        for password in ["x", "api_token", "x-oauth-basic", "X-OAuth-Basic", "no password"] {
+            let found = echoes(Part::basic("sk_live_51H8", password));
+            assert!(found.are_in(b"Invalid API key: sk_live_51H8"), "{password}");
+            assert!(!found.are_in(b"api_token and x-oauth-basic are words"), "{password}");
+        }
+        // An account's name stands in every answer of some providers.
+        let found = echoes(Part::basic("AC5b7e0c14d25b7e0c14d2", "9f8e7d6c5b4a"));
+        assert!(!found.are_in(b"{\"account_sid\":\"AC5b7e0c14d25b7e0c14d2\"}"));
     }
 
     #[test]
@@ -295,6 +336,24 @@ mod tests {
             let found = echoes(Part::header("s", "x-key", given).unwrap());
             assert!(found.are_in(b"no such token: 5b7e0c14d2=="), "{given}");
             assert!(!found.are_in(b"no such token: 5b7e0c14d"), "{given}");
+        }
+        for given in [
+            "token apikey_1:erpsecret_77aa",
+            "id77:erpsecret_77aa",
+            "Custom id=77; key=erpsecret_77aa",
+            "Custom id=77;key=id77:erpsecret_77aa",
+            "Api Key erpsecret_77aa",
+            "first=77; session=erpsecret_77aa; last=1",
+            "session=erpsecret_77aa; last=1",
+        ] {
+            for part in [
+                Part::header("s", "x-key", given).unwrap(),
+                Part::query("s", "key", given).unwrap(),
+            ] {
+                assert!(echoes(part).are_in(b"no such key: erpsecret_77aa"), "{given}");
+            }
+            let found = echoes(Part::header("s", "x-key", given).unwrap());
+            assert!(!found.are_in(b"no such key: apikey_1"), "{given}");
         }
         let found = echoes(Part::header("s", "x-key", "basic YTpjb3JyZWN0IGhvcnNl").unwrap());
         assert!(found.are_in(b"the password is correct horse"));

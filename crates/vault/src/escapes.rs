@@ -29,6 +29,7 @@ pub(crate) fn undone(text: &[u8]) -> Vec<u8> {
         rest = escape;
         out.until = out.out.len() + 1;
     }
+    out.end();
     let mut out = out.out;
     out.retain(|byte| !matches!(*byte, b'\\' | MEANT));
     out
@@ -61,6 +62,13 @@ impl Undone {
             self.until = self.out.len() + LONGEST;
             return true;
         }
+        if let Some((at, code, next)) = self.unended() {
+            self.out.truncate(at);
+            self.put(code);
+            while self.step_back() {}
+            self.push(next);
+            return true;
+        }
         let found = match self.out.last() {
             Some(b';') => self.reference(),
             Some(digit) if digit.is_ascii_hexdigit() => self.unit(),
@@ -68,6 +76,17 @@ impl Undone {
         };
         let Some((at, code)) = found else { return false };
         self.out.truncate(at);
+        self.put(code);
+        true
+    }
+
+    /// What is complete because nothing follows.
+    fn end(&mut self) {
+        self.push(b' ');
+        self.out.pop();
+    }
+
+    fn put(&mut self, code: u32) {
         match self.joined(code) {
             Char::Is('\\') if self.out.last() == Some(&MEANT) => {}
             Char::Is('\\') => self.out.push(MEANT),
@@ -75,7 +94,27 @@ impl Undone {
             Char::Half(bytes) => self.out.extend_from_slice(&bytes),
         }
         self.until = self.out.len() + LONGEST;
-        true
+    }
+
+    /// `&#65` or `&#x41` before the byte at the end, which is none of its digits and no semicolon:
+    /// where it begins, and that byte. Browsers read such a reference too.
+    fn unended(&self) -> Option<(usize, u32, u8)> {
+        let (next, before) = self.out.split_last()?;
+        let begin = before.len().saturating_sub(LONGEST);
+        let end = before.get(begin..)?;
+        let ampersand = memrchr(b'&', end)?;
+        let (digits, radix) = match end.get(ampersand + 1..)? {
+            [b'#', b'x' | b'X', digits @ ..] => (digits, 16),
+            [b'#', digits @ ..] => (digits, 10),
+            _ => return None,
+        };
+        // An escape that begins here may be one more digit.
+        let may_go_on = matches!(*next, b';' | b'\\' | b'&' | b'%' | MEANT);
+        if may_go_on || char::from(*next).is_digit(radix) {
+            return None;
+        }
+        let code = number(digits, radix)?;
+        char::from_u32(code).map(|_| (begin + ampersand, code, *next))
     }
 
     /// The byte that `%XX` at the end stands for; none that has a meaning here.
@@ -212,6 +251,19 @@ mod tests {
                 "a&b&&c;&;&#;&#x;&nope;&#xD800;&#x110000;",
             ),
             ("&#65;&#x42;&#X0043;&#00068;&amp;&lt;&eacute;&yuml;&nbsp;&sol;", "ABCD&<éÿ\u{A0}/"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&undone(text.as_bytes())), plain, "{text}");
+        }
+        for (text, plain) in [
+            ("a&#45b", "a-b"),
+            ("&#45&#45", "--"),
+            ("&#x2Dg&#X2d", "-g-"),
+            ("&#38#45;x", "-x"),
+            ("&#x26#x2D;", "-"),
+            ("&#4\\u0035c", "-c"),
+            ("&#45\\u0063", "-c"),
+            ("&#4x5", "\u{4}x5"),
+            ("&#;&#x;&#g&#", "&#;&#x;&#g&#"),
         ] {
             assert_eq!(String::from_utf8_lossy(&undone(text.as_bytes())), plain, "{text}");
         }

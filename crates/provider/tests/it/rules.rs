@@ -224,7 +224,8 @@ fn swagger_two_is_read_by_the_same_rules() {
     let one = provider.operations.iter().find(|one| one.id == "one").unwrap();
     let paging: Vec<(&str, bool)> =
         one.params.iter().map(|param| (param.name.as_str(), param.is_paging)).collect();
-    assert_eq!(paging, [("limit", true), ("sort", false)]);
+    // There is no list.
+    assert_eq!(paging, [("limit", false), ("sort", false)]);
     let post = provider.operations.iter().find(|one| one.action == Action::Create).unwrap();
     assert!(post.request.as_ref().unwrap().media.contains("application/x-www-form-urlencoded"));
     assert_eq!(fields(&provider, "Thing"), ["id", "name"]);
@@ -458,6 +459,23 @@ fn doubtful_parameters_page_only_where_the_answer_has_pages() {
     for other in [None, Some("Hired after this"), Some("Results created before this time")] {
         assert_eq!(paging_of(&cursors, other), ["limit"], "{other:?}");
     }
+    for (other, wanted) in [
+        (
+            "Return records with a salary above this number of euros",
+            vec!["start", "count", "limit"],
+        ),
+        ("The index of birth", vec!["start", "count", "limit"]),
+        (
+            "The cursor of the page before",
+            vec!["after", "before", "start", "marker", "count", "limit"],
+        ),
+    ] {
+        assert_eq!(paging_of(&cursors, Some(other)), wanted, "{other}");
+    }
+    // Where there is no list, nothing pages.
+    let lists = json!({"type": "object", "properties": {"id": {"type": "string"}, "tags": list}});
+    assert_eq!(paging_of(&item, Some("Where the page begins.")), Vec::<String>::new());
+    assert_eq!(paging_of(&lists, Some("Where the page begins.")), ["limit"]);
 }
 
 #[test]
