@@ -32,13 +32,14 @@ pub(crate) fn hold(data: &[u8]) -> bool {
     let Some(secret) = text(secret) else { return false };
     // A word before a blank is taken for a scheme's, and backslashes alone are no secret. Of several
     // escapes that a secret holds itself, one may be spelled one way and another otherwise, for which
-    // nobody looks.
+    // nobody looks; and what follows one that is cut short may complete it.
     let long = secret.bytes().filter(|byte| *byte != b'\\').count();
     let own_escapes = secret.matches("\\u").count();
     let own_percents = secret.matches(['%', '&']).count();
     if long < MIN_BYTES + 6 * own_escapes + 2 * own_percents
         || secret.contains(' ')
         || own_escapes > 1
+        || own_escapes == 1 && secret.len() < secret.find("\\u").unwrap_or(0) + 6
         || own_escapes == 1 && own_percents > 0
     {
         return false;
