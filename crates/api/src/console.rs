@@ -4,7 +4,7 @@ use app::{Instance, people::sessions::SignedIn};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use identity::RelyingParty;
-use policy::{Act, Decider, Decision, Moment, Principal, Resource};
+use policy::{Act, Decision, Moment, Principal, Reason, Resource};
 use std::{fmt, net::IpAddr, sync::Arc};
 use types::{Actor, Id, OpContext};
 
@@ -37,7 +37,6 @@ pub struct Console {
     pub instance: Arc<Instance>,
     pub vitals: Arc<dyn Vitals>,
     pub reached: Reached,
-    pub(crate) decider: Decider,
     /// For passkeys, where browsers have them: not under an address of numbers.
     pub(crate) party: Option<Party>,
 }
@@ -78,16 +77,9 @@ impl fmt::Debug for Console {
 }
 
 impl Console {
-    /// # Errors
-    /// Where the built-in roles do not fit their schema, which a test shows they do.
-    pub fn new(
-        instance: Arc<Instance>,
-        vitals: Arc<dyn Vitals>,
-        reached: Reached,
-    ) -> Result<Self, &'static str> {
-        let decider = Decider::new(&[], &[]).map_err(|_| "the built-in roles cannot be read")?;
+    pub fn new(instance: Arc<Instance>, vitals: Arc<dyn Vitals>, reached: Reached) -> Self {
         let party = Party::of(&reached.url);
-        Ok(Self { instance, vitals, reached, decider, party })
+        Self { instance, vitals, reached, party }
     }
 
     /// Who acts, as part of which request.
@@ -112,7 +104,9 @@ impl Console {
         };
         let is_stepped_up = signed_in.is_stepped_up(now);
         let moment = Moment { now, source, is_stepped_up };
-        self.decider.decide(&principal, act, &Resource::default(), &moment)
+        let none = || Decision::Denied(vec![Reason::Undecided]);
+        let decider = signed_in.decider.as_ref();
+        decider.map_or_else(none, |one| one.decide(&principal, act, &Resource::default(), &moment))
     }
 
     /// Whether a page shows what leads to the act: a step-up may still be due.

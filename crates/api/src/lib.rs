@@ -14,6 +14,7 @@ mod guard;
 mod pages;
 mod passkeys;
 mod router;
+mod rules;
 mod views;
 
 pub use access::Access;

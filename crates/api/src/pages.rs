@@ -94,12 +94,12 @@ impl IntoResponse for Refusal {
 }
 
 /// The session that the guard let through.
-fn person(visit: &Visit) -> Result<&SignedIn, Refusal> {
+pub(crate) fn person(visit: &Visit) -> Result<&SignedIn, Refusal> {
     let refused = || Refusal(Box::new(Redirect::to("/sign-in").into_response()));
     visit.signed_in.as_ref().ok_or_else(refused)
 }
 
-fn or_failed<T>(result: Result<T, Error>) -> Result<T, Refusal> {
+pub(crate) fn or_failed<T>(result: Result<T, Error>) -> Result<T, Refusal> {
     result.map_err(|error| Refusal(Box::new(failed(&error))))
 }
 
@@ -315,7 +315,7 @@ pub(crate) async fn factor_form(State(console): Home, Extension(visit): Asked) -
 }
 
 /// The first value of this name in a page's address.
-fn asked_for(query: Option<&str>, name: &str) -> String {
+pub(crate) fn asked_for(query: Option<&str>, name: &str) -> String {
     let mut pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let found = pairs.find(|(given, _)| given == name);
     found.map(|(_, value)| value.into_owned()).unwrap_or_default()

@@ -3,7 +3,7 @@
 use crate::{
     access::Access,
     console::{Console, Peer},
-    guard, pages, passkeys, views,
+    guard, pages, passkeys, rules, views,
 };
 use axum::{
     BoxError, Router,
@@ -58,6 +58,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/clients", Access::May(Act::ClientRead)),
     ("GET", "/audit", Access::May(Act::AuditRead)),
     ("GET", "/users", Access::May(Act::UserRead)),
+    ("GET", "/rules", Access::May(Act::RoleRead)),
     ("POST", "/users/invite", Access::May(Act::UserInvite)),
     ("POST", "/users/{id}/link", Access::May(Act::UserInvite)),
     ("POST", "/users/{id}/disable", Access::May(Act::UserDisable)),
@@ -147,6 +148,7 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/clients", get(pages::clients))
         .route("/audit", get(pages::audit))
         .route("/users", get(pages::users))
+        .route("/rules", get(rules::rules))
         .route("/users/invite", post(pages::invite))
         .route("/users/{id}/link", post(pages::renew_link))
         .route("/users/{id}/disable", post(pages::disable))

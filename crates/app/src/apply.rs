@@ -1,4 +1,4 @@
-//! Grants by files: plan, say in words, commit.
+//! Grants, roles and policies by files: plan, say in words, commit.
 
 use crate::{
     change::{Care, Change, Changing},
@@ -6,6 +6,7 @@ use crate::{
     error::Error,
     grants::{self, Catalogue, Problem, ResolvedGrant},
     instance::Instance,
+    rules::{self, RuleChange},
     seals,
 };
 use provider::LoadLimits;
@@ -14,7 +15,9 @@ use std::{io, path::Path, sync::Arc};
 use store::{GrantRow, GrantTarget};
 use types::{Id, OpContext, Timestamp};
 
-/// The most bytes of one grant file.
+/// How files of policies end.
+const POLICY_EXTENSION: &str = ".cedar";
+/// The most bytes of one file.
 const MAX_FILE_BYTES: u64 = 4 * 1_024 * 1_024;
 
 /// What applying would do.
@@ -22,6 +25,10 @@ const MAX_FILE_BYTES: u64 = 4 * 1_024 * 1_024;
 pub struct Plan {
     wanted: Vec<ResolvedGrant>,
     pub changes: Vec<grants::Change>,
+    /// Roles and policies that change.
+    pub rules: Vec<RuleChange>,
+    /// The files hold roles or policies, and no grant: grants stay as they are.
+    leaves_grants: bool,
     /// What was accepted, but is worth a look.
     pub notices: Vec<String>,
     /// What the revoked grants leave behind.
@@ -72,21 +79,33 @@ async fn plan_with(
 ) -> Result<Plan, Error> {
     let everything = seals::load_whole(instance).await?;
     let catalogue = catalogue(&everything)?;
-    let (entries, unread) = grants::parse(files);
+    let (policies, files): (Files, Files) =
+        files.iter().cloned().partition(|(name, _)| name.ends_with(POLICY_EXTENSION));
+    let (entries, unread) = grants::parse(&files);
     problems.extend(unread);
-    let (resolved, unresolved) = grants::resolve(&entries, &catalogue, instance.clock.now());
+    let (wanted, wrong) = rules::read(&entries.roles, &policies);
+    problems.extend(wrong);
+    let (mut resolved, unresolved) =
+        grants::resolve(&entries.grants, &catalogue, instance.clock.now());
     problems.extend(unresolved);
     if !problems.is_empty() {
         problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         return Err(Error::Grants(problems));
     }
     let before = stored(&everything.grants)?;
+    let leaves_grants = entries.grants.is_empty() && wanted.is_some();
+    if leaves_grants {
+        resolved.grants.clone_from(&before);
+    }
+    let rules = rules::plan(&everything.people, &wanted, instance.clock.now())?;
     let changes = grants::diff(&before, &resolved.grants, &catalogue);
     let now = instance.clock.now();
     Ok(Plan {
         effect: effect(&before, &resolved.grants, &everything, now),
         wanted: resolved.grants,
         changes,
+        rules,
+        leaves_grants,
         notices: resolved.notices,
         from,
         files: files.len(),
@@ -164,7 +183,7 @@ fn read_files(dir: &Path) -> Result<(Files, Vec<Problem>), Error> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        if path.extension().is_some_and(|kind| kind == "toml" || kind == "cedar") {
             paths.push(path);
         }
     }
@@ -183,7 +202,9 @@ fn read_files(dir: &Path) -> Result<(Files, Vec<Problem>), Error> {
         } else {
             std::fs::read(&path).map_err(|error| {
                 let remedy = match error.kind() {
-                    io::ErrorKind::IsADirectory => "Rename the folder: `*.toml` are files.",
+                    io::ErrorKind::IsADirectory => {
+                        "Rename the folder: `*.toml` and `*.cedar` are files."
+                    }
                     _ => "Check that this user may read it.",
                 };
                 (format!("the file cannot be read ({})", error.kind()), remedy)
@@ -211,13 +232,28 @@ pub async fn commit(
     removal: Removal,
 ) -> Result<(), Error> {
     plan.check(removal)?;
-    if plan.changes.is_empty() {
+    if plan.changes.is_empty() && plan.rules.is_empty() {
         return Ok(());
     }
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     if changing.tx.generation().await? != plan.generation {
         return Err(Error::PlanStale);
     }
+    for rule in &plan.rules {
+        rules::put(&mut changing, ctx, rule).await?;
+    }
+    if !plan.changes.is_empty() {
+        put_grants(instance, &mut changing, ctx, &plan).await?;
+    }
+    changing.commit().await.map(drop)
+}
+
+async fn put_grants(
+    instance: &Instance,
+    changing: &mut Changing<'_>,
+    ctx: &OpContext,
+    plan: &Plan,
+) -> Result<(), Error> {
     let mut rows = Vec::new();
     for grant in &plan.wanted {
         let target = match (grant.provider, grant.connection) {
@@ -249,14 +285,14 @@ pub async fn commit(
             ..Change::default()
         });
     }
-    changing.commit().await.map(drop)
+    Ok(())
 }
 
 impl Plan {
     /// # Errors
     /// [`Error::NoGrants`] if no grant would remain and nobody said that this is meant.
     pub fn check(&self, removal: Removal) -> Result<(), Error> {
-        if self.wanted.is_empty() && removal == Removal::SomeGrantsRemain {
+        if self.wanted.is_empty() && !self.leaves_grants && removal == Removal::SomeGrantsRemain {
             return Err(Error::NoGrants {
                 from: self.from.clone(),
                 files: self.files,
@@ -268,6 +304,7 @@ impl Plan {
 
     pub fn to_json(&self, is_dry_run: bool) -> Value {
         let changes: Vec<Value> = self.changes.iter().map(grants::Change::to_json).collect();
+        let rules: Vec<Value> = self.rules.iter().map(RuleChange::to_json).collect();
         let Effect {
             grants_before,
             grants_after,
@@ -278,6 +315,7 @@ impl Plan {
         json!({
             "dry_run": is_dry_run,
             "changes": changes,
+            "rules": rules,
             "notices": self.notices,
             "effect": {
                 "grants_before": grants_before,
@@ -296,12 +334,22 @@ impl Plan {
             lines.push(format!("{}: {}", change.kind, change.grant));
             lines.extend(change.words.iter().map(|words| format!("  {words}")));
         }
+        for rule in &self.rules {
+            lines.push(format!("{}: {} {}", rule.kind, rule.of.as_str(), rule.name));
+            lines.extend(rule.words.iter().map(|words| format!("  {words}")));
+        }
         lines.extend(self.notices.iter().map(|notice| format!("note: {notice}")));
         lines.extend(self.effect.in_words());
-        if self.changes.is_empty() {
+        if self.leaves_grants {
+            lines.push("The files hold no grant: those in force stay as they are.".to_owned());
+        }
+        if self.changes.is_empty() && self.rules.is_empty() {
             let is_none = self.wanted.is_empty();
-            let said =
-                if is_none { "There is no grant." } else { "The grants are what the files say." };
+            let said = match (self.leaves_grants, is_none) {
+                (true, _) => "Roles and policies are what the files say.",
+                (false, true) => "There is no grant.",
+                (false, false) => "The grants are what the files say.",
+            };
             lines.push(said.to_owned());
         } else if is_dry_run {
             lines.push("Nothing was changed (dry run).".to_owned());

@@ -165,7 +165,7 @@ pub enum Error {
     SchemeFitsNone { choices: Vec<String> },
     #[error("what --header gives cannot be fixed: {why}")]
     HeaderRefused { why: &'static str },
-    #[error("the grant files have {} problem{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
+    #[error("the files have {} problem{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
     Grants(Vec<Problem>),
     #[error(
         "{}{}",
@@ -228,6 +228,10 @@ pub enum Error {
     RolesMissing,
     #[error("a name has at most {limit} characters, and none that control a terminal")]
     PersonName { limit: usize },
+    #[error("the role or policy `{name}` cannot be in force, and so none is")]
+    RuleBroken { name: String },
+    #[error("the provider's description declares no such field")]
+    FieldUnknown { near: Option<String> },
     #[error("the person is disabled")]
     UserDisabled,
     #[error("the person was invited, and has not come yet")]
@@ -242,6 +246,7 @@ impl Error {
             Self::NoDataFolder { .. }
             | Self::NotFound { .. }
             | Self::NameUnknown { .. }
+            | Self::FieldUnknown { .. }
             | Self::AuditKeyMissing { .. } => Kind::NotFound,
             Self::Malformed { .. }
             | Self::Exists { .. }
@@ -287,6 +292,7 @@ impl Error {
             | Self::TooManyFactors { .. }
             | Self::TooManyTokens { .. }
             | Self::RoleNotHeld { .. }
+            | Self::RuleBroken { .. }
             | Self::UserDisabled
             | Self::UserInvited
             | Self::RootKeyInFolder
@@ -479,8 +485,9 @@ impl Error {
                     "`weirgate user list` and `weirgate session list` show those there are.".into()
                 }
                 "role" => "There are administrator, security, integrator, auditor, read-only, and \
-                           your own."
+                           your own: `weirgate role list`."
                     .into(),
+                "policy" => "`weirgate policy list` shows those there are.".into(),
                 "client" | "key" => "`weirgate client list` shows those there are.".into(),
                 "provider" | "connection" => {
                     format!("`weirgate {kind} list` shows those there are.")
@@ -492,6 +499,13 @@ impl Error {
                 }
                 _ => "Check its name.".into(),
             },
+            Self::RuleBroken { .. } => "Apply a corrected one with `weirgate apply`, or take it away \
+                 with `weirgate role remove` or `weirgate policy remove`."
+                .into(),
+            Self::FieldUnknown { near: Some(near) } => format!("Did you mean `{near}`?"),
+            Self::FieldUnknown { near: None } => {
+                "`weirgate provider show` lists objects and fields; write Object.field.".into()
+            }
             Self::ServersMove { .. } => {
                 "Name the server with --server, or say --accept-servers if that is meant.".into()
             }

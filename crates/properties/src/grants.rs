@@ -23,9 +23,20 @@ pub(crate) fn hold(data: &[u8]) -> bool {
     for (name, bytes) in &files {
         let text = std::str::from_utf8(bytes).expect("what is no text has a problem");
         let table: Table = text.parse().expect("what is no TOML has a problem");
-        let ours = entries.iter().filter(|entry| entry.file == *name);
+        let ours = entries.grants.iter().filter(|entry| entry.file == *name);
         let theirs = table.get("grant").and_then(Value::as_array).into_iter().flatten();
         assert_eq!(ours.clone().count(), theirs.clone().count());
+        let roles = entries.roles.iter().filter(|entry| entry.file == *name);
+        let written = table.get("role").and_then(Value::as_array).into_iter().flatten();
+        assert_eq!(roles.clone().count(), written.clone().count());
+        for (entry, role) in roles.zip(written) {
+            count += 1;
+            let named = entry.name.as_ref().map(|one| one.text.clone());
+            assert_eq!(named, said(role.get("name")));
+            let acts = role["acts"].as_array().expect("a list").iter().map(|one| said(Some(one)));
+            let ours: Vec<_> = entry.acts.iter().map(|one| Some(one.text.clone())).collect();
+            assert_eq!(ours, acts.collect::<Vec<_>>());
+        }
         for (entry, grant) in ours.zip(theirs) {
             count += 1;
             for (key, placed) in [

@@ -69,8 +69,20 @@ pub(crate) enum Verb {
     /// Create clients and their API keys.
     #[command(subcommand)]
     Client(ClientVerb),
-    /// Make the grants what the files in a folder say.
+    /// Make grants, roles and policies what the files in a folder say.
     Apply(ApplyArgs),
+    /// List grants.
+    #[command(subcommand)]
+    Grant(GrantVerb),
+    /// List roles, and take one away.
+    #[command(subcommand)]
+    Role(RoleVerb),
+    /// List and check policies, and take one away.
+    #[command(subcommand)]
+    Policy(PolicyVerb),
+    /// Say what a person can do, or who can see a field, and why.
+    #[command(subcommand)]
+    Explain(ExplainVerb),
     /// Invite people, and change what they may.
     #[command(subcommand)]
     User(UserVerb),
@@ -366,7 +378,7 @@ pub(crate) enum SessionVerb {
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
-    /// The folder with `*.toml` grant files.
+    /// The folder with `*.toml` files of grants and roles, and `*.cedar` files of policies.
     pub dir: PathBuf,
     /// Say what would change, and change nothing.
     #[arg(long)]
@@ -374,6 +386,79 @@ pub(crate) struct ApplyArgs {
     /// Revoke every grant where the files hold none; refused otherwise.
     #[arg(long)]
     pub remove_all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GrantVerb {
+    /// List grants, with what each allows.
+    List {
+        /// Of this client alone.
+        #[arg(long, value_name = "NAME")]
+        client: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoleVerb {
+    /// List roles, with what each permits.
+    List {
+        /// Name every act there is instead.
+        #[arg(long)]
+        acts: bool,
+    },
+    /// Take away a role of your own; whoever has it may do less from then on.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyVerb {
+    /// List the policies in force.
+    List,
+    /// Show a policy's text.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Say what is wrong with a policy, without any installation.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Print the schema that policies are written against.
+    Schema,
+    /// Take a policy away.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExplainVerb {
+    /// What a person can do, and what decides it.
+    Person {
+        /// The person's id, or e-mail address.
+        user: String,
+        /// This act alone.
+        #[arg(long, value_name = "ACT")]
+        act: Option<String>,
+        /// As if it came from this address.
+        #[arg(long, value_name = "IP")]
+        source: Option<std::net::IpAddr>,
+        /// As if a factor had been shown just now.
+        #[arg(long)]
+        stepped_up: bool,
+    },
+    /// Which clients can see or write a field, by which grant and operation.
+    Field {
+        /// The provider's short name.
+        provider: String,
+        /// Like Employee.address.city.
+        field: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

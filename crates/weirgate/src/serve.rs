@@ -210,8 +210,7 @@ impl Server {
             hosts: config.console_hosts(console_addr),
             is_tls: listener_tls.is_some(),
         };
-        let console = Console::new(Arc::clone(&instance), Arc::new(own), reached)
-            .map_err(|what| Failure::new(FAILED, what, ""))?;
+        let console = Console::new(Arc::clone(&instance), Arc::new(own), reached);
         let ops = Ops {
             site: Site::new(console),
             write_patience: config.write_timeout,

@@ -77,7 +77,7 @@ impl House {
         };
         let server = Arc::new(Server::default());
         let console = Console::new(Arc::clone(&instance), Arc::clone(&server) as _, reached);
-        Self { _home: home, clock, instance, site: Site::new(console.unwrap()), server }
+        Self { _home: home, clock, instance, site: Site::new(console), server }
     }
 
     /// From now on home panics.

@@ -12,6 +12,7 @@ mod browser;
 mod pages;
 mod passkeys;
 mod refusals;
+mod rules;
 mod walk;
 
 use api::ROUTES;

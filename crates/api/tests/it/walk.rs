@@ -53,6 +53,7 @@ const TABLE: &[(&str, &str, [&str; 5])] = &[
     ("GET", "/clients", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("GET", "/audit", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),
     ("GET", "/users", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),
+    ("GET", "/rules", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),
     ("POST", "/users/invite", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),
     ("POST", "/users/{id}/link", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),
     ("POST", "/users/{id}/disable", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),

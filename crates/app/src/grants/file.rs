@@ -54,12 +54,29 @@ pub struct AllowEntry {
     pub operations: Vec<Placed>,
 }
 
+/// A `[[role]]` as written.
+#[derive(Debug, Clone)]
+pub struct RoleEntry {
+    pub file: String,
+    pub line: usize,
+    pub name: Option<Placed>,
+    pub acts: Vec<Placed>,
+}
+
+/// What files hold.
+#[derive(Debug, Clone, Default)]
+pub struct Entries {
+    pub grants: Vec<Entry>,
+    pub roles: Vec<RoleEntry>,
+}
+
+const ROLE_KEYS: [&str; 2] = ["name", "acts"];
 const GRANT_KEYS: [&str; 6] = ["client", "provider", "connection", "purpose", "expires", "allow"];
 const ALLOW_KEYS: [&str; 6] = ["object", "actions", "fields", "params", "headers", "operations"];
 
 /// Reads files; what can be read is read even beside problems, so that all of them are found.
-pub fn parse(files: &[(String, Vec<u8>)]) -> (Vec<Entry>, Vec<Problem>) {
-    let mut entries = Vec::new();
+pub fn parse(files: &[(String, Vec<u8>)]) -> (Entries, Vec<Problem>) {
+    let mut entries = Entries::default();
     let mut problems = Vec::new();
     for (name, bytes) in files {
         let mut reader =
@@ -67,7 +84,7 @@ pub fn parse(files: &[(String, Vec<u8>)]) -> (Vec<Entry>, Vec<Problem>) {
         match std::str::from_utf8(bytes) {
             Ok(text) => {
                 reader.text = text;
-                entries.extend(reader.file());
+                reader.file(&mut entries);
             }
             Err(error) => {
                 let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
@@ -107,7 +124,7 @@ impl Reader<'_> {
         });
     }
 
-    fn file(&mut self) -> Vec<Entry> {
+    fn file(&mut self, entries: &mut Entries) {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
             let span = error.span().unwrap_or(0..0);
@@ -116,25 +133,51 @@ impl Reader<'_> {
                 self.problem(&span, error.message(), "Correct the TOML.");
             }
         }
-        let mut entries = Vec::new();
         for (key, value) in table.get_ref() {
-            if key.get_ref() != "grant" {
-                let what = format!("`{}` is no key of a grant file", key.get_ref());
-                self.problem(&key.span(), what, "A file consists of [[grant]] tables.");
+            let kind = key.get_ref().as_ref();
+            if !matches!(kind, "grant" | "role") {
+                let what = format!("`{kind}` is no key of a grant file");
+                self.problem(
+                    &key.span(),
+                    what,
+                    "A file consists of [[grant]] and [[role]] tables.",
+                );
                 continue;
             }
-            let DeValue::Array(grants) = value.get_ref() else {
-                self.problem(&key.span(), "`grant` is no list of tables", "Write [[grant]].");
+            let form = format!("Write [[{kind}]].");
+            let DeValue::Array(items) = value.get_ref() else {
+                self.problem(&key.span(), format!("`{kind}` is no list of tables"), form);
                 continue;
             };
-            for grant in grants {
-                match grant.get_ref() {
-                    DeValue::Table(table) => entries.push(self.grant(table, &grant.span())),
-                    _ => self.problem(&grant.span(), "a grant is no table", "Write [[grant]]."),
+            for item in items {
+                match item.get_ref() {
+                    DeValue::Table(table) if kind == "grant" => {
+                        entries.grants.push(self.grant(table, &item.span()));
+                    }
+                    DeValue::Table(table) => entries.roles.push(self.role(table, &item.span())),
+                    _ => self.problem(&item.span(), format!("a {kind} is no table"), &*form),
                 }
             }
         }
-        entries
+    }
+
+    fn role(&mut self, table: &DeTable<'_>, span: &Range<usize>) -> RoleEntry {
+        let (file, line) = (self.file.to_owned(), self.line(span));
+        let mut entry = RoleEntry { file, line, name: None, acts: Vec::new() };
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "name" => entry.name = self.text_of("name", value),
+                "acts" => entry.acts = self.texts_of("acts", value),
+                _ => self.unknown(key, &ROLE_KEYS, "a role"),
+            }
+        }
+        let given: BTreeSet<&str> = table.iter().map(|(key, _)| key.get_ref().as_ref()).collect();
+        for key in ROLE_KEYS {
+            if !given.contains(key) {
+                self.problem(span, format!("the role has no `{key}`"), example(key));
+            }
+        }
+        entry
     }
 
     fn unknown(&mut self, key: &Spanned<std::borrow::Cow<'_, str>>, known: &[&str], of: &str) {
@@ -242,6 +285,8 @@ fn example(key: &str) -> String {
         "purpose" => "Say what for, like purpose = \"run payroll\".",
         "expires" => "Write the last day, like expires = \"2027-06-30\".",
         "allow" => "Write like allow = [{ object = \"Employee\", actions = [\"read\"], fields = [\"id\"] }].",
+        "name" => "Write like name = \"auditor-abroad\".",
+        "acts" => "Write like acts = [\"audit.read\"]; `weirgate role list --acts` names them all.",
         "actions" => "Write like actions = [\"read\"].",
         _ => "Write a list of texts in quotes.",
     }

@@ -9,7 +9,7 @@ mod resolve;
 
 pub use changed::{changed_fields, more_beside, more_terms, stale_fields};
 pub use diff::{Change, Words, diff};
-pub use file::{AllowEntry, Entry, Placed, Problem, parse};
+pub use file::{AllowEntry, Entries, Entry, Placed, Problem, RoleEntry, parse};
 pub use listed::{Listed, list};
 pub use permit::{
     Permission, Prepared, beside_now, end_in_force, opened, permission, prepare, reach_anew,

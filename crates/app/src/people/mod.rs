@@ -12,7 +12,8 @@ pub mod users;
 #[cfg(test)]
 mod tests;
 
-use crate::{change::Changing, customers, error::Error, instance::Instance, seals};
+use crate::{change::Changing, customers, error::Error, instance::Instance, rules, seals};
+use policy::Decider;
 use std::sync::Arc;
 use store::{FactorRow, People, SealedRow, UserRow};
 use tokio::sync::{Mutex, Semaphore};
@@ -37,11 +38,20 @@ pub(crate) const PENDING: &str = "pending";
 #[derive(Debug)]
 pub(crate) struct Desk {
     /// People as they were at a generation of the store.
-    people: Mutex<Option<(u64, Arc<People>)>>,
+    people: Mutex<Option<Known>>,
     /// Places for those whose passwords are hashed.
     hashing: Semaphore,
     /// Passkeys that browsers were asked for.
     ceremonies: passkeys::Ceremonies,
+}
+
+/// People at a generation, and what their roles and policies decide.
+#[derive(Debug, Clone)]
+struct Known {
+    generation: u64,
+    people: Arc<People>,
+    /// The name of what is broken, if anything is: then nothing is decided.
+    decider: Result<Arc<Decider>, String>,
 }
 
 impl Default for Desk {
@@ -58,17 +68,29 @@ impl Default for Desk {
 ///
 /// Where any row of people is not as it was left, there is nobody.
 pub(crate) async fn now(instance: &Instance) -> Result<Arc<People>, Error> {
+    Ok(known(instance).await?.people)
+}
+
+/// What roles and policies decide now.
+pub(crate) async fn decider(instance: &Instance) -> Result<Arc<Decider>, Error> {
+    known(instance).await?.decider.map_err(|name| Error::RuleBroken { name })
+}
+
+async fn known(instance: &Instance) -> Result<Known, Error> {
     let generation = instance.store.generation().await?;
     let mut known = instance.desk.people.lock().await;
-    if let Some((of, people)) = known.as_ref()
-        && *of == generation
-    {
-        return Ok(Arc::clone(people));
+    if let Some(known) = known.as_ref().filter(|known| known.generation == generation) {
+        return Ok(known.clone());
     }
     let rows = seals::load(instance).await?;
-    let people = Arc::new(rows.people);
-    *known = Some((rows.generation, Arc::clone(&people)));
-    Ok(people)
+    let decider = match rules::decider_of(&rows.people) {
+        Ok(decider) => Ok(Arc::new(decider)),
+        Err(Error::RuleBroken { name }) => Err(name),
+        Err(other) => return Err(other),
+    };
+    let found = Known { generation: rows.generation, people: Arc::new(rows.people), decider };
+    *known = Some(found.clone());
+    Ok(found)
 }
 
 /// What a change finds of one person.

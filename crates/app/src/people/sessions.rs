@@ -11,7 +11,8 @@ use crate::{
     seals,
 };
 use identity::SessionToken;
-use std::time::Duration;
+use policy::Decider;
+use std::{sync::Arc, time::Duration};
 use store::{SessionRow, UserRow};
 use types::{Id, OpContext, Session, SessionLevel, Timestamp, User, UserState};
 
@@ -37,6 +38,8 @@ pub struct SignedIn {
     pub level: SessionLevel,
     /// The roles of this moment.
     pub roles: Vec<String>,
+    /// What they and the policies of this moment decide; where it is only listed, nothing.
+    pub decider: Option<Arc<Decider>>,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     /// Until when acts that need it are open; in the past if they are not.
@@ -103,7 +106,8 @@ pub async fn look_up(instance: &Instance, token: &SessionToken) -> Result<Option
         // Another look may have been faster, and the session may have ended: both are well.
         instance.store.touch_session(&row).await?;
     }
-    Ok(Some(signed_in(&row, user)))
+    let decider = super::decider(instance).await?;
+    Ok(Some(SignedIn { decider: Some(decider), ..signed_in(&row, user) }))
 }
 
 fn signed_in(row: &SessionRow, user: &UserRow) -> SignedIn {
@@ -112,6 +116,7 @@ fn signed_in(row: &SessionRow, user: &UserRow) -> SignedIn {
         user: row.user,
         level: row.level,
         roles: user.roles.clone(),
+        decider: None,
         created_at: row.created_at,
         expires_at: row.expires_at,
         stepped_up_until: row.stepped_up_at.map(|at| at + STEP_UP_LIFE),

@@ -10,6 +10,7 @@ mod init;
 mod input;
 mod node;
 mod provider;
+mod rules;
 mod sandbox;
 mod user;
 
@@ -22,6 +23,7 @@ pub(crate) use doctor::doctor;
 pub(crate) use init::init;
 pub(crate) use node::node;
 pub(crate) use provider::provider;
+pub(crate) use rules::{explain, grant, policy, role};
 pub(crate) use sandbox::sandbox;
 pub(crate) use user::{session, user};
 

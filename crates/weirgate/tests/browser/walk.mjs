@@ -196,6 +196,21 @@ async function walk(browser) {
   await look(bob, "people-auditor");
   check((await bob.getByRole("button", { name: "Invite" }).count()) === 0, "an auditor may invite");
 
+  await bob.goto(`${CONSOLE}/rules`);
+  await look(bob, "rules");
+  await bob.getByLabel("Person").selectOption({ label: BOB });
+  await bob.getByLabel("Act", { exact: true }).selectOption("audit.export");
+  await press(bob, "Ask");
+  await look(bob, "rules-one-act");
+  check((await bob.getByText("policy office-hours").count()) === 1, "no policy is named");
+  await bob.getByLabel("Act", { exact: true }).selectOption("");
+  await bob.getByLabel("From this address").fill("here");
+  await press(bob, "Ask");
+  await look(bob, "rules-no-address");
+  await bob.getByLabel("From this address").fill("");
+  await press(bob, "Ask");
+  await look(bob, "rules-all-acts");
+
   await byAddress(browser, bobs.app);
 
   await press(ada, "Sign out");

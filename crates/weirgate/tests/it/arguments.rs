@@ -7,7 +7,7 @@ use testkit::{THING_DESCRIPTION, Weirgate};
 
 /// Every verb with every argument that takes a value: before `=` stands a flag, or the name that
 /// `--help` gives to a place. What is in braces is a path in the test's home, or something's id.
-const LINES: [&str; 43] = [
+const LINES: [&str; 53] = [
     // Names what others made, so it comes before them.
     "doctor",
     "demo --once --gateway-addr=127.0.0.1:0 --console-addr=127.0.0.1:0 --seed=1",
@@ -33,6 +33,16 @@ const LINES: [&str; 43] = [
     "user enable USER=grace@example.com",
     "user remove USER=grace@example.com",
     "user roles USER=grace@example.com --role=auditor",
+    "grant list --client=reader",
+    "role list --acts",
+    "role remove NAME=reviewer",
+    "policy list",
+    "policy show NAME=office-hours",
+    "policy check FILE={office-hours.cedar}",
+    "policy schema",
+    "policy remove NAME=office-hours",
+    "explain person USER=grace@example.com --act=audit.read --source=192.0.2.7 --stepped-up",
+    "explain field PROVIDER=things FIELD=Thing.name",
     "session list --user=grace@example.com",
     "session end ID=sess_06ewk4g000e0g000000000000c",
     "client key revoke ID=key_06ewk4g000e0g0000000000001",

@@ -43,6 +43,13 @@ fn every_page_is_sound_in_a_browser() {
         }
     };
     let mut world = World::prepared();
+    let role = "[[role]]\nname = \"reviewer\"\nacts = [\"audit.read\", \"user.read\"]\n";
+    world.weirgate.file("rules/roles.toml", role).unwrap();
+    let policy = "// Exports at night are looked at twice.\nforbid (principal, action == \
+                  Action::\"audit.export\", resource)\nwhen { context.hour >= 0 };\n";
+    world.weirgate.file("rules/office-hours.cedar", policy).unwrap();
+    let dir = world.weirgate.home().join("rules").display().to_string();
+    crate::world::ok(&world.weirgate, &["apply", &dir, "--json"]);
     let args =
         ["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0", "--json"];
     let (server, line) = world.weirgate.spawn_until_json(&args).unwrap();

@@ -39,6 +39,7 @@ mod provider_diff;
 mod record;
 mod reimport;
 mod restore;
+mod rules;
 mod sandbox;
 mod secrets;
 mod setup;

@@ -1,0 +1,134 @@
+//! Roles and policies of an installation's own: in force from the next request on, and shown.
+
+use crate::browser::{ADA, House};
+use app::apply::{self, Removal};
+
+const FILES: [(&str, &str); 2] = [
+    (
+        "rules.toml",
+        "[[role]]\nname = \"reviewer\"\nacts = [\"installation.read\", \"user.read\", \"audit.read\"]\n",
+    ),
+    (
+        "nobody-invites.cedar",
+        "// <b>\nforbid (principal, action == Action::\"user.invite\", resource)\n\
+         unless { principal in Role::\"security\" };\n",
+    ),
+];
+
+async fn apply(house: &House, files: &[(&str, &str)]) -> Result<Vec<String>, app::Error> {
+    let files: Vec<(String, Vec<u8>)> =
+        files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
+    let plan = apply::plan_files(&house.instance, &files).await?;
+    let told = plan.to_text(false);
+    apply::commit(&house.instance, &house.context(), plan, Removal::SomeGrantsRemain).await?;
+    Ok(told)
+}
+
+#[tokio::test]
+async fn what_is_applied_is_in_force_from_the_next_request_on() {
+    let house = House::open().await;
+    let mut ada = house.administrator().await;
+    ada.browser.get("/users").await;
+    let invite = [("address", "bob@example.com"), ("roles", "auditor")];
+    assert_eq!(ada.browser.post("/users/invite", &invite).await.status, 200);
+
+    let told = apply(&house, &FILES).await.unwrap().join("\n");
+    assert!(told.contains("added: role reviewer"), "{told}");
+    assert!(told.contains("fewer may: user.invite (1 person)"), "{told}");
+    assert!(told.contains("hold no grant: those in force stay"), "{told}");
+    // The session is as old as before; what it may is of now.
+    let page = ada.browser.get("/users").await;
+    assert_eq!(page.status, 200);
+    assert!(!page.text.contains("Invite somebody"), "what is forbidden is not offered");
+    let carol = [("address", "carol@example.com"), ("roles", "auditor")];
+    let answer = ada.browser.post("/users/invite", &carol).await;
+    assert_eq!(answer.status, 403, "{}", answer.text);
+
+    // A role of one's own permits what it names, and nothing else.
+    let mut rita = house.invited("rita@example.com", &["reviewer"]).await.browser;
+    assert_eq!(rita.get("/audit").await.status, 200);
+    assert_eq!(rita.get("/users").await.status, 200);
+    for path in ["/providers", "/clients", "/connections", "/rules"] {
+        assert_eq!(rita.get(path).await.status, 403, "{path}");
+    }
+    let narrower = "[[role]]\nname = \"reviewer\"\nacts = [\"user.read\"]\n";
+    let told = apply(&house, &[("rules.toml", narrower)]).await.unwrap().join("\n");
+    assert!(told.contains("no longer permits installation.read, audit.read"), "{told}");
+    assert!(told.contains("1 person has it"), "{told}");
+    assert_eq!(rita.get("/audit").await.status, 403);
+    assert_eq!(rita.get("/users").await.status, 200);
+    // What the files do not speak of stays: the policy is in force still.
+    assert_eq!(ada.browser.post("/users/invite", &carol).await.status, 403);
+}
+
+#[tokio::test]
+async fn the_page_tells_what_a_person_can_do_and_why() {
+    let house = House::open().await;
+    let mut ada = house.administrator().await.browser;
+    house.invited("sam@example.com", &["security"]).await;
+    apply(&house, &FILES).await.unwrap();
+    let page = ada.get("/rules").await.text;
+    assert!(page.contains("reviewer") && page.contains("your own"), "{page}");
+    assert!(page.contains("// &#60;b&#62;") && !page.contains("// <b>"), "{page}");
+    let id_of = |address: &str| {
+        let before = page.split(&format!("\">{address}</option>")).next().unwrap();
+        let before = before.split(&format!("\" selected>{address}</option>")).next().unwrap();
+        before.rsplit('"').next().unwrap().to_owned()
+    };
+    let (own, sam) = (id_of(ADA), id_of("sam@example.com"));
+    let ask = |user: &str, rest: &str| format!("/rules?user={user}&{rest}");
+    let answer = ada.get(&ask(&own, "act=user.invite&stepped_up=yes")).await.text;
+    assert!(answer.contains("<td data-label=\"Decision\">denied"), "{answer}");
+    assert!(answer.contains("policy nobody-invites"), "{answer}");
+    let answer = ada.get(&ask(&own, "act=user.roles")).await.text;
+    assert!(answer.contains("needs a step-up") && answer.contains("role administrator"));
+    let answer = ada.get(&ask(&sam, "act=user.invite&stepped_up=yes")).await.text;
+    assert!(answer.contains("no role permits it"), "{answer}");
+    let all = ada.get(&ask(&sam, "")).await.text;
+    assert!(all.matches("data-label=\"Decision\"").count() == policy::Act::ALL.len());
+    for (query, says) in [
+        ("user=somebody", "There is no such person"),
+        (&*format!("user={own}&source=here"), "This is no address"),
+    ] {
+        assert!(ada.get(&format!("/rules?{query}")).await.text.contains(says), "{query}");
+    }
+    // Who may not know who there is, sees the rules alone.
+    let watcher = "[[role]]\nname = \"watcher\"\nacts = [\"role.read\"]\n";
+    apply(&house, &[("rules.toml", watcher)]).await.unwrap();
+    let mut wes = house.invited("wes@example.com", &["watcher"]).await.browser;
+    let page = wes.get("/rules").await;
+    assert_eq!(page.status, 200);
+    assert!(!page.text.contains("example.com") && !page.text.contains("nobody-invites"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_rules_changes_nothing() {
+    let house = House::open().await;
+    let mut ada = house.administrator().await.browser;
+    let wrong = [
+        ("a.toml", "[[role]]\nname = \"auditor\"\nacts = [\"audit.read\"]\n"),
+        ("b.toml", "[[role]]\nname = \"x\"\n\nacts = [\"audit.raed\", \"user.read\"]\n"),
+        ("c.toml", "[[role]]\nname = \"Big One\"\nacts = []\ncolour = \"red\"\n"),
+        ("d.cedar", "forbid (principal, action, resource)\nwhen { context.colour == 1 };"),
+        ("e.cedar", "permit (principal, action, resource);"),
+        ("F G.cedar", "forbid (principal, action, resource);"),
+    ];
+    let Err(app::Error::Grants(problems)) = apply(&house, &wrong).await else {
+        panic!("they are wrong")
+    };
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    for says in [
+        "a.toml:1: the name `auditor` is that of a built-in role",
+        "b.toml:4: ",
+        "Did you mean `audit.read`?",
+        "c.toml:2: the role's name is none",
+        "c.toml:4: `colour` is no key of a role",
+        "d.cedar:2: ",
+        "e.cedar:1: the policy policy0 permits",
+        "F G.cedar:1: the file's name is no name for a policy",
+    ] {
+        assert!(told.iter().any(|one| one.contains(says)), "{says}\n{told:#?}");
+    }
+    let page = ada.get("/rules").await.text;
+    assert!(!page.contains("your own") && page.contains("roles alone decide"), "{page}");
+}

@@ -1,0 +1,124 @@
+//! Roles, policies, and what they and grants decide: by the command line on the data folder.
+
+use crate::world::{World, binary, fails, ok, text};
+use serde_json::{Value, json};
+
+const ROLE: &str = "[[role]]\nname = \"reviewer\"\nacts = [\"audit.read\", \"user.read\"]\n";
+const POLICY: &str = "forbid (principal, action == Action::\"audit.read\", resource)\nunless { \
+                      context has source && context.source.isInRange(ip(\"192.0.2.0/24\")) };\n";
+
+#[test]
+fn roles_and_policies_come_from_files_and_go() {
+    let weirgate = binary();
+    ok(&weirgate, &["init", "--json"]);
+    let built_in = ok(&weirgate, &["role", "list", "--json"]);
+    assert_eq!(built_in["roles"].as_array().unwrap().len(), 5);
+    let acts = ok(&weirgate, &["role", "list", "--acts", "--json"]);
+    assert!(acts["acts"].as_array().unwrap().iter().any(|one| one["act"] == "audit.read"));
+    weirgate.file("rules/roles.toml", ROLE).unwrap();
+    let policy = weirgate.file("rules/office.cedar", POLICY).unwrap();
+    assert_eq!(ok(&weirgate, &["policy", "check", &policy, "--json"])["problems"], json!([]));
+    let dir = weirgate.home().join("rules").display().to_string();
+    let plan = ok(&weirgate, &["apply", &dir, "--dry-run", "--json"]);
+    assert_eq!(plan["rules"][0]["name"], "reviewer");
+    assert_eq!(plan["rules"][0]["words"], json!(["permits audit.read, user.read"]));
+    assert_eq!(plan["rules"][1]["of"], "policy");
+    assert_eq!(ok(&weirgate, &["policy", "list", "--json"])["policies"], json!([]));
+    ok(&weirgate, &["apply", &dir, "--json"]);
+    assert_eq!(ok(&weirgate, &["apply", &dir, "--json"])["rules"], json!([]), "nothing is left");
+    assert_eq!(ok(&weirgate, &["policy", "show", "office", "--json"])["text"], POLICY);
+
+    let grace = "grace@example.com";
+    ok(&weirgate, &["user", "invite", grace, "--role", "reviewer", "--json"]);
+    let invited = ok(&weirgate, &["explain", "person", grace, "--json"]);
+    let decisions = |all: &Value| -> Vec<(String, String)> {
+        let all = all["acts"].as_array().unwrap().iter();
+        all.map(|one| (text(one, "act"), text(one, "decision"))).collect()
+    };
+    assert!(
+        decisions(&invited).iter().all(|(_, decision)| decision == "denied"),
+        "who has not come yet may do nothing"
+    );
+    let roles = ok(&weirgate, &["role", "list", "--json"]);
+    let own = roles["roles"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&own["name"], &own["people"]), (&json!("reviewer"), &json!(1)));
+
+    // What changed, in the log: by whom, with the text.
+    let entries = ok(&weirgate, &["audit", "list", "--json"]).to_string();
+    for said in ["role.add", "policy.add", "isInRange", "role reviewer", "policy office"] {
+        assert!(entries.contains(said), "{said}");
+    }
+    ok(&weirgate, &["policy", "remove", "office", "--json"]);
+    let gone = ok(&weirgate, &["role", "remove", "reviewer", "--json"]);
+    assert_eq!(
+        gone["words"],
+        json!(["no longer permits audit.read, user.read", "1 person has it"])
+    );
+    assert_eq!(ok(&weirgate, &["policy", "list", "--json"])["policies"], json!([]));
+    assert_eq!(ok(&weirgate, &["audit", "verify", "--json"])["open_intents"], 0);
+}
+
+#[test]
+fn what_makes_no_sense_of_rules_is_refused() {
+    let weirgate = binary();
+    ok(&weirgate, &["init", "--json"]);
+    let wrong = weirgate
+        .file("wrong.cedar", "forbid (principal,\n  action == Action::\"nope\", resource);")
+        .unwrap();
+    let missing = weirgate.home().join("none.cedar").display().to_string();
+    for (code, args, says) in [
+        (6, &["policy", "check", &wrong][..], "2:13: "),
+        (3, &["policy", "check", &missing], "cannot be read"),
+        (3, &["policy", "show", "none"], "policy list"),
+        (3, &["policy", "remove", "none"], "policy list"),
+        (3, &["role", "remove", "auditor"], "role list"),
+        (3, &["role", "remove", "-"], "role list"),
+        (3, &["explain", "person", "nobody@example.com"], "user list"),
+        (3, &["explain", "field", "none", "Thing.name"], "provider list"),
+    ] {
+        let told = fails(&weirgate, code, args, b"");
+        assert!(told.contains(says), "{args:?}: {told}");
+    }
+    ok(&weirgate, &["user", "invite", "a@example.com", "--role", "auditor", "--json"]);
+    let told =
+        fails(&weirgate, 2, &["explain", "person", "a@example.com", "--act", "audit.raed"], b"");
+    assert!(told.contains("audit.read"), "{told}");
+    let schema = ok(&weirgate, &["policy", "schema", "--json"]);
+    assert!(text(&schema, "schema").contains("action \"audit.read\""));
+}
+
+#[test]
+fn who_can_see_a_field_is_told() {
+    let world = World::prepared();
+    let weirgate = &world.weirgate;
+    let seen = |field: &str| ok(weirgate, &["explain", "field", "things", field, "--json"]);
+    let name = seen("Thing.name");
+    assert_eq!(name["seen_by"].as_array().unwrap().len(), 1, "{name}");
+    let way = &name["seen_by"][0];
+    assert_eq!((&way["client"], &way["keys_in_force"]), (&json!("reader"), &json!(1)));
+    let reads = way["reads"].to_string();
+    assert!(reads.contains("GET /things") && reads.contains("GET /things/{id}"), "{reads}");
+    assert!(way["writes"].to_string().contains("POST /things"), "{way}");
+    // Readable, and not to be written.
+    let id = seen("Thing.id");
+    assert!(!id["seen_by"][0]["reads"].as_array().unwrap().is_empty(), "{id}");
+    assert_eq!(id["seen_by"][0]["writes"], json!([]));
+    let secret = seen("Thing.secret");
+    assert_eq!(secret["seen_by"], json!([]), "{secret}");
+    assert_eq!(seen("Thing.list[].label")["seen_by"].as_array().unwrap().len(), 1);
+    assert_eq!(seen("Thing.nested.b")["seen_by"], json!([]));
+    let told = fails(weirgate, 3, &["explain", "field", "things", "Thing.nmae"], b"");
+    assert!(told.contains("Thing.name"), "{told}");
+    // A grant that has gone shows nothing any more; without one, nobody sees anything.
+    world.apply("");
+    assert_eq!(seen("Thing.name")["seen_by"], json!([]));
+    let grants = ok(weirgate, &["grant", "list", "--json"]);
+    assert_eq!(grants["grants"], json!([]));
+    world.apply(crate::world::GRANTS);
+    let grants = ok(weirgate, &["grant", "list", "--client", "reader", "--json"]);
+    assert_eq!(grants["grants"][0]["allow"][0]["object"], "Thing");
+    assert_eq!(
+        ok(weirgate, &["grant", "list", "--client", "stranger", "--json"])["grants"],
+        json!([])
+    );
+}
