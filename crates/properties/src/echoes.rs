@@ -39,7 +39,7 @@ pub(crate) fn hold(data: &[u8]) -> bool {
     if long < MIN_BYTES + 6 * own_escapes + 2 * own_percents
         || secret.contains(' ')
         || own_escapes > 1
-        || own_escapes == 1 && secret.len() < secret.find("\\u").unwrap_or(0) + 6
+        || own_escapes == 1 && is_cut_short(secret)
         || own_escapes == 1 && own_percents > 0
     {
         return false;
@@ -78,6 +78,12 @@ pub(crate) fn hold(data: &[u8]) -> bool {
         }
     }
     looked_for
+}
+
+/// Whether the first `\u` of a secret has not its four digits.
+fn is_cut_short(secret: &str) -> bool {
+    let after = secret.split_once("\\u").map_or("", |(_, after)| after);
+    after.bytes().take_while(u8::is_ascii_hexdigit).count() < 4
 }
 
 /// What is listed: as it is, in JSON with any of its escapes, in a URL, in a form.

@@ -80,8 +80,10 @@ fn read_one(bytes: &[u8]) -> Option<(Told, &[u8])> {
 /// A scheme is the same in either case (RFC 3986 §3.1).
 fn in_normal_form(target: &str) -> String {
     match target.split_once("://") {
-        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
-        None => target.to_owned(),
+        Some((scheme, rest)) if !scheme.contains('/') => {
+            format!("{}://{rest}", scheme.to_ascii_lowercase())
+        }
+        _ => target.to_owned(),
     }
 }
 
