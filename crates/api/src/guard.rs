@@ -97,7 +97,7 @@ pub(crate) async fn strict(
     response
 }
 
-fn put_headers(headers: &mut HeaderMap, is_tls: bool, is_kept: bool) {
+pub(crate) fn put_headers(headers: &mut HeaderMap, is_tls: bool, is_kept: bool) {
     let mut put = |name: HeaderName, value: &'static str| {
         headers.insert(name, HeaderValue::from_static(value));
     };

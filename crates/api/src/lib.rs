@@ -15,9 +15,11 @@ mod pages;
 mod passkeys;
 mod router;
 mod rules;
+mod v1;
 mod views;
 
 pub use access::Access;
 pub use axum::body::Body;
 pub use console::{Console, Reached, Vitals};
 pub use router::{ROUTES, Site};
+pub use v1::{API_ROUTES, DESCRIPTION, Need};

@@ -3,7 +3,7 @@
 use crate::{
     access::Access,
     console::{Console, Peer},
-    guard, pages, passkeys, rules, views,
+    guard, pages, passkeys, rules, v1, views,
 };
 use axum::{
     BoxError, Router,
@@ -81,7 +81,11 @@ pub struct Site(Router);
 impl Site {
     pub fn new(console: Console) -> Self {
         let console = Arc::new(console);
-        Self(pages(Arc::clone(&console)).merge(vitals(console)))
+        Self(
+            pages(Arc::clone(&console))
+                .merge(v1::router(Arc::clone(&console)))
+                .merge(vitals(console)),
+        )
     }
 
     /// Answers a request that came from this address, if that is known.

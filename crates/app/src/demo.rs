@@ -50,6 +50,7 @@ pub async fn seed(
         description: HR_DESCRIPTION.as_bytes().to_vec(),
         overlay: None,
         is_without_overlay: false,
+        expects: None,
         server: Some(server),
         is_server_described: false,
         allow_private: vec![host_port],

@@ -34,6 +34,16 @@ pub struct Import {
     pub allow_private: Vec<String>,
     /// Connections may send their credentials to other hosts than they do.
     pub accepts_servers: bool,
+    /// What has to be there, if somebody says so.
+    pub expects: Option<Expected>,
+}
+
+/// What an import is meant to find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    Nothing,
+    /// A provider with this tag: see [`tag`].
+    Tag(String),
 }
 
 /// What became of it.
@@ -62,6 +72,14 @@ pub async fn import(
 ) -> Result<Imported, Error> {
     let everything = seals::load_whole(instance).await?;
     let replaced = everything.providers.iter().find(|row| row.slug == import.slug);
+    let is_expected = match (&import.expects, replaced) {
+        (None, _) | (Some(Expected::Nothing), None) => true,
+        (Some(Expected::Tag(tag)), Some(row)) => *tag == tag_of(row),
+        (Some(_), _) => false,
+    };
+    if !is_expected {
+        return Err(Error::PlanStale);
+    }
     let mut notices = Vec::new();
     let overlay = overlay(&import, replaced, &mut notices);
     let model = provider::load(&import.description, overlay.as_deref(), &LoadLimits::default());
@@ -371,6 +389,33 @@ pub fn shown(url: &str) -> String {
 pub async fn show(instance: &Instance, slug: &Slug) -> Result<Provider, Error> {
     let row = row(instance, slug).await?;
     Ok(provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?)
+}
+
+/// A stored provider's model, and what tells this state of it from others.
+pub async fn show_tagged(instance: &Instance, slug: &Slug) -> Result<(Provider, String), Error> {
+    let row = row(instance, slug).await?;
+    let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
+    Ok((model, tag_of(&row)))
+}
+
+/// What tells this state of a provider from others; `None` where there is none.
+pub async fn tag(instance: &Instance, slug: &Slug) -> Result<Option<String>, Error> {
+    match row(instance, slug).await {
+        Ok(row) => Ok(Some(tag_of(&row))),
+        Err(Error::NameUnknown { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn tag_of(row: &store::ProviderRow) -> String {
+    let overlay = row.overlay.as_deref().unwrap_or_default();
+    let server = row.server.as_deref().unwrap_or_default();
+    let all = row.allow_private.join(",");
+    let mut bytes = Vec::new();
+    for part in [row.description.as_slice(), overlay, server.as_bytes(), all.as_bytes()] {
+        bytes.extend_from_slice(&seals::sha256(part));
+    }
+    hex(&seals::sha256(&bytes))
 }
 
 /// A provider as Weirgate stored it.

@@ -13,6 +13,7 @@ mod pages;
 mod passkeys;
 mod refusals;
 mod rules;
+mod v1;
 mod walk;
 
 use api::ROUTES;

@@ -8,7 +8,8 @@ use crate::{
     instance::Instance,
 };
 use identity::PersonalToken;
-use std::time::Duration;
+use policy::Decider;
+use std::{sync::Arc, time::Duration};
 use store::TokenRow;
 use types::{Id, OpContext, SessionLevel, Timestamp, Token, User, UserState};
 
@@ -109,6 +110,8 @@ pub struct Bearer {
     pub user: Id<User>,
     /// Of the token's roles those that its owner has now.
     pub roles: Vec<String>,
+    /// What they and the policies of this moment decide.
+    pub decider: Arc<Decider>,
 }
 
 pub async fn look_up(instance: &Instance, token: &PersonalToken) -> Result<Option<Bearer>, Error> {
@@ -121,7 +124,9 @@ pub async fn look_up(instance: &Instance, token: &PersonalToken) -> Result<Optio
     let owner = people.users.iter().find(|one| one.id == row.user);
     let is_in =
         |one: &&store::UserRow| one.state == UserState::Active && row.created_at >= one.valid_from;
+    let decider = super::decider(instance).await?;
     Ok(owner.filter(is_in).map(|owner| Bearer {
+        decider,
         token: row.id,
         user: row.user,
         roles: row.roles.iter().filter(|role| owner.roles.contains(role)).cloned().collect(),

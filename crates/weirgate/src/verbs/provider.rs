@@ -40,6 +40,7 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
                 description,
                 overlay: overlay.clone(),
                 is_without_overlay: *no_overlay,
+                expects: None,
                 server: server.clone(),
                 is_server_described: *server_from_description,
                 allow_private: allow_private_network.clone(),

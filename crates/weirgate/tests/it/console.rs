@@ -10,19 +10,19 @@ use types::{Clock as _, SystemClock};
 
 const SERVE: [&str; 6] =
     ["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0", "--json"];
-const PASSWORD: &str = "seven herons wade upstream";
+pub const PASSWORD: &str = "seven herons wade upstream";
 const ADA: &str = "ada.lovelace@example.com";
 const BOB: &str = "bob.marlowe@example.com";
 
 /// Uses a link.
-fn accept(browser: &mut Browser, path: &str, fields: &[(&str, &str)]) {
+pub fn accept(browser: &mut Browser, path: &str, fields: &[(&str, &str)]) {
     assert_eq!(browser.get(path).unwrap().status, 200, "{path}");
     let led = browser.post(path, fields).unwrap();
     assert_eq!(led.to, "/enrol", "{}", led.page.text());
 }
 
 /// Enrols an app; its key.
-fn enrol(browser: &mut Browser) -> String {
+pub fn enrol(browser: &mut Browser) -> String {
     let shown = browser.post("/enrol/begin", &[]).unwrap().page.text();
     assert!(shown.contains("<svg"), "{shown}");
     let seed = between(&shown, "Key: <span class=\"code\">");
@@ -40,7 +40,7 @@ fn sign_in(browser: &mut Browser, address: &str) -> Led {
     browser.post("/sign-in", &[("address", address), ("password", PASSWORD)]).unwrap()
 }
 
-fn between(text: &str, from: &str) -> String {
+pub fn between(text: &str, from: &str) -> String {
     let (_, rest) = text.split_once(from).unwrap_or_else(|| panic!("no {from} in {text}"));
     rest.split('<').next().unwrap().to_owned()
 }

@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and its modules are seen by nobody else"
 )]
 
+mod api;
 mod arguments;
 mod attacks;
 mod backup;

@@ -1,0 +1,78 @@
+//! This node's audit log.
+
+use super::{
+    Answer,
+    paging::{Page, Paging, cursor},
+    problem::{Asked, Problem},
+};
+use crate::console::Console;
+use app::{Error, audit_log};
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Serialize;
+use std::{collections::BTreeMap, sync::Arc};
+use utoipa::ToSchema;
+
+/// An entry of the log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Entry {
+    index: u64,
+    at: String,
+    kind: &'static str,
+    /// Whatever it says, by name.
+    fields: BTreeMap<&'static str, String>,
+}
+
+/// What this node's log was signed with last.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Checkpoint {
+    /// A signed note (C2SP tlog-checkpoint).
+    checkpoint: String,
+}
+
+/// The entries of the log of the node that answers, the newest first.
+#[utoipa::path(get, path = "/v1/audit/entries", tag = "audit", params(Paging),
+    responses((status = 200, body = Page<Entry>, description = "A page of them.")))]
+pub(crate) async fn entries(
+    State(console): State<Arc<Console>>,
+    Asked(paging): Asked<Paging>,
+) -> Answer<Page<Entry>> {
+    let limit = paging.limit()?;
+    let before = match paging.after()? {
+        None => None,
+        Some(text) => Some(text.parse::<u64>().map_err(|_| {
+            let detail = "`cursor` is none that an answer gave as `next`";
+            Problem::new(StatusCode::BAD_REQUEST, "malformed", detail, "Begin without one.")
+        })?),
+    };
+    let read = move || {
+        let mut items = Vec::new();
+        audit_log::walk_back(&console.instance.folder, before, |index, record| {
+            let fields = record.fields().into_iter();
+            let fields = fields.map(|(name, value)| (name, value.to_string()));
+            items.push(Entry {
+                index,
+                at: record.at().to_string(),
+                kind: record.kind(),
+                fields: fields.filter(|(_, value)| !value.is_empty()).collect(),
+            });
+            items.len() < limit
+        })?;
+        Ok::<_, Error>(items)
+    };
+    // It reads files, which is not for an async thread.
+    let read = tokio::task::spawn_blocking(read).await;
+    let items = read.map_err(|_| Error::Internal { what: "the log could not be read" })??;
+    let oldest = items.last().map(|one| one.index).filter(|oldest| *oldest > 0);
+    Ok(Json(Page { items, next: oldest.map(|oldest| cursor(&oldest.to_string())) }))
+}
+
+/// The newest checkpoint, signed by the log's key: who keeps it can prove later that nothing was
+/// changed.
+#[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "audit",
+    responses((status = 200, body = Checkpoint, description = "As asked.")))]
+pub(crate) async fn checkpoint(State(console): State<Arc<Console>>) -> Answer<Checkpoint> {
+    let read = move || audit_log::checkpoint(&console.instance.folder);
+    let read = tokio::task::spawn_blocking(read).await;
+    let read = read.map_err(|_| Error::Internal { what: "the log could not be read" })??;
+    Ok(Json(Checkpoint { checkpoint: read }))
+}
