@@ -11,7 +11,9 @@ use crate::{
     grants::ResolvedGrant,
     instance::Instance,
     meters::Meters,
-    placement, providers,
+    placement,
+    policies::{InForce, Scope, digest_of as policies_digest},
+    providers,
     rights::{self, CompiledRights},
     servers,
 };
@@ -26,7 +28,7 @@ use std::{
     sync::Arc,
 };
 use store::{ConnectionRow, CustomerRow, Everything, ProviderRow, SealedRow};
-use types::{Client, Connection, Id, Provider, Timestamp};
+use types::{Client, Connection, Environment, Id, Provider, Timestamp};
 use vault::{MemoryKey, Placement, SealedInjection};
 
 /// Keeps what the last Snapshot was made of.
@@ -36,6 +38,7 @@ pub(crate) struct Compiler {
     providers: HashMap<Id<Provider>, KnownProvider>,
     connections: HashMap<Id<Connection>, KnownConnection>,
     rights: HashMap<(Id<Client>, Id<Connection>), KnownRights>,
+    policies: Option<Arc<InForce>>,
 }
 
 impl std::fmt::Debug for Compiler {
@@ -61,6 +64,7 @@ struct KnownConnection {
 struct KnownRights {
     provider: Arc<ProviderEntry>,
     grants: Vec<ResolvedGrant>,
+    policies: [u8; 32],
     compiled: CompiledRights,
 }
 
@@ -128,6 +132,7 @@ impl Compiler {
             providers: HashMap::new(),
             connections: HashMap::new(),
             rights: HashMap::new(),
+            policies: None,
         })
     }
 
@@ -327,6 +332,7 @@ impl Compiler {
         // Connections of one provider mostly share the same grants: compiled once for all.
         let mut shared: HashMap<Sharing, CompiledRights> = HashMap::new();
         let grants = parsed_grants(rows);
+        let Some(in_force) = self.policies(rows) else { return (all, valid_until) };
         for client in &rows.clients {
             let own: Vec<(usize, &ResolvedGrant)> = grants
                 .iter()
@@ -351,6 +357,7 @@ impl Compiler {
                     reaching.iter().map(|(_, grant)| (*grant).clone()).collect();
                 let kept = self.rights.remove(&place).filter(|kept| {
                     kept.grants == texts
+                        && kept.policies == in_force.digest
                         && Arc::ptr_eq(&kept.provider, provider)
                         && now < kept.compiled.valid_until
                 });
@@ -361,12 +368,19 @@ impl Compiler {
                             client.id,
                             provider.id,
                             reaching.iter().map(|(index, _)| *index).collect(),
+                            connection.environment,
                         ))
                         .or_insert_with(|| {
                             let digest = digests.get(&provider.id).copied().unwrap_or_default();
                             let grants: Vec<&ResolvedGrant> =
                                 reaching.iter().map(|(_, grant)| *grant).collect();
-                            rights::compile(&provider.model, &digest, &grants, now)
+                            let scope = Scope {
+                                in_force: &in_force,
+                                client: client.name.as_str(),
+                                provider: &provider.slug,
+                                environment: connection.environment.as_str(),
+                            };
+                            rights::compile(&provider.model, &digest, &grants, &scope, now)
                         })
                         .clone(),
                 };
@@ -374,18 +388,44 @@ impl Compiler {
                 all.insert(place, Arc::clone(&compiled.rights));
                 known.insert(
                     place,
-                    KnownRights { provider: Arc::clone(provider), grants: texts, compiled },
+                    KnownRights {
+                        provider: Arc::clone(provider),
+                        grants: texts,
+                        policies: in_force.digest,
+                        compiled,
+                    },
                 );
             }
         }
         self.rights = known;
         (all, valid_until)
     }
+
+    /// The policies in force; `None` where one cannot be read: then nothing is permitted.
+    fn policies(&mut self, rows: &Everything) -> Option<Arc<InForce>> {
+        let rows = &rows.people.policies;
+        let digest = policies_digest(rows);
+        if let Some(known) = self.policies.as_ref().filter(|known| known.digest == digest) {
+            return Some(Arc::clone(known));
+        }
+        match InForce::of(rows) {
+            Ok(read) => {
+                let read = Arc::new(read);
+                self.policies = Some(Arc::clone(&read));
+                Some(read)
+            }
+            Err(error) => {
+                tracing::error!(%error, "no call is allowed");
+                self.policies = None;
+                None
+            }
+        }
+    }
 }
 
 type AllRights = HashMap<(Id<Client>, Id<Connection>), Arc<gateway::Rights>>;
-/// A client, a provider, and which of the client's grants reach a connection.
-type Sharing = (Id<Client>, Id<Provider>, Vec<usize>);
+/// A client, a provider, which of the client's grants reach a connection, and its environment.
+type Sharing = (Id<Client>, Id<Provider>, Vec<usize>, Environment);
 
 /// Grants as stored; one that cannot be read grants nothing.
 fn parsed_grants(rows: &Everything) -> Vec<ResolvedGrant> {

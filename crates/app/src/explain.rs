@@ -4,8 +4,10 @@ use crate::{
     error::Error,
     grants::{self, Listed, permission, prepare},
     instance::Instance,
+    policies::{InForce, Scope, Taken},
     seals,
 };
+use gateway::Policies;
 use provider::{
     LoadLimits, ObjectId, Provider,
     diff::operation_text,
@@ -13,6 +15,9 @@ use provider::{
 };
 use std::collections::BTreeSet;
 use types::{Slug, nearest};
+
+/// Policies are asked as for calls that matter.
+const LIVE: &str = "live";
 
 /// A grant by which a field passes.
 #[derive(Debug)]
@@ -69,12 +74,19 @@ pub async fn field(instance: &Instance, slug: &Slug, name: &str) -> Result<Seen,
     let (object, field) = found.ok_or_else(unknown)?;
     let (id, _) = model.object_by_name(&object.name).ok_or_else(unknown)?;
     let now = instance.clock.now();
+    let in_force = InForce::of(&everything.people.policies)?;
     let mut ways = Vec::new();
     for grant in grants::list(instance).await? {
         if grant.provider != slug.as_str() || !grant.is_in_force {
             continue;
         }
-        let (reads, writes) = operations(&model, id, &field.path, &grant, now);
+        let scope = Scope {
+            in_force: &in_force,
+            client: &grant.client,
+            provider: slug.as_str(),
+            environment: LIVE,
+        };
+        let (reads, writes) = operations(&model, id, &field.path, &grant, &scope, now);
         if reads.is_empty() && writes.is_empty() {
             continue;
         }
@@ -97,6 +109,7 @@ fn operations(
     object: ObjectId,
     path: &str,
     grant: &Listed,
+    scope: &Scope<'_>,
     now: types::Timestamp,
 ) -> (Vec<String>, Vec<String>) {
     let prepared = prepare(&[&grant.grant], model, now);
@@ -107,19 +120,28 @@ fn operations(
     };
     let mut reads = Vec::new();
     let mut writes = Vec::new();
+    let mut taken = Taken::default();
     for (place, operation) in model.operations.iter().enumerate() {
-        let Some(permission) = permission(&prepared, model, place) else { continue };
+        let Some(mut permission) = permission(&prepared, model, place) else { continue };
+        let policies = scope.take(model, operation, &mut permission, &mut taken);
+        let text = match policies {
+            Policies::Open => operation_text(operation),
+            Policies::Forbid => continue,
+            Policies::Depends(_) => {
+                format!("{} (where a policy does not forbid it)", operation_text(operation))
+            }
+        };
         let is_about = operation.object == Some(object);
         let is_whole = permission.download || permission.upload;
         if is_about && (passes(permission.granted.read.get(&object)) || permission.download) {
-            reads.push(operation_text(operation));
+            reads.push(text.clone());
         }
         if is_about && (passes(permission.granted.write.get(&object)) || permission.upload) {
-            writes.push(operation_text(operation));
+            writes.push(text.clone());
         }
         // What passes unseen may hold anything.
         if operation.object.is_none() && is_whole {
-            reads.push(format!("{} (unfiltered: it may hold anything)", operation_text(operation)));
+            reads.push(format!("{text} (unfiltered: it may hold anything)"));
         }
     }
     (reads, writes)

@@ -37,6 +37,7 @@ pub mod configuration;
 mod customers;
 mod meters;
 mod placement;
+mod policies;
 mod rights;
 mod seals;
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! What one client may do on one connection: compiled decisions, by operation.
 
-use crate::grants::{Permission, ResolvedGrant, end_in_force, permission, prepare};
+use crate::{
+    grants::{Permission, ResolvedGrant, end_in_force, permission, prepare},
+    policies::{Scope, Taken},
+};
 use aws_lc_rs::digest;
-use gateway::{AnswerRule, Decision, Projected, RequestRule, Rights, withheld_header};
+use gateway::{AnswerRule, Decision, Policies, Projected, RequestRule, Rights, withheld_header};
 use provider::{
     Answer, Operation, ParamPlace, Provider, is_json,
     select::{
@@ -25,6 +28,7 @@ pub(crate) fn compile(
     provider: &Provider,
     description: &[u8; 32],
     grants: &[&ResolvedGrant],
+    scope: &Scope<'_>,
     now: Timestamp,
 ) -> CompiledRights {
     let mut rights = Rights::default();
@@ -34,11 +38,14 @@ pub(crate) fn compile(
         grants.iter().copied().filter(|grant| end_in_force(grant, now).is_some()).collect();
     let grants_digest = digest_of(&grants);
     let prepared = prepare(&grants, provider, now);
+    let mut taken = Taken::default();
     for (index, operation) in provider.operations.iter().enumerate() {
-        let Some(permission) = permission(&prepared, provider, index) else { continue };
+        let Some(mut permission) = permission(&prepared, provider, index) else { continue };
         valid_until = valid_until.min(permission.valid_until);
-        let fingerprint = short_digest(&[description, &grants_digest]);
-        let decision = decide(provider, operation, permission, fingerprint);
+        let policies = scope.take(provider, operation, &mut permission, &mut taken);
+        let of_policies = policies_digest(scope, operation, &permission, &policies);
+        let fingerprint = short_digest(&[description, &grants_digest, &of_policies]);
+        let decision = decide(provider, operation, permission, policies, fingerprint);
         rights.operations.insert(index, Arc::new(decision));
     }
     CompiledRights { rights: Arc::new(rights), valid_until }
@@ -48,6 +55,7 @@ fn decide(
     provider: &Provider,
     operation: &Operation,
     permission: Permission,
+    policies: Policies,
     fingerprint: [u8; 16],
 ) -> Decision {
     let answers = operation
@@ -76,7 +84,28 @@ fn decide(
         answers,
         error_inside: operation.error_inside.clone(),
         is_open: is_open(provider, operation),
+        policies,
     }
+}
+
+/// Tells apart what policies made of an operation, so that a policy that takes more from it ends the
+/// calls that are under way. Where nothing is said of calls, nothing.
+fn policies_digest(
+    scope: &Scope<'_>,
+    operation: &Operation,
+    permission: &Permission,
+    policies: &Policies,
+) -> Vec<u8> {
+    if scope.in_force.calls.is_empty() {
+        return Vec::new();
+    }
+    let mut parts = shape_key(operation, permission).to_vec();
+    match policies {
+        Policies::Open => {}
+        Policies::Forbid => parts.push(1),
+        Policies::Depends(_) => parts.extend_from_slice(&scope.in_force.digest),
+    }
+    parts
 }
 
 /// The parameters that an operation declares, now and when it was granted: what a grant names reaches
@@ -200,7 +229,10 @@ fn short_digest(parts: &[&[u8]]) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grants::{Allow, IdText, reach_anew};
+    use crate::{
+        grants::{Allow, IdText, reach_anew},
+        policies::InForce,
+    };
     use provider::LoadLimits;
     use std::collections::BTreeMap;
     use types::{Date, Id};
@@ -244,7 +276,10 @@ mod tests {
             (grant(&model, "name", "2030-01-01"), grant(&model, "id", "2999-12-31"));
         let at = |grants: &[&ResolvedGrant], day: &str| {
             let now = day.parse::<Date>().unwrap().end_utc();
-            compile(&model, &[0; 32], grants, now).rights.operations[&0].fingerprint
+            let in_force = InForce::of(&[]).unwrap();
+            let scope =
+                Scope { in_force: &in_force, client: "c", provider: "p", environment: "live" };
+            compile(&model, &[0; 32], grants, &scope, now).rights.operations[&0].fingerprint
         };
         let before = at(&[&short, &long], "2029-12-30");
         let after = at(&[&short, &long], "2030-01-01");

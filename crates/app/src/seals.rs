@@ -556,6 +556,10 @@ pub(crate) fn trusted(mut rows: Everything, broken: &[Broken]) -> Everything {
     // A factor or a policy that is missing would permit more: where anything of people is not as it
     // was left, nobody comes in.
     let of_people = [USER, FACTOR, LINK, TOKEN, ROLE, POLICY];
+    // And without a policy, calls would pass that it forbids.
+    if broken.iter().any(|one| one.place.0 == POLICY) {
+        rows.grants.clear();
+    }
     if broken.iter().any(|one| of_people.contains(&one.place.0.as_str())) {
         rows.people = People::default();
     }

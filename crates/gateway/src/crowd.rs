@@ -4,6 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,6 +21,8 @@ const NONE: u64 = u64::MAX;
 /// One connection; each of its requests carries it.
 #[derive(Debug)]
 pub struct Visitor {
+    /// Where it comes from, where that is known.
+    pub source: Option<IpAddr>,
     /// Its place in [`Crowd::strangers`].
     order: AtomicU64,
     away: Notify,
@@ -42,8 +45,9 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    pub fn enter(&self) -> Arc<Visitor> {
-        let visitor = Arc::new(Visitor { order: AtomicU64::new(NONE), away: Notify::new() });
+    pub fn enter(&self, source: Option<IpAddr>) -> Arc<Visitor> {
+        let order = AtomicU64::new(NONE);
+        let visitor = Arc::new(Visitor { source, order, away: Notify::new() });
         self.queue(&visitor);
         visitor
     }
@@ -97,7 +101,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_longest_idle_stranger_gives_way_and_none_with_a_key() {
         let crowd = Crowd::default();
-        let [known, silent, asking] = [crowd.enter(), crowd.enter(), crowd.enter()];
+        let [known, silent, asking] = [crowd.enter(None), crowd.enter(None), crowd.enter(None)];
         assert!(crowd.forget(&known));
         let is_away = async |visitor: &Visitor| {
             tokio::time::timeout(Duration::from_millis(1), visitor.sent_away()).await.is_ok()
@@ -109,7 +113,7 @@ mod tests {
         crowd.thin_out();
         assert!(is_away(&silent).await);
         assert!(!is_away(&asking).await);
-        let last = crowd.enter();
+        let last = crowd.enter(None);
         crowd.make_room();
         assert!(is_away(&asking).await);
         crowd.make_room();

@@ -41,6 +41,8 @@ pub enum CallError {
     PathRefused { what: String },
     #[error("no grant lets this client do that")]
     NotGranted,
+    #[error("a policy forbids that")]
+    PolicyForbids,
     #[error("the grant has expired")]
     GrantExpired,
     #[error("the query parameter `{name}` is not declared by the operation")]
@@ -124,6 +126,7 @@ impl CallError {
             | Self::MethodUnknown => StatusCode::NOT_FOUND,
             Self::MethodUnsupported { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotGranted
+            | Self::PolicyForbids
             | Self::GrantExpired
             | Self::ParameterUndeclared { .. }
             | Self::ParameterNotGranted { .. }
@@ -188,6 +191,10 @@ impl CallError {
             }
             Self::NotGranted => {
                 "Ask for a grant that names this object and action, and apply it with `weirgate apply`."
+            }
+            Self::PolicyForbids => {
+                "It may be allowed at another hour or from another address; `weirgate policy list` \
+                 shows the policies."
             }
             Self::GrantExpired => "Renew the grant's `expires` and run `weirgate apply`.",
             Self::ParameterUndeclared { .. } => {
@@ -396,6 +403,7 @@ impl Fault for CallError {
             Self::MethodUnsupported { .. } => "method_unsupported",
             Self::PathRefused { .. } => "path_refused",
             Self::NotGranted => "not_granted",
+            Self::PolicyForbids => "policy_forbids",
             Self::GrantExpired => "grant_expired",
             Self::ParameterUndeclared { .. } => "parameter_undeclared",
             Self::ParameterNotGranted { .. } => "parameter_not_granted",

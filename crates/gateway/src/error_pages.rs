@@ -45,6 +45,7 @@ const PAGES: &[(&str, &str)] = pages![
     "path_not_served",
     "path_refused",
     "path_unknown",
+    "policy_forbids",
     "precondition_failed",
     "provider_address_refused",
     "provider_answer_too_large",

@@ -40,6 +40,8 @@ pub struct Settings {
     pub max_calls: usize,
     pub deadlines: Deadlines,
     pub failpoint: Failpoint,
+    /// Callers' addresses are a proxy's, and say nothing.
+    pub is_behind_proxy: bool,
 }
 
 /// Shared by all cores.

@@ -53,8 +53,8 @@ pub use patient::Patient;
 pub use recorder::Recorder;
 pub use server::{Bounds, Listeners, MakePool, Running, StartError, start};
 pub use snapshot::{
-    AnswerRule, ConnectionEntry, Decision, KeyEntry, Projected, ProviderEntry, RequestRule, Rights,
-    SharedSnapshot, Snapshot, SnapshotSecrets, withheld_header,
+    AnswerRule, AtMoment, ConnectionEntry, Decision, KeyEntry, Policies, Projected, ProviderEntry,
+    RequestRule, Rights, SharedSnapshot, Snapshot, SnapshotSecrets, withheld_header,
 };
 pub use tls::{ServerTls, ServerTlsError};
 pub use trace_link::TraceLink;

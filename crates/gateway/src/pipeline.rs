@@ -29,7 +29,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use outbound::{Lease, Target, UpstreamBody};
 use provider::{Method, Operation, RouteOutcome, decode_path};
-use std::{panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Duration};
+use std::{net::IpAddr, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Duration};
 use types::{Connection, Fault, Id, Request as RequestKind, Timestamp};
 use vault::Echoes;
 
@@ -172,7 +172,8 @@ async fn run(
         return Err(CallError::AuditUnavailable.into());
     }
     let routed = route(&snapshot, &caller, &parts, known)?;
-    let permit = authorize(&snapshot, &caller, &routed, started)?;
+    let source = parts.extensions.get::<Arc<Visitor>>().and_then(|visitor| visitor.source);
+    let permit = authorize(&snapshot, &caller, &routed, started, source)?;
     let places = limit(core, &caller, &routed)?;
     let mut watch = watch(core, &snapshot, &caller, &routed, &permit, places);
     known.phases.begin(Phase::Request, core.gateway.clock.now().since(started));
@@ -318,6 +319,7 @@ fn authorize(
     caller: &Authenticated,
     routed: &Routed<'_>,
     now: Timestamp,
+    source: Option<IpAddr>,
 ) -> Result<Permit, CallError> {
     let rights = snapshot
         .rights
@@ -327,6 +329,9 @@ fn authorize(
         rights.decision(&routed.operations).ok_or(CallError::NotGranted)?;
     if now >= valid_until {
         return Err(CallError::GrantExpired);
+    }
+    if rights.are_forbidden(&routed.operations, now, source) {
+        return Err(CallError::PolicyForbids);
     }
     Ok(Permit { decision: Arc::clone(decision), rights: Arc::clone(rights), now })
 }

@@ -130,6 +130,9 @@ impl UrlRewriter {
                     asked_path == Some(&path) && (method == Method::Get || first == asked)
                 }
             };
+            if self.rights.are_closed(&operations) {
+                return None;
+            }
             if !fits || self.now >= valid_until || server(first) != server(asked) {
                 return None;
             }

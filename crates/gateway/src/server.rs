@@ -229,7 +229,8 @@ async fn serve_connection(
     stopped: watch::Receiver<bool>,
 ) {
     core.gateway.metrics.connections.increment(1);
-    let visitor = core.crowd.enter();
+    let source = stream.peer_addr().ok().map(|addr| addr.ip().to_canonical());
+    let visitor = core.crowd.enter(source.filter(|_| !core.gateway.settings.is_behind_proxy));
     tokio::select! {
         biased;
         // No call with a key is under way on it.

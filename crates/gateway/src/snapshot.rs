@@ -12,6 +12,7 @@ use provider::{ErrorInside, PathRouter, StatusRange};
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -122,6 +123,23 @@ impl Rights {
         }
         Some((decision, valid_until))
     }
+
+    /// Whether policies forbid any of these operations at any moment.
+    pub(crate) fn are_closed(&self, operations: &[usize]) -> bool {
+        let mut decisions = operations.iter().filter_map(|index| self.operations.get(index));
+        decisions.any(|decision| matches!(decision.policies, Policies::Forbid))
+    }
+
+    /// Whether policies forbid any of these operations at this moment.
+    pub(crate) fn are_forbidden(
+        &self,
+        operations: &[usize],
+        now: Timestamp,
+        source: Option<IpAddr>,
+    ) -> bool {
+        let mut decisions = operations.iter().filter_map(|index| self.operations.get(index));
+        decisions.any(|decision| decision.policies.forbid(now, source))
+    }
 }
 
 /// The compiled answer to "may this client call this operation, and what passes?".
@@ -146,6 +164,36 @@ pub struct Decision {
     pub error_inside: Option<ErrorInside>,
     /// Whether the operation declares that it needs no credential.
     pub is_open: bool,
+    /// What policies say of it.
+    pub policies: Policies,
+}
+
+/// What policies take from a call that grants allow.
+#[derive(Debug, Clone, Default)]
+pub enum Policies {
+    /// Nothing.
+    #[default]
+    Open,
+    /// It is forbidden at any moment.
+    Forbid,
+    /// It depends on the moment.
+    Depends(Arc<dyn AtMoment>),
+}
+
+/// What is left over of policies, and decided at each call.
+pub trait AtMoment: Send + Sync + fmt::Debug {
+    /// Whether the call is forbidden now, from this address; `None`: it is not known.
+    fn forbids(&self, now: Timestamp, source: Option<IpAddr>) -> bool;
+}
+
+impl Policies {
+    fn forbid(&self, now: Timestamp, source: Option<IpAddr>) -> bool {
+        match self {
+            Self::Open => false,
+            Self::Forbid => true,
+            Self::Depends(moment) => moment.forbids(now, source),
+        }
+    }
 }
 
 /// What may be in a request's body.

@@ -1,7 +1,9 @@
 //! Policies as they are written: all that is wrong with them at once, each with its place.
 
-use crate::{act::Act, schema::schema};
-use cedar_policy::{Effect, PolicySet, ValidationMode, Validator};
+use crate::{act::Act, calls::is_about_programs, schema::schema};
+use cedar_policy::{
+    ActionConstraint, Effect, PolicySet, PrincipalConstraint, ValidationMode, Validator,
+};
 use miette::Diagnostic;
 use std::str::FromStr;
 use types::nearest;
@@ -50,6 +52,20 @@ pub fn check(text: &str) -> Result<(), Vec<Problem>> {
                 format!("the policy {} permits", policy.id()),
                 "Roles permit, policies forbid: put the acts into a role, and write a `forbid` for \
                  what it shall not reach.",
+            ));
+        }
+        let is_open = matches!(policy.action_constraint(), ActionConstraint::Any)
+            && matches!(policy.principal_constraint(), PrincipalConstraint::Any);
+        if is_open {
+            problems.push(whole(
+                format!("the policy {} does not say whose acts it is about", policy.id()),
+                "Write `principal is Person` or `principal is Client`, or name the actions.",
+            ));
+        }
+        if policy.annotation(SECOND_APPROVER).is_some() && is_about_programs(policy) {
+            problems.push(whole(
+                format!("the policy {} is about calls, which nobody approves", policy.id()),
+                "Leave `@second_approver` out, or name acts of people.",
             ));
         }
         for (name, _) in policy.annotations() {
@@ -121,11 +137,15 @@ mod tests {
     fn what_takes_away_is_taken() {
         for good in [
             "forbid (principal, action == Action::\"key.create\", resource) when { context.hour < 6 };",
-            "@id(\"office\") forbid (principal, action, resource) unless \
+            "@id(\"office\") forbid (principal is Person, action, resource) unless \
              { context has source && context.source.isInRange(ip(\"10.0.0.0/8\")) };",
             "@second_approver(\"security\") forbid (principal, action == Action::\"grant.apply\", resource);",
             "forbid (principal in Role::\"integrator\", action in [Action::\"client.read\"], resource);",
             "forbid (principal, action == Action::\"audit.export\", resource) when { principal.is_token };",
+            "forbid (principal, action == Action::\"call.delete\", resource) when { context.hour < 6 };",
+            "forbid (principal is Client, action, resource) when { resource.provider == \"hr\" };",
+            "forbid (principal == Client::\"payroll\", action == Action::\"field.read\", resource) when \
+             { resource.category like \"user.health*\" };",
         ] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
@@ -133,13 +153,15 @@ mod tests {
 
     #[test]
     fn problems_have_their_place_and_remedy() {
-        let text = "forbid (principal, action, resource);\nforbid (\n  principal,\n  action == Action::\"key.creat\",\n  resource\n);";
+        let text = "forbid (principal is Person, action, resource);\nforbid (\n  principal,\n  action == Action::\"key.creat\",\n  resource\n);";
         let found = problems(text);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].remedy.contains("key.create"), "{found:?}");
-        let found = problems("forbid (principal, action, resource)\nwhen { context.colour == 1 };");
+        let found = problems(
+            "forbid (principal is Person, action, resource)\nwhen { context.colour == 1 };",
+        );
         assert_eq!(found[0].line, Some(2), "{found:?}");
-        let found = problems("forbid (principal, action, resource)\n\n  whn { true };");
+        let found = problems("forbid (principal is Person, action, resource)\n\n  whn { true };");
         assert_eq!((found[0].line, found[0].column), (Some(3), Some(3)), "{found:?}");
     }
 
@@ -147,12 +169,22 @@ mod tests {
     fn what_would_permit_or_means_nothing_is_refused() {
         for (bad, says) in [
             ("", "no policy"),
+            ("forbid (principal, action, resource);", "whose acts"),
+            (
+                "@second_approver(\"x\") forbid (principal, action == Action::\"call.read\", resource);",
+                "nobody approves",
+            ),
+            ("forbid (principal is Client, action, resource) when { context.hour < 6 };", "hour"),
+            (
+                "forbid (principal is Client, action, resource) when { context.stepped_up };",
+                "stepped_up",
+            ),
             ("permit (principal, action, resource);", "permits"),
             ("@second_aprover(\"x\") forbid (principal, action, resource);", "means nothing"),
             ("forbid (principal == ?principal, action, resource);", "template"),
             ("forbid (principal == Admin::\"x\", action, resource);", "Admin"),
             (
-                "forbid (principal, action, resource) when { context.source.isInRange(ip(\"10.0.0.0/8\")) };",
+                "forbid (principal is Person, action, resource) when { context.source.isInRange(ip(\"10.0.0.0/8\")) };",
                 "source",
             ),
         ] {

@@ -236,24 +236,30 @@ impl Decider {
     }
 }
 
-fn uid(kind: &str, id: &str) -> Option<EntityUid> {
+pub(crate) fn uid(kind: &str, id: &str) -> Option<EntityUid> {
     let kind = EntityTypeName::from_str(kind).ok()?;
     Some(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
 }
 
-/// Hours and weekdays (Monday is 1) of UTC.
 fn context(moment: &Moment) -> Option<Context> {
+    let stepped_up = RestrictedExpression::new_bool(moment.is_stepped_up);
+    context_of(moment.now, moment.source, vec![("stepped_up".to_owned(), stepped_up)])
+}
+
+/// Hours and weekdays (Monday is 1) of UTC, and what is known besides.
+pub(crate) fn context_of(
+    now: Timestamp,
+    source: Option<IpAddr>,
+    mut pairs: Vec<(String, RestrictedExpression)>,
+) -> Option<Context> {
     const HOUR: i64 = 3_600_000_000;
-    let micros = moment.now.as_micros();
+    let micros = now.as_micros();
     let hour = micros.rem_euclid(24 * HOUR) / HOUR;
     // 1970-01-01 was a Thursday.
     let weekday = (micros.div_euclid(24 * HOUR) + 3).rem_euclid(7) + 1;
-    let mut pairs = vec![
-        ("stepped_up".to_owned(), RestrictedExpression::new_bool(moment.is_stepped_up)),
-        ("hour".to_owned(), RestrictedExpression::new_long(hour)),
-        ("weekday".to_owned(), RestrictedExpression::new_long(weekday)),
-    ];
-    if let Some(source) = moment.source {
+    pairs.push(("hour".to_owned(), RestrictedExpression::new_long(hour)));
+    pairs.push(("weekday".to_owned(), RestrictedExpression::new_long(weekday)));
+    if let Some(source) = source {
         pairs.push(("source".to_owned(), RestrictedExpression::new_ip(source.to_string())));
     }
     Context::from_pairs(pairs).ok()
@@ -386,7 +392,8 @@ mod tests {
             "forbid (principal, action, resource) when { context.colour == 1 };",
             "not a policy",
         ] {
-            let policies = [("good".into(), "forbid (principal, action, resource);".into())];
+            let policies =
+                [("good".into(), "forbid (principal is Person, action, resource);".into())];
             let all = [&policies[..], &[("bad".into(), bad.into())]].concat();
             assert_eq!(Decider::new(&[], &all).unwrap_err().name, "bad");
         }

@@ -22,6 +22,25 @@ fn text() -> String {
             act.resource().as_str()
         ));
     }
+    text.push_str(
+        "// Calls of programs through the gateway, and the fields that their grants name.\n\
+         type CallMoment = {\n  hour: Long,\n  weekday: Long,\n  source?: ipaddr,\n};\n\
+         entity Call = {\n  provider: String,\n  environment: String,\n  operation: String,\n  \
+         object: String,\n  unfiltered: Bool,\n};\n\
+         entity Field = {\n  provider: String,\n  object: String,\n  path: String,\n  category: \
+         String,\n  sensitive: Bool,\n};\n",
+    );
+    for action in ["read", "create", "update", "delete", "download", "upload"] {
+        text.push_str(&format!(
+            "action \"call.{action}\" appliesTo {{ principal: [Client], resource: [Call], context: \
+             CallMoment }};\n"
+        ));
+    }
+    for action in ["read", "write"] {
+        text.push_str(&format!(
+            "action \"field.{action}\" appliesTo {{ principal: [Client], resource: [Field] }};\n"
+        ));
+    }
     text
 }
 

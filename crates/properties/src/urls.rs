@@ -47,6 +47,7 @@ fn rights(model: &provider::Provider) -> Rights {
         answers: Vec::new(),
         error_inside: None,
         is_open: false,
+        policies: gateway::Policies::Open,
     });
     let all = model.operations.iter().enumerate();
     let granted = all.filter(|(_, one)| one.path.text().starts_with("/employees"));

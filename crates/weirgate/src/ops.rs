@@ -94,7 +94,7 @@ impl OpsListener {
 }
 
 async fn serve_guest(ops: Ops, stream: TcpStream, guests: &Guests) {
-    let visitor = guests.look().enter();
+    let visitor = guests.look().enter(None);
     tokio::select! {
         biased;
         // What is cut is mostly silence: of all, whoever has been idle the longest.

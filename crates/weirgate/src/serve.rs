@@ -400,6 +400,7 @@ fn settings(config: &Config) -> Settings {
             total: config.total_timeout,
         },
         failpoint: failpoint(),
+        is_behind_proxy: config.behind_proxy,
     }
 }
 

@@ -122,3 +122,87 @@ fn who_can_see_a_field_is_told() {
         json!([])
     );
 }
+
+/// What grants allow and a policy forbids: by what a call is, when and from where it comes, and by the
+/// category of a field; from the next second on, on calls under way too.
+#[test]
+fn policies_take_from_calls_what_grants_allow() {
+    let mut world = World::prepared();
+    world.serve();
+    let apply = |world: &World, policies: &[(&str, &str)]| {
+        let dir = world.weirgate.home().join("rules");
+        let _ = std::fs::remove_dir_all(&dir);
+        for (name, text) in policies {
+            world.weirgate.file(&format!("rules/{name}.cedar"), text).unwrap();
+        }
+        ok(&world.weirgate, &["apply", &dir.display().to_string(), "--json"]);
+    };
+    let wait = |wanted: &dyn Fn() -> bool| {
+        testkit::wait_until(std::time::Duration::from_secs(5), wanted);
+    };
+    let answer = world.get("/things/1");
+    assert_eq!(answer.status, 200);
+    let name = answer.json().unwrap()["name"].clone();
+    assert!(name.is_string());
+    // An operation at any moment; others stay.
+    apply(
+        &world,
+        &[(
+            "no-lists",
+            "forbid (principal, action == Action::\"call.read\", resource) when \
+        { resource.operation == \"list_things\" && resource.provider == \"things\" };",
+        )],
+    );
+    wait(&|| world.get("/things").status == 403);
+    let refused = world.get("/things");
+    assert_eq!(crate::world::code(&refused), "policy_forbids");
+    assert_eq!(world.get("/things/1").status, 200);
+    let seen = ok(&world.weirgate, &["explain", "field", "things", "Thing.name", "--json"]);
+    let reads = seen["seen_by"][0]["reads"].to_string();
+    assert!(reads.contains("GET /things/{id}") && !reads.contains("\"GET /things\""), "{reads}");
+    // From elsewhere alone, which is not known here to be where this caller is; a client by its name.
+    let local = "forbid (principal == Client::\"reader\", action in [Action::\"call.read\", \
+        Action::\"call.update\"], resource) unless { context has source && context.source.isInRange(ip(\"RANGE\")) };";
+    apply(&world, &[("office", &local.replace("RANGE", "192.0.2.0/24"))]);
+    wait(&|| world.get("/things/1").status == 403);
+    assert_eq!(
+        world.get("/things").status,
+        403,
+        "the other policy is gone, this one is about all reads"
+    );
+    apply(&world, &[("office", &local.replace("RANGE", "127.0.0.0/8"))]);
+    wait(&|| world.get("/things/1").status == 200);
+    assert_eq!(world.get("/things").status, 200);
+    // At any hour of any day: what depends on the moment is asked at the call.
+    apply(
+        &world,
+        &[(
+            "never",
+            "forbid (principal is Client, action in [Action::\"call.read\"], resource) \
+        when { context.hour >= 0 };",
+        )],
+    );
+    wait(&|| world.get("/things/1").status == 403);
+    // A category of fields: the call passes, without them.
+    apply(
+        &world,
+        &[(
+            "no-names",
+            "forbid (principal, action == Action::\"field.read\", resource) when \
+        { resource.path == \"name\" };",
+        )],
+    );
+    wait(&|| world.get("/things/1").status == 200);
+    let answer = world.get("/things/1");
+    assert_eq!(answer.json().unwrap()["id"], "1");
+    assert!(answer.json().unwrap().get("name").is_none(), "{}", answer.text());
+    let withheld = answer.header("weirgate-fields-withheld").unwrap_or_default().to_owned();
+    assert!(withheld.split(", ").any(|one| one == "name"), "{withheld}");
+    let seen = ok(&world.weirgate, &["explain", "field", "things", "Thing.name", "--json"]);
+    assert_eq!(seen["seen_by"][0]["reads"], json!([]), "{seen}");
+    ok(&world.weirgate, &["policy", "remove", "no-names", "--json"]);
+    wait(&|| world.get("/things/1").json().is_ok_and(|body| body["name"] == name));
+    // A call that is under way when a policy takes it away ends unfinished.
+    let entries = ok(&world.weirgate, &["audit", "list", "--limit", "500", "--json"]).to_string();
+    assert!(entries.contains("policy_forbids"), "refusals are in the log");
+}
