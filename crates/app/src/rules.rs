@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     grants::{Problem, RoleEntry},
     instance::Instance,
-    people, seals,
+    seals,
 };
 use policy::{Act, BUILT_IN, CustomRole, Decider, Decision, Moment, Principal, Reason};
 use serde_json::{Value, json};
@@ -394,7 +394,7 @@ pub struct Rule {
 
 /// The roles there are, built-in ones first.
 pub async fn roles(instance: &Instance) -> Result<Vec<Rule>, Error> {
-    let people = people::now(instance).await?;
+    let people = seals::load_whole(instance).await?.people;
     let bearers = |name: &str| {
         people.users.iter().filter(|user| user.roles.iter().any(|one| one == name)).count()
     };
@@ -417,7 +417,7 @@ pub async fn roles(instance: &Instance) -> Result<Vec<Rule>, Error> {
 
 /// The policies in force.
 pub async fn policies(instance: &Instance) -> Result<Vec<Rule>, Error> {
-    let people = people::now(instance).await?;
+    let people = seals::load_whole(instance).await?.people;
     let rule = |row: &RuleRow| Rule {
         name: row.name.to_string(),
         is_built_in: false,
@@ -437,7 +437,7 @@ pub async fn explain(
     user: types::Id<User>,
     moment: &Moment,
 ) -> Result<Vec<(Act, Decision)>, Error> {
-    let people = people::now(instance).await?;
+    let people = seals::load_whole(instance).await?.people;
     let found = people.users.iter().find(|one| one.id == user);
     let row = found.ok_or_else(|| Error::NotFound { kind: "user", name: user.to_string() })?;
     // Whoever is kept out may do nothing, whatever the roles say.

@@ -345,3 +345,39 @@ fn revoking_goes_on_beside_a_tampered_row() {
     assert_eq!(world.get("/things/1").status, 401);
     world.stop();
 }
+
+/// Without a policy calls would pass that it forbids: where one is not as it was left, none passes.
+#[test]
+fn a_policy_that_somebody_else_changed_closes_the_gate() {
+    const POLICY: &str = "forbid (principal, action == Action::\"call.delete\", resource);";
+    let mut world = World::administered();
+    let dir = world.weirgate.home().join("rules").display().to_string();
+    world.weirgate.file("rules/no-deletes.cedar", POLICY).unwrap();
+    ok(&world.weirgate, &["apply", &dir, "--json"]);
+    ok(&world.weirgate, &["user", "list", "--json"]);
+    let whole = fs::read(database(&world)).unwrap();
+    for (statement, how) in [
+        ("DELETE FROM policy", "removed"),
+        ("UPDATE policy SET body = replace(body, 'call.delete', 'call.update')", "changed"),
+        (
+            "INSERT INTO policy (name, body, created_at) SELECT 'another', body, created_at FROM policy",
+            "added",
+        ),
+        ("", ""),
+    ] {
+        fs::write(database(&world), &whole).unwrap();
+        if !statement.is_empty() {
+            if sql(&world, &[statement]).is_none() {
+                return;
+            }
+            let said = fails(&world.weirgate, 5, &["policy", "list"], b"");
+            assert!(said.contains("policy"), "{statement}: {said}");
+            let said = fails(&world.weirgate, 5, &["client", "list"], b"");
+            assert!(said.contains("policy") && said.contains(how), "{statement}: {said}");
+        }
+        world.serve();
+        let status = if statement.is_empty() { 200 } else { 403 };
+        assert_eq!(world.get("/things/1").status, status, "{statement}");
+        world.stop();
+    }
+}
