@@ -280,7 +280,7 @@ pub async fn second_factor(
     show(&mut changing, party, &person, answer, state, ctx.now).await?;
     let token =
         sign_in::full_session(instance, &mut changing, ctx, &person, signed_in, "passkey").await?;
-    attempt.forget(&mut changing).await?;
+    attempt.forget(instance, &mut changing, person.row.id).await?;
     changing.commit().await?;
     Ok(token)
 }
@@ -321,7 +321,7 @@ pub async fn sign_in(
     let level = SessionLevel::Full;
     let token = sessions::begin(instance, &mut changing, ctx, person.row.id, level).await?;
     changing.record(sign_in::came(&person.row, "passkey alone"));
-    attempt.forget(&mut changing).await?;
+    attempt.forget(instance, &mut changing, user).await?;
     changing.commit().await?;
     Ok(token)
 }

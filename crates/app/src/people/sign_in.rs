@@ -82,7 +82,7 @@ pub async fn password(
         if person.has_second_factor() { SessionLevel::Password } else { SessionLevel::Enrol };
     let token = sessions::begin(instance, &mut changing, ctx, user.id, level).await?;
     changing.record(came(&person.row, "password"));
-    attempt.forget(&mut changing).await?;
+    attempt.forget(instance, &mut changing, person.row.id).await?;
     changing.commit().await?;
     Ok(match level {
         SessionLevel::Password => Begun::SecondFactor(token),
@@ -116,7 +116,7 @@ pub async fn second_factor(
     changing.tx.put_factor(&used).await?;
     let kind = used.kind.as_str();
     let token = full_session(instance, &mut changing, ctx, &person, signed_in, kind).await?;
-    attempt.forget(&mut changing).await?;
+    attempt.forget(instance, &mut changing, person.row.id).await?;
     changing.commit().await?;
     Ok(token)
 }
@@ -271,6 +271,7 @@ enum Step {
 
 /// What an attempt is counted under.
 pub(crate) struct Attempt {
+    step: Step,
     account: [u8; 32],
     place: Option<[u8; 32]>,
 }
@@ -284,7 +285,7 @@ impl Attempt {
         };
         let account = pepper.lookup_digest(kind, &crate::change::hex(lookup));
         let place = source.map(|addr| pepper.lookup_digest("sign-in place", &network(addr)));
-        Self { account, place }
+        Self { step, account, place }
     }
 
     /// Counts it, unless it comes too early.
@@ -308,14 +309,45 @@ impl Attempt {
         }
     }
 
-    /// Somebody came in: what was counted is forgotten; of what was counted by place, this attempt, and
-    /// not those of others.
-    pub(crate) async fn forget(&self, changing: &mut Changing<'_>) -> Result<(), Error> {
-        changing.tx.forget_failures(&self.account).await?;
+    /// Somebody came in: what was counted is forgotten, and told of in the log; of what was counted by
+    /// place, this attempt, and not those of others.
+    pub(crate) async fn forget(
+        &self,
+        instance: &Instance,
+        changing: &mut Changing<'_>,
+        user: Id<User>,
+    ) -> Result<(), Error> {
+        self.forget_account(instance, changing, user, 1).await?;
         if let Some(place) = &self.place {
             changing.tx.forget_failure(place).await?;
         }
         Ok(())
+    }
+
+    /// `own` of those that were counted came in. An entry at each refusal would let strangers fill the
+    /// log, and tell by its time which accounts there are.
+    async fn forget_account(
+        &self,
+        instance: &Instance,
+        changing: &mut Changing<'_>,
+        user: Id<User>,
+        own: u32,
+    ) -> Result<(), Error> {
+        let known = instance.store.failures(&self.account).await?;
+        let refused = known.map_or(0, |known| known.failures).saturating_sub(own);
+        if refused > 0 {
+            let step = match self.step {
+                Step::Password => "password",
+                Step::Factor => "factor",
+            };
+            changing.record(Change {
+                verb: "user.refused",
+                what: format!("user {user}"),
+                details: vec![("step", step.to_owned()), ("attempts", refused.to_string())],
+                ..Change::default()
+            });
+        }
+        Ok(changing.tx.forget_failures(&self.account).await?)
     }
 }
 
@@ -323,10 +355,11 @@ impl Attempt {
 pub(crate) async fn forget_failures(
     instance: &Instance,
     changing: &mut Changing<'_>,
-    lookup: &[u8; 32],
+    user: &UserRow,
 ) -> Result<(), Error> {
     for step in [Step::Password, Step::Factor] {
-        Attempt::at(instance, step, None, lookup).forget(changing).await?;
+        let attempt = Attempt::at(instance, step, None, &user.lookup);
+        attempt.forget_account(instance, changing, user.id, 0).await?;
     }
     Ok(())
 }

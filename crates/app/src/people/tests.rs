@@ -587,6 +587,36 @@ async fn wrong_codes_are_counted_like_wrong_passwords() {
     assert!(matches!(right, Error::SignInSlowed { .. }));
 }
 
+/// Whoever comes in leaves word of those who did not, once.
+#[tokio::test]
+async fn attempts_that_were_refused_are_told_of_with_the_one_that_was_not() {
+    let office = Office::open().await;
+    let ada = office.administrator().await;
+    for _ in 0..3 {
+        refused(office.password(ADA, "wrong").await);
+    }
+    refused(office.password("nobody@example.com", "wrong").await);
+    let half = office.half(ADA).await;
+    refused(office.second(&half, "000000").await);
+    office.wait(Duration::from_mins(1));
+    office.second(&half, &code(&ada.seed, &office.clock)).await.unwrap();
+    office.wait(Duration::from_mins(1));
+    office.sign_in(ADA, &ada.seed).await;
+    crate::sequence::settle(&office.instance).await.unwrap();
+    let mut told = Vec::new();
+    crate::audit_log::walk_back(&office.instance.folder, None, |_, record| {
+        if let crate::audit_log::Record::Changed(changed) = record
+            && changed.verb == "user.refused"
+        {
+            assert_eq!(changed.what, format!("user {}", ada.id));
+            told.push(changed.details.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>());
+        }
+        true
+    })
+    .unwrap();
+    assert_eq!(told, [["factor", "1"], ["password", "3"]]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_attempts_at_once_are_as_few_as_one_after_the_other() {
     let office = Office::open().await;

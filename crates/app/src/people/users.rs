@@ -279,7 +279,7 @@ pub async fn accept(
         person.seal(instance, &mut changing, person.place(column), &value).await?;
     }
     end_links(&mut changing, ctx, person.row.id).await?;
-    sign_in::forget_failures(instance, &mut changing, &lookup).await?;
+    sign_in::forget_failures(instance, &mut changing, &person.row).await?;
     let session =
         sessions::begin(instance, &mut changing, ctx, person.row.id, SessionLevel::Enrol).await?;
     changing.record(Change {
