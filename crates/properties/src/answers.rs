@@ -76,8 +76,9 @@ fn chunks(mut rest: &[u8]) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     loop {
         let end = rest.iter().position(|byte| *byte == b'\n')?;
-        let line = std::str::from_utf8(&rest[..end]).unwrap_or_default();
-        let digits = line.find(|c: char| !c.is_ascii_hexdigit()).map_or(line, |at| &line[..at]);
+        // What follows the digits is an extension, of any bytes.
+        let digits = rest[..end].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let digits = std::str::from_utf8(&rest[..digits]).ok()?;
         let size = usize::from_str_radix(digits, 16).ok()?;
         if size == 0 {
             return Some(content);

@@ -71,8 +71,10 @@ pub(crate) fn hold(data: &[u8]) -> bool {
             let window = [&first[kept..], second].concat();
             assert!(echoes.are_in(&window), "{spelling} cut at {}", first.len());
         }
-        // Without escapes, only what is there is found.
-        let is_plain = secret.is_ascii() && !secret.contains('\\') && !around.contains(&b'\\');
+        // Without escapes, only what is there is found; of what has parts, a part may be.
+        let has_parts = secret.contains([',', ';', ':', '=', '\t']);
+        let is_plain =
+            secret.is_ascii() && !has_parts && !secret.contains('\\') && !around.contains(&b'\\');
         if is_plain && echoes.are_in(around) {
             assert!(is_repeated(secret, around), "found where it is not");
         }

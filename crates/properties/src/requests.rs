@@ -81,7 +81,11 @@ fn read_one(bytes: &[u8]) -> Option<(Told, &[u8])> {
 fn in_normal_form(target: &str) -> String {
     match target.split_once("://") {
         Some((scheme, rest)) if !scheme.contains('/') => {
-            format!("{}://{rest}", scheme.to_ascii_lowercase())
+            // An empty path is `/` (RFC 3986 §6.2.3).
+            let end = rest.find(['/', '?']).unwrap_or(rest.len());
+            let (authority, place) = rest.split_at(end);
+            let slash = if place.starts_with('/') { "" } else { "/" };
+            format!("{}://{authority}{slash}{place}", scheme.to_ascii_lowercase())
         }
         _ => target.to_owned(),
     }
