@@ -42,6 +42,37 @@ pub(crate) fn matrix(tree: &Tree) -> Vec<Problem> {
     problems
 }
 
+const ASVS: &str = "docs/asvs.md";
+
+/// Rows of `docs/asvs.md` are `| ID | level | asks | how | TESTS |`; tests stand in backticks by their
+/// names alone, or the cell says `none` and the one before why.
+pub(crate) fn asvs(tree: &Tree) -> Vec<Problem> {
+    let text = tree.files.get(ASVS).map_or("", String::as_str);
+    let tests: BTreeSet<String> =
+        tests(tree).into_iter().map(|(_, _, function)| function).collect();
+    let mut problems = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [id, _, _, how, proof] = cells.as_slice() else { continue };
+        if !id.starts_with('V') {
+            continue;
+        }
+        let mut problem = |what: String, remedy: &str| {
+            let (file, remedy) = (ASVS.to_owned(), remedy.to_owned());
+            let why = "the table is the evidence that a requirement holds";
+            problems.push(Problem { file, line: at + 1, what, why, remedy });
+        };
+        let is_excused = ["not yet", "does not apply"].iter().any(|word| how.contains(word));
+        if *proof == "none" && !is_excused {
+            problem(format!("{id} names no test"), "name one, or say why there is none");
+        }
+        for name in proof.split('`').skip(1).step_by(2).filter(|name| !tests.contains(*name)) {
+            problem(format!("there is no test `{name}`"), "name it as it is in the tree");
+        }
+    }
+    problems
+}
+
 /// A test: its crate, the file it stands in, its function.
 type Test<'a> = (&'a str, &'a str, String);
 
@@ -97,6 +128,25 @@ mod tests {
             .into_iter()
             .map(|problem| format!("{} {}", problem.line, problem.what))
             .collect()
+    }
+
+    #[test]
+    fn each_requirement_names_tests_that_exist() {
+        let whats = |row: &str| -> Vec<String> {
+            let source = ("crates/api/tests/it/x.rs", SOURCE);
+            let tree = Tree::of(&[("docs/asvs.md", row), source]);
+            asvs(&tree).into_iter().map(|problem| problem.what).collect()
+        };
+        for good in [
+            "| V1.1.1 | 1 | a | h | `first`, `second` |",
+            "| V1.1.1 | 1 | a | not yet: x | none |",
+            "| V1.1.1 | 1 | a | does not apply | none |",
+            "| id | level | asks | how | proof |",
+        ] {
+            assert_eq!(whats(good), [""; 0], "{good}");
+        }
+        assert_eq!(whats("| V1.1.1 | 1 | a | h | none |"), ["V1.1.1 names no test"]);
+        assert_eq!(whats("| V1.1.1 | 1 | a | h | `helper` |"), ["there is no test `helper`"]);
     }
 
     #[test]

@@ -42,6 +42,7 @@ const RULES: &[Rule] = &[
     ("links", documents::links),
     ("architecture", documents::architecture),
     ("fault matrix", faults::matrix),
+    ("ASVS", faults::asvs),
 ];
 
 fn main() -> anyhow::Result<ExitCode> {

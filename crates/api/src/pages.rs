@@ -1103,6 +1103,46 @@ pub(crate) async fn end_session(
     }
 }
 
+pub(crate) async fn end_other_sessions(
+    State(console): Home,
+    Extension(visit): Asked,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let done = async {
+        let ctx = console.context(Some(signed_in))?;
+        sessions::end_others(&console.instance, &ctx, signed_in).await
+    };
+    match done.await {
+        Ok(_) => Ok(Redirect::to("/account").into_response()),
+        Err(error) => account_view(&console, &visit, Some(&error), None).await,
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct PasswordForm {
+    before: String,
+    password: String,
+}
+
+pub(crate) async fn change_password(
+    State(console): Home,
+    Extension(visit): Asked,
+    Form(form): Form<PasswordForm>,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let (before, new) = (Password::new(form.before), Password::new(form.password));
+    let done = async {
+        let ctx = console.context(Some(signed_in))?;
+        let instance = &console.instance;
+        accounts::change_password(instance, &ctx, visit.source, signed_in, before, new).await
+    };
+    match done.await {
+        Ok(()) => Ok(Redirect::to("/account").into_response()),
+        Err(Error::StepUpNeeded) => Ok(to_step_up("/account")),
+        Err(error) => account_view(&console, &visit, Some(&error), None).await,
+    }
+}
+
 #[derive(Deserialize)]
 pub(crate) struct TokenForm {
     name: String,

@@ -2,6 +2,7 @@
 
 use crate::{
     access::Access,
+    advice,
     console::{Console, Peer},
     guard, pages, passkeys, rules, v1, views,
 };
@@ -50,6 +51,8 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", "/account/factors/passkey/begin", Access::Person),
     ("POST", "/account/factors/passkey/confirm", Access::Person),
     ("POST", "/account/factors/{id}/remove", Access::Person),
+    ("POST", "/account/password", Access::Person),
+    ("POST", "/account/sessions/end-others", Access::Person),
     ("POST", "/account/sessions/{id}/end", Access::Person),
     ("POST", "/account/tokens", Access::Person),
     ("POST", "/account/tokens/{id}/revoke", Access::Person),
@@ -58,6 +61,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/clients", Access::May(Act::ClientRead)),
     ("GET", "/audit", Access::May(Act::AuditRead)),
     ("GET", "/users", Access::May(Act::UserRead)),
+    ("GET", "/advice", Access::May(Act::GrantRead)),
     ("GET", "/rules", Access::May(Act::RoleRead)),
     ("POST", "/users/invite", Access::May(Act::UserInvite)),
     ("POST", "/users/{id}/link", Access::May(Act::UserInvite)),
@@ -141,6 +145,8 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/", get(pages::home))
         .route("/account", get(pages::account))
         .route("/account/recovery", post(pages::new_recovery_codes))
+        .route("/account/password", post(pages::change_password))
+        .route("/account/sessions/end-others", post(pages::end_other_sessions))
         .route("/account/sessions/{id}/end", post(pages::end_session))
         .route("/account/factors/begin", post(pages::enrol_begin))
         .route("/account/factors/confirm", post(pages::enrol_confirm))
@@ -152,6 +158,7 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/clients", get(pages::clients))
         .route("/audit", get(pages::audit))
         .route("/users", get(pages::users))
+        .route("/advice", get(advice::advice))
         .route("/rules", get(rules::rules))
         .route("/users/invite", post(pages::invite))
         .route("/users/{id}/link", post(pages::renew_link))

@@ -28,13 +28,14 @@ pub(crate) struct Frame {
     pub is_narrow: bool,
 }
 
-const PLACES: [(&str, &str, Option<Act>); 8] = [
+const PLACES: [(&str, &str, Option<Act>); 9] = [
     ("/", "Home", None),
     ("/providers", "Providers", Some(Act::ProviderRead)),
     ("/connections", "Connections", Some(Act::ConnectionRead)),
     ("/clients", "Clients", Some(Act::ClientRead)),
     ("/audit", "Audit", Some(Act::AuditRead)),
     ("/users", "People", Some(Act::UserRead)),
+    ("/advice", "Unused rights", Some(Act::GrantRead)),
     ("/rules", "Roles and policies", Some(Act::RoleRead)),
     ("/account", "Account", None),
 ];

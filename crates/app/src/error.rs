@@ -198,6 +198,8 @@ pub enum Error {
     TotpLabel(#[from] identity::TotpLabelError),
     #[error("the address or the password is not right")]
     SignInRefused,
+    #[error("the password before is another")]
+    PasswordWrong,
     #[error("there were too many attempts: the next one counts in {} s", retry_after.as_secs().max(1))]
     SignInSlowed { retry_after: Duration },
     #[error("the code is not right")]
@@ -282,6 +284,7 @@ impl Error {
             | Self::Grants(_) => Kind::Usage,
             Self::LinkUnknown => Kind::NotFound,
             Self::SignInRefused
+            | Self::PasswordWrong
             | Self::SignInSlowed { .. }
             | Self::FactorRefused
             | Self::PasskeyRefused
@@ -543,6 +546,9 @@ impl Error {
                 all.join(" ")
             }
             Self::PasswordHash(_) => "Make a new link for that person, which sets the password anew.".into(),
+            Self::PasswordWrong => {
+                "Try again; if nobody knows it, an administrator can make a new link.".into()
+            }
             Self::SignInRefused => {
                 "Try again, or ask an administrator for a new link.".into()
             }

@@ -10,6 +10,7 @@ mod folder;
 mod instance;
 
 mod accounts;
+pub mod advisor;
 pub mod apply;
 pub mod audit_log;
 pub mod backup;

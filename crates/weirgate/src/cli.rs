@@ -80,6 +80,12 @@ pub(crate) enum Verb {
     /// List and check policies, and take one away.
     #[command(subcommand)]
     Policy(PolicyVerb),
+    /// Say which keys and grants nobody used for a while, by this node's log.
+    Advise {
+        /// How far to look back, in days.
+        #[arg(long, value_name = "DAYS", default_value_t = 90)]
+        days: u16,
+    },
     /// Say what a person can do, or who can see a field, and why.
     #[command(subcommand)]
     Explain(ExplainVerb),

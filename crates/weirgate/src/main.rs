@@ -176,6 +176,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     Verb::Grant(verb) => verbs::grant(&session, verb).await,
                     Verb::Role(verb) => verbs::role(&session, verb).await,
                     Verb::Policy(verb) => verbs::policy(&session, verb).await,
+                    Verb::Advise { days } => verbs::advise(&session, *days).await,
                     Verb::Explain(verb) => verbs::explain(&session, verb).await,
                     Verb::Session(verb) => verbs::session(&session, verb).await,
                     Verb::Apply(args) => verbs::apply(&session, args).await,

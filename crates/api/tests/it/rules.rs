@@ -132,3 +132,29 @@ async fn what_is_wrong_with_rules_changes_nothing() {
     let page = ada.get("/rules").await.text;
     assert!(!page.contains("your own") && page.contains("roles alone decide"), "{page}");
 }
+
+#[tokio::test]
+async fn the_page_names_what_nobody_used() {
+    let house = House::open().await;
+    let credential = types::SecretText::new("sandbox-credential".into());
+    let (url, host) = ("http://127.0.0.1:1".to_owned(), "127.0.0.1:1".to_owned());
+    app::demo::seed(&house.instance, &house.context(), url, host, &credential).await.unwrap();
+    app::sequence::settle(&house.instance).await.unwrap();
+    let mut rea = house.invited("rea@example.com", &["read-only"]).await.browser;
+    let page = rea.get("/advice").await;
+    assert_eq!(page.status, 200);
+    assert!(
+        page.text.contains("0 calls since") && page.text.contains("all of it"),
+        "{}",
+        page.text
+    );
+    assert!(page.text.contains("Every key in force that is older was used"), "{}", page.text);
+    house.wait(std::time::Duration::from_hours(20));
+    let mut rea = house.invited("roy@example.com", &["read-only"]).await.browser;
+    for (days, says) in
+        [("x", "These are no days"), ("0", "These are no days"), ("3651", "These are no days")]
+    {
+        let page = rea.get(&format!("/advice?days={days}")).await;
+        assert!(page.text.contains(says), "{days}");
+    }
+}

@@ -339,8 +339,7 @@ async fn what_is_read_and_ended_is_what_there_is() {
         "{}",
         answer.text
     );
-    let plan =
-        json!({"files": [{"name": "a.cedar", "text": "forbid (principal, action, resource);"}]});
+    let plan = json!({"files": [{"name": "a.cedar", "text": "forbid (principal is Person, action, resource);"}]});
     let answer = ask(&house, &narrow, "POST", "/v1/grants/plan", Some(&plan)).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert!(

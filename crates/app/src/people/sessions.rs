@@ -185,6 +185,38 @@ pub async fn end_all(instance: &Instance, ctx: &OpContext, user: Id<User>) -> Re
     Ok(ended)
 }
 
+/// Ends all sessions of somebody but the one that asks; how many there were.
+pub async fn end_others(
+    instance: &Instance,
+    ctx: &OpContext,
+    signed_in: &SignedIn,
+) -> Result<u64, Error> {
+    let mut changing = Changing::begin(instance, ctx, Care::Ending).await?;
+    let ended = delete_others(instance, &mut changing, signed_in).await?;
+    changing.record(Change {
+        verb: "session.end_others",
+        what: format!("user {}", signed_in.user),
+        details: vec![("sessions", ended.to_string())],
+        ..Change::default()
+    });
+    changing.commit().await?;
+    Ok(ended)
+}
+
+pub(crate) async fn delete_others(
+    instance: &Instance,
+    changing: &mut Changing<'_>,
+    signed_in: &SignedIn,
+) -> Result<u64, Error> {
+    let mut ended = 0;
+    for other in instance.store.sessions().await? {
+        if other.user == signed_in.user && other.id != signed_in.session {
+            ended += u64::from(changing.tx.delete_session(other.id).await?);
+        }
+    }
+    Ok(ended)
+}
+
 /// Deletes what has ended, and failures that count no more.
 pub async fn tidy(instance: &Instance) -> Result<u64, Error> {
     let now = instance.clock.now();

@@ -90,6 +90,28 @@ pub async fn password(
     })
 }
 
+/// Whether somebody who is in knows the password, as another is to take its place: guesses are counted
+/// as those of a sign-in.
+///
+/// # Errors
+/// [`Error::PasswordWrong`]; [`Error::SignInSlowed`] after too many failures.
+pub(crate) async fn knows_password(
+    instance: &Instance,
+    ctx: &OpContext,
+    source: Source,
+    address: &EmailAddress,
+    password: Password,
+) -> Result<Attempt, Error> {
+    let lookup = address_digest(instance, address);
+    let attempt = Attempt::at(instance, Step::Password, source, &lookup);
+    attempt.count(instance, ctx.now).await?;
+    let hash = stored_hash(instance, address).await?.map(|(_, hash)| hash);
+    match verify(instance, password, hash).await? {
+        Verdict::Right | Verdict::Outdated(_) => Ok(attempt),
+        _ => Err(Error::PasswordWrong),
+    }
+}
+
 /// The second step, after a password; or a step-up within a session. The session is exchanged: the
 /// token that came is worth nothing any more.
 ///

@@ -587,6 +587,42 @@ async fn wrong_codes_are_counted_like_wrong_passwords() {
     assert!(matches!(right, Error::SignInSlowed { .. }));
 }
 
+/// One's own password changes by the one before, in a session that is stepped up, and ends the others.
+#[tokio::test]
+async fn a_password_is_changed_by_whoever_knows_it() {
+    const NEW: &str = "eleven otters dive at dusk";
+    let office = Office::open().await;
+    let ada = office.administrator().await;
+    let here = office.sign_in(ADA, &ada.seed).await;
+    let elsewhere = office.look(&ada.session).await;
+    assert!(elsewhere.is_some());
+    let change = async |before: &str, new: &str| {
+        let signed_in = office.look(&here).await.unwrap();
+        let (before, new) = (Password::new(before.into()), Password::new(new.into()));
+        users::change_password(&office.instance, &office.ctx(), None, &signed_in, before, new).await
+    };
+    assert!(matches!(refused(change("another password", NEW).await), Error::PasswordWrong));
+    for bad in ["short", "weirgate weirgate", "ada@example.com"] {
+        assert!(matches!(refused(change(PASSWORD, bad).await), Error::Password(_)), "{bad}");
+    }
+    assert!(office.password(ADA, PASSWORD).await.is_ok(), "nothing was changed");
+    change(PASSWORD, NEW).await.unwrap();
+    assert!(office.look(&here).await.is_some());
+    assert!(office.look(&ada.session).await.is_none(), "the others end");
+    assert!(matches!(refused(office.password(ADA, PASSWORD).await), Error::SignInRefused));
+    assert!(office.password(ADA, NEW).await.is_ok());
+    // The second factor is as it was.
+    assert!(office.look(&here).await.unwrap().is_stepped_up(office.clock.now()));
+    // Guesses are counted as those of a sign-in are.
+    let mut judged = 0;
+    while !matches!(refused(change("wrong", NEW).await), Error::SignInSlowed { .. }) {
+        judged += 1;
+        assert!(judged < 40, "nobody slows guessing down");
+    }
+    office.wait(sessions::STEP_UP_LIFE);
+    assert!(matches!(refused(change(NEW, PASSWORD).await), Error::StepUpNeeded));
+}
+
 /// Whoever comes in leaves word of those who did not, once.
 #[tokio::test]
 async fn attempts_that_were_refused_are_told_of_with_the_one_that_was_not() {

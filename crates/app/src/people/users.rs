@@ -226,6 +226,59 @@ pub struct Acceptance {
     pub password: Password,
 }
 
+/// Gives oneself another password: by the one before, within a session that is stepped up. All other
+/// sessions end.
+///
+/// # Errors
+/// [`Error::StepUpNeeded`]; [`Error::PasswordWrong`] if the one before is another;
+/// [`Error::Password`] if the new one is none.
+pub async fn change_password(
+    instance: &Instance,
+    ctx: &OpContext,
+    source: sign_in::Source,
+    signed_in: &sessions::SignedIn,
+    before: Password,
+    new: Password,
+) -> Result<(), Error> {
+    if !signed_in.is_stepped_up(ctx.now) {
+        return Err(Error::StepUpNeeded);
+    }
+    let missing = || Error::NotFound { kind: "user", name: signed_in.user.to_string() };
+    let listed = list(instance).await?.into_iter().find(|one| one.id == signed_in.user);
+    let listed = listed.ok_or_else(missing)?;
+    let address = EmailAddress::parse(listed.address.as_deref().unwrap_or_default())?;
+    let attempt = sign_in::knows_password(instance, ctx, source, &address, before).await?;
+    let name = listed.name.unwrap_or_default();
+    let hash = hashed(instance, new, &name, &address).await?;
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    let person = Person::find(instance, &mut changing, signed_in.user).await?;
+    if person.row.state != UserState::Active {
+        return Err(missing());
+    }
+    person.seal(instance, &mut changing, person.place(PASSWORD), &hash).await?;
+    let ended = sessions::delete_others(instance, &mut changing, signed_in).await?;
+    changing.record(Change {
+        details: vec![("sessions", ended.to_string())],
+        ..user_change("user.password", &person.row)
+    });
+    attempt.forget(instance, &mut changing, person.row.id).await?;
+    changing.commit().await.map(drop)
+}
+
+/// The hash of a password that is good enough, and no word of the place or the person.
+async fn hashed(
+    instance: &Instance,
+    password: Password,
+    name: &str,
+    address: &EmailAddress,
+) -> Result<SecretBytes, Error> {
+    let context = [instance.id.to_string(), name.to_owned(), address.as_str().to_owned()];
+    let context: Vec<&str> =
+        ["weirgate"].into_iter().chain(context.iter().map(String::as_str)).collect();
+    let accepted: Accepted = password.accept(&context)?;
+    sign_in::hashed(instance, accepted).await
+}
+
 /// Uses a link: from now on its person comes in by this password, and has to enrol a second factor
 /// before anything else. A reset ends all sessions and tokens, and gives all factors up.
 pub async fn accept(
@@ -241,11 +294,7 @@ pub async fn accept(
         (LinkPurpose::Setup, None) => return Err(Error::AddressMissing),
         _ => EmailAddress::parse(open.address.as_deref().unwrap_or_default())?,
     };
-    let context = [instance.id.to_string(), name.clone(), address.as_str().to_owned()];
-    let context: Vec<&str> =
-        ["weirgate"].into_iter().chain(context.iter().map(String::as_str)).collect();
-    let accepted: Accepted = given.password.accept(&context)?;
-    let hash = sign_in::hashed(instance, accepted).await?;
+    let hash = hashed(instance, given.password, &name, &address).await?;
 
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let people = changing.tx.everything().await?.people;

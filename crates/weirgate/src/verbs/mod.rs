@@ -23,7 +23,7 @@ pub(crate) use doctor::doctor;
 pub(crate) use init::init;
 pub(crate) use node::node;
 pub(crate) use provider::provider;
-pub(crate) use rules::{explain, grant, policy, role};
+pub(crate) use rules::{advise, explain, grant, policy, role};
 pub(crate) use sandbox::sandbox;
 pub(crate) use user::{session, user};
 

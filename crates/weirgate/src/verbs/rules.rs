@@ -7,12 +7,12 @@ use crate::{
 };
 use ::policy::{Act, Moment};
 use app::{
-    explain, grants,
+    advisor, explain, grants,
     people::users,
     rules::{self, Rule, RuleKind},
 };
 use serde_json::{Value, json};
-use std::path::Path;
+use std::{path::Path, sync::Arc, time::Duration};
 use types::{Clock as _, Slug, SystemClock, nearest};
 
 /// The longest policy that is read.
@@ -174,6 +174,62 @@ fn check(session: &Session, file: &Path) -> Result<(), Failure> {
             Err(failure)
         }
     }
+}
+
+pub(crate) async fn advise(session: &Session, days: u16) -> Result<(), Failure> {
+    let instance = Arc::new(session.instance().await?);
+    let back = Duration::from_hours(24 * u64::from(days));
+    let advice = advisor::advise(&instance, back).await?;
+    if let Some(instance) = Arc::into_inner(instance) {
+        instance.close().await?;
+    }
+    let mut text = Lines::default();
+    let back_to = advice.looked_back_to.map(|at| at.to_string());
+    text.push(format!(
+        "{} calls since {}.",
+        advice.calls,
+        back_to.as_deref().unwrap_or("the log began")
+    ));
+    let mut keys = Vec::new();
+    for key in &advice.keys {
+        text.push(format!("key {} of {} was not used: revoke it", key.id, key.client));
+        keys.push(json!({
+            "id": key.id.to_string(),
+            "client": key.client,
+            "created_at": key.created_at.to_string(),
+            "expires_at": key.expires_at.to_string(),
+        }));
+    }
+    let mut grants = Vec::new();
+    for one in &advice.grants {
+        let grant = &one.grant;
+        let target = grant.connection.map_or_else(|| grant.provider.clone(), |id| id.to_string());
+        let name = format!("{} on {target}, to {}", grant.client, grant.grant.purpose);
+        if one.is_whole {
+            text.push(format!("grant {name}: nothing of it was used; take it out of the files"));
+        } else {
+            text.push(format!("grant {name}: not used: {}", one.unused.join(", ")));
+        }
+        grants.push(json!({
+            "id": grant.id.to_string(),
+            "client": grant.client,
+            "target": target,
+            "purpose": grant.grant.purpose,
+            "whole": one.is_whole,
+            "unused": one.unused,
+        }));
+    }
+    if keys.is_empty() && grants.is_empty() {
+        text.push("Every key and every grant was used.");
+    }
+    let json = json!({
+        "since": advice.since.to_string(),
+        "looked_back_to": back_to,
+        "calls": advice.calls,
+        "keys": keys,
+        "grants": grants,
+    });
+    Ok(session.output.result(&json, text)?)
 }
 
 pub(crate) async fn explain(session: &Session, verb: &ExplainVerb) -> Result<(), Failure> {

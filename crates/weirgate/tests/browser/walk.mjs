@@ -196,6 +196,11 @@ async function walk(browser) {
   await look(bob, "people-auditor");
   check((await bob.getByRole("button", { name: "Invite" }).count()) === 0, "an auditor may invite");
 
+  await bob.goto(`${CONSOLE}/advice`);
+  await look(bob, "advice");
+  await bob.getByLabel("Days to look back").fill("never");
+  await press(bob, "Look");
+  await look(bob, "advice-no-days");
   await bob.goto(`${CONSOLE}/rules`);
   await look(bob, "rules");
   await bob.getByLabel("Person").selectOption({ label: BOB });
@@ -255,6 +260,9 @@ async function walk(browser) {
   await press(ada, "Make a token");
   await look(ada, "account-token");
   check((await ada.getByRole("status").count()) === 1, "no token is shown");
+  await fill(ada, { "The password that you have": "not the one before", "A new one": PASSWORD });
+  await press(ada, "Change the password");
+  await look(ada, "account-password-refused");
   await press(ada, "Add an authenticator app");
   await look(ada, "account-second-app");
   await passkeys(ada);

@@ -7,7 +7,7 @@ use testkit::{THING_DESCRIPTION, Weirgate};
 
 /// Every verb with every argument that takes a value: before `=` stands a flag, or the name that
 /// `--help` gives to a place. What is in braces is a path in the test's home, or something's id.
-const LINES: [&str; 53] = [
+const LINES: [&str; 54] = [
     // Names what others made, so it comes before them.
     "doctor",
     "demo --once --gateway-addr=127.0.0.1:0 --console-addr=127.0.0.1:0 --seed=1",
@@ -41,6 +41,7 @@ const LINES: [&str; 53] = [
     "policy check FILE={office-hours.cedar}",
     "policy schema",
     "policy remove NAME=office-hours",
+    "advise --days=30",
     "explain person USER=grace@example.com --act=audit.read --source=192.0.2.7 --stepped-up",
     "explain field PROVIDER=things FIELD=Thing.name",
     "session list --user=grace@example.com",

@@ -510,7 +510,9 @@ fn an_object_that_joins_another_operation_takes_no_grant_along() {
         imported["notices"],
         json!([
             "reader, to p: GET /wages/{} would let more through, which is withheld: the object \
-                Thing in 200; apply again to accept it"
+                Thing in 200; apply again to accept it",
+            "reader, to p: GET /wages/{} would take more, which is refused: pages by page; apply \
+                again to accept it"
         ])
     );
     // Once another change of the description is in force, this one would be too.
@@ -521,7 +523,10 @@ fn an_object_that_joins_another_operation_takes_no_grant_along() {
     assert_eq!(world.get("/wages/1").json().unwrap(), json!({"id": "1"}));
     assert_eq!(
         dry_run(&world)["changes"][0]["words"],
-        json!(["accepts that GET /wages/{} lets more through: the object Thing in 200"])
+        json!([
+            "accepts that GET /wages/{} lets more through: the object Thing in 200",
+            "accepts that GET /wages/{} takes more: pages by page"
+        ])
     );
     world.apply(&fields);
     seen(&world, json!({"id": "1", "name": "Ada"}));

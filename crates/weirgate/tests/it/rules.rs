@@ -206,3 +206,35 @@ fn policies_take_from_calls_what_grants_allow() {
     let entries = ok(&world.weirgate, &["audit", "list", "--limit", "500", "--json"]).to_string();
     assert!(entries.contains("policy_forbids"), "refusals are in the log");
 }
+
+/// Keys and grants that nobody used are named; what was used is not.
+#[test]
+fn what_nobody_used_is_named() {
+    let mut world = World::prepared();
+    let advise =
+        |world: &World, days: &str| ok(&world.weirgate, &["advise", "--days", days, "--json"]);
+    let idle = advise(&world, "1");
+    assert_eq!((&idle["calls"], &idle["grants"][0]["whole"]), (&json!(0), &json!(true)), "{idle}");
+    // A key that was just made had no time to be used; looking back over nothing, it had.
+    assert_eq!(idle["keys"], json!([]));
+    assert_eq!(advise(&world, "0")["keys"].as_array().unwrap().len(), 2);
+    world.serve();
+    assert_eq!(world.get("/things/1").status, 200);
+    assert_eq!(world.post("/things", &json!({"name": "Ada"})).status, 201);
+    testkit::wait_until(std::time::Duration::from_secs(5), || advise(&world, "1")["calls"] == 2);
+    let used = advise(&world, "1");
+    let grant = &used["grants"][0];
+    assert_eq!(grant["whole"], false);
+    assert_eq!(grant["unused"], json!(["delete Thing", "update Thing"]), "{used}");
+    world.send("DELETE", "/things/1", &[], b"");
+    world.send(
+        "PATCH",
+        "/things/1",
+        &[("Content-Type", "application/json")],
+        b"{\"name\":\"Bob\"}",
+    );
+    world.send("PUT", "/things/1", &[("Content-Type", "application/json")], b"{\"name\":\"Bob\"}");
+    testkit::wait_until(std::time::Duration::from_secs(5), || {
+        advise(&world, "1")["grants"] == json!([])
+    });
+}
