@@ -108,7 +108,7 @@ pub(crate) async fn knows_password(
     let hash = stored_hash(instance, address).await?.map(|(_, hash)| hash);
     match verify(instance, password, hash).await? {
         Verdict::Right | Verdict::Outdated(_) => Ok(attempt),
-        _ => Err(Error::PasswordWrong),
+        Verdict::Wrong => Err(Error::PasswordWrong),
     }
 }
 
