@@ -408,14 +408,7 @@ pub async fn tag(instance: &Instance, slug: &Slug) -> Result<Option<String>, Err
 }
 
 fn tag_of(row: &store::ProviderRow) -> String {
-    let overlay = row.overlay.as_deref().unwrap_or_default();
-    let server = row.server.as_deref().unwrap_or_default();
-    let all = row.allow_private.join(",");
-    let mut bytes = Vec::new();
-    for part in [row.description.as_slice(), overlay, server.as_bytes(), all.as_bytes()] {
-        bytes.extend_from_slice(&seals::sha256(part));
-    }
-    hex(&seals::sha256(&bytes))
+    hex(&crate::compile::digest_of(row))
 }
 
 /// A provider as Weirgate stored it.

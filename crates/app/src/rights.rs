@@ -85,6 +85,7 @@ fn decide(
         error_inside: operation.error_inside.clone(),
         is_open: is_open(provider, operation),
         policies,
+        errors: permission.errors,
     }
 }
 

@@ -50,6 +50,7 @@ pub use headers::{is_credential_name, is_same_name};
 pub use limits::{Held, Limit, LimitSettings, Meter};
 pub use observations::Observation;
 pub use patient::Patient;
+pub use provider_error::{error_terms, is_error_term};
 pub use recorder::Recorder;
 pub use server::{Bounds, Listeners, MakePool, Running, StartError, start};
 pub use snapshot::{

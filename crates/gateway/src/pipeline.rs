@@ -511,7 +511,7 @@ async fn classify(
     let status = answered.status();
     let code = status.as_u16();
     if status.is_client_error() || status.is_server_error() {
-        return classify_error(routed, answered, echoes).await;
+        return classify_error(routed, permit, answered, echoes).await;
     }
     let rule = if status.is_success() { permit.decision.answer(code).cloned() } else { None };
     match rule {
@@ -595,6 +595,7 @@ async fn observe(
 /// An error status: our credential's, the caller's, or the provider's own.
 async fn classify_error(
     routed: &Routed<'_>,
+    permit: &Permit,
     answered: Response<UpstreamBody>,
     echoes: &Echoes,
 ) -> Class {
@@ -627,7 +628,13 @@ async fn classify_error(
             && !echoes.are_in(&bytes)
         {
             let model = &routed.connection.provider.model;
-            fields = provider_error::visible_fields(model, operation, status, &bytes, echoes);
+            fields = provider_error::visible_fields(
+                model,
+                operation,
+                status,
+                &bytes,
+                (echoes, &permit.decision.errors),
+            );
         }
     }
     Class::Failed(CallError::ProviderError { status, fields }, headers)

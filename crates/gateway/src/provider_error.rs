@@ -2,8 +2,9 @@
 //! are told by, not sensitive, with every text masked and cut. Never a member of an object that a
 //! grant could name: the projector would have to judge it.
 
-use provider::{ObjectId, Operation, Provider, Shape, ShapeId, StatusRange};
+use provider::{Member, ObjectId, Operation, Provider, Shape, ShapeId, StatusRange};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use vault::Echoes;
 
 /// The most bytes of an error body that are looked at.
@@ -70,22 +71,93 @@ fn is_own_member(model: &Provider, operation: &Operation, name: &str) -> bool {
 
 /// The declared shape of an error answer, if it has one that is not data. A shape that a success of
 /// the same operation has too is data.
-fn error_shape(operation: &Operation, status: u16) -> Option<ShapeId> {
+fn error_shape(operation: &Operation, status: u16) -> Option<(StatusRange, ShapeId)> {
     let find = |wanted: StatusRange| {
-        operation
-            .answers
-            .iter()
-            .find(|answer| answer.status == wanted)
-            .and_then(|answer| answer.shape)
+        let found = operation.answers.iter().find(|answer| answer.status == wanted);
+        found.and_then(|answer| Some((answer.status, answer.shape?)))
     };
-    let shape = find(StatusRange::Exact(status))
+    let (range, shape) = find(StatusRange::Exact(status))
         .or_else(|| find(StatusRange::Class(status / 100)))
         .or_else(|| find(StatusRange::Default))?;
-    let is_data = operation.answers.iter().any(|answer| {
-        answer.shape == Some(shape)
-            && matches!(answer.status, StatusRange::Exact(200..=299) | StatusRange::Class(2))
-    });
-    (!is_data).then_some(shape)
+    (!is_answered_as_success(operation, shape)).then_some((range, shape))
+}
+
+fn is_answered_as_success(operation: &Operation, shape: ShapeId) -> bool {
+    operation.answers.iter().any(|answer| answer.shape == Some(shape) && is_success(answer.status))
+}
+
+fn is_success(status: StatusRange) -> bool {
+    matches!(status, StatusRange::Exact(200..=299) | StatusRange::Class(2))
+}
+
+const OF_AN_ERROR: &str = " of an error in ";
+
+/// What a grant remembers of a member of an error.
+fn term(path: &str, range: StatusRange) -> String {
+    format!("`{path}`{OF_AN_ERROR}{range}")
+}
+
+/// Whether a grant remembers it of an error, and not of a success.
+pub fn is_error_term(term: &str) -> bool {
+    term.starts_with('`') && term.contains(OF_AN_ERROR)
+}
+
+/// The members of an operation's errors that are seen: a description that is imported anew and declares
+/// more lets no more out.
+pub fn error_terms(model: &Provider, operation: &Operation) -> BTreeSet<String> {
+    let mut terms = BTreeSet::new();
+    for answer in operation.answers.iter().filter(|answer| !is_success(answer.status)) {
+        let Some(shape) = answer.shape else { continue };
+        if !is_answered_as_success(operation, shape) {
+            name_members(model, operation, shape, "", MAX_DEPTH, &mut |path| {
+                terms.insert(term(path, answer.status));
+            });
+        }
+    }
+    terms
+}
+
+fn name_members(
+    model: &Provider,
+    operation: &Operation,
+    shape: ShapeId,
+    prefix: &str,
+    depth: usize,
+    note: &mut impl FnMut(&str),
+) {
+    let Shape::Object(object) = model.shape(shape) else { return };
+    if depth == 0 || object.object.is_some_and(|id| is_data(model, id)) {
+        return;
+    }
+    for (name, member) in &object.members {
+        if !may_be_seen(model, operation, name, member) {
+            continue;
+        }
+        let path = joined(prefix, name);
+        match model.shape(member.shape) {
+            Shape::Scalar { .. } => note(&path),
+            Shape::Object(_) => {
+                name_members(model, operation, member.shape, &path, depth - 1, note);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn joined(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+fn may_be_seen(model: &Provider, operation: &Operation, name: &str, member: &Member) -> bool {
+    let is_sensitive = member
+        .label
+        .as_ref()
+        .is_some_and(|label| label.is_sensitive && label.category != "unclassified");
+    tells_errors(name)
+        && !member.is_data
+        && !member.is_write_only
+        && !is_sensitive
+        && !is_own_member(model, operation, name)
 }
 
 /// Whether the status is declared at all.
@@ -103,14 +175,16 @@ pub(crate) fn visible_fields(
     operation: &Operation,
     status: u16,
     body: &[u8],
-    echoes: &Echoes,
+    (echoes, granted): (&Echoes, &BTreeSet<String>),
 ) -> Map<String, Value> {
     let mut out = Map::new();
-    if let Some(shape) = error_shape(operation, status)
+    if let Some((range, shape)) = error_shape(operation, status)
         && let Ok(Value::Object(members)) = serde_json::from_slice::<Value>(body)
         && !members.values().any(|value| repeats(value, echoes))
     {
-        collect(model, operation, shape, &members, MAX_DEPTH, &mut out);
+        let is_granted = |path: &str| granted.contains(&term(path, range));
+        let seen = Seen { model, operation, is_granted: &is_granted };
+        seen.collect(shape, &members, "", MAX_DEPTH, &mut out);
     }
     out
 }
@@ -126,53 +200,57 @@ pub(crate) fn repeats(value: &Value, echoes: &Echoes) -> bool {
     }
 }
 
-fn collect(
-    model: &Provider,
-    operation: &Operation,
-    shape: ShapeId,
-    members: &Map<String, Value>,
-    depth: usize,
-    out: &mut Map<String, Value>,
-) {
-    let Shape::Object(object) = model.shape(shape) else { return };
-    if depth == 0 || object.object.is_some_and(|id| is_data(model, id)) {
-        return;
-    }
-    for (name, member) in &object.members {
-        if out.len() >= MAX_MEMBERS {
+/// What of one answer is seen.
+struct Seen<'s> {
+    model: &'s Provider,
+    operation: &'s Operation,
+    is_granted: &'s dyn Fn(&str) -> bool,
+}
+
+impl Seen<'_> {
+    fn collect(
+        &self,
+        shape: ShapeId,
+        members: &Map<String, Value>,
+        prefix: &str,
+        depth: usize,
+        out: &mut Map<String, Value>,
+    ) {
+        let Shape::Object(object) = self.model.shape(shape) else { return };
+        if depth == 0 || object.object.is_some_and(|id| is_data(self.model, id)) {
             return;
         }
-        if !tells_errors(name) || member.is_data || is_own_member(model, operation, name) {
-            continue;
-        }
-        let is_sensitive = member
-            .label
-            .as_ref()
-            .is_some_and(|label| label.is_sensitive && label.category != "unclassified");
-        let Some(value) = members.get(name).filter(|_| !is_sensitive && !member.is_write_only)
-        else {
-            continue;
-        };
-        match (model.shape(member.shape), value) {
-            (Shape::Scalar { .. }, Value::String(text)) => {
-                out.insert(name.clone(), Value::String(masked(text)));
+        for (name, member) in &object.members {
+            if out.len() >= MAX_MEMBERS {
+                return;
             }
-            (Shape::Scalar { .. }, Value::Bool(_)) => {
-                out.insert(name.clone(), value.clone());
+            let Some(value) = members.get(name) else { continue };
+            if !may_be_seen(self.model, self.operation, name, member) {
+                continue;
             }
-            (Shape::Scalar { .. }, Value::Number(number))
-                if number.as_u64().is_some_and(|number| number <= MAX_NUMBER) =>
-            {
-                out.insert(name.clone(), value.clone());
-            }
-            (Shape::Object(_), Value::Object(inner)) => {
-                let mut nested = Map::new();
-                collect(model, operation, member.shape, inner, depth - 1, &mut nested);
-                if !nested.is_empty() {
-                    out.insert(name.clone(), Value::Object(nested));
+            let path = joined(prefix, name);
+            match (self.model.shape(member.shape), value) {
+                (Shape::Object(_), Value::Object(inner)) => {
+                    let mut nested = Map::new();
+                    self.collect(member.shape, inner, &path, depth - 1, &mut nested);
+                    if !nested.is_empty() {
+                        out.insert(name.clone(), Value::Object(nested));
+                    }
                 }
+                (Shape::Scalar { .. }, _) if !(self.is_granted)(&path) => {}
+                (Shape::Scalar { .. }, Value::String(text)) => {
+                    out.insert(name.clone(), Value::String(masked(text)));
+                }
+                (Shape::Scalar { .. }, Value::Bool(_)) => {
+                    out.insert(name.clone(), value.clone());
+                }
+                (Shape::Scalar { .. }, Value::Number(number))
+                    if number.as_u64().is_some_and(|number| number <= MAX_NUMBER) =>
+                {
+                    out.insert(name.clone(), value.clone());
+                }
+                _ => {}
             }
-            _ => {}
         }
     }
 }
@@ -211,13 +289,13 @@ mod tests {
         let limits = provider::LoadLimits::default();
         let model = provider::load_value(description, &[], &limits).unwrap();
         let operation = model.operations.iter().find(|one| one.id == "GET /timeoff").unwrap();
-        Value::Object(visible_fields(
-            &model,
-            operation,
-            409,
-            body.to_string().as_bytes(),
-            &Echoes::none(),
-        ))
+        let body = body.to_string();
+        let granted = error_terms(&model, operation);
+        let forgotten = (&Echoes::none(), &BTreeSet::new());
+        let nothing = visible_fields(&model, operation, 409, body.as_bytes(), forgotten);
+        assert_eq!(nothing, Map::new(), "what nobody was granted");
+        let remembered = (&Echoes::none(), &granted);
+        Value::Object(visible_fields(&model, operation, 409, body.as_bytes(), remembered))
     }
 
     #[test]

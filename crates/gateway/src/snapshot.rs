@@ -166,6 +166,8 @@ pub struct Decision {
     pub is_open: bool,
     /// What policies say of it.
     pub policies: Policies,
+    /// Members of errors that were seen when it was granted: see [`crate::error_terms`].
+    pub errors: BTreeSet<String>,
 }
 
 /// What policies take from a call that grants allow.

@@ -48,6 +48,7 @@ fn rights(model: &provider::Provider) -> Rights {
         error_inside: None,
         is_open: false,
         policies: gateway::Policies::Open,
+        errors: BTreeSet::new(),
     });
     let all = model.operations.iter().enumerate();
     let granted = all.filter(|(_, one)| one.path.text().starts_with("/employees"));

@@ -93,8 +93,29 @@ fn is_many(step: &Step) -> bool {
 
 /// Whether a schema is, by its name and members, something with a state of its own and one object in it,
 /// such as a check of a person, and no envelope that tells how the call went.
-pub(crate) fn has_own_state(shapes: &[Shape], id: ShapeId, name: &str) -> bool {
-    const ENVELOPES: [&str; 10] = [
+pub(crate) fn has_own_state<'n>(
+    shapes: &[Shape],
+    id: ShapeId,
+    name: &str,
+    name_of: impl Fn(ShapeId) -> Option<&'n str>,
+) -> bool {
+    let Shape::Object(object) = shape(shapes, id) else { return false };
+    let is_state = |(name, member): (&String, &Member)| {
+        is_scalar(shapes, member.shape)
+            && matches!(aside(shapes, name, member.shape), Some(Aside::Kept(_)))
+    };
+    object.members.iter().any(is_state)
+        && payload(shapes, object, Pages::Anywhere, false, 0).is_some_and(|(member, inner)| {
+            let held = name_of(inner).map_or_else(String::new, flat);
+            !leads_to_many(shapes, inner, 0)
+                && !is_envelope_of(&flat(name), &[&flat(&member), &held])
+        })
+}
+
+/// Whether a schema is called an answer, and one around what it holds: `DrugTestResult` is none around a
+/// person.
+fn is_envelope_of(name: &str, held: &[&str]) -> bool {
+    const WORDS: [&str; 10] = [
         "response",
         "result",
         "reply",
@@ -106,16 +127,18 @@ pub(crate) fn has_own_state(shapes: &[Shape], id: ShapeId, name: &str) -> bool {
         "answer",
         "container",
     ];
-    let Shape::Object(object) = shape(shapes, id) else { return false };
-    let flat = flat(name);
-    let is_state = |(name, member): (&String, &Member)| {
-        is_scalar(shapes, member.shape)
-            && matches!(aside(shapes, name, member.shape), Some(Aside::Kept(_)))
-    };
-    !ENVELOPES.iter().any(|word| flat.contains(word))
-        && object.members.iter().any(is_state)
-        && payload(shapes, object, Pages::Anywhere, false, 0)
-            .is_some_and(|(_, inner)| !leads_to_many(shapes, inner, 0))
+    // What answers are called that could hold anything.
+    const ANY: [&str; 12] = [
+        "", "api", "base", "common", "data", "default", "generic", "http", "json", "ok",
+        "standard", "success",
+    ];
+    // What is held is called so where an answer is around anything.
+    const HELD: [&str; 5] = ["body", "data", "payload", "response", "result"];
+    let name = name.strip_suffix("schema").unwrap_or(name);
+    WORDS.iter().filter_map(|word| name.strip_suffix(word)).any(|rest| {
+        ANY.contains(&rest)
+            || held.iter().any(|held| HELD.contains(held) || held.len() > 2 && rest.contains(held))
+    })
 }
 
 /// What stays of an answer that only says how the call went: no pages, for there is nothing to page

@@ -200,10 +200,11 @@ impl Ways<'_> {
             && operation.path.ends_in_parameter()
             && !asks_for_pages(self.shapes, operation);
         let pages = if is_item { Pages::Nowhere } else { Pages::OfMany };
+        let name_of = |id: ShapeId| self.names.get(id.0 as usize).and_then(Option::as_deref);
         unwrap(self.shapes, root, pages, |id| {
-            let name = self.names.get(id.0 as usize).and_then(Option::as_deref);
+            let name = name_of(id);
             self.given.is_some() && name == self.given
-                || name.is_some_and(|name| has_own_state(self.shapes, id, name))
+                || name.is_some_and(|name| has_own_state(self.shapes, id, name, name_of))
         })
     }
 }

@@ -19,6 +19,7 @@ use crate::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::HashMap;
+use unicode_normalization::UnicodeNormalization as _;
 
 /// The longest path, in bytes as it came.
 pub const MAX_PATH_BYTES: usize = 8_192;
@@ -139,9 +140,16 @@ fn check(text: &str, segment: usize) -> Result<(), PathRefusal> {
 
 /// What some servers cut from the end of a name.
 fn is_trimmed(letter: char) -> bool {
-    letter == '.'
-        || letter.is_whitespace()
-        || matches!(letter, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}')
+    letter == '.' || letter.is_whitespace() || is_ignorable(letter)
+}
+
+/// What has no width and no meaning of its own (Default_Ignorable_Code_Point, Unicode 16).
+fn is_ignorable(letter: char) -> bool {
+    matches!(letter, '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}'
+        | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}'
+        | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}'
+        | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}' | '\u{1BCA0}'..='\u{1BCA3}'
+        | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 /// Writes decoded segments as a path with a slash at its beginning: the one spelling that is sent.
@@ -345,10 +353,16 @@ impl PathRouter {
     }
 }
 
-/// In lower case, without what some servers cut at the ends.
+/// In lower case and in one form of Unicode (`ſ` is an `s`, and a full-width letter a letter), without
+/// what some servers cut at the ends and what nobody sees.
 fn trimmed(text: &str) -> String {
     let text = text.trim_start_matches(|letter| letter != '.' && is_trimmed(letter));
-    text.trim_end_matches(is_trimmed).to_lowercase()
+    let text = text.trim_end_matches(is_trimmed);
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let seen = text.chars().filter(|letter| !is_ignorable(*letter));
+    seen.nfkc().collect::<String>().to_lowercase()
 }
 
 /// A text cut before one of its dots: what a server may take it for that takes whatever follows a dot
@@ -577,6 +591,10 @@ mod tests {
             "me%C2%A0",
             "me%E2%80%8B",
             "%20me",
+            "m%E2%80%8Be",
+            "%EF%BD%8De",
+            "me%C2%AD",
+            "M%EF%BC%A5",
             "me.a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q",
         ] {
             let (path, posts) = (format!("/users/{value}"), format!("/users/{value}/posts"));

@@ -167,9 +167,12 @@ fn beside_in_words(before: Option<&ResolvedGrant>, after: &ResolvedGrant) -> Vec
     let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (operation, found) in after.allow.iter().flat_map(|allow| &allow.beside) {
         if !known.contains(operation) {
-            all.entry(operation).or_default().extend(found.iter().map(String::as_str));
+            // That errors have words goes without saying.
+            let found = found.iter().map(String::as_str).filter(|one| !gateway::is_error_term(one));
+            all.entry(operation).or_default().extend(found);
         }
     }
+    all.retain(|_, found| !found.is_empty());
     let more = all.len().saturating_sub(MAX_BESIDE);
     let in_words = |(operation, found): (&str, BTreeSet<&str>)| {
         let found: Vec<&str> = found.into_iter().collect();

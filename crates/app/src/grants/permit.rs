@@ -1,6 +1,7 @@
 //! What grants permit for one operation, at one moment.
 
 use super::{Allow, ResolvedGrant};
+use gateway::{error_terms, is_error_term};
 use provider::{
     Method, ObjectId, Operation, Param, ParamPlace, Provider,
     diff::operation_key,
@@ -23,6 +24,8 @@ pub struct Permission {
     /// How the operation might be asked when it was granted, and what passed unseen: see
     /// [`Allow::terms`]. Nothing else does.
     pub terms: BTreeSet<String>,
+    /// Members of errors that were seen when the operation was granted.
+    pub errors: BTreeSet<String>,
     /// Content that is not projected may pass.
     pub download: bool,
     pub upload: bool,
@@ -93,6 +96,7 @@ pub fn permission(
         params: BTreeSet::new(),
         headers: BTreeSet::new(),
         terms: BTreeSet::new(),
+        errors: BTreeSet::new(),
         download: false,
         upload: false,
         valid_until: prepared.iter().map(|one| one.end).min().unwrap_or(Timestamp::MAX),
@@ -121,7 +125,12 @@ pub fn permission(
             }
             is_permitted = true;
             permission.terms.extend(terms.iter().cloned());
-            permission.granted.beside.extend(allow.beside.get(&key).into_iter().flatten().cloned());
+            for known in allow.beside.get(&key).into_iter().flatten() {
+                let is_error = is_error_term(known);
+                let granted = &mut permission.granted.beside;
+                let kept = if is_error { &mut permission.errors } else { granted };
+                kept.insert(known.clone());
+            }
             permission.download |= opening.downloads;
             permission.upload |= opening.uploads;
             permission.params.extend(allow.params.iter().cloned());
@@ -225,7 +234,9 @@ fn unseen(operation: &Operation, opening: &Opening) -> BTreeSet<String> {
 pub fn beside_now(allow: &Allow, provider: &Provider) -> BTreeMap<String, BTreeSet<String>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for operation in opened(allow, provider) {
-        all.entry(operation_key(operation)).or_default().extend(beside(provider, operation));
+        let found = all.entry(operation_key(operation)).or_default();
+        found.extend(beside(provider, operation));
+        found.extend(error_terms(provider, operation));
     }
     all.retain(|_, found| !found.is_empty());
     all

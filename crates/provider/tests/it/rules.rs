@@ -576,7 +576,10 @@ fn nothing_of_an_element_is_kept_without_a_grant() {
         "Line": of(json!({"id": text, "amount": {"type": "number"}})),
         "Invoice": of(json!({"total": count, "nextPage": text, "lines": list(named("Line"))})),
         "Check": of(json!({"status": state, "person": named("Person")})),
-        "CheckResponse": of(json!({"status": state, "person": named("Person")})),
+        "CheckPersonResponse": of(json!({"status": state, "person": named("Person")})),
+        "ApiResponse": of(json!({"status": state, "data": named("Person")})),
+        "DrugTestResult": of(json!({"status": state, "person": named("Person")})),
+        "ResponseTeam": of(json!({"status": state, "person": named("Person")})),
     });
     let meta = of(json!({"total": count, "size": count, "next": text, "ok": flag}));
     let provider = read(&openapi(
@@ -590,7 +593,10 @@ fn nothing_of_an_element_is_kept_without_a_grant() {
                 json!({"metadata": meta, "links": of(json!({"next": text})), "person": named("Person")})))})))},
             "/checks": {"get": answers(list(named("Check")))},
             "/checks/{id}": {"get": answers(named("Check"))},
-            "/results/{id}": {"get": answers(named("CheckResponse"))},
+            "/results/{id}": {"get": answers(named("CheckPersonResponse"))},
+            "/answers/{id}": {"get": answers(named("ApiResponse"))},
+            "/tests/{id}": {"get": answers(named("DrugTestResult"))},
+            "/team": {"get": answers(named("ResponseTeam"))},
             "/hits": {"get": pages(list(of(json!({"kind": text, "person": named("Person")}))))},
         }),
         schemas,
@@ -604,6 +610,9 @@ fn nothing_of_an_element_is_kept_without_a_grant() {
         ("GET /checks", "Check", vec![]),
         ("GET /checks/{id}", "Check", vec![]),
         ("GET /results/{id}", "Person", vec!["status"]),
+        ("GET /answers/{id}", "Person", vec!["status"]),
+        ("GET /tests/{id}", "DrugTestResult", vec![]),
+        ("GET /team", "ResponseTeam", vec![]),
         ("GET /hits", "Person", vec![]),
     ] {
         assert_eq!(object_of(&provider, operation), object, "{operation}");

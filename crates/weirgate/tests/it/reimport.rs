@@ -603,6 +603,10 @@ fn users(is_later: bool) -> String {
             "/users": {"get": get("all", pick(json!([query("limit", "integer")]), json!([
                 query("limit", "integer"), query("offset", "integer"), query("q", "string"), header])),
                 json_of(&list))},
+            "/wrong": {"get": {"operationId": "wrong", "responses": pick(
+                answers(json_of(&user)),
+                json!({"200": {"description": "", "content": json_of(&user)}, "409": {"description": "",
+                    "content": json_of(&json!({"type": "object", "properties": {"detail": text}}))}}))}},
             "/reports/{kind}": {"get": get("report", json!([path("kind", &kind)]), json_of(&user))},
             "/people": {"get": get("people", json!([]), json_of(&json!({"type": "object",
                 "properties": {"ok": {"type": "boolean"}, "people": people}})))},
@@ -665,6 +669,9 @@ fn an_operation_takes_and_passes_what_it_did_when_it_was_granted() {
     ] {
         world.provider.on(path, testkit::Answer::json(200, &answer));
     }
+    world
+        .provider
+        .on("/wrong", testkit::Answer::json(409, &json!({"detail": "dismissed for theft"})));
     let get = |world: &World, path: &str| {
         let answer = world.get(path);
         (answer.status, answer.json().unwrap_or_default())
@@ -683,6 +690,7 @@ fn an_operation_takes_and_passes_what_it_did_when_it_was_granted() {
         world.send("GET", "/users/1", &[("X-Tenant", "own")], b"");
         assert_eq!(world.provider.last_request().unwrap().header("x-tenant"), Some("own"));
         assert_ne!(get(world, "/reports/salaries").0, 200);
+        assert!(!world.get("/wrong").text().contains("theft"), "words of an error");
         // None of it is what it was downloaded as.
         assert_ne!(get(world, "/export").0, 200);
         assert!(!get(world, "/sheet").1.to_string().contains("ssn"));
@@ -710,6 +718,7 @@ fn an_operation_takes_and_passes_what_it_did_when_it_was_granted() {
         "GET /export would take more, which is refused: application/json as it is in 200",
         "GET /sheet would take more, which is refused: application/json as it is in 200",
         "POST /scan would take more, which is refused: application/xml as it is in requests",
+        "GET /wrong would let more through, which is withheld: `detail` of an error in 409",
         "POST /mixed would take more, which is refused: application/json as it is in requests",
         "GET /people would let more through, which is withheld: people.* (any name) in 200",
         "Flag.flag leads to more than was granted, which is withheld: flag (scalar)",
@@ -750,6 +759,7 @@ fn an_operation_takes_and_passes_what_it_did_when_it_was_granted() {
     });
     assert_eq!(get(&world, "/reports/salaries").0, 200);
     assert_eq!(get(&world, "/export"), (200, user));
+    assert!(world.get("/wrong").text().contains("theft"), "{}", world.get("/wrong").text());
     assert_eq!(dry_run(&world)["changes"], json!([]));
 }
 
