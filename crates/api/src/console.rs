@@ -1,6 +1,9 @@
 //! What the console answers from.
 
-use app::{Instance, people::sessions::SignedIn};
+use app::{
+    Instance,
+    people::{sessions::SignedIn, sso::Web},
+};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use identity::RelyingParty;
@@ -37,6 +40,8 @@ pub struct Console {
     pub instance: Arc<Instance>,
     pub vitals: Arc<dyn Vitals>,
     pub reached: Reached,
+    /// How identity providers are asked.
+    pub web: Web,
     /// For passkeys, where browsers have them: not under an address of numbers.
     pub(crate) party: Option<Party>,
 }
@@ -77,9 +82,14 @@ impl fmt::Debug for Console {
 }
 
 impl Console {
-    pub fn new(instance: Arc<Instance>, vitals: Arc<dyn Vitals>, reached: Reached) -> Self {
+    pub fn new(
+        instance: Arc<Instance>,
+        vitals: Arc<dyn Vitals>,
+        reached: Reached,
+        web: Web,
+    ) -> Self {
         let party = Party::of(&reached.url);
-        Self { instance, vitals, reached, party }
+        Self { instance, vitals, reached, web, party }
     }
 
     /// Who acts, as part of which request.

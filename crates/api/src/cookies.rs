@@ -1,12 +1,18 @@
-//! The console's two cookies: the session's token, and one that forms are bound to before there is a
-//! session. Both are `__Host-`: no other host, port or path sets them, and no script reads them.
+//! The console's cookies: the session's token, one that forms are bound to before there is a session, and
+//! one that a browser takes along to an identity provider. All are `__Host-`: no other host, port or path
+//! sets them, and no script reads them.
 
+use app::people::sso::TRIP_LIFE;
 use axum::http::{HeaderMap, HeaderValue, header};
 use identity::SessionToken;
+use types::SecretText;
 
 const SESSION: &str = "__Host-weirgate";
 const FORM: &str = "__Host-weirgate-form";
-const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
+const TRIP: &str = "__Host-weirgate-sso";
+const STRICT: &str = "; SameSite=Strict";
+/// A browser that comes back from another site must bring it.
+const LAX: &str = "; SameSite=Lax";
 
 /// The cookies of a request. One that is given twice is none: somebody added another.
 #[derive(Debug, Default)]
@@ -17,34 +23,47 @@ pub(crate) struct Cookies {
 
 impl Cookies {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let find = |name: &str| {
-            let values = headers.get_all(header::COOKIE).iter().filter_map(|one| one.to_str().ok());
-            let pairs = values.flat_map(|one| one.split(';')).filter_map(|one| one.split_once('='));
-            let mut found = pairs.filter(|(given, _)| given.trim() == name);
-            let (_, value) = found.next()?;
-            if found.next().is_some() {
-                return None;
-            }
-            SessionToken::parse(value.trim()).ok()
-        };
-        Self { session: find(SESSION), form: find(FORM) }
+        let token = |name| SessionToken::parse(only(headers, name)?).ok();
+        Self { session: token(SESSION), form: token(FORM) }
     }
 }
 
+fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let values = headers.get_all(header::COOKIE).iter().filter_map(|one| one.to_str().ok());
+    let pairs = values.flat_map(|one| one.split(';')).filter_map(|one| one.split_once('='));
+    let mut found = pairs.filter(|(given, _)| given.trim() == name);
+    let (_, value) = found.next()?;
+    found.next().is_none().then_some(value.trim())
+}
+
 pub(crate) fn session(token: &SessionToken) -> Option<HeaderValue> {
-    set(SESSION, token.expose(), "")
+    set(SESSION, token.expose(), STRICT)
 }
 
 pub(crate) fn no_session() -> HeaderValue {
-    set(SESSION, "", "; Max-Age=0").unwrap_or_else(|| HeaderValue::from_static(""))
+    set(SESSION, "", "; SameSite=Strict; Max-Age=0").unwrap_or_else(|| HeaderValue::from_static(""))
 }
 
 pub(crate) fn form(token: &SessionToken) -> Option<HeaderValue> {
-    set(FORM, token.expose(), "")
+    set(FORM, token.expose(), STRICT)
+}
+
+/// What a browser took along to an identity provider.
+pub(crate) fn trip_of(headers: &HeaderMap) -> Option<SecretText> {
+    only(headers, TRIP).map(|text| SecretText::new(text.to_owned()))
+}
+
+pub(crate) fn trip(trip: &SecretText) -> Option<HeaderValue> {
+    set(TRIP, trip.expose(), &format!("{LAX}; Max-Age={}", TRIP_LIFE.as_secs()))
+}
+
+pub(crate) fn no_trip() -> HeaderValue {
+    set(TRIP, "", &format!("{LAX}; Max-Age=0")).unwrap_or_else(|| HeaderValue::from_static(""))
 }
 
 fn set(name: &str, value: &str, more: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("{name}={value}; {ATTRIBUTES}{more}")).ok()?;
+    let text = format!("{name}={value}; Path=/; Secure; HttpOnly{more}");
+    let mut value = HeaderValue::from_str(&text).ok()?;
     value.set_sensitive(true);
     Some(value)
 }

@@ -16,6 +16,7 @@ mod pages;
 mod passkeys;
 mod router;
 mod rules;
+mod sso;
 mod v1;
 mod views;
 

@@ -6,6 +6,7 @@ use crate::{
     console::Console,
     cookies,
     guard::{Visit, to_step_up},
+    sso::{self, Way},
     views::{self, Frame, failed, moment, page, place_of, status_of, told},
 };
 use app::{
@@ -19,7 +20,7 @@ use app::{
         sessions::SignedIn,
         sign_in as way_in,
         sign_in::Begun,
-        tokens,
+        sso as sso_accounts, tokens,
         tokens::Wanted,
         users as accounts,
         users::{Acceptance, NewLink},
@@ -199,6 +200,7 @@ struct SignInPage {
     frame: Frame,
     has_passkeys: bool,
     passkeys_at: Option<String>,
+    ways: Vec<Way>,
     problem: Option<String>,
     address: String,
 }
@@ -209,19 +211,25 @@ pub(crate) struct SignInForm {
     password: String,
 }
 
-pub(crate) async fn sign_in_form(State(_): Home, Extension(visit): Asked) -> Response {
+pub(crate) async fn sign_in_form(State(console): Home, Extension(visit): Asked) -> Response {
     if visit.signed_in.as_ref().is_some_and(|one| one.level == SessionLevel::Full) {
         return Redirect::to("/").into_response();
     }
-    sign_in_page(&visit, None, String::new())
+    sign_in_page(&console, &visit, None, String::new()).await
 }
 
-pub(crate) fn sign_in_page(visit: &Visit, problem: Option<&Error>, address: String) -> Response {
+pub(crate) async fn sign_in_page(
+    console: &Console,
+    visit: &Visit,
+    problem: Option<&Error>,
+    address: String,
+) -> Response {
+    let ways = sso::ways(console).await;
     let (frame, has_passkeys) = (Frame::outside(visit), visit.has_passkeys);
     let status = problem.map_or(StatusCode::OK, status_of);
     let told = problem.map(told);
     let passkeys_at = visit.passkeys_at.clone();
-    let answer = SignInPage { frame, has_passkeys, passkeys_at, problem: told, address };
+    let answer = SignInPage { frame, has_passkeys, passkeys_at, ways, problem: told, address };
     let response = page(status, &answer);
     match problem {
         Some(error) => slowed(response, error),
@@ -242,7 +250,7 @@ pub(crate) async fn sign_in(
     match begun.await {
         Ok(Begun::SecondFactor(token)) => with_session(&token, "/sign-in/factor"),
         Ok(Begun::Enrolment(token)) => with_session(&token, "/enrol"),
-        Err(error) => sign_in_page(&visit, Some(&error), form.address),
+        Err(error) => sign_in_page(&console, &visit, Some(&error), form.address).await,
     }
 }
 
@@ -265,6 +273,8 @@ struct FactorPage {
     action: &'static str,
     /// Where a step-up leads.
     to: Option<&'static str>,
+    /// Providers where a factor can be shown instead.
+    ways: Vec<Way>,
     problem: Option<String>,
 }
 
@@ -302,7 +312,12 @@ pub(crate) async fn factor_page(
         }
         _ => false,
     };
-    let answer = FactorPage { frame, has_passkeys, heading, about, action, to, problem: told };
+    let ways = match &visit.signed_in {
+        Some(one) if to.is_some() => sso::step_ups(console, one.user).await,
+        _ => Vec::new(),
+    };
+    let answer =
+        FactorPage { frame, has_passkeys, heading, about, action, to, ways, problem: told };
     let response = page(status, &answer);
     match problem {
         Some(error) => slowed(response, error),
@@ -972,6 +987,10 @@ struct AccountPage {
     factors: Vec<FactorView>,
     recovery_left: usize,
     sessions: Vec<SessionView>,
+    identities: Vec<IdentityView>,
+    /// Providers that can be linked still.
+    linkable: Vec<Way>,
+    has_password: bool,
     tokens: Vec<TokenView>,
     new_token: Option<String>,
 }
@@ -980,6 +999,13 @@ struct FactorView {
     id: String,
     name: String,
     kind: &'static str,
+    since: String,
+}
+
+struct IdentityView {
+    id: String,
+    provider: String,
+    is_managed: bool,
     since: String,
 }
 
@@ -997,7 +1023,7 @@ pub(crate) async fn account(
     account_view(&console, &visit, None, None).await
 }
 
-async fn account_view(
+pub(crate) async fn account_view(
     console: &Console,
     visit: &Visit,
     problem: Option<&Error>,
@@ -1027,7 +1053,20 @@ async fn account_view(
         roles: one.roles.join(", "),
         expires: moment(one.expires_at),
     });
+    let linked = or_failed(sso_accounts::linked(&console.instance, user).await)?;
+    let mut linkable = sso::links(console).await;
+    linkable.retain(|way| linked.iter().all(|one| one.provider.as_str() != way.name));
+    let has_password = linked.iter().all(|one| !one.is_managed);
+    let identities = linked.into_iter().map(|one| IdentityView {
+        id: one.id.to_string(),
+        provider: one.provider.to_string(),
+        is_managed: one.is_managed,
+        since: moment(one.created_at),
+    });
     let answer = AccountPage {
+        identities: identities.collect(),
+        linkable: if has_password { linkable } else { Vec::new() },
+        has_password,
         frame: Frame::inside(console, visit, signed_in, "/account"),
         has_passkeys: visit.has_passkeys,
         passkeys_at: visit.passkeys_at.clone(),

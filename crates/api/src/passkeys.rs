@@ -238,7 +238,7 @@ pub(crate) async fn begin_sign_in(State(console): Home, Extension(visit): Asked)
             };
             asking(&visit, &asked, ceremony)
         }
-        Err(error) => sign_in_page(&visit, Some(&error), String::new()),
+        Err(error) => sign_in_page(&console, &visit, Some(&error), String::new()).await,
     }
 }
 
@@ -255,6 +255,6 @@ pub(crate) async fn sign_in(
     };
     match done.await {
         Ok(token) => with_session(&token, "/"),
-        Err(error) => sign_in_page(&visit, Some(&error), String::new()),
+        Err(error) => sign_in_page(&console, &visit, Some(&error), String::new()).await,
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     access::Access,
     advice,
     console::{Console, Peer},
-    guard, pages, passkeys, rules, v1, views,
+    guard, pages, passkeys, rules, sso, v1, views,
 };
 use axum::{
     BoxError, Router,
@@ -38,6 +38,11 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", "/enrol/confirm", Access::Enrolling),
     ("POST", "/enrol/passkey/begin", Access::Enrolling),
     ("POST", "/enrol/passkey/confirm", Access::Enrolling),
+    ("GET", "/sso/{name}", Access::Anybody),
+    ("GET", "/sso/{name}/callback", Access::Anybody),
+    ("GET", "/sso/{name}/step-up", Access::Person),
+    ("GET", "/sso/{name}/link", Access::Person),
+    ("GET", "/sso-done", Access::Anybody),
     ("POST", "/sign-out", Access::Session),
     ("GET", "/step-up", Access::Person),
     ("POST", "/step-up", Access::Person),
@@ -52,6 +57,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", "/account/factors/passkey/confirm", Access::Person),
     ("POST", "/account/factors/{id}/remove", Access::Person),
     ("POST", "/account/password", Access::Person),
+    ("POST", "/account/identities/{id}/unlink", Access::Person),
     ("POST", "/account/sessions/end-others", Access::Person),
     ("POST", "/account/sessions/{id}/end", Access::Person),
     ("POST", "/account/tokens", Access::Person),
@@ -140,6 +146,12 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/enrol", get(pages::enrol_form))
         .route("/enrol/begin", post(pages::enrol_begin))
         .route("/enrol/confirm", post(pages::enrol_confirm))
+        .route("/sso/{name}", get(sso::sign_in))
+        .route("/sso/{name}/callback", get(sso::callback))
+        .route("/sso/{name}/step-up", get(sso::step_up))
+        .route("/sso/{name}/link", get(sso::link))
+        .route("/sso-done", get(sso::done))
+        .route("/account/identities/{id}/unlink", post(sso::unlink))
         .route("/sign-out", post(pages::sign_out))
         .route("/step-up", get(pages::step_up_form).post(pages::step_up))
         .route("/", get(pages::home))

@@ -7,6 +7,7 @@ use crate::{
     servers::ServerError,
 };
 use audit::{AppendError, ExportError, NoteError, OpenError, ProofError, VerifyError};
+use identity::oidc::OidcError;
 use outbound::TargetError;
 use std::{io, path::PathBuf, time::Duration};
 
@@ -136,7 +137,7 @@ pub enum Error {
     /// What was given as a name may be anything, and is not repeated.
     #[error("there is no {kind} of the name that was given")]
     NameUnknown { kind: &'static str },
-    #[error("there is a {kind} `{name}` already")]
+    #[error("there is {} {kind} `{name}` already", article(kind))]
     Exists { kind: &'static str, name: String },
     #[error("the description cannot be read")]
     Description(#[from] provider::LoadError),
@@ -208,6 +209,20 @@ pub enum Error {
     PasskeyRefused,
     #[error("this needs a factor that was shown within the last five minutes")]
     StepUpNeeded,
+    #[error(transparent)]
+    Sso(#[from] OidcError),
+    #[error("the identity provider cannot be asked: {why}")]
+    IdentityProviderUnreachable { why: String },
+    #[error("none of the person's groups brings a role")]
+    SsoNoRole,
+    #[error("the identity provider's settings cannot be meant: {what}")]
+    SsoSettings { what: &'static str },
+    #[error("an installation has at most {limit} identity providers")]
+    TooManyIdentityProviders { limit: usize },
+    #[error("that identity signs in to an account already, or the account has one of the provider")]
+    IdentityTaken,
+    #[error("the account was made by an identity provider, which decides its roles and its way in")]
+    ManagedElsewhere,
     #[error("the link is unknown, was used, or has expired")]
     LinkUnknown,
     #[error("the first administrator's e-mail address is missing")]
@@ -279,6 +294,8 @@ impl Error {
             | Self::Password(_)
             | Self::AddressMissing
             | Self::TokenLife { .. }
+            | Self::SsoSettings { .. }
+            | Self::Sso(OidcError::Issuer)
             | Self::RolesMissing
             | Self::PersonName { .. }
             | Self::Grants(_) => Kind::Usage,
@@ -289,6 +306,11 @@ impl Error {
             | Self::FactorRefused
             | Self::PasskeyRefused
             | Self::StepUpNeeded
+            | Self::Sso(_)
+            | Self::SsoNoRole
+            | Self::TooManyIdentityProviders { .. }
+            | Self::IdentityTaken
+            | Self::ManagedElsewhere
             | Self::AdministratorExists
             | Self::LastAdministrator
             | Self::LastFactor
@@ -307,6 +329,7 @@ impl Error {
             | Self::NodeAlive { .. }
             | Self::ServersMove { .. }
             | Self::NoGrants { .. } => Kind::Refused,
+            Self::IdentityProviderUnreachable { .. } => Kind::Unreachable,
             Self::Store(error) if error.is_unreachable() => Kind::Unreachable,
             // What could not be read says nothing of the log.
             Self::AuditVerify(VerifyError::Io(_))
@@ -576,6 +599,25 @@ impl Error {
             Self::LastAdministrator => {
                 "Make somebody else an administrator first, who has enrolled a second factor.".into()
             }
+            Self::Sso(error) => remedy_of_sso(*error).into(),
+            Self::IdentityProviderUnreachable { .. } => {
+                "See that it runs, and that this machine reaches it; `weirgate sso check NAME` asks it \
+                 again."
+                    .into()
+            }
+            Self::SsoNoRole => {
+                "Ask an administrator to map one of your groups to a role, or for an invitation.".into()
+            }
+            Self::SsoSettings { .. } => "See docs/reference/sso.md.".into(),
+            Self::TooManyIdentityProviders { .. } => {
+                "Remove one with `weirgate sso remove NAME`.".into()
+            }
+            Self::IdentityTaken => {
+                "Sign in by it, or unlink it there first, on the page of that account.".into()
+            }
+            Self::ManagedElsewhere => {
+                "Change the person's groups at the identity provider, or disable the account.".into()
+            }
             Self::LastFactor => "Enrol another one first.".into(),
             Self::TooManyFactors { .. } => "Remove one first.".into(),
             Self::TooManyTokens { .. } => "Revoke one first.".into(),
@@ -620,6 +662,29 @@ fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());
     first.into_iter().chain(letters).chain(['.']).collect()
+}
+
+const fn remedy_of_sso(error: OidcError) -> &'static str {
+    match error {
+        OidcError::Issuer => {
+            "Give it as the provider spells it, like https://id.example.com/realms/corp."
+        }
+        OidcError::State | OidcError::CodeMissing | OidcError::Denied(_) => {
+            "Begin again from the sign-in page, in this browser."
+        }
+        OidcError::CodeRefused(_) => {
+            "Try again; if it stays, an administrator checks the client's id, secret and redirect URI."
+        }
+        OidcError::NoSecondFactor => {
+            "Show a second factor at the provider; an administrator says which values of amr and acr \
+             prove one."
+        }
+        OidcError::NotFresh => "Show a factor at the provider again, when it asks.",
+        OidcError::Time => {
+            "Try again; if it stays, compare this machine's clock with the provider's."
+        }
+        _ => "An administrator compares the provider's settings with `weirgate sso check NAME`.",
+    }
 }
 
 const fn remedy_of_target(error: TargetError) -> &'static str {
@@ -693,4 +758,8 @@ fn open_remedy(error: &OpenError) -> &'static str {
             "Restore the database that belongs to this audit log."
         }
     }
+}
+
+fn article(noun: &str) -> &'static str {
+    if noun.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" }
 }

@@ -16,9 +16,9 @@ use audit::VaultHead;
 use aws_lc_rs::digest;
 use std::{collections::BTreeMap, fmt};
 use store::{
-    ClientRow, ConnectionRow, CustomerRow, Everything, FactorRow, GrantRow, GrantTarget, KeyRow,
-    LinkRow, People, ProviderFacts, ProviderRow, RuleRow, SealedRow, SessionRow, StateHead,
-    TokenRow, UserRow, VaultGenerationRow,
+    ClientRow, ConnectionRow, CustomerRow, Everything, FactorRow, GrantRow, GrantTarget,
+    IdentityProviderRow, IdentityRow, KeyRow, LinkRow, People, ProviderFacts, ProviderRow, RuleRow,
+    SealedRow, SessionRow, StateHead, TokenRow, UserRow, VaultGenerationRow,
 };
 use types::{Id, Provider, Timestamp};
 use vault::KeyPepper;
@@ -49,6 +49,8 @@ const USER: &str = "user_account";
 const FACTOR: &str = "user_factor";
 const LINK: &str = "one_time_link";
 const TOKEN: &str = "personal_token";
+const IDENTITY_PROVIDER: &str = "identity_provider";
+const IDENTITY: &str = "user_identity";
 const ROLE: &str = "role";
 const POLICY: &str = "policy";
 /// A session's own seal, which is none of the set.
@@ -325,6 +327,22 @@ fn token_content(row: &TokenRow) -> Vec<u8> {
         .0
 }
 
+fn identity_provider_content(row: &IdentityProviderRow) -> Vec<u8> {
+    let IdentityProviderRow { id: _, name, customer, body, created_at } = row;
+    Content::new().text(name.as_str()).bytes(&customer.to_bytes()).text(body).time(*created_at).0
+}
+
+fn identity_content(row: &IdentityRow) -> Vec<u8> {
+    let IdentityRow { id: _, user, provider, subject, is_managed, created_at } = row;
+    Content::new()
+        .bytes(&user.to_bytes())
+        .bytes(&provider.to_bytes())
+        .bytes(subject)
+        .number(u64::from(*is_managed))
+        .time(*created_at)
+        .0
+}
+
 fn rule_content(row: &RuleRow) -> Vec<u8> {
     let RuleRow { name: _, body, created_at } = row;
     Content::new().text(body).time(*created_at).0
@@ -390,7 +408,8 @@ pub(crate) fn of<P: ReadProvider>(pepper: &KeyPepper, rows: &Everything<P>) -> S
     for row in &rows.grants {
         put(GRANT, row.id.to_string(), &grant_content(row));
     }
-    let People { users, factors, links, tokens, roles, policies } = &rows.people;
+    let People { users, factors, links, tokens, providers, identities, roles, policies } =
+        &rows.people;
     for row in users {
         put(USER, row.id.to_string(), &user_content(row));
     }
@@ -402,6 +421,12 @@ pub(crate) fn of<P: ReadProvider>(pepper: &KeyPepper, rows: &Everything<P>) -> S
     }
     for row in tokens {
         put(TOKEN, row.id.to_string(), &token_content(row));
+    }
+    for row in providers {
+        put(IDENTITY_PROVIDER, row.id.to_string(), &identity_provider_content(row));
+    }
+    for row in identities {
+        put(IDENTITY, row.id.to_string(), &identity_content(row));
     }
     for row in roles {
         put(ROLE, row.name.to_string(), &rule_content(row));
@@ -555,7 +580,7 @@ pub(crate) fn trusted(mut rows: Everything, broken: &[Broken]) -> Everything {
     rows.grants.retain(|row| is_whole(GRANT, &row.id.to_string()));
     // A factor or a policy that is missing would permit more: where anything of people is not as it
     // was left, nobody comes in.
-    let of_people = [USER, FACTOR, LINK, TOKEN, ROLE, POLICY];
+    let of_people = [USER, FACTOR, LINK, TOKEN, IDENTITY_PROVIDER, IDENTITY, ROLE, POLICY];
     // And without a policy, calls would pass that it forbids.
     if broken.iter().any(|one| one.place.0 == POLICY) {
         rows.grants.clear();

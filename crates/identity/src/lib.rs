@@ -16,6 +16,7 @@
 
 mod blocklist;
 mod email;
+pub mod oidc;
 mod passkey;
 pub mod password;
 mod recovery;

@@ -40,7 +40,7 @@ pub(crate) fn hold(data: &[u8]) -> bool {
         || secret.contains(' ')
         || own_escapes > 1
         || own_escapes == 1 && is_cut_short(secret)
-        || own_escapes == 1 && own_percents > 0
+        || secret.contains('\\') && own_percents > 0
     {
         return false;
     }

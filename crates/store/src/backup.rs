@@ -79,6 +79,11 @@ const TABLES: &[Table] = &[
     table!("personal_token" by "id":
         ("id" Text 1), ("digest" Bytes 2), ("user_id" Text 3), ("name" Text 4), ("roles" Text 5),
         ("created_at" Number 6), ("expires_at" Number 7), ("revoked_at" Number 8)),
+    table!("identity_provider" by "id":
+        ("id" Text 1), ("name" Text 2), ("customer" Text 3), ("body" Text 4), ("created_at" Number 5)),
+    table!("user_identity" by "id":
+        ("id" Text 1), ("user_id" Text 2), ("provider" Text 3), ("subject" Bytes 4),
+        ("managed" Number 5), ("created_at" Number 6)),
     table!("role" by "name": ("name" Text 1), ("body" Text 2), ("created_at" Number 3)),
     table!("policy" by "name": ("name" Text 1), ("body" Text 2), ("created_at" Number 3)),
     table!("user_session" by "id":

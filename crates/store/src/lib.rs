@@ -20,7 +20,10 @@ pub use backup::{Cell, is_known};
 pub use dialect::layout;
 pub use error::StoreError;
 pub use location::{Location, Place, ServerUrl, UrlError};
-pub use people::{FactorRow, FailureRow, LinkRow, People, RuleRow, SessionRow, TokenRow, UserRow};
+pub use people::{
+    FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, People, RuleRow, SessionRow,
+    TokenRow, UserRow,
+};
 pub use rows::{
     Accounts, ClientRow, ConnectionRow, CustomerRow, Everything, GrantChanges, GrantRow,
     GrantTarget, KeyRow, MovedRow, OutboxRow, ProviderFacts, ProviderRow, RowSeal, SealedHead,

@@ -8,8 +8,8 @@ use crate::{
     tx::{Tx, json},
 };
 use types::{
-    Customer, Factor, FactorKind, Id, Link, LinkPurpose, Session, SessionLevel, Slug, Timestamp,
-    Token, User, UserState,
+    Customer, Factor, FactorKind, Id, Identity, IdentityProvider, Link, LinkPurpose, Session,
+    SessionLevel, Slug, Timestamp, Token, User, UserState,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,31 @@ pub struct TokenRow {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// Who vouches for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityProviderRow {
+    pub id: Id<IdentityProvider>,
+    pub name: Slug,
+    /// Under whose key the client's secret lies.
+    pub customer: Id<Customer>,
+    /// What it says is `app`'s.
+    pub body: String,
+    pub created_at: Timestamp,
+}
+
+/// Whom an identity provider knows a person as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityRow {
+    pub id: Id<Identity>,
+    pub user: Id<User>,
+    pub provider: Id<IdentityProvider>,
+    /// Keyed digest of issuer and subject.
+    pub subject: [u8; 32],
+    /// Whether the provider made the account, and decides its roles.
+    pub is_managed: bool,
+    pub created_at: Timestamp,
+}
+
 /// A custom role, or a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleRow {
@@ -102,6 +127,8 @@ pub struct People {
     pub factors: Vec<FactorRow>,
     pub links: Vec<LinkRow>,
     pub tokens: Vec<TokenRow>,
+    pub providers: Vec<IdentityProviderRow>,
+    pub identities: Vec<IdentityRow>,
     pub roles: Vec<RuleRow>,
     pub policies: Vec<RuleRow>,
 }
@@ -176,6 +203,37 @@ impl FromRow for TokenRow {
     }
 }
 
+impl FromRow for IdentityProviderRow {
+    const TABLE: &'static str = "identity_provider";
+    const ALL: &'static str =
+        "SELECT id, name, customer, body, created_at FROM identity_provider ORDER BY id";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.parsed("id")?,
+            name: row.parsed("name")?,
+            customer: row.parsed("customer")?,
+            body: row.text("body")?,
+            created_at: row.time("created_at")?,
+        })
+    }
+}
+
+impl FromRow for IdentityRow {
+    const TABLE: &'static str = "user_identity";
+    const ALL: &'static str = "SELECT id, user_id, provider, subject, managed, created_at
+        FROM user_identity ORDER BY id";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.parsed("id")?,
+            user: row.parsed("user_id")?,
+            provider: row.parsed("provider")?,
+            subject: row.array("subject")?,
+            is_managed: row.number::<u8>("managed")? == 1,
+            created_at: row.time("created_at")?,
+        })
+    }
+}
+
 impl FromRow for RuleRow {
     /// Or `policy`, which has the same columns.
     const TABLE: &'static str = "role";
@@ -230,6 +288,8 @@ pub(crate) async fn people(tx: &mut Transaction) -> Result<People, StoreError> {
         factors: all(tx, FactorRow::ALL).await?,
         links: all(tx, LinkRow::ALL).await?,
         tokens: all(tx, TokenRow::ALL).await?,
+        providers: all(tx, IdentityProviderRow::ALL).await?,
+        identities: all(tx, IdentityRow::ALL).await?,
         roles: all(tx, RuleRow::ALL).await?,
         policies: policies.iter().map(RuleRow::from_row).collect::<Result<_, _>>()?,
     })
@@ -258,6 +318,7 @@ impl Tx {
         for statement in [
             "DELETE FROM user_session WHERE user_id = $1",
             "DELETE FROM personal_token WHERE user_id = $1",
+            "DELETE FROM user_identity WHERE user_id = $1",
             "DELETE FROM one_time_link WHERE user_id = $1",
             "DELETE FROM user_factor WHERE user_id = $1",
             "DELETE FROM user_account WHERE id = $1",
@@ -341,6 +402,55 @@ impl Tx {
         .bind(row.expires_at.as_micros())
         .bind(row.revoked_at.map(Timestamp::as_micros));
         self.change("personal_token", query).await.map(drop)
+    }
+
+    /// Stores an identity provider, or what was changed of it.
+    pub async fn put_identity_provider(
+        &mut self,
+        row: &IdentityProviderRow,
+    ) -> Result<(), StoreError> {
+        let query = sql("INSERT INTO identity_provider (id, name, customer, body, created_at)
+             VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (id) DO UPDATE SET body = $4")
+        .bind(row.id.to_string())
+        .bind(row.name.to_string())
+        .bind(row.customer.to_string())
+        .bind(row.body.clone())
+        .bind(row.created_at.as_micros());
+        self.change("identity_provider", query).await.map(drop)
+    }
+
+    /// Deletes an identity provider with whom it knew people as, but the key.
+    pub async fn delete_identity_provider(
+        &mut self,
+        id: Id<IdentityProvider>,
+    ) -> Result<(), StoreError> {
+        for statement in [
+            "DELETE FROM user_identity WHERE provider = $1",
+            "DELETE FROM identity_provider WHERE id = $1",
+        ] {
+            self.change("identity_provider", sql(statement).bind(id.to_string())).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn insert_identity(&mut self, row: &IdentityRow) -> Result<(), StoreError> {
+        let query = sql("INSERT INTO user_identity
+             (id, user_id, provider, subject, managed, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6)")
+        .bind(row.id.to_string())
+        .bind(row.user.to_string())
+        .bind(row.provider.to_string())
+        .bind(row.subject.to_vec())
+        .bind(i64::from(row.is_managed))
+        .bind(row.created_at.as_micros());
+        self.change("user_identity", query).await.map(drop)
+    }
+
+    /// Whether there was such an identity.
+    pub async fn delete_identity(&mut self, id: Id<Identity>) -> Result<bool, StoreError> {
+        let query = sql("DELETE FROM user_identity WHERE id = $1").bind(id.to_string());
+        self.change("user_identity", query).await.map(|rows| rows > 0)
     }
 
     /// Stores a custom role, or another text of it.

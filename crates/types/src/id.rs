@@ -44,6 +44,10 @@ kinds! {
     Token = "tokn",
     /// What lets a person in once, to set up an account.
     Link = "link",
+    /// Who vouches for people that sign in by it.
+    IdentityProvider = "idp",
+    /// Whom an identity provider knows a person as.
+    Identity = "iden",
     /// One call through the gateway, or one act on the command line.
     Request = "req",
     /// One installation with its own data folder.

@@ -24,8 +24,9 @@ pub use clock::{Clock, Date, ManualClock, ParseDateError, SystemClock, Timestamp
 pub use context::{Actor, OpContext};
 pub use fault::{Fault, Origin};
 pub use id::{
-    Client, Connection, Credential, Customer, Factor, Grant, Id, IdKind, Instance, Key, Link, Node,
-    ParseIdError, Provider, Request, Session, Token, User,
+    Client, Connection, Credential, Customer, Factor, Grant, Id, IdKind, Identity,
+    IdentityProvider, Instance, Key, Link, Node, ParseIdError, Provider, Request, Session, Token,
+    User,
 };
 pub use nearest::nearest;
 pub use person::{FactorKind, LinkPurpose, SessionLevel, UserState};

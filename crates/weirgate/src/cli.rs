@@ -92,6 +92,9 @@ pub(crate) enum Verb {
     /// Invite people, and change what they may.
     #[command(subcommand)]
     User(UserVerb),
+    /// Let people sign in by identity providers (OpenID Connect).
+    #[command(subcommand)]
+    Sso(SsoVerb),
     /// List and end people's sessions.
     #[command(subcommand)]
     Session(SessionVerb),
@@ -365,6 +368,57 @@ pub(crate) enum UserVerb {
         #[arg(long, value_name = "ROLE", required = true)]
         role: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SsoVerb {
+    /// Let people sign in by a provider; it is asked first whether it can be trusted with that.
+    Add(Box<SsoAddArgs>),
+    /// List the providers, with the redirect URI that each must know.
+    List,
+    /// Ask a provider again for its metadata and keys.
+    Check {
+        /// The provider's name.
+        name: String,
+    },
+    /// End sign-in by a provider, and disable the accounts that it made.
+    Remove {
+        /// The provider's name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SsoAddArgs {
+    /// What the sign-in page calls it, like corp; it stands in the redirect URI.
+    pub name: String,
+    /// The issuer, as the provider spells it.
+    #[arg(long, value_name = "URL")]
+    pub issuer: String,
+    /// As whom the provider knows Weirgate.
+    #[arg(long, value_name = "ID")]
+    pub client_id: String,
+    /// A file with the client's secret; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub client_secret_file: PathBuf,
+    /// A scope beside openid; email and profile if none is given.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+    /// Which roles a group of the provider brings, separated by commas; may be given several times.
+    #[arg(long = "group", value_name = "GROUP=ROLES")]
+    pub groups: Vec<String>,
+    /// The claim of the ID token that names groups.
+    #[arg(long, value_name = "CLAIM", default_value = "groups")]
+    pub groups_claim: String,
+    /// Where a second factor is shown: provider, which must prove it, or weirgate.
+    #[arg(long, value_name = "WHERE", default_value = "provider")]
+    pub second_factor: String,
+    /// A value of amr that proves a second factor; mfa if neither this nor --acr is given.
+    #[arg(long = "amr", value_name = "VALUE")]
+    pub amr: Vec<String>,
+    /// A value of acr that proves a second factor.
+    #[arg(long = "acr", value_name = "VALUE")]
+    pub acr: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

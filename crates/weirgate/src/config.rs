@@ -10,14 +10,12 @@ mod source;
 
 pub(crate) use source::Environment;
 
-use crate::{
-    outside::{Pace, Token},
-    telemetry::Endpoint,
-};
+use crate::outside::{Pace, Token};
 use audit::WitnessKey;
 use check::check;
 use gateway::LimitSettings;
 use keys::Key;
+use outbound::Endpoint;
 use reader::Reader;
 use source::gather;
 use std::{

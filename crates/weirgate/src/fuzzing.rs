@@ -15,11 +15,6 @@ mod listener_tls;
 mod output;
 mod outside;
 mod provider_tls;
-mod telemetry {
-    mod endpoint;
-
-    pub(crate) use endpoint::Endpoint;
-}
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -163,6 +163,11 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             let (_, config) = load(Some(&args.listen))?;
             runtime.block_on(demo::run(&session, args, config))
         }
+        Verb::Sso(verb) => {
+            let (_, config) = load(None)?;
+            logging::start("error", false);
+            runtime.block_on(verbs::sso(&session, verb, &config))
+        }
         verb => {
             // Verbs talk through their results; only what is wrong is logged.
             logging::start("warn", false);
@@ -189,6 +194,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     | Verb::Project(_)
                     | Verb::Config(_)
                     | Verb::Doctor
+                    | Verb::Sso(_)
                     | Verb::Completions { .. }
                     | Verb::Man { .. } => Ok(()),
                 }

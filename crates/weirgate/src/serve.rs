@@ -21,7 +21,7 @@ use app::{
     Instance,
     configuration::{self, Told},
     follow, observe,
-    people::users,
+    people::{sso::Web, users},
     sequence::OpenLog,
     witness::Peers,
 };
@@ -99,6 +99,8 @@ impl Server {
             HickoryResolver::from_system()
                 .map_err(|error| Failure::new(FAILED, chain(&error), "Check /etc/resolv.conf."))?,
         );
+
+        let web = Web::new(Arc::clone(&resolver), Arc::clone(&tls));
 
         let roots: Vec<Vec<u8>> = tls.extra_roots().map(ToOwned::to_owned).collect();
         let told = Told { keys: &config.set, extra_roots: &roots };
@@ -210,7 +212,7 @@ impl Server {
             hosts: config.console_hosts(console_addr),
             is_tls: listener_tls.is_some(),
         };
-        let console = Console::new(Arc::clone(&instance), Arc::new(own), reached);
+        let console = Console::new(Arc::clone(&instance), Arc::new(own), reached, web);
         let ops = Ops {
             site: Site::new(console),
             write_patience: config.write_timeout,

@@ -3,11 +3,15 @@
 use api::{Console, Reached, Site, Vitals};
 use app::{
     Init, Instance, RootKeyPlace,
-    people::users::{self, NewLink},
+    people::{
+        sso::Web,
+        users::{self, NewLink},
+    },
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use outbound::{FixedResolver, TlsConfig};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -43,6 +47,12 @@ impl Vitals for Server {
     }
 }
 
+/// Asks nobody: no name leads anywhere.
+fn web() -> Web {
+    let tls = TlsConfig::new(None).unwrap();
+    Web::new(Arc::new(FixedResolver(BTreeMap::new())), Arc::new(tls))
+}
+
 /// See the module.
 pub struct House {
     _home: TempDir,
@@ -76,7 +86,7 @@ impl House {
             is_tls,
         };
         let server = Arc::new(Server::default());
-        let console = Console::new(Arc::clone(&instance), Arc::clone(&server) as _, reached);
+        let console = Console::new(Arc::clone(&instance), Arc::clone(&server) as _, reached, web());
         Self { _home: home, clock, instance, site: Site::new(console), server }
     }
 
@@ -255,7 +265,10 @@ impl Browser {
     fn keep(&mut self, answer: &Answer) {
         for cookie in answer.headers.get_all("set-cookie") {
             let cookie = cookie.to_str().unwrap();
-            for part in ["; Path=/", "; Secure", "; HttpOnly", "; SameSite=Strict"] {
+            // What goes along to an identity provider must come back from another site.
+            let site = if cookie.starts_with("__Host-weirgate-sso=") { "Lax" } else { "Strict" };
+            let site = format!("; SameSite={site}");
+            for part in ["; Path=/", "; Secure", "; HttpOnly", &site] {
                 assert!(cookie.contains(part), "{cookie}");
             }
             let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();

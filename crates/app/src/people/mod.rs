@@ -6,6 +6,7 @@ pub mod factors;
 pub mod passkeys;
 pub mod sessions;
 pub mod sign_in;
+pub mod sso;
 pub mod tokens;
 pub mod users;
 

@@ -62,6 +62,19 @@ pub(crate) async fn begin(
     user: Id<User>,
     level: SessionLevel,
 ) -> Result<SessionToken, Error> {
+    let shown_at = (level == SessionLevel::Full).then_some(ctx.now);
+    begin_shown(instance, changing, ctx, user, level, shown_at).await
+}
+
+/// The same, for somebody who showed a factor at this moment, or elsewhere and nobody knows when.
+pub(crate) async fn begin_shown(
+    instance: &Instance,
+    changing: &mut Changing<'_>,
+    ctx: &OpContext,
+    user: Id<User>,
+    level: SessionLevel,
+    shown_at: Option<Timestamp>,
+) -> Result<SessionToken, Error> {
     let mut others: Vec<_> = instance.store.sessions().await?;
     others.retain(|one| one.user == user);
     others.sort_by_key(|one| one.created_at);
@@ -82,7 +95,7 @@ pub(crate) async fn begin(
         created_at: ctx.now,
         seen_at: ctx.now,
         expires_at: ctx.now + life,
-        stepped_up_at: (level == SessionLevel::Full).then_some(ctx.now),
+        stepped_up_at: shown_at,
         seal: [0; 32],
     };
     row.seal = seals::of_session(&instance.secrets.pepper, &row);

@@ -158,6 +158,11 @@ pub(crate) async fn factor_attempt(
     Ok(Attempt::at(instance, Step::Factor, source, &lookup))
 }
 
+/// An attempt that is counted by where it comes from alone.
+pub(crate) fn place_attempt(instance: &Instance, source: Source) -> Attempt {
+    Attempt::at(instance, Step::Factor, source, &[0; 32])
+}
+
 /// Exchanges a session for one that reaches everything, and is stepped up. Of two that try it with one
 /// session, one comes too late.
 pub(crate) async fn full_session(
@@ -340,6 +345,10 @@ impl Attempt {
         user: Id<User>,
     ) -> Result<(), Error> {
         self.forget_account(instance, changing, user, 1).await?;
+        self.forget_place(changing).await
+    }
+
+    pub(crate) async fn forget_place(&self, changing: &mut Changing<'_>) -> Result<(), Error> {
         if let Some(place) = &self.place {
             changing.tx.forget_failure(place).await?;
         }

@@ -109,6 +109,9 @@ pub async fn renew_link(
 ) -> Result<NewLink, Error> {
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let person = Person::find(instance, &mut changing, id).await?;
+    if is_managed(&changing.tx.everything().await?.people, id) {
+        return Err(Error::ManagedElsewhere);
+    }
     let purpose = match person.row.state {
         UserState::Invited => LinkPurpose::Invite,
         UserState::Active => LinkPurpose::Reset,
@@ -120,7 +123,7 @@ pub async fn renew_link(
     Ok(link)
 }
 
-async fn new_user(
+pub(crate) async fn new_user(
     instance: &Instance,
     changing: &mut Changing<'_>,
     ctx: &OpContext,
@@ -386,6 +389,9 @@ pub async fn set_roles(
     let people = changing.tx.everything().await?.people;
     let roles = known_roles(&people, roles)?;
     let mut person = Person::find(instance, &mut changing, id).await?;
+    if is_managed(&people, id) {
+        return Err(Error::ManagedElsewhere);
+    }
     if !roles.iter().any(|role| role == ADMINISTRATOR) {
         keep_an_administrator(&mut changing, &person.row).await?;
     }
@@ -415,15 +421,20 @@ async fn erase(changing: &mut Changing<'_>, row: &UserRow) -> Result<(), Error> 
 
 /// # Errors
 /// [`Error::LastAdministrator`] if nobody else could administer.
-async fn keep_an_administrator(changing: &mut Changing<'_>, row: &UserRow) -> Result<(), Error> {
+pub(crate) async fn keep_an_administrator(
+    changing: &mut Changing<'_>,
+    row: &UserRow,
+) -> Result<(), Error> {
     if !is_administrator(row) {
         return Ok(());
     }
     let people = changing.tx.everything().await?.people;
-    // Who has no second factor yet cannot act.
+    // Who has no second factor yet cannot act; and who comes in by a provider alone does not once it is
+    // out of reach.
     let can_act = |other: &&UserRow| {
         other.id != row.id
             && is_administrator(other)
+            && !is_managed(&people, other.id)
             && people.factors.iter().any(|one| one.user == other.id && is_second(one))
     };
     if people.users.iter().any(|other| can_act(&other)) {
@@ -431,6 +442,17 @@ async fn keep_an_administrator(changing: &mut Changing<'_>, row: &UserRow) -> Re
     } else {
         Err(Error::LastAdministrator)
     }
+}
+
+/// Whether an identity provider made the account, and decides its roles.
+fn is_managed(people: &People, id: Id<User>) -> bool {
+    people.identities.iter().any(|one| one.user == id && one.is_managed)
+}
+
+fn providers_of(people: &People, id: Id<User>) -> Vec<String> {
+    let own = people.identities.iter().filter(|one| one.user == id);
+    let named = own.filter_map(|one| people.providers.iter().find(|row| row.id == one.provider));
+    named.map(|row| row.name.to_string()).collect()
 }
 
 /// A person as an administrator sees them.
@@ -443,6 +465,8 @@ pub struct Listed {
     pub state: UserState,
     pub roles: Vec<String>,
     pub has_second_factor: bool,
+    /// The names of the identity providers that they sign in by.
+    pub signs_in_by: Vec<String>,
     pub created_at: Timestamp,
 }
 
@@ -461,6 +485,7 @@ pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
                 .factors
                 .iter()
                 .any(|one| one.user == row.id && is_second(one)),
+            signs_in_by: providers_of(&rows.people, row.id),
             created_at: row.created_at,
         })
     });
@@ -507,7 +532,7 @@ fn opened(
     sealed.map(|one| instance.open_sealed(&key, one).map(|value| text(&value))).transpose()
 }
 
-fn known_roles(people: &People, given: &[String]) -> Result<Vec<String>, Error> {
+pub(crate) fn known_roles(people: &People, given: &[String]) -> Result<Vec<String>, Error> {
     let mut roles: Vec<String> = given.to_vec();
     roles.sort();
     roles.dedup();
@@ -524,7 +549,7 @@ fn known_roles(people: &People, given: &[String]) -> Result<Vec<String>, Error> 
     Ok(roles)
 }
 
-fn person_name(name: &str) -> Result<String, Error> {
+pub(crate) fn person_name(name: &str) -> Result<String, Error> {
     let name = name.trim();
     if name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
         return Err(Error::PersonName { limit: MAX_NAME_CHARS });

@@ -2,8 +2,8 @@
 
 use crate::contract::{ctx, event, id};
 use store::{
-    CustomerRow, FactorRow, FailureRow, LinkRow, RuleRow, SessionRow, Store, StoreError, TokenRow,
-    UserRow,
+    CustomerRow, FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, RuleRow,
+    SessionRow, Store, StoreError, TokenRow, UserRow,
 };
 use types::{FactorKind, Id, LinkPurpose, SessionLevel, Timestamp, User, UserState};
 
@@ -63,12 +63,29 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
         expires_at: at(8),
         revoked_at: None,
     };
+    let provider = IdentityProviderRow {
+        id: id(),
+        name: "corp".parse().unwrap(),
+        customer: customer.id,
+        body: "{}".into(),
+        created_at: at(10),
+    };
+    let identity = IdentityRow {
+        id: id(),
+        user: user.id,
+        provider: provider.id,
+        subject: [6; 32],
+        is_managed: true,
+        created_at: at(11),
+    };
     let rule = RuleRow { name: "nights".parse().unwrap(), body: "text".into(), created_at: at(9) };
     let mut tx = store.begin(&ctx()).await.unwrap();
     tx.put_user(&user).await.unwrap();
     tx.put_factor(&factor).await.unwrap();
     tx.put_link(&link).await.unwrap();
     tx.put_token(&token).await.unwrap();
+    tx.put_identity_provider(&provider).await.unwrap();
+    tx.insert_identity(&identity).await.unwrap();
     tx.put_role(&rule).await.unwrap();
     tx.put_policy(&rule).await.unwrap();
     tx.insert_session(&session(user.id, 1)).await.unwrap();
@@ -79,11 +96,13 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
     assert_eq!(read.factors, std::slice::from_ref(&factor));
     assert_eq!(read.links, std::slice::from_ref(&link));
     assert_eq!(read.tokens, std::slice::from_ref(&token));
+    assert_eq!((&read.providers, &read.identities), (&vec![provider], &vec![identity.clone()]));
     assert_eq!((&read.roles, &read.policies), (&vec![rule.clone()], &vec![rule.clone()]));
     what_changes(store, &user, &factor, &link, &token, &rule).await;
     sessions(store, &user).await;
     failures(store).await;
     one_address_is_one_person(store, &user).await;
+    one_subject_is_one_person(store, &identity).await;
     removal(store, &user).await;
 }
 
@@ -192,6 +211,20 @@ async fn one_address_is_one_person(store: &Store, user: &UserRow) {
     assert!(matches!(taken, StoreError::Conflict { table: "user_account" }), "{taken}");
 }
 
+async fn one_subject_is_one_person(store: &Store, identity: &IdentityRow) {
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    let other = IdentityRow { id: id(), ..identity.clone() };
+    let taken = tx.insert_identity(&other).await.unwrap_err();
+    assert!(matches!(taken, StoreError::Conflict { table: "user_identity" }), "{taken}");
+    drop(tx);
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    assert!(tx.delete_identity(identity.id).await.unwrap());
+    assert!(!tx.delete_identity(identity.id).await.unwrap());
+    tx.insert_identity(&other).await.unwrap();
+    tx.append_outbox(event(), b"identity").await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 /// All that is a person's goes with the person.
 async fn removal(store: &Store, user: &UserRow) {
     let mut tx = store.begin(&ctx()).await.unwrap();
@@ -201,6 +234,12 @@ async fn removal(store: &Store, user: &UserRow) {
     tx.commit().await.unwrap();
     let read = store.load_all().await.unwrap().people;
     assert!(read.users.is_empty() && read.factors.is_empty());
-    assert!(read.links.is_empty() && read.tokens.is_empty());
+    assert!(read.links.is_empty() && read.tokens.is_empty() && read.identities.is_empty());
+    assert_eq!(read.providers.len(), 1);
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    tx.delete_identity_provider(read.providers[0].id).await.unwrap();
+    tx.append_outbox(event(), b"provider removed").await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(store.load_all().await.unwrap().people.providers.is_empty());
     assert!(store.sessions().await.unwrap().is_empty());
 }

@@ -6,9 +6,9 @@ use crate::{
     output::chain,
     outside::{Pace, Token},
     provider_tls::LISTS_REMEDY,
-    telemetry::Endpoint,
 };
 use gateway::LimitSettings;
+use outbound::Endpoint;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::{
     io::{self, Read as _},

@@ -2,12 +2,12 @@
 //! witness serves. Without the witness's key every 2xx counts: a plain keeper of what it is sent will do.
 
 use super::NotTaken;
-use crate::{output::chain, telemetry::Endpoint};
+use crate::output::chain;
 use audit::{AddCheckpoint, MAX_REQUEST_BYTES, NoteError, Signed, WitnessKey, consistency};
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::Full;
-use outbound::{Deadlines, Pool, PoolConfig, Resolve, TlsConfig};
+use outbound::{Deadlines, Endpoint, Pool, PoolConfig, Resolve, TlsConfig};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::{fmt, sync::Arc, time::Duration};
 use types::Fault as _;

@@ -3,11 +3,11 @@
 //! An export has its own thread and client. What it cannot send in time is dropped and counted: no
 //! call ever waits for it.
 
-mod endpoint;
+mod headers;
 mod series;
 mod spans;
 
-pub(crate) use endpoint::{Endpoint, Headers};
+pub(crate) use headers::Headers;
 
 use crate::figures::Figures;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
     trace::v1::{ResourceSpans, ScopeSpans},
 };
-use outbound::{Deadlines, Pool, PoolConfig, Resolve, TlsConfig};
+use outbound::{Deadlines, Endpoint, Pool, PoolConfig, Resolve, TlsConfig};
 use prost::Message;
 use series::Times;
 use std::{fmt, io, sync::Arc, thread::JoinHandle, time::Duration};

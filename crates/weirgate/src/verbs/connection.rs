@@ -30,7 +30,7 @@ pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Resu
                 provider,
                 customer: customer.clone(),
                 scheme: scheme.clone(),
-                secret: SecretBytes::new(read_secret(secret_file)?),
+                secret: SecretBytes::new(read_secret("--secret-file", secret_file)?),
                 environment,
                 variables: pairs("--var", variables)?.into_iter().collect(),
                 headers: pairs("--header", headers)?,

@@ -102,11 +102,11 @@ pub(super) fn read_input(place: &str, path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// The same for a secret.
-pub(super) fn read_secret(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn read_secret(place: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     if is_missing(path) && !is_stdin(path) {
         return Err(Failure::new(
             NOT_FOUND,
-            "there is no file of the name that --secret-file gives",
+            format!("there is no file of the name that {place} gives"),
             "Give a file's name, or - and the secret on standard input, never the secret itself: \
              what stands on a command line is seen by others. The name is not repeated here.",
         ));

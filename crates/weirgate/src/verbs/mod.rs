@@ -12,6 +12,7 @@ mod node;
 mod provider;
 mod rules;
 mod sandbox;
+mod sso;
 mod user;
 
 pub(crate) use apply::apply;
@@ -25,6 +26,7 @@ pub(crate) use node::node;
 pub(crate) use provider::provider;
 pub(crate) use rules::{advise, explain, grant, policy, role};
 pub(crate) use sandbox::sandbox;
+pub(crate) use sso::sso;
 pub(crate) use user::{session, user};
 
 use crate::{

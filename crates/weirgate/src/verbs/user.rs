@@ -99,7 +99,13 @@ async fn list(session: &Session) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for one in &listed {
         let address = one.address.as_deref().unwrap_or("not known yet");
-        let factor = if one.has_second_factor { "" } else { "  no second factor yet" };
+        let factor = if !one.signs_in_by.is_empty() {
+            format!("  by {}", one.signs_in_by.join(", "))
+        } else if one.has_second_factor {
+            String::new()
+        } else {
+            "  no second factor yet".to_owned()
+        };
         let (state, roles) = (one.state, one.roles.join(", "));
         text.push(format!("{}  {address}  {state}  {roles}{factor}", one.id));
         rows.push(json!({
@@ -109,6 +115,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
             "state": one.state.as_str(),
             "roles": one.roles,
             "has_second_factor": one.has_second_factor,
+            "signs_in_by": one.signs_in_by,
             "created_at": one.created_at.to_string(),
         }));
     }

@@ -6,13 +6,14 @@
 //   CHROMIUM                the browser
 //   CONSOLE, SETUP          its URL, and the link of the first administrator, both under a name: there
 //                           are no passkeys for addresses
+//   ISSUER                  an identity provider that is another site; empty where there is none
 //   SHOTS                   folder for pictures; none are made without it
 import { createHmac } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const { CHROMIUM, CONSOLE, SETUP, SHOTS, WEIRGATE_TEST_BROWSER: folder } = process.env;
+const { CHROMIUM, CONSOLE, ISSUER, SETUP, SHOTS, WEIRGATE_TEST_BROWSER: folder } = process.env;
 const needs = createRequire(join(folder, "package.json"));
 const { chromium } = needs("playwright-core");
 const axe = readFileSync(needs.resolve("axe-core/axe.min.js"), "utf8");
@@ -267,6 +268,72 @@ async function walk(browser) {
   await look(ada, "account-second-app");
   await passkeys(ada);
   await withoutScript(browser, own);
+  if (ISSUER) {
+    await bySso(browser);
+    await linked(ada, own);
+  }
+}
+
+const say = (said) => fetch(`${ISSUER}/control`, { method: "POST", body: JSON.stringify(said) });
+
+/** Follows a link that goes to the provider and back. */
+async function throughProvider(page, name, to) {
+  await page.getByRole("link", { name, exact: true }).click();
+  await page.waitForURL(`${CONSOLE}${to}`);
+}
+
+/** In by an identity provider of another site, and a step-up there. */
+async function bySso(browser) {
+  const page = await visitor(browser);
+  await page.goto(`${CONSOLE}/`);
+  await look(page, "sign-in-sso");
+  await throughProvider(page, "Sign in with corp", "/");
+  await look(page, "home-sso");
+  await page.goto(`${CONSOLE}/account`);
+  await look(page, "account-sso");
+  await fill(page, { Name: "report", Roles: "administrator", Days: "7" });
+  await press(page, "Make a token");
+  check(page.url() === `${CONSOLE}/step-up?to=/account`, `SSO is a step-up: ${page.url()}`);
+  await look(page, "step-up-sso");
+  await throughProvider(page, "Show a factor at corp", "/account");
+  await fill(page, { Name: "report", Roles: "administrator", Days: "7" });
+  await press(page, "Make a token");
+  await look(page, "account-sso-token");
+  check((await page.getByRole("status").count()) === 1, "a step-up by SSO makes no token");
+  const cookies = await page.context().cookies();
+  for (const cookie of cookies.filter(({ name }) => name.startsWith("__Host-"))) {
+    check(cookie.secure && cookie.httpOnly, `${cookie.name} is open to others`);
+    check(cookie.sameSite === "Strict", `${cookie.name} is ${cookie.sameSite}`);
+  }
+  // The page that came back from the provider, with its code, is not one that one goes back to.
+  await page.goBack();
+  check(!page.url().includes("code="), `the code is in the history: ${page.url()}`);
+  await page.goto(`${CONSOLE}/`);
+  await press(page, "Sign out");
+  await say({ amr: ["pwd"] });
+  await page.context().clearCookies();
+  await page.goto(`${CONSOLE}/`);
+  await page.getByRole("link", { name: "Sign in with corp" }).click();
+  await page.getByRole("heading", { level: 1, name: "It could not be done" }).waitFor();
+  await look(page, "sso-no-second-factor");
+  await page.goto(`${CONSOLE}/sso-done`);
+  await page.waitForURL(`${CONSOLE}/sign-in`);
+  await say({ amr: ["mfa"] });
+  await page.context().close();
+}
+
+/** Links an account of here to one of the provider. */
+async function linked(ada, own) {
+  await say({ account: "ada", groups: [] });
+  await ada.goto(`${CONSOLE}/sign-in`);
+  await signIn(ada, ADA, PASSWORD);
+  await fill(ada, { Code: await own.app.code() });
+  await press(ada, "Go on");
+  await ada.goto(`${CONSOLE}/account`);
+  await look(ada, "account-sso-linkable");
+  await throughProvider(ada, "Sign in with corp too", "/account");
+  await look(ada, "account-sso-linked");
+  check((await ada.getByRole("button", { name: "Unlink corp" }).count()) === 1, "nothing is linked");
 }
 
 /** Gives a page a device that keeps passkeys and knows its holder. */

@@ -7,7 +7,7 @@ use testkit::{THING_DESCRIPTION, Weirgate};
 
 /// Every verb with every argument that takes a value: before `=` stands a flag, or the name that
 /// `--help` gives to a place. What is in braces is a path in the test's home, or something's id.
-const LINES: [&str; 54] = [
+const LINES: [&str; 58] = [
     // Names what others made, so it comes before them.
     "doctor",
     "demo --once --gateway-addr=127.0.0.1:0 --console-addr=127.0.0.1:0 --seed=1",
@@ -33,6 +33,10 @@ const LINES: [&str; 54] = [
     "user enable USER=grace@example.com",
     "user remove USER=grace@example.com",
     "user roles USER=grace@example.com --role=auditor",
+    "sso add NAME=corp --issuer=http://127.0.0.1:9 --client-id=weirgate --client-secret-file={secret.json} --scope=email --group=staff=auditor --groups-claim=groups --second-factor=provider --amr=mfa --acr=urn:mfa",
+    "sso list",
+    "sso check NAME=corp",
+    "sso remove NAME=corp",
     "grant list --client=reader",
     "role list --acts",
     "role remove NAME=reviewer",

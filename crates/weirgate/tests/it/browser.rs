@@ -3,7 +3,10 @@
 //! `WEIRGATE_TEST_BROWSER` names the folder with both (`tests/browser/browser.sh install DIR` makes
 //! one); `.ci/run` sets it. `WEIRGATE_TEST_SHOTS` names a folder for pictures of every page.
 
-use crate::world::{World, addr, text};
+use crate::{
+    sso,
+    world::{World, text},
+};
 use serde_json::Value;
 use std::{
     env,
@@ -50,19 +53,37 @@ fn every_page_is_sound_in_a_browser() {
     world.weirgate.file("rules/office-hours.cedar", policy).unwrap();
     let dir = world.weirgate.home().join("rules").display().to_string();
     crate::world::ok(&world.weirgate, &["apply", &dir, "--json"]);
+    // Browsers have no passkeys for addresses; and the provider, which is one, is another site.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let console = format!("http://localhost:{port}");
+    world.weirgate.set("WEIRGATE_CONSOLE_URL", &console);
+    let console_addr = format!("127.0.0.1:{port}");
     let args =
-        ["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0", "--json"];
+        ["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", &console_addr, "--json"];
     let (server, line) = world.weirgate.spawn_until_json(&args).unwrap();
     world.server = Some(server);
+    let idp = match sso::tools() {
+        Ok(oidc) => Some(sso::Idp::start(&oidc, &format!("{console}/sso/corp/callback"))),
+        Err(missing) => {
+            eprintln!("skipped: {missing}");
+            None
+        }
+    };
+    if let Some(idp) = &idp {
+        let secret = world.weirgate.file("client-secret", sso::SECRET).unwrap();
+        let mut add = vec!["sso", "add", "corp", "--issuer", &idp.issuer, "--json"];
+        add.extend(["--client-id", "weirgate", "--client-secret-file", &secret]);
+        add.extend(["--scope", "groups", "--group", "staff=administrator"]);
+        crate::world::ok(&world.weirgate, &add);
+    }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/walk.mjs");
-    // Browsers have no passkeys for addresses.
-    let named = |url: &str| url.replacen("127.0.0.1", "localhost", 1);
     let mut walk = Command::new("node");
     walk.arg(script)
         .env("WEIRGATE_TEST_BROWSER", folder)
         .env("CHROMIUM", CHROMIUM)
-        .env("CONSOLE", named(&format!("http://{}", addr(&line, "console"))))
-        .env("SETUP", named(&text(&line, "setup_url")));
+        .env("CONSOLE", console)
+        .env("ISSUER", idp.as_ref().map_or("", |idp| &idp.issuer))
+        .env("SETUP", text(&line, "setup_url"));
     if let Some(shots) = env::var_os("WEIRGATE_TEST_SHOTS") {
         walk.env("SHOTS", shots);
     }

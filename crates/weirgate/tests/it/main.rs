@@ -45,6 +45,7 @@ mod sandbox;
 mod secrets;
 mod setup;
 mod smuggling;
+mod sso;
 mod tamper;
 mod telemetry;
 mod texts;

@@ -1,49 +1,11 @@
-//! Where telemetry goes, and with which headers.
+//! Headers that authenticate us to a collector.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
-use outbound::{GuardPolicy, Target, TargetError};
-use std::{fmt, fs, io, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::{fmt, fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 use zeroize::Zeroizing;
 
 /// The most bytes of a file of headers.
 const MAX_FILE_BYTES: u64 = 64 * 1_024;
-
-/// A collector or a witness: https, or plain http on this machine.
-#[derive(Debug, Clone)]
-pub(crate) struct Endpoint {
-    pub(crate) target: Target,
-    /// The operator named it, so that a private network is no reason to refuse it.
-    pub(crate) policy: GuardPolicy,
-}
-
-/// Why a text is no endpoint. Says nothing of what may be secret in it.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum EndpointError {
-    #[error("is no URL with a host")]
-    Malformed,
-    #[error("would be reached without TLS")]
-    Plain,
-    #[error("is refused: {0}")]
-    Target(#[from] TargetError),
-    #[error("is refused: {0}")]
-    Policy(#[from] outbound::PolicyError),
-}
-
-impl Endpoint {
-    pub(crate) fn parse(text: &str) -> Result<Self, EndpointError> {
-        let uri: Uri = text.parse().map_err(|_| EndpointError::Malformed)?;
-        let host = uri.host().ok_or(EndpointError::Malformed)?;
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        let is_plain = uri.scheme_str() == Some("http");
-        if is_plain && !address.is_ok_and(|address| address.is_loopback()) {
-            return Err(EndpointError::Plain);
-        }
-        let port = uri.port_u16().unwrap_or(if is_plain { 80 } else { 443 });
-        // What stands before the host may be a password: it is refused below, and not repeated.
-        let policy = GuardPolicy::new(&[format!("{host}:{port}")])?;
-        Ok(Self { target: Target::parse(text, &policy)?, policy })
-    }
-}
 
 /// Why a file of headers is refused. Names lines, never what stands in them.
 #[derive(Debug, thiserror::Error)]
@@ -122,34 +84,6 @@ impl Headers {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn telemetry_goes_by_tls_or_stays_on_this_machine() {
-        for good in [
-            "https://collector.example.com:4318",
-            "https://10.1.2.3/otlp",
-            "https://collector.monitoring.svc/",
-            "http://127.0.0.1:4318",
-            "http://[::1]:4318/prefix",
-        ] {
-            assert!(Endpoint::parse(good).is_ok(), "{good}: {:?}", Endpoint::parse(good));
-        }
-        for bad in [
-            "",
-            "collector:4318",
-            "/v1",
-            "http://collector.example.com",
-            "http://localhost:4318",
-            "http://10.0.0.1:4318",
-            "grpc://127.0.0.1:4317",
-            "https://169.254.169.254/",
-            "https://user:canary-word@collector.example.com",
-            "https://collector.example.com?token=canary-word",
-        ] {
-            let refused = Endpoint::parse(bad).unwrap_err();
-            assert!(!format!("{refused} {refused:?}").contains("canary"), "{refused:?}");
-        }
-    }
 
     #[test]
     fn headers_are_read_and_never_shown() {
