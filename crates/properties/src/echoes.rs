@@ -40,7 +40,8 @@ pub(crate) fn hold(data: &[u8]) -> bool {
         || secret.contains(' ')
         || own_escapes > 1
         || own_escapes == 1 && is_cut_short(secret)
-        || secret.contains('\\') && own_percents > 0
+        || own_escapes == 1 && own_percents > 0
+        || has_broken_percent(secret)
     {
         return false;
     }
@@ -80,6 +81,12 @@ pub(crate) fn hold(data: &[u8]) -> bool {
         }
     }
     looked_for
+}
+
+/// Whether a backslash stands between a `%` and its two digits: without it they are an escape.
+fn has_broken_percent(secret: &str) -> bool {
+    let mut parts = secret.split('%').skip(1);
+    parts.any(|after| after.bytes().take(2).any(|byte| byte == b'\\'))
 }
 
 /// Whether the first `\u` of a secret has not its four digits.

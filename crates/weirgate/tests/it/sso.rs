@@ -12,7 +12,7 @@ use std::{
     cell::RefCell, collections::BTreeMap, env, fs, net::SocketAddr,
     os::unix::fs::PermissionsExt as _, path::Path, path::PathBuf, thread, time::Duration,
 };
-use testkit::{Server, Weirgate, browser::Browser, client, find_canary};
+use testkit::{Server, Weirgate, browser::Browser, client, find_canary, wait_until};
 
 const SERVE: [&str; 6] =
     ["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0", "--json"];
@@ -256,7 +256,10 @@ fn people_sign_in_by_a_certified_provider() {
     assert_eq!(grace.get("/sso/corp").unwrap().status, 404);
     assert_eq!(scene.people()[1]["state"], "disabled");
 
-    let entries = ok(&scene.weirgate, &["audit", "list", "--json", "--limit", "200"]).to_string();
+    let entries = wait_until(Duration::from_secs(10), || {
+        let listed = ok(&scene.weirgate, &["audit", "list", "--json", "--limit", "200"]);
+        Some(listed.to_string()).filter(|entries| entries.contains("sso.remove"))
+    });
     for verb in ["sso.add", "sso.remove", "user.create", "user.roles", "user.sign_in"] {
         assert!(entries.contains(verb), "{verb}");
     }
