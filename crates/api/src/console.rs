@@ -121,7 +121,11 @@ impl Console {
 
     /// Whether a page shows what leads to the act: a step-up may still be due.
     pub(crate) fn offers(&self, signed_in: &SignedIn, act: Act) -> bool {
-        let decision = self.decide(signed_in, act, None);
-        matches!(decision, Decision::Allowed(_) | Decision::NeedsStepUp(_))
+        match self.decide(signed_in, act, None) {
+            Decision::Allowed(_) | Decision::NeedsStepUp(_) => true,
+            // As a proposal.
+            Decision::NeedsApproval(_) => act == Act::GrantApply,
+            Decision::Denied(_) => false,
+        }
     }
 }

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, Limited};
 use identity::SessionToken;
-use policy::Decision;
+use policy::{Act, Decision};
 use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 /// The longest form.
@@ -41,6 +41,8 @@ pub(crate) struct Visit {
     pub has_passkeys: bool,
     /// Where they have them, if it is elsewhere.
     pub passkeys_at: Option<String>,
+    /// A policy permits the act once a second person approves.
+    pub needs_second: bool,
 }
 
 /// Outermost: headers, panics, time, the host that was asked.
@@ -182,6 +184,7 @@ pub(crate) async fn before(
         Ok(request) => request,
         Err(refusal) => return *refusal,
     };
+    let mut needs_second = false;
     match way(access, signed_in.as_ref()) {
         Way::Open => {}
         Way::Elsewhere(path) => return Redirect::to(path).into_response(),
@@ -190,6 +193,8 @@ pub(crate) async fn before(
             match console.decide(person, act, source) {
                 Decision::Allowed(_) => {}
                 Decision::NeedsStepUp(_) => return to_step_up(request.uri().path()),
+                // Of a grant it is a proposal; nothing else can be proposed.
+                Decision::NeedsApproval(_) if act == Act::GrantApply => needs_second = true,
                 Decision::NeedsApproval(_) | Decision::Denied(_) => return views::denied(act),
             }
         }
@@ -198,7 +203,7 @@ pub(crate) async fn before(
     let has_passkeys = console.party.as_ref().is_some_and(|one| one.is_at(&asked));
     let elsewhere = console.party.as_ref().filter(|_| !has_passkeys);
     let passkeys_at = elsewhere.map(|one| one.origin.clone());
-    let visit = Visit { signed_in, form: bound, source, has_passkeys, passkeys_at };
+    let visit = Visit { signed_in, form: bound, source, has_passkeys, passkeys_at, needs_second };
     request.extensions_mut().insert(visit);
     let mut response = next.run(request).await;
     if let Some(cookie) = new_form {

@@ -11,6 +11,7 @@ mod advice;
 mod assets;
 mod console;
 mod cookies;
+mod grants;
 mod guard;
 mod pages;
 mod passkeys;

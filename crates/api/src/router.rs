@@ -4,7 +4,7 @@ use crate::{
     access::Access,
     advice,
     console::{Console, Peer},
-    guard, pages, passkeys, rules, sso, v1, views,
+    grants, guard, pages, passkeys, rules, sso, v1, views,
 };
 use axum::{
     BoxError, Router,
@@ -68,6 +68,13 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/audit", Access::May(Act::AuditRead)),
     ("GET", "/users", Access::May(Act::UserRead)),
     ("GET", "/advice", Access::May(Act::GrantRead)),
+    ("GET", "/grants", Access::May(Act::GrantRead)),
+    ("GET", "/grants/{id}", Access::May(Act::GrantRead)),
+    ("POST", "/grants/{id}/effect", Access::May(Act::GrantRead)),
+    ("POST", "/grants/{id}/save", Access::May(Act::GrantApply)),
+    ("POST", "/grants/proposals/{id}/approve", Access::May(Act::GrantApprove)),
+    ("POST", "/grants/proposals/{id}/reject", Access::May(Act::GrantApprove)),
+    ("POST", "/grants/proposals/{id}/withdraw", Access::May(Act::GrantApply)),
     ("GET", "/rules", Access::May(Act::RoleRead)),
     ("POST", "/users/invite", Access::May(Act::UserInvite)),
     ("POST", "/users/{id}/link", Access::May(Act::UserInvite)),
@@ -171,6 +178,13 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/audit", get(pages::audit))
         .route("/users", get(pages::users))
         .route("/advice", get(advice::advice))
+        .route("/grants", get(grants::grants))
+        .route("/grants/{id}", get(grants::grant))
+        .route("/grants/{id}/effect", post(grants::effect))
+        .route("/grants/{id}/save", post(grants::save))
+        .route("/grants/proposals/{id}/approve", post(grants::approve))
+        .route("/grants/proposals/{id}/reject", post(grants::reject))
+        .route("/grants/proposals/{id}/withdraw", post(grants::withdraw))
         .route("/rules", get(rules::rules))
         .route("/users/invite", post(pages::invite))
         .route("/users/{id}/link", post(pages::renew_link))

@@ -28,11 +28,12 @@ pub(crate) struct Frame {
     pub is_narrow: bool,
 }
 
-const PLACES: [(&str, &str, Option<Act>); 9] = [
+const PLACES: [(&str, &str, Option<Act>); 10] = [
     ("/", "Home", None),
     ("/providers", "Providers", Some(Act::ProviderRead)),
     ("/connections", "Connections", Some(Act::ConnectionRead)),
     ("/clients", "Clients", Some(Act::ClientRead)),
+    ("/grants", "Grants", Some(Act::GrantRead)),
     ("/audit", "Audit", Some(Act::AuditRead)),
     ("/users", "People", Some(Act::UserRead)),
     ("/advice", "Unused rights", Some(Act::GrantRead)),
@@ -140,7 +141,7 @@ pub(crate) fn status_of(error: &app::Error) -> StatusCode {
     use app::{Error, Kind};
     match error {
         Error::SignInSlowed { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Error::Exists { .. } => StatusCode::CONFLICT,
+        Error::Exists { .. } | Error::PlanStale => StatusCode::CONFLICT,
         _ => match error.kind() {
             Kind::Usage => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::NotFound => StatusCode::NOT_FOUND,

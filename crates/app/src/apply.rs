@@ -113,6 +113,37 @@ async fn plan_with(
     })
 }
 
+/// What it would do to put `wanted` in the place of one grant; all others stay.
+pub(crate) fn plan_one(
+    everything: &store::Everything,
+    catalogue: &Catalogue,
+    replaced: &ResolvedGrant,
+    wanted: Option<&ResolvedGrant>,
+    instance: &Instance,
+) -> Result<Plan, Error> {
+    let before = stored(&everything.grants)?;
+    let mut after: Vec<ResolvedGrant> = Vec::new();
+    for grant in &before {
+        if grant.identity() == replaced.identity() {
+            after.extend(wanted.cloned());
+        } else {
+            after.push(grant.clone());
+        }
+    }
+    let changes = grants::diff(&before, &after, catalogue);
+    Ok(Plan {
+        effect: effect(&before, &after, everything, instance.clock.now()),
+        wanted: after,
+        changes,
+        rules: Vec::new(),
+        leaves_grants: false,
+        notices: Vec::new(),
+        from: "what was chosen".to_owned(),
+        files: 0,
+        generation: everything.generation,
+    })
+}
+
 fn effect(
     before: &[ResolvedGrant],
     after: &[ResolvedGrant],
@@ -155,7 +186,7 @@ pub(crate) fn catalogue_without_models(everything: &store::Everything) -> Catalo
     catalogue
 }
 
-fn catalogue(everything: &store::Everything) -> Result<Catalogue, Error> {
+pub(crate) fn catalogue(everything: &store::Everything) -> Result<Catalogue, Error> {
     let mut catalogue = catalogue_without_models(everything);
     for row in &everything.providers {
         let model =
@@ -236,16 +267,27 @@ pub async fn commit(
         return Ok(());
     }
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    within(instance, &mut changing, ctx, &plan).await?;
+    changing.commit().await.map(drop)
+}
+
+/// The same, as part of a change.
+pub(crate) async fn within(
+    instance: &Instance,
+    changing: &mut Changing<'_>,
+    ctx: &OpContext,
+    plan: &Plan,
+) -> Result<(), Error> {
     if changing.tx.generation().await? != plan.generation {
         return Err(Error::PlanStale);
     }
     for rule in &plan.rules {
-        rules::put(&mut changing, ctx, rule).await?;
+        rules::put(changing, ctx, rule).await?;
     }
     if !plan.changes.is_empty() {
-        put_grants(instance, &mut changing, ctx, &plan).await?;
+        put_grants(instance, changing, ctx, plan).await?;
     }
-    changing.commit().await.map(drop)
+    Ok(())
 }
 
 async fn put_grants(

@@ -223,6 +223,10 @@ pub enum Error {
     IdentityTaken,
     #[error("the account was made by an identity provider, which decides its roles and its way in")]
     ManagedElsewhere,
+    #[error("one's own proposal is approved by somebody else")]
+    OwnProposal,
+    #[error("at most {limit} proposals wait at once")]
+    TooManyProposals { limit: usize },
     #[error("the link is unknown, was used, or has expired")]
     LinkUnknown,
     #[error("the first administrator's e-mail address is missing")]
@@ -311,6 +315,8 @@ impl Error {
             | Self::TooManyIdentityProviders { .. }
             | Self::IdentityTaken
             | Self::ManagedElsewhere
+            | Self::OwnProposal
+            | Self::TooManyProposals { .. }
             | Self::AdministratorExists
             | Self::LastAdministrator
             | Self::LastFactor
@@ -615,6 +621,8 @@ impl Error {
             Self::IdentityTaken => {
                 "Sign in by it, or unlink it there first, on the page of that account.".into()
             }
+            Self::OwnProposal => "Ask somebody whose role permits grant.approve.".into(),
+            Self::TooManyProposals { .. } => "Decide some of those that wait first.".into(),
             Self::ManagedElsewhere => {
                 "Change the person's groups at the identity provider, or disable the account.".into()
             }

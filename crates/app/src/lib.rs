@@ -24,6 +24,7 @@ pub mod grants;
 pub mod nodes;
 pub mod observe;
 pub mod people;
+pub mod proposals;
 pub mod provider_diff;
 pub mod providers;
 pub mod restore;

@@ -17,8 +17,8 @@ use aws_lc_rs::digest;
 use std::{collections::BTreeMap, fmt};
 use store::{
     ClientRow, ConnectionRow, CustomerRow, Everything, FactorRow, GrantRow, GrantTarget,
-    IdentityProviderRow, IdentityRow, KeyRow, LinkRow, People, ProviderFacts, ProviderRow, RuleRow,
-    SealedRow, SessionRow, StateHead, TokenRow, UserRow, VaultGenerationRow,
+    IdentityProviderRow, IdentityRow, KeyRow, LinkRow, People, ProposalRow, ProviderFacts,
+    ProviderRow, RuleRow, SealedRow, SessionRow, StateHead, TokenRow, UserRow, VaultGenerationRow,
 };
 use types::{Id, Provider, Timestamp};
 use vault::KeyPepper;
@@ -51,6 +51,7 @@ const LINK: &str = "one_time_link";
 const TOKEN: &str = "personal_token";
 const IDENTITY_PROVIDER: &str = "identity_provider";
 const IDENTITY: &str = "user_identity";
+const PROPOSAL: &str = "proposal";
 const ROLE: &str = "role";
 const POLICY: &str = "policy";
 /// A session's own seal, which is none of the set.
@@ -343,6 +344,11 @@ fn identity_content(row: &IdentityRow) -> Vec<u8> {
         .0
 }
 
+fn proposal_content(row: &ProposalRow) -> Vec<u8> {
+    let ProposalRow { id: _, author, body, created_at, expires_at } = row;
+    Content::new().bytes(&author.to_bytes()).text(body).time(*created_at).time(*expires_at).0
+}
+
 fn rule_content(row: &RuleRow) -> Vec<u8> {
     let RuleRow { name: _, body, created_at } = row;
     Content::new().text(body).time(*created_at).0
@@ -408,7 +414,7 @@ pub(crate) fn of<P: ReadProvider>(pepper: &KeyPepper, rows: &Everything<P>) -> S
     for row in &rows.grants {
         put(GRANT, row.id.to_string(), &grant_content(row));
     }
-    let People { users, factors, links, tokens, providers, identities, roles, policies } =
+    let People { users, factors, links, tokens, providers, identities, proposals, roles, policies } =
         &rows.people;
     for row in users {
         put(USER, row.id.to_string(), &user_content(row));
@@ -427,6 +433,9 @@ pub(crate) fn of<P: ReadProvider>(pepper: &KeyPepper, rows: &Everything<P>) -> S
     }
     for row in identities {
         put(IDENTITY, row.id.to_string(), &identity_content(row));
+    }
+    for row in proposals {
+        put(PROPOSAL, row.id.to_string(), &proposal_content(row));
     }
     for row in roles {
         put(ROLE, row.name.to_string(), &rule_content(row));
@@ -580,7 +589,8 @@ pub(crate) fn trusted(mut rows: Everything, broken: &[Broken]) -> Everything {
     rows.grants.retain(|row| is_whole(GRANT, &row.id.to_string()));
     // A factor or a policy that is missing would permit more: where anything of people is not as it
     // was left, nobody comes in.
-    let of_people = [USER, FACTOR, LINK, TOKEN, IDENTITY_PROVIDER, IDENTITY, ROLE, POLICY];
+    let of_people =
+        [USER, FACTOR, LINK, TOKEN, IDENTITY_PROVIDER, IDENTITY, PROPOSAL, ROLE, POLICY];
     // And without a policy, calls would pass that it forbids.
     if broken.iter().any(|one| one.place.0 == POLICY) {
         rows.grants.clear();

@@ -84,6 +84,9 @@ const TABLES: &[Table] = &[
     table!("user_identity" by "id":
         ("id" Text 1), ("user_id" Text 2), ("provider" Text 3), ("subject" Bytes 4),
         ("managed" Number 5), ("created_at" Number 6)),
+    table!("proposal" by "id":
+        ("id" Text 1), ("author" Text 2), ("body" Text 3), ("created_at" Number 4),
+        ("expires_at" Number 5)),
     table!("role" by "name": ("name" Text 1), ("body" Text 2), ("created_at" Number 3)),
     table!("policy" by "name": ("name" Text 1), ("body" Text 2), ("created_at" Number 3)),
     table!("user_session" by "id":

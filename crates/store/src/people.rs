@@ -8,8 +8,8 @@ use crate::{
     tx::{Tx, json},
 };
 use types::{
-    Customer, Factor, FactorKind, Id, Identity, IdentityProvider, Link, LinkPurpose, Session,
-    SessionLevel, Slug, Timestamp, Token, User, UserState,
+    Customer, Factor, FactorKind, Id, Identity, IdentityProvider, Link, LinkPurpose, Proposal,
+    Session, SessionLevel, Slug, Timestamp, Token, User, UserState,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +90,17 @@ pub struct IdentityRow {
     pub created_at: Timestamp,
 }
 
+/// A change that waits for a second person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProposalRow {
+    pub id: Id<Proposal>,
+    pub author: Id<User>,
+    /// What it says is `app`'s.
+    pub body: String,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
 /// A custom role, or a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleRow {
@@ -129,6 +140,7 @@ pub struct People {
     pub tokens: Vec<TokenRow>,
     pub providers: Vec<IdentityProviderRow>,
     pub identities: Vec<IdentityRow>,
+    pub proposals: Vec<ProposalRow>,
     pub roles: Vec<RuleRow>,
     pub policies: Vec<RuleRow>,
 }
@@ -234,6 +246,21 @@ impl FromRow for IdentityRow {
     }
 }
 
+impl FromRow for ProposalRow {
+    const TABLE: &'static str = "proposal";
+    const ALL: &'static str =
+        "SELECT id, author, body, created_at, expires_at FROM proposal ORDER BY id";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.parsed("id")?,
+            author: row.parsed("author")?,
+            body: row.text("body")?,
+            created_at: row.time("created_at")?,
+            expires_at: row.time("expires_at")?,
+        })
+    }
+}
+
 impl FromRow for RuleRow {
     /// Or `policy`, which has the same columns.
     const TABLE: &'static str = "role";
@@ -290,6 +317,7 @@ pub(crate) async fn people(tx: &mut Transaction) -> Result<People, StoreError> {
         tokens: all(tx, TokenRow::ALL).await?,
         providers: all(tx, IdentityProviderRow::ALL).await?,
         identities: all(tx, IdentityRow::ALL).await?,
+        proposals: all(tx, ProposalRow::ALL).await?,
         roles: all(tx, RuleRow::ALL).await?,
         policies: policies.iter().map(RuleRow::from_row).collect::<Result<_, _>>()?,
     })
@@ -319,6 +347,7 @@ impl Tx {
             "DELETE FROM user_session WHERE user_id = $1",
             "DELETE FROM personal_token WHERE user_id = $1",
             "DELETE FROM user_identity WHERE user_id = $1",
+            "DELETE FROM proposal WHERE author = $1",
             "DELETE FROM one_time_link WHERE user_id = $1",
             "DELETE FROM user_factor WHERE user_id = $1",
             "DELETE FROM user_account WHERE id = $1",
@@ -451,6 +480,23 @@ impl Tx {
     pub async fn delete_identity(&mut self, id: Id<Identity>) -> Result<bool, StoreError> {
         let query = sql("DELETE FROM user_identity WHERE id = $1").bind(id.to_string());
         self.change("user_identity", query).await.map(|rows| rows > 0)
+    }
+
+    pub async fn insert_proposal(&mut self, row: &ProposalRow) -> Result<(), StoreError> {
+        let query = sql("INSERT INTO proposal (id, author, body, created_at, expires_at)
+             VALUES ($1, $2, $3, $4, $5)")
+        .bind(row.id.to_string())
+        .bind(row.author.to_string())
+        .bind(row.body.clone())
+        .bind(row.created_at.as_micros())
+        .bind(row.expires_at.as_micros());
+        self.change("proposal", query).await.map(drop)
+    }
+
+    /// Whether there was such a proposal.
+    pub async fn delete_proposal(&mut self, id: Id<Proposal>) -> Result<bool, StoreError> {
+        let query = sql("DELETE FROM proposal WHERE id = $1").bind(id.to_string());
+        self.change("proposal", query).await.map(|rows| rows > 0)
     }
 
     /// Stores a custom role, or another text of it.

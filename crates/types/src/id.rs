@@ -48,6 +48,8 @@ kinds! {
     IdentityProvider = "idp",
     /// Whom an identity provider knows a person as.
     Identity = "iden",
+    /// A change that waits for a second person.
+    Proposal = "prop",
     /// One call through the gateway, or one act on the command line.
     Request = "req",
     /// One installation with its own data folder.

@@ -25,8 +25,8 @@ pub use context::{Actor, OpContext};
 pub use fault::{Fault, Origin};
 pub use id::{
     Client, Connection, Credential, Customer, Factor, Grant, Id, IdKind, Identity,
-    IdentityProvider, Instance, Key, Link, Node, ParseIdError, Provider, Request, Session, Token,
-    User,
+    IdentityProvider, Instance, Key, Link, Node, ParseIdError, Proposal, Provider, Request,
+    Session, Token, User,
 };
 pub use nearest::nearest;
 pub use person::{FactorKind, LinkPurpose, SessionLevel, UserState};

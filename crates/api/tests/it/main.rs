@@ -9,6 +9,7 @@
 )]
 
 mod browser;
+mod grants;
 mod pages;
 mod passkeys;
 mod refusals;

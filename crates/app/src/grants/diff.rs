@@ -1,6 +1,6 @@
 //! What applying would change, in words.
 
-use super::{ResolvedGrant, changed_fields, resolve::Catalogue};
+use super::{ResolvedGrant, changed::leads_to_more, changed_fields, resolve::Catalogue};
 use provider::Provider;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +12,8 @@ pub struct Change {
     /// `payroll-sync on bamboohr, to run payroll`.
     pub grant: String,
     pub words: Vec<String>,
+    /// It opens a field with a sensitive label, something whole, or more behind a field than before.
+    pub opens_sensitive: bool,
 }
 
 /// Names for people.
@@ -38,6 +40,11 @@ impl Words for Catalogue {
     }
 }
 
+/// The names of a grant's client and target.
+pub fn names(grant: &ResolvedGrant, catalogue: &Catalogue) -> (String, String) {
+    (catalogue.client(grant), catalogue.target(grant))
+}
+
 impl Change {
     pub fn to_json(&self) -> Value {
         json!({"kind": self.kind, "grant": self.grant, "words": self.words})
@@ -62,7 +69,8 @@ pub fn diff(
                 let mut words = compare(&BTreeSet::new(), &facts(grant), model);
                 words.extend(beside_in_words(None, grant));
                 words.push(format!("expires after {}", grant.expires));
-                changes.push(Change { kind: "added", grant: name(grant), words });
+                let opens_sensitive = opens_sensitive(None, grant, model);
+                changes.push(Change { kind: "added", grant: name(grant), words, opens_sensitive });
             }
             Some(old) if old != grant => {
                 let mut words = compare(&facts(old), &facts(grant), model);
@@ -74,7 +82,13 @@ pub fn diff(
                         grant.expires, old.expires
                     ));
                 }
-                changes.push(Change { kind: "changed", grant: name(grant), words });
+                let opens_sensitive = opens_sensitive(Some(old), grant, model);
+                changes.push(Change {
+                    kind: "changed",
+                    grant: name(grant),
+                    words,
+                    opens_sensitive,
+                });
             }
             Some(_) => {}
         }
@@ -82,10 +96,39 @@ pub fn diff(
     for grant in before {
         if !after.iter().any(|one| one.identity() == grant.identity()) {
             let words = compare(&facts(grant), &BTreeSet::new(), catalogue.model_of(grant));
-            changes.push(Change { kind: "revoked", grant: name(grant), words });
+            let opens_sensitive = false;
+            changes.push(Change { kind: "revoked", grant: name(grant), words, opens_sensitive });
         }
     }
     changes
+}
+
+/// Whether a grant lets something through that somebody must look at twice.
+fn opens_sensitive(
+    before: Option<&ResolvedGrant>,
+    after: &ResolvedGrant,
+    model: Option<&Provider>,
+) -> bool {
+    let known = before.map(facts).unwrap_or_default();
+    let opens = facts(after).difference(&known).any(|fact| match fact {
+        Fact::Unfiltered { .. } => true,
+        Fact::Field { object, field, .. } => {
+            // Of what leads into another object, nobody knows the label here.
+            let is_whole = field.ends_with('*');
+            is_whole || is_sensitive(model, object, field)
+        }
+        Fact::Action { .. } | Fact::Param(_) | Fact::Header(_) | Fact::Only { .. } => false,
+    });
+    opens || before.is_some_and(|before| leads_to_more(before, after))
+}
+
+fn is_sensitive(model: Option<&Provider>, object: &str, field: &str) -> bool {
+    let Some((_, object)) = model.and_then(|model| model.object_by_name(object)) else {
+        return true;
+    };
+    let found = object.fields.iter().find(|one| one.path == field);
+    // What is not declared here leads into another object.
+    found.is_none_or(|one| one.label.as_ref().is_some_and(|label| label.is_sensitive))
 }
 
 /// One thing that a grant permits.

@@ -4,11 +4,12 @@ mod changed;
 mod diff;
 mod file;
 mod listed;
+pub mod matrix;
 mod permit;
 mod resolve;
 
 pub use changed::{changed_fields, more_beside, more_terms, stale_fields};
-pub use diff::{Change, Words, diff};
+pub use diff::{Change, Words, diff, names};
 pub use file::{AllowEntry, Entries, Entry, Placed, Problem, RoleEntry, parse};
 pub use listed::{Listed, list};
 pub use permit::{

@@ -2,8 +2,8 @@
 
 use crate::contract::{ctx, event, id};
 use store::{
-    CustomerRow, FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, RuleRow,
-    SessionRow, Store, StoreError, TokenRow, UserRow,
+    CustomerRow, FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, ProposalRow,
+    RuleRow, SessionRow, Store, StoreError, TokenRow, UserRow,
 };
 use types::{FactorKind, Id, LinkPurpose, SessionLevel, Timestamp, User, UserState};
 
@@ -78,6 +78,13 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
         is_managed: true,
         created_at: at(11),
     };
+    let proposal = ProposalRow {
+        id: id(),
+        author: user.id,
+        body: "{}".into(),
+        created_at: at(12),
+        expires_at: at(13),
+    };
     let rule = RuleRow { name: "nights".parse().unwrap(), body: "text".into(), created_at: at(9) };
     let mut tx = store.begin(&ctx()).await.unwrap();
     tx.put_user(&user).await.unwrap();
@@ -86,6 +93,8 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
     tx.put_token(&token).await.unwrap();
     tx.put_identity_provider(&provider).await.unwrap();
     tx.insert_identity(&identity).await.unwrap();
+    tx.insert_proposal(&proposal).await.unwrap();
+    tx.insert_proposal(&ProposalRow { id: id(), ..proposal.clone() }).await.unwrap();
     tx.put_role(&rule).await.unwrap();
     tx.put_policy(&rule).await.unwrap();
     tx.insert_session(&session(user.id, 1)).await.unwrap();
@@ -97,6 +106,7 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
     assert_eq!(read.links, std::slice::from_ref(&link));
     assert_eq!(read.tokens, std::slice::from_ref(&token));
     assert_eq!((&read.providers, &read.identities), (&vec![provider], &vec![identity.clone()]));
+    assert_eq!((read.proposals.len(), &read.proposals[0]), (2, &proposal));
     assert_eq!((&read.roles, &read.policies), (&vec![rule.clone()], &vec![rule.clone()]));
     what_changes(store, &user, &factor, &link, &token, &rule).await;
     sessions(store, &user).await;
@@ -221,6 +231,9 @@ async fn one_subject_is_one_person(store: &Store, identity: &IdentityRow) {
     assert!(tx.delete_identity(identity.id).await.unwrap());
     assert!(!tx.delete_identity(identity.id).await.unwrap());
     tx.insert_identity(&other).await.unwrap();
+    let first = store.load_all().await.unwrap().people.proposals[0].id;
+    assert!(tx.delete_proposal(first).await.unwrap());
+    assert!(!tx.delete_proposal(first).await.unwrap());
     tx.append_outbox(event(), b"identity").await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -235,6 +248,7 @@ async fn removal(store: &Store, user: &UserRow) {
     let read = store.load_all().await.unwrap().people;
     assert!(read.users.is_empty() && read.factors.is_empty());
     assert!(read.links.is_empty() && read.tokens.is_empty() && read.identities.is_empty());
+    assert!(read.proposals.is_empty());
     assert_eq!(read.providers.len(), 1);
     let mut tx = store.begin(&ctx()).await.unwrap();
     tx.delete_identity_provider(read.providers[0].id).await.unwrap();

@@ -217,6 +217,13 @@ async function walk(browser) {
   await press(bob, "Ask");
   await look(bob, "rules-all-acts");
 
+  await bob.goto(`${CONSOLE}/grants`);
+  await look(bob, "grants-auditor");
+  await Promise.all([bob.waitForNavigation(), bob.getByRole("link", { name: /^Look/ }).first().click()]);
+  await look(bob, "grant-auditor");
+  check((await bob.getByRole("button", { name: /what it would do/ }).count()) === 0, "it may change");
+
+  await byTwo(browser, ada);
   await byAddress(browser, bobs.app);
 
   await press(ada, "Sign out");
@@ -334,6 +341,53 @@ async function linked(ada, own) {
   await throughProvider(ada, "Sign in with corp too", "/account");
   await look(ada, "account-sso-linked");
   check((await ada.getByRole("button", { name: "Unlink corp" }).count()) === 1, "nothing is linked");
+}
+
+/** Narrows a grant, and opens what is sensitive with a second person. */
+async function byTwo(browser, ada) {
+  const people = [];
+  for (const name of ["sam", "kim"]) {
+    const page = await visitor(browser);
+    await page.goto(await invite(ada, `${name}.reed@example.com`, "security"));
+    await fill(page, { Name: name, Password: PASSWORD });
+    await press(page, "Go on");
+    await press(page, "Show the key");
+    const app = new App(await page.locator(".code").innerText());
+    await fill(page, { "Name of the app or device": "phone", Code: await app.code() });
+    await press(page, "Enrol");
+    people.push(page);
+  }
+  const [sam, kim] = people;
+  const open = async () => {
+    await sam.goto(`${CONSOLE}/grants`);
+    await Promise.all([sam.waitForNavigation(), sam.getByRole("link", { name: /^Look or change/ }).first().click()]);
+  };
+  await open();
+  await look(sam, "grant");
+  const boxes = sam.getByRole("checkbox");
+  const count = await boxes.count();
+  for (let box = 0; box < count; box += 1) await boxes.nth(box).check();
+  await press(sam, "See what it would do");
+  await look(sam, "grant-effect-wider");
+  await press(sam, "Propose it");
+  await look(sam, "grants-proposed");
+  check((await sam.getByRole("button", { name: /Approve/ }).count()) === 0, "one may approve oneself");
+  await kim.goto(`${CONSOLE}/grants`);
+  await look(kim, "grants-waiting");
+  await kim.getByRole("button", { name: /^Approve/ }).click();
+  await kim.getByText("Waiting for a second person").waitFor({ state: "detached" });
+  await open();
+  check(await sam.getByRole("checkbox").last().isChecked(), "what was approved is not in force");
+  await sam.getByRole("checkbox").last().uncheck();
+  await press(sam, "See what it would do");
+  await look(sam, "grant-effect-narrower");
+  await press(sam, "Save it");
+  await look(sam, "grants");
+  await open();
+  await press(sam, "See what it would do");
+  await look(sam, "grant-effect-none");
+  await sam.context().close();
+  await kim.context().close();
 }
 
 /** Gives a page a device that keeps passkeys and knows its holder. */

@@ -1,0 +1,231 @@
+//! Grants on the console: seen, narrowed, widened by two people, and never otherwise than was shown.
+
+use crate::browser::{Answer, Browser, House, between};
+use app::{apply, demo};
+use std::time::Duration;
+use types::SecretText;
+
+async fn seeded(house: &House) {
+    let (server, place) = ("http://127.0.0.1:1".to_owned(), "127.0.0.1:1".to_owned());
+    let secret = SecretText::new("secret".to_owned());
+    demo::seed(&house.instance, &house.context(), server, place, &secret).await.unwrap();
+}
+
+/// The path of the only grant, and its boxes: all, and those that are ticked.
+async fn grant(browser: &mut Browser) -> (String, Vec<String>, Vec<String>) {
+    let list = browser.get("/grants").await;
+    assert_eq!(list.status, 200, "{}", list.text);
+    let id = between(&list.text, "<a href=\"/grants/grnt", "\"").to_owned();
+    let path = format!("/grants/grnt{id}");
+    let page = browser.get(&path).await.text;
+    let boxes = page.split("name=\"field\" value=\"").skip(1);
+    let boxes: Vec<(String, bool)> = boxes
+        .map(|rest| {
+            let tag = rest.split('>').next().unwrap();
+            (rest.split('"').next().unwrap().to_owned(), tag.contains(" checked"))
+        })
+        .collect();
+    let all = boxes.iter().map(|(name, _)| name.clone()).collect();
+    let ticked = boxes.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect();
+    (path, all, ticked)
+}
+
+async fn effect(browser: &mut Browser, path: &str, boxes: &[String]) -> Answer {
+    let fields: Vec<(&str, &str)> = boxes.iter().map(|one| ("field", one.as_str())).collect();
+    browser.post(&format!("{path}/effect"), &fields).await
+}
+
+async fn save(browser: &mut Browser, path: &str, boxes: &[String]) -> Answer {
+    let shown = effect(browser, path, boxes).await.text;
+    let shown = between(&shown, "name=\"shown\" value=\"", "\"").to_owned();
+    let mut fields: Vec<(&str, &str)> = boxes.iter().map(|one| ("field", one.as_str())).collect();
+    fields.push(("shown", &shown));
+    browser.post(&format!("{path}/save"), &fields).await
+}
+
+fn with(ticked: &[String], more: &[&str]) -> Vec<String> {
+    ticked.iter().cloned().chain(more.iter().map(|one| (*one).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_grant_is_narrowed_as_it_was_shown() {
+    let house = House::open().await;
+    house.administrator().await;
+    seeded(&house).await;
+    let mut sam = house.invited("sam@example.com", &["security"]).await.browser;
+    let (path, all, ticked) = grant(&mut sam).await;
+    assert!(all.len() > ticked.len() && ticked.contains(&"0:lastName".to_owned()), "{all:?}");
+    let fewer: Vec<String> = ticked.iter().filter(|one| *one != "0:lastName").cloned().collect();
+    let shown = effect(&mut sam, &path, &fewer).await;
+    assert_eq!(shown.status, 200);
+    assert!(shown.text.contains("removes 1 field, 1 of them personal: Employee.lastName"));
+    assert!(shown.text.contains("1 client is affected"), "{}", shown.text);
+    // What would pass, by the gateway's own engine.
+    let answer = between(&shown.text, "<pre class=\"code\">", "</pre>");
+    assert!(!answer.contains("lastName") && answer.contains("id"), "{answer}");
+    assert!(shown.text.contains("Save it"), "{}", shown.text);
+    assert!(!shown.text.contains("Propose it"));
+    // Nothing was changed by looking.
+    assert_eq!(grant(&mut sam).await.2, ticked);
+    assert_eq!(save(&mut sam, &path, &fewer).await.location(), "/grants");
+    let (path, _, now) = grant(&mut sam).await;
+    assert_eq!(now, fewer);
+    // The same again changes nothing.
+    assert!(effect(&mut sam, &path, &fewer).await.text.contains("Nothing would change"));
+    // Everything taken away is the end of the grant.
+    assert!(effect(&mut sam, &path, &[]).await.text.contains("removes read on Employee"));
+    assert_eq!(save(&mut sam, &path, &[]).await.location(), "/grants");
+    assert!(sam.get("/grants").await.text.contains("Nothing is granted"));
+    assert_eq!(sam.get(&path).await.status, 404);
+}
+
+#[tokio::test]
+async fn what_is_sensitive_is_opened_by_two() {
+    let house = House::open().await;
+    house.administrator().await;
+    seeded(&house).await;
+    let mut sam = house.invited("sam@example.com", &["security"]).await.browser;
+    let mut kim = house.invited("kim@example.com", &["security"]).await.browser;
+    let mut ira = house.invited("ira@example.com", &["integrator"]).await.browser;
+    let (path, all, ticked) = grant(&mut sam).await;
+    let secret = "0:ssn";
+    assert!(all.contains(&secret.to_owned()) && !ticked.contains(&secret.to_owned()), "{all:?}");
+    let wider = with(&ticked, &[secret]);
+    let shown = effect(&mut sam, &path, &wider).await.text;
+    assert!(shown.contains("adds 1 field, 1 of them personal: Employee.ssn"));
+    assert!(shown.contains("until a second person approves it"), "{shown}");
+    assert_eq!(save(&mut sam, &path, &wider).await.location(), "/grants");
+    assert_eq!(grant(&mut sam).await.2, ticked, "one person alone opens nothing");
+    let page = sam.get("/grants").await.text;
+    assert!(page.contains("Waiting for a second person") && page.contains("by you"), "{page}");
+    let id = between(&page, "/grants/proposals/", "/").to_owned();
+    let approve = format!("/grants/proposals/{id}/approve");
+    let own = sam.post(&approve, &[]).await;
+    assert_eq!(own.status, 403);
+    assert!(own.text.contains("approved by somebody else"), "{}", own.text);
+    // Who may not approve, does not see how, and does not.
+    let page = ira.get("/grants").await.text;
+    assert!(page.contains("Employee.ssn") && !page.contains(">Approve<"), "{page}");
+    assert_eq!(ira.post(&approve, &[]).await.status, 403);
+    assert_eq!(grant(&mut sam).await.2, ticked);
+    // A second person, whose step-up has ended, is asked for a factor first.
+    house.wait(Duration::from_mins(6));
+    kim.get("/grants").await;
+    assert_eq!(kim.post(&approve, &[]).await.location(), "/step-up?to=/grants");
+    let mut lee = house.invited("lee@example.com", &["security"]).await.browser;
+    let page = lee.get("/grants").await.text;
+    assert!(page.contains("by sam@example.com"), "{page}");
+    assert_eq!(lee.post(&approve, &[]).await.location(), "/grants");
+    let now = grant(&mut lee).await.2;
+    assert!(now.contains(&secret.to_owned()), "{now:?}");
+    // Once.
+    assert_eq!(lee.post(&approve, &[]).await.status, 404);
+    assert!(!lee.get("/grants").await.text.contains("Waiting for"));
+}
+
+#[tokio::test]
+async fn a_proposal_that_is_no_longer_what_was_shown_does_nothing() {
+    let house = House::open().await;
+    house.administrator().await;
+    seeded(&house).await;
+    let mut sam = house.invited("sam@example.com", &["security"]).await.browser;
+    let mut kim = house.invited("kim@example.com", &["security"]).await.browser;
+    let (path, _, ticked) = grant(&mut sam).await;
+    let propose = with(&ticked, &["0:ssn"]);
+    for verdict in ["approve", "reject", "withdraw"] {
+        let (path, ..) = grant(&mut sam).await;
+        save(&mut sam, &path, &propose).await;
+        let page = kim.get("/grants").await.text;
+        let id = between(&page, "/grants/proposals/", "/").to_owned();
+        let act = format!("/grants/proposals/{id}/{verdict}");
+        match verdict {
+            // The grant is another by now.
+            "approve" => {
+                let fewer: Vec<String> = ticked.iter().skip(1).cloned().collect();
+                let (path, ..) = grant(&mut kim).await;
+                assert_eq!(save(&mut kim, &path, &fewer).await.location(), "/grants");
+                let stale = kim.post(&act, &[]).await;
+                assert!(stale.text.contains("changed since"), "{} {}", stale.status, stale.text);
+                assert_eq!(grant(&mut kim).await.2, fewer);
+                let rejected = act.replace("approve", "reject");
+                assert_eq!(kim.post(&rejected, &[]).await.location(), "/grants");
+            }
+            "reject" => assert_eq!(kim.post(&act, &[]).await.location(), "/grants"),
+            // By its author alone.
+            _ => {
+                assert_eq!(kim.post(&act, &[]).await.status, 404);
+                sam.get("/grants").await;
+                assert_eq!(sam.post(&act, &[]).await.location(), "/grants");
+            }
+        }
+        assert!(!kim.get("/grants").await.text.contains("Waiting for"), "{verdict}");
+    }
+    // Seven days later it is none any more.
+    save(&mut sam, &path, &propose).await;
+    let page = kim.get("/grants").await.text;
+    let id = between(&page, "/grants/proposals/", "/").to_owned();
+    house.wait(Duration::from_hours(7 * 24));
+    let mut lee = house.invited("lee@example.com", &["security"]).await.browser;
+    assert!(!lee.get("/grants").await.text.contains("Waiting for"));
+    assert_eq!(lee.post(&format!("/grants/proposals/{id}/approve"), &[]).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_save_does_what_was_shown_or_nothing() {
+    let house = House::open().await;
+    house.administrator().await;
+    seeded(&house).await;
+    let mut sam = house.invited("sam@example.com", &["security"]).await.browser;
+    let (path, _, ticked) = grant(&mut sam).await;
+    let fewer: Vec<String> = ticked.iter().skip(1).cloned().collect();
+    let shown = effect(&mut sam, &path, &fewer).await.text;
+    let shown = between(&shown, "name=\"shown\" value=\"", "\"").to_owned();
+    // What is sent is other than what was shown: less was shown than this.
+    let mut fields: Vec<(&str, &str)> = fewer.iter().map(|one| ("field", one.as_str())).collect();
+    fields.extend([("field", "0:gender"), ("shown", &shown)]);
+    let answer = sam.post(&format!("{path}/save"), &fields).await;
+    assert!(answer.text.contains("changed since"), "{}", answer.text);
+    assert_eq!(grant(&mut sam).await.2, ticked);
+    for (boxes, says) in [
+        (vec!["0:no_such_field".to_owned()], "no_such_field"),
+        (vec!["9:id".to_owned()], "removes"),
+    ] {
+        assert!(effect(&mut sam, &path, &boxes).await.text.contains(says), "{boxes:?}");
+    }
+    for odd in ["id", "x:id", "-1:id", ""] {
+        assert_eq!(effect(&mut sam, &path, &[odd.to_owned()]).await.status, 404, "{odd}");
+    }
+    // An object that is added.
+    let page = sam.get(&format!("{path}?object=Department")).await.text;
+    assert!(page.contains("Department: read") && page.contains("value=\"2:name\""), "{page}");
+    let mut fields: Vec<(&str, &str)> = ticked.iter().map(|one| ("field", one.as_str())).collect();
+    fields.extend([("field", "2:name"), ("more", "Department")]);
+    let answer = sam.post(&format!("{path}/effect"), &fields).await.text;
+    assert!(answer.contains("adds read on Department"), "{answer}");
+    assert_eq!(sam.get(&format!("{path}?object=Nothing")).await.status, 200);
+}
+
+/// A policy asks for a second person where nothing is sensitive, too.
+#[tokio::test]
+async fn a_policy_can_want_a_second_person() {
+    let house = House::open().await;
+    house.administrator().await;
+    seeded(&house).await;
+    let policy = "@second_approver(\"security\")\nforbid (principal, action == \
+                  Action::\"grant.apply\", resource)\nwhen { principal is Person };\n";
+    let files = [("two.cedar".to_owned(), policy.as_bytes().to_vec())];
+    let plan = apply::plan_files(&house.instance, &files).await.unwrap();
+    let removal = apply::Removal::SomeGrantsRemain;
+    apply::commit(&house.instance, &house.context(), plan, removal).await.unwrap();
+    let mut sam = house.invited("sam@example.com", &["security"]).await.browser;
+    let mut kim = house.invited("kim@example.com", &["security"]).await.browser;
+    let (path, _, ticked) = grant(&mut sam).await;
+    let fewer: Vec<String> = ticked.iter().skip(1).cloned().collect();
+    assert_eq!(save(&mut sam, &path, &fewer).await.location(), "/grants");
+    assert_eq!(grant(&mut sam).await.2, ticked);
+    let page = kim.get("/grants").await.text;
+    let id = between(&page, "/grants/proposals/", "/").to_owned();
+    let answer = kim.post(&format!("/grants/proposals/{id}/approve"), &[]).await;
+    assert_eq!(answer.location(), "/grants", "{}", answer.text);
+    assert_eq!(grant(&mut kim).await.2, fewer);
+}

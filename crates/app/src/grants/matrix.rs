@@ -1,0 +1,250 @@
+//! One grant as a table of objects and fields, for those who decide with a finger.
+
+use super::{Allow, AllowEntry, Catalogue, Entry, Placed, ResolvedGrant, Words};
+use projection::{Limits, Mode, Projector, Spec, parse_list};
+use provider::{Field, FieldKind, Object, Provider, ScalarKind, Step};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+/// Rows of one object that are shown.
+const MAX_ROWS: usize = 1_000;
+/// What a problem in what was chosen is said to stand in.
+const HERE: &str = "what was chosen";
+
+/// What one element of a grant allows of an object, beside what it could.
+#[derive(Debug, Clone)]
+pub struct Part {
+    pub object: String,
+    pub actions: Vec<String>,
+    pub rows: Vec<Row>,
+    /// Fields that there are beyond those shown.
+    pub more: usize,
+}
+
+/// A field.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub field: String,
+    pub label: Option<String>,
+    pub is_sensitive: bool,
+    pub is_granted: bool,
+}
+
+/// The parts of a grant that name an object, in its order; and of `more`, an object that it does not
+/// name yet, to read.
+pub fn parts(grant: &ResolvedGrant, model: &Provider, more: Option<&str>) -> Vec<Part> {
+    let mut parts: Vec<Part> = grant
+        .allow
+        .iter()
+        .filter_map(|allow| {
+            let name = allow.object.as_ref()?;
+            let found = model.object_by_name(name).map(|(_, object)| object);
+            let (rows, more) = rows(found, &allow.fields, allow.is_write());
+            Some(Part { object: name.clone(), actions: allow.actions.clone(), rows, more })
+        })
+        .collect();
+    let added = more.and_then(|name| model.object_by_name(name)).map(|(_, object)| object);
+    if let Some(object) = added {
+        let (rows, more) = rows(Some(object), &[], false);
+        let actions = vec!["read".to_owned()];
+        parts.push(Part { object: object.name.clone(), actions, rows, more });
+    }
+    parts
+}
+
+fn rows(object: Option<&Object>, granted: &[String], is_write: bool) -> (Vec<Row>, usize) {
+    let fields = object.map_or(&[][..], |object| &object.fields);
+    let is_offered = |field: &&Field| {
+        !matches!(field.kind, FieldKind::Inline)
+            && !(if is_write { field.is_read_only } else { field.is_write_only })
+    };
+    let mut rows: Vec<Row> = fields
+        .iter()
+        .filter(is_offered)
+        .map(|field| Row {
+            field: field.path.clone(),
+            label: field.label.as_ref().map(|label| label.category.clone()),
+            is_sensitive: field.label.as_ref().is_some_and(|label| label.is_sensitive),
+            is_granted: granted.contains(&field.path),
+        })
+        .collect();
+    let more = rows.len().saturating_sub(MAX_ROWS);
+    rows.truncate(MAX_ROWS);
+    // What leads into other objects, or stands there no more.
+    for field in granted {
+        if !rows.iter().any(|row| row.field == *field) {
+            let field = field.clone();
+            rows.push(Row { field, label: None, is_sensitive: false, is_granted: true });
+        }
+    }
+    (rows, more)
+}
+
+/// The grant with other fields, as a file would say it: `chosen` by the number of the part. A part
+/// without any field goes.
+pub(crate) fn entry(
+    grant: &ResolvedGrant,
+    catalogue: &Catalogue,
+    chosen: &BTreeSet<(usize, String)>,
+    more: Option<&str>,
+) -> Entry {
+    let placed = |text: &str| Placed { text: text.to_owned(), line: 1 };
+    let all = |texts: &[String]| texts.iter().map(|text| placed(text)).collect::<Vec<_>>();
+    let of = |number: usize| -> Vec<Placed> {
+        let own = chosen.iter().filter(|(part, _)| *part == number);
+        own.map(|(_, field)| placed(field)).collect()
+    };
+    let mut allow = Vec::new();
+    let mut number = 0;
+    for one in &grant.allow {
+        let Allow { object, actions, params, headers, operations, .. } = one;
+        let fields = if object.is_some() {
+            number += 1;
+            of(number - 1)
+        } else {
+            all(&one.fields)
+        };
+        if object.is_some() && fields.is_empty() && !one.fields.is_empty() {
+            continue;
+        }
+        allow.push(AllowEntry {
+            line: 1,
+            object: object.as_deref().map(placed),
+            actions: all(actions),
+            fields,
+            params: all(params),
+            headers: all(headers),
+            operations: all(operations),
+        });
+    }
+    let added = of(number);
+    if let Some(object) = more.filter(|_| !added.is_empty()) {
+        allow.push(AllowEntry {
+            line: 1,
+            object: Some(placed(object)),
+            actions: vec![placed("read")],
+            fields: added,
+            ..AllowEntry::default()
+        });
+    }
+    let client = catalogue.client(grant);
+    let is_provider = grant.provider.is_some();
+    let target = catalogue.target(grant);
+    Entry {
+        file: HERE.to_owned(),
+        line: 1,
+        client: Some(placed(&client)),
+        provider: is_provider.then(|| placed(&target)),
+        connection: (!is_provider).then(|| placed(&target)),
+        purpose: Some(placed(&grant.purpose)),
+        expires: Some(placed(&grant.expires)),
+        allow,
+    }
+}
+
+/// What a part that was there before led to stays as it was granted: who ticks a box accepts that box,
+/// and nothing that a description says otherwise since.
+pub(crate) fn keep(before: &ResolvedGrant, wanted: &mut ResolvedGrant) {
+    for allow in &mut wanted.allow {
+        let is_its = |old: &&Allow| {
+            old.object == allow.object
+                && old.actions == allow.actions
+                && old.params == allow.params
+                && old.headers == allow.headers
+                && old.operations == allow.operations
+        };
+        let Some(old) = before.allow.iter().find(is_its) else { continue };
+        for field in allow.fields.iter().filter(|field| old.fields.contains(field)) {
+            match old.kinds.get(field) {
+                Some(kinds) => allow.kinds.insert(field.clone(), kinds.clone()),
+                None => allow.kinds.remove(field),
+            };
+        }
+        allow.places.clone_from(&old.places);
+        allow.reached.clone_from(&old.reached);
+        allow.beside.clone_from(&old.beside);
+        allow.terms.clone_from(&old.terms);
+    }
+}
+
+/// By object that the grant lets read: what would pass of an answer in which every declared field has a
+/// value. No value is anybody's.
+pub fn preview(grant: &ResolvedGrant, model: &Provider) -> Vec<(String, String)> {
+    let read = grant.allow.iter().filter(|allow| allow.actions.iter().any(|one| one == "read"));
+    read.filter_map(|allow| {
+        let (_, object) = model.object_by_name(allow.object.as_ref()?)?;
+        let whole = sample(object).to_string();
+        let passed = projected(&whole, &allow.fields)?;
+        let value: Value = serde_json::from_slice(&passed).ok()?;
+        Some((object.name.clone(), serde_json::to_string_pretty(&value).ok()?))
+    })
+    .collect()
+}
+
+/// By the gateway's own engine.
+fn projected(document: &str, fields: &[String]) -> Option<Vec<u8>> {
+    let mut paths = Vec::new();
+    for field in fields {
+        paths.extend(parse_list(field).ok()?);
+    }
+    let mut projector = Projector::new(Spec::from_paths(&paths), Limits::default(), Mode::Drop);
+    let mut out = Vec::new();
+    projector.feed(document.as_bytes(), &mut out).ok()?;
+    projector.finish(&mut out).ok()?;
+    Some(out)
+}
+
+fn sample(object: &Object) -> Value {
+    let mut whole = Value::Object(Map::new());
+    for field in &object.fields {
+        let value = match &field.kind {
+            FieldKind::Scalar { kind, is_array: true } => json!([scalar(*kind)]),
+            FieldKind::Scalar { kind, is_array: false } => scalar(*kind),
+            FieldKind::Inline => continue,
+            FieldKind::Named(_) | FieldKind::OneOfNamed(_) | FieldKind::FreeForm => json!({}),
+            FieldKind::Untyped => json!("..."),
+        };
+        put(&mut whole, &field.steps, value);
+    }
+    whole
+}
+
+fn put(at: &mut Value, steps: &[Step], value: Value) {
+    let Some((step, rest)) = steps.split_first() else {
+        if at.is_null() || value.is_object() == at.is_object() && !at.is_object() {
+            *at = value;
+        }
+        return;
+    };
+    match step {
+        Step::Member(name) => member(at, name, rest, value),
+        Step::AnyMember => member(at, "...", rest, value),
+        Step::Elements => {
+            if at.is_null() || at.as_object().is_some_and(Map::is_empty) {
+                *at = json!([null]);
+            }
+            if let Some(first) = at.as_array_mut().and_then(|all| all.first_mut()) {
+                put(first, rest, value);
+            }
+        }
+    }
+}
+
+fn member(at: &mut Value, name: &str, rest: &[Step], value: Value) {
+    if at.is_null() {
+        *at = json!({});
+    }
+    if let Some(members) = at.as_object_mut() {
+        put(members.entry(name).or_insert(Value::Null), rest, value);
+    }
+}
+
+fn scalar(kind: ScalarKind) -> Value {
+    match kind {
+        ScalarKind::String | ScalarKind::Enum | ScalarKind::Mixed => json!("..."),
+        ScalarKind::Integer => json!(0),
+        ScalarKind::Number => json!(0.5),
+        ScalarKind::Boolean => json!(true),
+        ScalarKind::Date => json!("2026-01-31"),
+    }
+}

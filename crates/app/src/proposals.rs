@@ -1,0 +1,347 @@
+//! Grants that are changed by people on the console: what it would do, and a second person where it
+//! opens what is sensitive.
+//!
+//! A proposal is judged again when it is approved: what the second person saw is what happens, or
+//! nothing does.
+
+use crate::{
+    apply::{self, Plan, Removal},
+    change::{Care, Change, Changing, hex, listed},
+    error::Error,
+    grants::{self, ResolvedGrant, matrix},
+    instance::Instance,
+    people::{self, sessions::SignedIn},
+    seals,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, time::Duration};
+use store::ProposalRow;
+use types::{Grant, Id, OpContext, Proposal, Timestamp, User};
+
+/// How long a proposal may wait.
+pub const LIFE: Duration = Duration::from_hours(7 * 24);
+/// That wait at once.
+const MAX_OPEN: usize = 100;
+
+/// What somebody chose for a grant.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    pub grant: Id<Grant>,
+    /// Fields, by the number of the part that they are of.
+    pub fields: BTreeSet<(usize, String)>,
+    /// An object that is added, to read.
+    pub more: Option<String>,
+}
+
+/// A grant, to be looked at and changed.
+#[derive(Debug)]
+pub struct Open {
+    pub client: String,
+    pub target: String,
+    pub purpose: String,
+    pub expires: String,
+    pub parts: Vec<matrix::Part>,
+    /// Objects that could be added.
+    pub others: Vec<String>,
+}
+
+/// What a choice would do.
+#[derive(Debug)]
+pub struct Effect {
+    /// Nothing, if nothing would change.
+    pub words: Vec<String>,
+    pub notices: Vec<String>,
+    /// It opens a field with a sensitive label, or something whole, so that it waits for a second
+    /// person.
+    pub opens_sensitive: bool,
+    pub clients: usize,
+    /// By object: what would pass of an answer.
+    pub preview: Vec<(String, String)>,
+}
+
+impl Effect {
+    /// Of what was shown, so that nothing else is done.
+    pub fn fingerprint(&self) -> String {
+        hex(&seals::sha256(self.words.join("\n").as_bytes()))
+    }
+}
+
+/// What became of a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    Done,
+    /// It waits for a second person.
+    Waits(Id<Proposal>),
+    /// Nothing was to be changed.
+    Same,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    grant: String,
+    wanted: Option<ResolvedGrant>,
+    before: ResolvedGrant,
+    words: Vec<String>,
+}
+
+/// A grant as it is now; with an object that could be added.
+pub async fn open(instance: &Instance, id: Id<Grant>, more: Option<&str>) -> Result<Open, Error> {
+    let everything = seals::load_whole(instance).await?;
+    let grant = stored(&everything, id)?;
+    let catalogue = apply::catalogue(&everything)?;
+    let gone = Error::Internal { what: "a grant's provider is missing" };
+    let model = catalogue.model_of(&grant).ok_or(gone)?;
+    let parts = matrix::parts(&grant, model, more);
+    let is_new = |name: &String| parts.iter().all(|part| part.object != *name);
+    let names = model.objects.iter().map(|object| object.name.clone());
+    let words = grants::names(&grant, &catalogue);
+    Ok(Open {
+        client: words.0,
+        target: words.1,
+        purpose: grant.purpose.clone(),
+        expires: grant.expires.clone(),
+        others: names.filter(is_new).collect(),
+        parts,
+    })
+}
+
+fn stored(everything: &store::Everything, id: Id<Grant>) -> Result<ResolvedGrant, Error> {
+    let row = everything.grants.iter().find(|row| row.id == id);
+    let row = row.ok_or(Error::NameUnknown { kind: "grant" })?;
+    let unreadable = Error::Internal { what: "a stored grant cannot be read" };
+    serde_json::from_str(&row.body).map_err(|_| unreadable)
+}
+
+struct Planned {
+    plan: Plan,
+    before: ResolvedGrant,
+    wanted: Option<ResolvedGrant>,
+    effect: Effect,
+}
+
+async fn planned(instance: &Instance, choice: &Choice) -> Result<Planned, Error> {
+    let everything = seals::load_whole(instance).await?;
+    let before = stored(&everything, choice.grant)?;
+    let catalogue = apply::catalogue(&everything)?;
+    let entry = matrix::entry(&before, &catalogue, &choice.fields, choice.more.as_deref());
+    let wanted = if entry.allow.is_empty() {
+        None
+    } else {
+        let (resolved, problems) =
+            grants::resolve(std::slice::from_ref(&entry), &catalogue, instance.clock.now());
+        if !problems.is_empty() {
+            return Err(Error::Grants(problems));
+        }
+        let mut wanted = resolved.grants.into_iter().next();
+        if let Some(wanted) = &mut wanted {
+            matrix::keep(&before, wanted);
+        }
+        wanted
+    };
+    let plan = apply::plan_one(&everything, &catalogue, &before, wanted.as_ref(), instance)?;
+    let effect = effect(&plan, wanted.as_ref(), &catalogue);
+    Ok(Planned { plan, before, wanted, effect })
+}
+
+fn effect(plan: &Plan, wanted: Option<&ResolvedGrant>, catalogue: &grants::Catalogue) -> Effect {
+    let words = plan.changes.iter().flat_map(|change| change.words.clone()).collect();
+    let preview = wanted
+        .and_then(|grant| catalogue.model_of(grant).map(|model| matrix::preview(grant, model)));
+    Effect {
+        words,
+        notices: plan.notices.clone(),
+        opens_sensitive: plan.changes.iter().any(|change| change.opens_sensitive),
+        clients: usize::from(!plan.changes.is_empty()),
+        preview: preview.unwrap_or_default(),
+    }
+}
+
+/// What a choice would do; nothing is changed.
+pub async fn look(instance: &Instance, choice: &Choice) -> Result<Effect, Error> {
+    planned(instance, choice).await.map(|planned| planned.effect)
+}
+
+/// Makes the grant what was chosen; or proposes it, where it opens what is sensitive or a policy wants a
+/// second person. `shown` is what somebody saw that it would do.
+///
+/// # Errors
+/// [`Error::StepUpNeeded`]; [`Error::PlanStale`] if it would do something else by now.
+pub async fn save(
+    instance: &Instance,
+    ctx: &OpContext,
+    signed_in: &SignedIn,
+    choice: &Choice,
+    shown: &str,
+    needs_second: bool,
+) -> Result<Saved, Error> {
+    if !signed_in.is_stepped_up(ctx.now) {
+        return Err(Error::StepUpNeeded);
+    }
+    let planned = planned(instance, choice).await?;
+    if planned.effect.fingerprint() != shown {
+        return Err(Error::PlanStale);
+    }
+    if planned.effect.words.is_empty() {
+        return Ok(Saved::Same);
+    }
+    if planned.effect.opens_sensitive || needs_second {
+        let id = propose(instance, ctx, signed_in.user, planned).await?;
+        return Ok(Saved::Waits(id));
+    }
+    apply::commit(instance, ctx, planned.plan, Removal::AllIsMeant).await?;
+    Ok(Saved::Done)
+}
+
+async fn propose(
+    instance: &Instance,
+    ctx: &OpContext,
+    author: Id<User>,
+    planned: Planned,
+) -> Result<Id<Proposal>, Error> {
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    let open = changing.tx.everything().await?.people.proposals;
+    for old in open.iter().filter(|row| row.expires_at <= ctx.now) {
+        changing.tx.delete_proposal(old.id).await?;
+    }
+    if open.iter().filter(|row| row.expires_at > ctx.now).count() >= MAX_OPEN {
+        return Err(Error::TooManyProposals { limit: MAX_OPEN });
+    }
+    let id = Id::generate(ctx.now, instance.random.as_ref())?;
+    let name = planned.plan.changes.first().map(|change| change.grant.clone());
+    let body = Body {
+        grant: name.unwrap_or_default(),
+        wanted: planned.wanted,
+        before: planned.before,
+        words: planned.effect.words,
+    };
+    let unwritable = Error::Internal { what: "a proposal cannot be written" };
+    let row = ProposalRow {
+        id,
+        author,
+        body: serde_json::to_string(&body).map_err(|_| unwritable)?,
+        created_at: ctx.now,
+        expires_at: ctx.now + LIFE,
+    };
+    changing.tx.insert_proposal(&row).await?;
+    changing.record(decided("grant.propose", &row, &body));
+    changing.commit().await?;
+    Ok(id)
+}
+
+/// A proposal that waits.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    pub id: Id<Proposal>,
+    pub author: Id<User>,
+    pub grant: String,
+    pub words: Vec<String>,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// Those that wait, oldest first.
+pub async fn waiting(instance: &Instance) -> Result<Vec<Waiting>, Error> {
+    let people = people::now(instance).await?;
+    let now = instance.clock.now();
+    let open = people.proposals.iter().filter(|row| now < row.expires_at);
+    open.map(|row| {
+        let Body { grant, words, .. } = read(row)?;
+        Ok(Waiting {
+            id: row.id,
+            author: row.author,
+            grant,
+            words,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+        })
+    })
+    .collect()
+}
+
+fn read(row: &ProposalRow) -> Result<Body, Error> {
+    let damaged = Error::Internal { what: "a proposal cannot be read" };
+    serde_json::from_str(&row.body).map_err(|_| damaged)
+}
+
+/// What a second person, or its author, makes of a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Approve,
+    Reject,
+    /// By its author.
+    Withdraw,
+}
+
+/// Decides a proposal: approved by another person than its author, who sees it as it was proposed; or
+/// rejected by anybody who may approve, and taken back by its author.
+///
+/// # Errors
+/// [`Error::OwnProposal`]; [`Error::PlanStale`] if it would do something else by now, or its author may
+/// propose no more.
+pub async fn decide(
+    instance: &Instance,
+    ctx: &OpContext,
+    signed_in: &SignedIn,
+    id: Id<Proposal>,
+    verdict: Verdict,
+) -> Result<(), Error> {
+    if !signed_in.is_stepped_up(ctx.now) {
+        return Err(Error::StepUpNeeded);
+    }
+    let everything = seals::load_whole(instance).await?;
+    let row = everything.people.proposals.iter().find(|row| row.id == id);
+    let row = row.filter(|row| ctx.now < row.expires_at).cloned();
+    let row = row.ok_or(Error::NameUnknown { kind: "proposal" })?;
+    let body = read(&row)?;
+    if verdict == Verdict::Withdraw && row.author != signed_in.user {
+        return Err(Error::NameUnknown { kind: "proposal" });
+    }
+    if verdict != Verdict::Approve {
+        let mut changing = Changing::begin(instance, ctx, Care::Ending).await?;
+        if !changing.tx.delete_proposal(id).await? {
+            return Err(Error::NameUnknown { kind: "proposal" });
+        }
+        let is_taken_back = verdict == Verdict::Withdraw;
+        let verb = if is_taken_back { "grant.withdraw" } else { "grant.reject" };
+        changing.record(decided(verb, &row, &body));
+        return changing.commit().await.map(drop);
+    }
+    if row.author == signed_in.user {
+        return Err(Error::OwnProposal);
+    }
+    // Whoever was kept out meanwhile proposes nothing.
+    let author = everything.people.users.iter().find(|user| user.id == row.author);
+    if author.is_none_or(|user| user.state != types::UserState::Active) {
+        return Err(Error::PlanStale);
+    }
+    let before = apply::stored(&everything.grants)?;
+    let is_same = before.contains(&body.before);
+    let catalogue = apply::catalogue(&everything)?;
+    let plan =
+        apply::plan_one(&everything, &catalogue, &body.before, body.wanted.as_ref(), instance)?;
+    let words: Vec<String> = plan.changes.iter().flat_map(|change| change.words.clone()).collect();
+    if !is_same || words != body.words {
+        return Err(Error::PlanStale);
+    }
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    if !changing.tx.delete_proposal(id).await? {
+        return Err(Error::NameUnknown { kind: "proposal" });
+    }
+    apply::within(instance, &mut changing, ctx, &plan).await?;
+    changing.record(decided("grant.approve", &row, &body));
+    changing.commit().await.map(drop)
+}
+
+fn decided(verb: &'static str, row: &ProposalRow, body: &Body) -> Change {
+    Change {
+        verb,
+        what: format!("proposal {}", row.id),
+        details: vec![
+            ("author", row.author.to_string()),
+            ("grant", body.grant.clone()),
+            ("words", listed(&body.words)),
+        ],
+        ..Change::default()
+    }
+}
