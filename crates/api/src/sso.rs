@@ -17,9 +17,10 @@ use app::{
 use askama::Template;
 use axum::{
     extract::{Extension, Path, RawQuery, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
+use identity::oidc::OidcError;
 use types::{Id, Identity, Slug, User};
 
 /// A way in that the sign-in page shows.
@@ -58,8 +59,7 @@ pub(crate) async fn sign_in(
     headers: HeaderMap,
 ) -> Response {
     // Another site does not decide whom this browser is signed in as.
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
+    if !is_of(&headers, &["same-origin", "none"]) {
         return Redirect::to("/sign-in").into_response();
     }
     begin(&console, &headers, &name, "", Errand::SignIn).await
@@ -73,6 +73,9 @@ pub(crate) async fn step_up(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let errand = Errand::StepUp(person(&visit)?.session);
+    if !is_of(&headers, &["same-origin"]) {
+        return Ok(views::foreign());
+    }
     Ok(begin(&console, &headers, &name, "/step-up", errand).await)
 }
 
@@ -84,10 +87,31 @@ pub(crate) async fn link(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let signed_in = person(&visit)?;
+    // Nor does a page beside this one, to which the session's cookie goes along.
+    if !is_of(&headers, &["same-origin"]) {
+        return Ok(views::foreign());
+    }
     if !signed_in.is_stepped_up(console.instance.clock.now()) {
         return Ok(crate::guard::to_step_up("/account"));
     }
     Ok(begin(&console, &headers, &name, "/link", Errand::Link(signed_in.session)).await)
+}
+
+/// Whether a request comes from one of these (Fetch metadata); browsers of old do not say.
+fn is_of(headers: &HeaderMap, sites: &[&str]) -> bool {
+    let mut given = headers.get_all("sec-fetch-site").iter();
+    match (given.next(), given.next()) {
+        (None, _) => true,
+        (Some(site), None) => sites.iter().any(|one| site.as_bytes() == one.as_bytes()),
+        _ => false,
+    }
+}
+
+/// As browsers spell it: in lower case, without the scheme's own port.
+fn authority(url: &str) -> Option<String> {
+    let url = url::Url::parse(url).ok()?;
+    let host = url.host_str()?;
+    Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
 async fn begin(
@@ -99,9 +123,10 @@ async fn begin(
 ) -> Response {
     let Ok(name) = name.parse::<Slug>() else { return views::not_found() };
     // The cookie must be of the host that the provider sends back to.
-    let own = console.reached.url.split_once("://").map(|(_, own)| own.trim_end_matches('/'));
+    let scheme = console.reached.url.split_once("://").map_or("http", |(scheme, _)| scheme);
     let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let is_there = own.zip(asked).is_some_and(|(own, asked)| own.eq_ignore_ascii_case(asked));
+    let asked = asked.and_then(|host| authority(&format!("{scheme}://{host}")));
+    let is_there = asked.is_some() && asked == authority(&console.reached.url);
     if !is_there {
         let base = console.reached.url.trim_end_matches('/');
         return Redirect::to(&format!("{base}/sso/{name}{suffix}")).into_response();
@@ -157,7 +182,10 @@ async fn came_back(
         Ok(Back::SteppedUp(token)) => with_session(&token, "/sso-done?to=/account"),
         Ok(Back::Linked) => Redirect::to("/sso-done?to=/account").into_response(),
         Err(error) => {
-            tracing::warn!(%error, "a sign-in by an identity provider was refused");
+            // Of what nobody began, strangers can send as much as they like.
+            if !matches!(error, Error::Sso(OidcError::State)) {
+                tracing::warn!(%error, "a sign-in by an identity provider was refused");
+            }
             failed(&error)
         }
     }

@@ -217,6 +217,8 @@ pub enum Error {
     SsoNoRole,
     #[error("the identity provider's settings cannot be meant: {what}")]
     SsoSettings { what: &'static str },
+    #[error("the identity provider `{name}` is of that issuer")]
+    IssuerTaken { name: String },
     #[error("an installation has at most {limit} identity providers")]
     TooManyIdentityProviders { limit: usize },
     #[error("that identity signs in to an account already, or the account has one of the provider")]
@@ -299,6 +301,7 @@ impl Error {
             | Self::AddressMissing
             | Self::TokenLife { .. }
             | Self::SsoSettings { .. }
+            | Self::IssuerTaken { .. }
             | Self::Sso(OidcError::Issuer)
             | Self::RolesMissing
             | Self::PersonName { .. }
@@ -613,6 +616,9 @@ impl Error {
             }
             Self::SsoNoRole => {
                 "Ask an administrator to map one of your groups to a role, or for an invitation.".into()
+            }
+            Self::IssuerTaken { .. } => {
+                "Of one issuer there is one: remove it first, or map its groups there.".into()
             }
             Self::SsoSettings { .. } => "See docs/reference/sso.md.".into(),
             Self::TooManyIdentityProviders { .. } => {

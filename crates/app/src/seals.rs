@@ -337,7 +337,7 @@ fn identity_content(row: &IdentityRow) -> Vec<u8> {
     let IdentityRow { id: _, user, provider, subject, is_managed, created_at } = row;
     Content::new()
         .bytes(&user.to_bytes())
-        .bytes(&provider.to_bytes())
+        .optional(provider.map(Id::to_bytes).as_ref().map(<[u8; 16]>::as_slice))
         .bytes(subject)
         .number(u64::from(*is_managed))
         .time(*created_at)

@@ -82,7 +82,8 @@ pub struct IdentityProviderRow {
 pub struct IdentityRow {
     pub id: Id<Identity>,
     pub user: Id<User>,
-    pub provider: Id<IdentityProvider>,
+    /// `None` once the provider was removed.
+    pub provider: Option<Id<IdentityProvider>>,
     /// Keyed digest of issuer and subject.
     pub subject: [u8; 32],
     /// Whether the provider made the account, and decides its roles.
@@ -238,7 +239,7 @@ impl FromRow for IdentityRow {
         Ok(Self {
             id: row.parsed("id")?,
             user: row.parsed("user_id")?,
-            provider: row.parsed("provider")?,
+            provider: row.optional_parsed("provider")?,
             subject: row.array("subject")?,
             is_managed: row.number::<u8>("managed")? == 1,
             created_at: row.time("created_at")?,
@@ -449,13 +450,14 @@ impl Tx {
         self.change("identity_provider", query).await.map(drop)
     }
 
-    /// Deletes an identity provider with whom it knew people as, but the key.
+    /// Deletes an identity provider, but not the key. Whom it knew people as stays, so that whoever was
+    /// kept out is not somebody new.
     pub async fn delete_identity_provider(
         &mut self,
         id: Id<IdentityProvider>,
     ) -> Result<(), StoreError> {
         for statement in [
-            "DELETE FROM user_identity WHERE provider = $1",
+            "UPDATE user_identity SET provider = NULL WHERE provider = $1",
             "DELETE FROM identity_provider WHERE id = $1",
         ] {
             self.change("identity_provider", sql(statement).bind(id.to_string())).await?;
@@ -463,13 +465,15 @@ impl Tx {
         Ok(())
     }
 
-    pub async fn insert_identity(&mut self, row: &IdentityRow) -> Result<(), StoreError> {
+    /// Stores an identity, or which provider it is of now.
+    pub async fn put_identity(&mut self, row: &IdentityRow) -> Result<(), StoreError> {
         let query = sql("INSERT INTO user_identity
              (id, user_id, provider, subject, managed, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6)")
+             VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (id) DO UPDATE SET provider = $3")
         .bind(row.id.to_string())
         .bind(row.user.to_string())
-        .bind(row.provider.to_string())
+        .bind(row.provider.map(|id| id.to_string()))
         .bind(row.subject.to_vec())
         .bind(i64::from(row.is_managed))
         .bind(row.created_at.as_micros());

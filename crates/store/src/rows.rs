@@ -251,6 +251,16 @@ impl Reader<'_> {
         self.text(column)?.parse().map_err(|_| self.wrong(column))
     }
 
+    pub(crate) fn optional_parsed<T: FromStr>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<T>, StoreError> {
+        match self.optional_text(column)? {
+            Some(_) => self.parsed(column).map(Some),
+            None => Ok(None),
+        }
+    }
+
     pub(crate) fn time(&self, column: &'static str) -> Result<Timestamp, StoreError> {
         self.number(column).map(Timestamp::from_micros)
     }

@@ -223,7 +223,9 @@ pub struct Browser {
 impl Browser {
     pub async fn get(&mut self, path: &str) -> Answer {
         let cookies = self.cookie_line();
-        let headers = [("cookie", cookies.as_str()), ("sec-fetch-site", "none")];
+        // The first page is typed; the others are links.
+        let site = if self.cookies.is_empty() { "none" } else { "same-origin" };
+        let headers = [("cookie", cookies.as_str()), ("sec-fetch-site", site)];
         let answer = send(&self.site, "GET", path, &headers, "").await;
         self.keep(&answer);
         answer

@@ -9,7 +9,7 @@ use super::{
     is_second, keyed, sessions,
     sessions::SignedIn,
     sign_in::{self, Source},
-    text,
+    text, users,
 };
 use crate::{
     change::{Care, Changing},
@@ -311,6 +311,10 @@ pub async fn sign_in(
     let is_claimed =
         |one: &FactorRow| Passkey::from_json(&one.body).is_ok_and(|key| key.id() == claim.id);
     if !own.any(|one| one.kind == FactorKind::Passkey && is_claimed(one)) {
+        return Err(Error::PasskeyRefused);
+    }
+    // An account that a provider made is entered by that one alone, which may have let go of it.
+    if users::is_managed(&people, user) {
         return Err(Error::PasskeyRefused);
     }
     let attempt = sign_in::factor_attempt(instance, source, user).await?;

@@ -63,17 +63,18 @@ pub(crate) async fn begin(
     level: SessionLevel,
 ) -> Result<SessionToken, Error> {
     let shown_at = (level == SessionLevel::Full).then_some(ctx.now);
-    begin_shown(instance, changing, ctx, user, level, shown_at).await
+    begin_shown(instance, changing, ctx, user, level, (shown_at, None)).await
 }
 
-/// The same, for somebody who showed a factor at this moment, or elsewhere and nobody knows when.
+/// The same, for somebody who showed a factor at this moment, or elsewhere and nobody knows when; and
+/// whose session ends by a moment, whatever its level.
 pub(crate) async fn begin_shown(
     instance: &Instance,
     changing: &mut Changing<'_>,
     ctx: &OpContext,
     user: Id<User>,
     level: SessionLevel,
-    shown_at: Option<Timestamp>,
+    (shown_at, ends_by): (Option<Timestamp>, Option<Timestamp>),
 ) -> Result<SessionToken, Error> {
     let mut others: Vec<_> = instance.store.sessions().await?;
     others.retain(|one| one.user == user);
@@ -94,7 +95,7 @@ pub(crate) async fn begin_shown(
         level,
         created_at: ctx.now,
         seen_at: ctx.now,
-        expires_at: ctx.now + life,
+        expires_at: ends_by.map_or(ctx.now + life, |ends_by| ends_by.min(ctx.now + life)),
         stepped_up_at: shown_at,
         seal: [0; 32],
     };

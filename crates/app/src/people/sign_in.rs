@@ -3,7 +3,7 @@
 //! Whether a person exists cannot be told from an answer, nor from how long it takes. Attempts are
 //! counted before they are judged, so that many at once are as few as one after the other.
 
-use super::{FACTOR, PASSWORD, Person, SEED, address_digest, keyed, sessions, text};
+use super::{FACTOR, PASSWORD, Person, SEED, address_digest, keyed, sessions, text, users};
 use crate::{
     change::{Care, Change, Changing},
     error::Error,
@@ -31,6 +31,9 @@ const MAX_DELAY: Duration = Duration::from_mins(15);
 pub(crate) const HASHES_AT_ONCE: usize = 2;
 /// How long one may wait for that.
 const HASH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How the log says that an identity provider let somebody in.
+pub(crate) const BY_PROVIDER: &str = "sso";
 
 /// What a right password leads to.
 #[derive(Debug)]
@@ -176,8 +179,16 @@ pub(crate) async fn full_session(
     if !changing.tx.delete_session(before.session).await? {
         return Err(Error::FactorRefused);
     }
-    let level = SessionLevel::Full;
-    let token = sessions::begin(instance, changing, ctx, person.row.id, level).await?;
+    // A factor of here shows that it is still the same person, and nothing of what a provider thinks of
+    // them by now: only the provider prolongs the stay of somebody whom it lets in.
+    let people = changing.tx.everything().await?.people;
+    let is_prolonged = before.level != SessionLevel::Full
+        || by == BY_PROVIDER
+        || !users::is_managed(&people, person.row.id);
+    let ends_by = (!is_prolonged).then_some(before.expires_at);
+    let (id, level) = (person.row.id, SessionLevel::Full);
+    let shown = (Some(ctx.now), ends_by);
+    let token = sessions::begin_shown(instance, changing, ctx, id, level, shown).await?;
     changing.record(came(&person.row, by));
     Ok(token)
 }

@@ -1,7 +1,7 @@
 //! Personal access tokens: for a person's own programs, never wider than the person, and only for a
 //! time.
 
-use super::{Person, keyed, sessions::SignedIn};
+use super::{Person, keyed, sessions::SignedIn, users};
 use crate::{
     change::{Care, Change, Changing},
     error::Error,
@@ -15,6 +15,8 @@ use types::{Id, OpContext, SessionLevel, Timestamp, Token, User, UserState};
 
 /// No token lives longer.
 pub const MAX_LIFE: Duration = Duration::from_hours(365 * 24);
+/// Of somebody whose roles an identity provider decides, and who may never come back to be asked.
+pub const MAX_MANAGED_LIFE: Duration = Duration::from_hours(30 * 24);
 const MAX_NAME_CHARS: usize = 60;
 /// Tokens of one person that are in force at once.
 const MAX_TOKENS: usize = 50;
@@ -71,6 +73,9 @@ pub async fn create(
         return Err(Error::RolesMissing);
     }
     let people = changing.tx.everything().await?.people;
+    if users::is_managed(&people, person.row.id) && wanted.life > MAX_MANAGED_LIFE {
+        return Err(Error::TokenLife { limit: MAX_MANAGED_LIFE });
+    }
     let in_force = people.tokens.iter().filter(|one| {
         one.user == person.row.id && one.revoked_at.is_none() && ctx.now < one.expires_at
     });

@@ -246,6 +246,10 @@ pub async fn change_password(
     if !signed_in.is_stepped_up(ctx.now) {
         return Err(Error::StepUpNeeded);
     }
+    // Whoever has an address at a provider has not this one's password.
+    if is_managed(&*super::now(instance).await?, signed_in.user) {
+        return Err(Error::ManagedElsewhere);
+    }
     let missing = || Error::NotFound { kind: "user", name: signed_in.user.to_string() };
     let listed = list(instance).await?.into_iter().find(|one| one.id == signed_in.user);
     let listed = listed.ok_or_else(missing)?;
@@ -283,7 +287,7 @@ async fn hashed(
 }
 
 /// Uses a link: from now on its person comes in by this password, and has to enrol a second factor
-/// before anything else. A reset ends all sessions and tokens, and gives all factors up.
+/// before anything else. A reset ends all sessions and tokens, and gives up all factors and what is linked.
 pub async fn accept(
     instance: &Instance,
     ctx: &OpContext,
@@ -313,6 +317,10 @@ pub async fn accept(
     let lookup = address_digest(instance, &address);
     if people.users.iter().any(|row| row.lookup == lookup && row.id != person.row.id) {
         return Err(Error::Exists { kind: "user", name: address.as_str().to_owned() });
+    }
+    let own = people.identities.iter().filter(|one| one.user == person.row.id);
+    for identity in own {
+        changing.tx.delete_identity(identity.id).await?;
     }
     for factor in &person.factors {
         changing.tx.delete_sealed(super::FACTOR, &factor.id.to_bytes()).await?;
@@ -429,6 +437,10 @@ pub(crate) async fn keep_an_administrator(
         return Ok(());
     }
     let people = changing.tx.everything().await?.people;
+    // Of those who do not count, none is the last that does.
+    if is_managed(&people, row.id) {
+        return Ok(());
+    }
     // Who has no second factor yet cannot act; and who comes in by a provider alone does not once it is
     // out of reach.
     let can_act = |other: &&UserRow| {
@@ -445,13 +457,14 @@ pub(crate) async fn keep_an_administrator(
 }
 
 /// Whether an identity provider made the account, and decides its roles.
-fn is_managed(people: &People, id: Id<User>) -> bool {
+pub(crate) fn is_managed(people: &People, id: Id<User>) -> bool {
     people.identities.iter().any(|one| one.user == id && one.is_managed)
 }
 
 fn providers_of(people: &People, id: Id<User>) -> Vec<String> {
     let own = people.identities.iter().filter(|one| one.user == id);
-    let named = own.filter_map(|one| people.providers.iter().find(|row| row.id == one.provider));
+    let named =
+        own.filter_map(|one| people.providers.iter().find(|row| Some(row.id) == one.provider));
     named.map(|row| row.name.to_string()).collect()
 }
 

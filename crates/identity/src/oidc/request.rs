@@ -73,6 +73,17 @@ impl<'q> Callback<'q> {
         found.next().is_none().then_some(value)
     }
 
+    /// Whether it belongs to what this browser began.
+    ///
+    /// # Errors
+    /// [`OidcError::State`].
+    pub fn has_state(&self, state: &str) -> Result<(), OidcError> {
+        let given = self.only("state").ok_or(OidcError::State)?;
+        let given = given.expose().as_bytes();
+        constant_time::verify_slices_are_equal(given, state.as_bytes())
+            .map_err(|_| OidcError::State)
+    }
+
     /// The code, if the answer belongs to what this browser began with this provider.
     ///
     /// # Errors
@@ -82,10 +93,7 @@ impl<'q> Callback<'q> {
         metadata: &Metadata,
         state: &str,
     ) -> Result<SecretText, OidcError> {
-        let given = self.only("state").ok_or(OidcError::State)?;
-        let is_ours =
-            constant_time::verify_slices_are_equal(given.expose().as_bytes(), state.as_bytes());
-        is_ours.map_err(|_| OidcError::State)?;
+        self.has_state(state)?;
         let has_issuer =
             form_urlencoded::parse(self.query.as_bytes()).any(|(name, _)| name == "iss");
         match self.only("iss") {

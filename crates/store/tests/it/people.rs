@@ -73,7 +73,7 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
     let identity = IdentityRow {
         id: id(),
         user: user.id,
-        provider: provider.id,
+        provider: Some(provider.id),
         subject: [6; 32],
         is_managed: true,
         created_at: at(11),
@@ -92,7 +92,7 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
     tx.put_link(&link).await.unwrap();
     tx.put_token(&token).await.unwrap();
     tx.put_identity_provider(&provider).await.unwrap();
-    tx.insert_identity(&identity).await.unwrap();
+    tx.put_identity(&identity).await.unwrap();
     tx.insert_proposal(&proposal).await.unwrap();
     tx.insert_proposal(&ProposalRow { id: id(), ..proposal.clone() }).await.unwrap();
     tx.put_role(&rule).await.unwrap();
@@ -224,13 +224,13 @@ async fn one_address_is_one_person(store: &Store, user: &UserRow) {
 async fn one_subject_is_one_person(store: &Store, identity: &IdentityRow) {
     let mut tx = store.begin(&ctx()).await.unwrap();
     let other = IdentityRow { id: id(), ..identity.clone() };
-    let taken = tx.insert_identity(&other).await.unwrap_err();
+    let taken = tx.put_identity(&other).await.unwrap_err();
     assert!(matches!(taken, StoreError::Conflict { table: "user_identity" }), "{taken}");
     drop(tx);
     let mut tx = store.begin(&ctx()).await.unwrap();
     assert!(tx.delete_identity(identity.id).await.unwrap());
     assert!(!tx.delete_identity(identity.id).await.unwrap());
-    tx.insert_identity(&other).await.unwrap();
+    tx.put_identity(&other).await.unwrap();
     let first = store.load_all().await.unwrap().people.proposals[0].id;
     assert!(tx.delete_proposal(first).await.unwrap());
     assert!(!tx.delete_proposal(first).await.unwrap());
@@ -254,6 +254,7 @@ async fn removal(store: &Store, user: &UserRow) {
     tx.delete_identity_provider(read.providers[0].id).await.unwrap();
     tx.append_outbox(event(), b"provider removed").await.unwrap();
     tx.commit().await.unwrap();
-    assert!(store.load_all().await.unwrap().people.providers.is_empty());
+    let read = store.load_all().await.unwrap().people;
+    assert!(read.providers.is_empty());
     assert!(store.sessions().await.unwrap().is_empty());
 }

@@ -46,7 +46,7 @@ pub fn between(text: &str, from: &str) -> String {
 }
 
 /// A code that counts from now on; each step's counts once.
-fn code(seed: &str, steps_ahead: u64) -> String {
+pub fn code(seed: &str, steps_ahead: u64) -> String {
     let now = SystemClock.now().as_micros() / 1_000_000;
     authenticator::code(seed, u64::try_from(now).unwrap() + 30 * steps_ahead).unwrap()
 }

@@ -408,6 +408,134 @@ fn an_account_is_never_found_by_its_address() {
     scene.is_refused("groups brings a role");
 }
 
+/// What the provider gave, it takes away: with the roles go sessions and tokens, and nothing that was
+/// enrolled or linked meanwhile leads round it.
+#[test]
+fn what_a_provider_takes_away_is_gone() {
+    let Some((scene, mut ada)) = Scene::open(&[]) else { return };
+    let issuer = scene.idp.issuer.clone();
+    let secret = scene.weirgate.file("again", SECRET).unwrap();
+    let add = |name: &str, issuer: &str| {
+        let more = ["--group", "staff=auditor", "--group", "admins=administrator,security"];
+        let mut args = vec!["sso", "add", name, "--issuer", issuer, "--client-id", "weirgate"];
+        args.extend(["--client-secret-file", &secret, "--scope", "groups", "--json"]);
+        args.extend(more);
+        args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>()
+    };
+    let run = |args: &[String]| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        ok(&scene.weirgate, &args)
+    };
+    let folder = tools().unwrap();
+    let part = Idp::start(&folder, &format!("http://{}/sso/part/callback", scene.console));
+    run(&add("part", &part.issuer));
+
+    scene.idp.say(&json!({"groups": ["admins"]}));
+    let mut grace = scene.comes_in();
+    let id = text(&scene.people()[1], "id");
+    assert_eq!(scene.trip(&mut grace, "/sso/corp/step-up").1, "/sso-done?to=/account");
+    // A token lives shorter than others'.
+    grace.get("/account").unwrap();
+    let token = |days| [("name", "t"), ("roles", "administrator"), ("days", days)];
+    let long = grace.post("/account/tokens", &token("31")).unwrap();
+    assert!(long.page.text().contains("at most 30 days"), "{}", long.page.text());
+    let made = grace.post("/account/tokens", &token("30")).unwrap().page.text();
+    let (_, made) = made.split_once("wgp_").unwrap();
+    let bearer = format!("Bearer wgp_{}", made.split('<').next().unwrap());
+    let asks = || {
+        let headers = [("Authorization", bearer.as_str())];
+        client::send(scene.console, "GET", "/v1/users", &headers, b"").unwrap().status
+    };
+    assert_eq!(asks(), 200);
+    // It links no other provider.
+    let begun = grace.get("/sso/part/link").unwrap();
+    let back = part.pass(&mut BTreeMap::new(), begun.header("location").unwrap());
+    let back = back.strip_prefix(&format!("http://{}", scene.console)).unwrap().to_owned();
+    let linked = grace.get(&back).unwrap();
+    assert!(linked.status == 403 && linked.text().contains("made by an identity provider"));
+    // A factor of here prolongs no stay.
+    grace.get("/account").unwrap();
+    let seed = {
+        let shown = grace.post("/account/factors/begin", &[]).unwrap().page.text();
+        crate::console::between(&shown, "Key: <span class=\"code\">")
+    };
+    let ends = || {
+        let listed = ok(&scene.weirgate, &["session", "list", "--user", &id, "--json"]);
+        text(listed["sessions"].as_array().unwrap().last().unwrap(), "expires_at")
+    };
+    let before = ends();
+    let code = crate::console::code(&seed, 0);
+    grace.post("/account/factors/confirm", &[("code", &code), ("name", "phone")]).unwrap();
+    assert_eq!(ends(), before, "a factor of here prolonged the stay");
+    assert_eq!(grace.get("/users").unwrap().status, 200);
+
+    // The provider has let go of her: asked again, it says so, and nothing of before is left.
+    scene.idp.say(&json!({"groups": []}));
+    let (status, said) = scene.trip(&mut grace, "/sso/corp/step-up");
+    assert!(status == 403 && said.contains("groups brings a role"), "{said}");
+    assert_eq!(grace.get("/users").unwrap().header("location"), Some("/sign-in"));
+    assert_eq!(asks(), 401);
+    assert_eq!(scene.people()[1]["roles"], json!([]));
+    scene.idp.say(&json!({"groups": ["staff"]}));
+    scene.comes_in();
+    assert_eq!(asks(), 401, "a token of before counts again");
+
+    // Whoever was kept out is no stranger when the provider is added again.
+    scene.idp.say(&json!({"account": "ada", "groups": ["staff"]}));
+    assert_eq!(scene.trip(&mut ada, "/sso/corp/link").1, "/sso-done?to=/account");
+    scene.idp.say(&json!({"account": "bob"}));
+    let bob = {
+        scene.comes_in();
+        text(&scene.people()[2], "id")
+    };
+    ok(&scene.weirgate, &["user", "disable", &bob, "--json"]);
+    run(&["sso", "remove", "corp", "--json"].map(ToOwned::to_owned));
+    run(&add("corp", &issuer));
+    scene.is_refused("not right");
+    scene.idp.say(&json!({"account": "u-1"}));
+    scene.is_refused("not right");
+    ok(&scene.weirgate, &["user", "enable", &id, "--json"]);
+    scene.comes_in();
+    assert_eq!(scene.people().as_array().unwrap().len(), 3);
+    let said = fails(
+        &scene.weirgate,
+        2,
+        &add("twice", &issuer).iter().map(String::as_str).collect::<Vec<_>>(),
+        b"",
+    );
+    assert!(said.contains("`corp` is of that issuer"), "{said}");
+
+    // A new start gives up what was linked, too.
+    scene.idp.say(&json!({"account": "ada", "groups": []}));
+    let mut linked = scene.comes_in();
+    assert_eq!(linked.get("/users").unwrap().status, 200);
+    let link = ok(&scene.weirgate, &["user", "link", ADA, "--json"]);
+    let mut anew = scene.browser();
+    accept(&mut anew, &text(&link, "path"), &[("name", "Ada"), ("password", PASSWORD)]);
+    scene.is_refused("groups brings a role");
+}
+
+/// A page beside the console, to which its cookies go along, begins nothing in somebody's name.
+#[test]
+fn other_pages_begin_no_link_and_no_step_up() {
+    let Some((scene, ada)) = Scene::open(&[]) else { return };
+    let pairs = ada.cookies.iter().map(|(name, value)| format!("{name}={value}"));
+    let cookies = pairs.collect::<Vec<_>>().join("; ");
+    for path in ["/sso/corp/link", "/sso/corp/step-up"] {
+        for (site, status) in
+            [("same-site", 403), ("cross-site", 403), ("none", 403), ("same-origin", 303)]
+        {
+            let headers = [("Cookie", cookies.as_str()), ("Sec-Fetch-Site", site)];
+            let begun = client::send(scene.console, "GET", path, &headers, b"").unwrap();
+            assert_eq!(begun.status, status, "{path} {site}");
+        }
+    }
+    // Linking shows a factor at the provider anew: whose session a browser has there, nobody sees.
+    let headers = [("Cookie", cookies.as_str())];
+    let begun = client::send(scene.console, "GET", "/sso/corp/link", &headers, b"").unwrap();
+    assert!(begun.header("location").unwrap().contains("prompt=login"));
+}
+
 /// Where the provider proves no second factor, it is the first factor and no more.
 #[test]
 fn a_second_factor_can_be_shown_here_after_a_provider() {

@@ -12,7 +12,7 @@ pub use web::Web;
 use super::{
     ADMINISTRATOR, EMAIL, NAME, Person,
     sessions::{self, SignedIn},
-    sign_in::{self, Source, came, full_session},
+    sign_in::{self, BY_PROVIDER, Source, came, full_session},
     text, users,
 };
 use crate::{
@@ -117,7 +117,7 @@ pub struct Listed {
 pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
     let people = super::now(instance).await?;
     let listed = people.providers.iter().map(|row| {
-        let known = people.identities.iter().filter(|one| one.provider == row.id);
+        let known = people.identities.iter().filter(|one| one.provider == Some(row.id));
         Ok(Listed {
             id: row.id,
             name: row.name.clone(),
@@ -153,6 +153,11 @@ pub async fn add(
     }
     if people.providers.iter().any(|row| row.name == *name) {
         return Err(Error::Exists { kind: "identity provider", name: name.to_string() });
+    }
+    for row in &people.providers {
+        if Settings::read(row)?.issuer == settings.issuer {
+            return Err(Error::IssuerTaken { name: row.name.to_string() });
+        }
     }
     if people.providers.len() >= MAX_PROVIDERS {
         return Err(Error::TooManyIdentityProviders { limit: MAX_PROVIDERS });
@@ -208,6 +213,28 @@ fn plain(settings: &Settings) -> Result<(), Error> {
         ShownAt::Weirgate => Vec::new(),
     };
     let texts = [issuer, client_id, groups_claim].into_iter().chain(scopes).chain(roles.keys());
+    // These have a meaning of their own, and name no groups.
+    const OWN: [&str; 13] = [
+        "iss",
+        "sub",
+        "aud",
+        "azp",
+        "exp",
+        "nbf",
+        "iat",
+        "auth_time",
+        "nonce",
+        "at_hash",
+        "amr",
+        "acr",
+        "email",
+    ];
+    if OWN.contains(&groups_claim.as_str())
+        || groups_claim.starts_with("email_")
+        || groups_claim == "name"
+    {
+        return Err(Error::SsoSettings { what: "the claim has another meaning than groups" });
+    }
     let is_plain = |text: &String| {
         !text.is_empty() && text.len() <= MAX_TEXT_BYTES && !text.chars().any(char::is_control)
     };
@@ -235,7 +262,7 @@ pub async fn remove(instance: &Instance, ctx: &OpContext, name: &Slug) -> Result
     let people = changing.tx.everything().await?.people;
     let row = named(&people, name)?;
     let mut disabled = 0;
-    let own = |one: &&IdentityRow| one.provider == row.id && one.is_managed;
+    let own = |one: &&IdentityRow| one.provider == Some(row.id) && one.is_managed;
     for identity in people.identities.iter().filter(own) {
         let mut person = Person::find(instance, &mut changing, identity.user).await?;
         changing.tx.delete_sessions_of(identity.user).await?;
@@ -363,7 +390,7 @@ pub async fn begin(
         state: &trip.state,
         nonce: &trip.nonce,
         verifier: &trip.verifier,
-        is_again: matches!(errand, Errand::StepUp(_)),
+        is_again: errand != Errand::SignIn,
     };
     Ok(Begun { url: request.url(&known.metadata).into(), trip: text })
 }
@@ -413,6 +440,8 @@ pub async fn end(
         return Err(OidcError::State.into());
     }
     let settings = Settings::read(&row)?;
+    // Before anything is counted or asked: nobody can make a state that fits.
+    Callback::of(back.query).has_state(&trip.state)?;
     // What comes back makes us ask the provider: strangers do not decide how often.
     let attempt = sign_in::place_attempt(instance, source);
     attempt.count_by_place(instance, ctx.now).await?;
@@ -425,8 +454,12 @@ pub async fn end(
     if people.providers.iter().all(|one| *one != row) {
         return Err(OidcError::State.into());
     }
-    let known = people.identities.iter().find(|one| one.subject == subject).cloned();
-    let known = known.filter(|one| one.provider == row.id);
+    // The subject holds its issuer, and of each issuer there is one provider.
+    let mut known = people.identities.iter().find(|one| one.subject == subject).cloned();
+    if let Some(one) = known.as_mut().filter(|one| one.provider != Some(row.id)) {
+        one.provider = Some(row.id);
+        changing.tx.put_identity(one).await?;
+    }
     let done = match trip.errand {
         Errand::Link(session) => {
             let signed_in = own_session(instance, session).await?;
@@ -438,28 +471,32 @@ pub async fn end(
         }
         Errand::StepUp(session) => {
             let signed_in = own_session(instance, session).await?;
-            let is_own = known.is_some_and(|one| one.user == signed_in.user);
+            let one = known.filter(|one| one.user == signed_in.user);
             let is_shown = matches!(settings.second_factor, ShownAt::Provider { .. });
-            if !is_own || !is_shown || signed_in.level != SessionLevel::Full {
+            let (Some(one), true, SessionLevel::Full) = (one, is_shown, signed_in.level) else {
                 return Err(Error::FactorRefused);
-            }
-            let person = Person::find(instance, &mut changing, signed_in.user).await?;
+            };
+            let person =
+                entering(instance, changing, ctx, &people, &settings, &claims, &one).await?;
+            let (mut again, person) = person;
             let token =
-                full_session(instance, &mut changing, ctx, &person, &signed_in, "sso").await?;
-            Back::SteppedUp(token)
+                full_session(instance, &mut again, ctx, &person, &signed_in, BY_PROVIDER).await?;
+            attempt.forget_place(&mut again).await?;
+            again.commit().await?;
+            return Ok(Back::SteppedUp(token));
         }
         Errand::SignIn => {
-            let person = match known {
-                Some(one) if one.is_managed => {
-                    let person = active(instance, &mut changing, one.user).await?;
-                    let roles = roles_now(&people, &settings, &claims)?;
-                    with_roles(&mut changing, person, roles).await?
+            let person = if let Some(one) = known {
+                let (again, person) =
+                    entering(instance, changing, ctx, &people, &settings, &claims, &one).await?;
+                changing = again;
+                person
+            } else {
+                let roles = roles_now(&people, &settings, &claims);
+                if roles.is_empty() {
+                    return Err(Error::SsoNoRole);
                 }
-                Some(one) => active(instance, &mut changing, one.user).await?,
-                None => {
-                    let roles = roles_now(&people, &settings, &claims)?;
-                    new_person(instance, &mut changing, ctx, &row, subject, &claims, roles).await?
-                }
+                new_person(instance, &mut changing, ctx, &row, subject, &claims, roles).await?
             };
             come_in(instance, &mut changing, ctx, &settings, &person).await?
         }
@@ -502,16 +539,16 @@ async fn judged(
         second_factor: &second_factor,
         groups: GroupsClaim(&settings.groups_claim),
         now: instance.clock.now(),
-        shown_after: matches!(trip.errand, Errand::StepUp(_)).then_some(trip.began_at),
+        shown_after: (trip.errand != Errand::SignIn).then_some(trip.began_at),
     };
     let verified =
         |keys| Claims::verify(&answer.id_token, answer.access_token.as_ref(), keys, &expected);
     match verified(&known.keys) {
         // The provider may have a new key.
-        Err(OidcError::KeyUnknown) => match web.known_anew(settings, &known, now).await? {
-            Some(anew) => Ok(verified(&anew.keys)?),
-            None => Err(OidcError::KeyUnknown.into()),
-        },
+        Err(OidcError::KeyUnknown) => {
+            let anew = web.known_anew(settings, now).await?;
+            Ok(verified(&anew.keys)?)
+        }
         other => Ok(other?),
     }
 }
@@ -543,23 +580,54 @@ async fn own_session(instance: &Instance, id: Id<Session>) -> Result<SignedIn, E
     found.map(|one| one.signed_in).ok_or(Error::SignInRefused)
 }
 
-/// Somebody who is not kept out.
-async fn active(
-    instance: &Instance,
-    changing: &mut Changing<'_>,
-    id: Id<User>,
-) -> Result<Person, Error> {
-    let person = Person::find(instance, changing, id).await?;
-    if person.row.state == UserState::Active { Ok(person) } else { Err(Error::SignInRefused) }
+/// The person of an identity, with what the provider says of them today. Whoever is kept out is refused;
+/// and from whom the provider takes all roles, all that began before is taken, too.
+async fn entering<'i>(
+    instance: &'i Instance,
+    mut changing: Changing<'i>,
+    ctx: &OpContext,
+    people: &People,
+    settings: &Settings,
+    claims: &Claims,
+    identity: &IdentityRow,
+) -> Result<(Changing<'i>, Person), Error> {
+    let person = Person::find(instance, &mut changing, identity.user).await?;
+    // An account that a provider made is entered by that one alone.
+    let is_foreign = !identity.is_managed && users::is_managed(people, identity.user);
+    if person.row.state != UserState::Active || is_foreign {
+        return Err(Error::SignInRefused);
+    }
+    if !identity.is_managed {
+        return Ok((changing, person));
+    }
+    let roles = roles_now(people, settings, claims);
+    let has_role = !roles.is_empty();
+    let mut person = with_roles(&mut changing, person, roles).await?;
+    if has_role {
+        return Ok((changing, person));
+    }
+    person.row.valid_from = ctx.now;
+    changing.tx.put_user(&person.row).await?;
+    let ended = changing.tx.delete_sessions_of(person.row.id).await?;
+    changing.record(Change {
+        verb: "user.refused",
+        what: format!("user {}", person.row.id),
+        details: vec![
+            ("step", BY_PROVIDER.to_owned()),
+            ("attempts", "1".to_owned()),
+            ("sessions_ended", ended.to_string()),
+        ],
+        ..Change::default()
+    });
+    changing.commit().await?;
+    Err(Error::SsoNoRole)
 }
 
 /// The roles that the person's groups bring, of those that there are.
-fn roles_now(people: &People, settings: &Settings, claims: &Claims) -> Result<Vec<String>, Error> {
-    let roles = settings.roles_of(&claims.groups);
-    if roles.is_empty() {
-        return Err(Error::SsoNoRole);
-    }
-    users::known_roles(people, &roles)
+fn roles_now(people: &People, settings: &Settings, claims: &Claims) -> Vec<String> {
+    let mut roles = settings.roles_of(&claims.groups);
+    roles.retain(|role| users::known_roles(people, std::slice::from_ref(role)).is_ok());
+    roles
 }
 
 /// The person with what their groups say today.
@@ -636,8 +704,9 @@ async fn insert(
     is_managed: bool,
 ) -> Result<(), Error> {
     let id: Id<Identity> = Id::generate(ctx.now, instance.random.as_ref())?;
+    let provider = Some(provider);
     let row = IdentityRow { id, user, provider, subject, is_managed, created_at: ctx.now };
-    Ok(changing.tx.insert_identity(&row).await?)
+    Ok(changing.tx.put_identity(&row).await?)
 }
 
 /// Lets somebody who is in sign in by a provider, too.
@@ -653,8 +722,11 @@ async fn link(
     known: Option<IdentityRow>,
 ) -> Result<(), Error> {
     let user = signed_in.user;
-    let has_one =
-        people.identities.iter().any(|one| one.user == user && one.provider == provider.id);
+    if users::is_managed(people, user) {
+        return Err(Error::ManagedElsewhere);
+    }
+    let is_of_both = |one: &IdentityRow| one.user == user && one.provider == Some(provider.id);
+    let has_one = people.identities.iter().any(is_of_both);
     if known.is_some() || has_one {
         return Err(Error::IdentityTaken);
     }
@@ -682,8 +754,9 @@ async fn come_in(
         (false, false) => SessionLevel::Enrol,
     };
     // A provider lets in without a question whoever it knows: nothing was shown just now.
-    let token = sessions::begin_shown(instance, changing, ctx, person.row.id, level, None).await?;
-    changing.record(came(&person.row, "sso"));
+    let token =
+        sessions::begin_shown(instance, changing, ctx, person.row.id, level, (None, None)).await?;
+    changing.record(came(&person.row, BY_PROVIDER));
     Ok(match level {
         SessionLevel::Full => Back::In(token),
         SessionLevel::Password => Back::SecondFactor(token),
@@ -707,7 +780,7 @@ pub async fn linked(instance: &Instance, user: Id<User>) -> Result<Vec<Linked>, 
     let people = super::now(instance).await?;
     let own = people.identities.iter().filter(|one| one.user == user);
     let listed = own.filter_map(|one| {
-        let provider = people.providers.iter().find(|row| row.id == one.provider)?;
+        let provider = people.providers.iter().find(|row| Some(row.id) == one.provider)?;
         let settings = Settings::read(provider);
         Some(settings.map(|settings| Linked {
             id: one.id,

@@ -17,7 +17,9 @@ use types::{Fault as _, SecretText, Timestamp};
 const KEPT: Duration = Duration::from_mins(10);
 /// Keys are not read again sooner because a token names one that is unknown.
 const KEYS_AGAIN: Duration = Duration::from_secs(5);
-/// Requests to identity providers at once, and how long one may wait for a place.
+/// A provider that could not be asked is not asked again sooner.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Codes that are exchanged with one provider at once, and how long one may wait for it.
 const AT_ONCE: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -25,8 +27,21 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Web {
     resolver: Arc<dyn Resolve>,
     tls: Arc<TlsConfig>,
-    places: Semaphore,
-    known: Mutex<BTreeMap<String, Known>>,
+    /// By issuer: one that hangs holds up nobody but those who sign in by it.
+    places: Mutex<BTreeMap<String, Arc<Place>>>,
+}
+
+/// What is kept of one provider.
+struct Place {
+    exchanges: Semaphore,
+    /// Held while it is asked, so that of many one asks.
+    said: Mutex<Said>,
+}
+
+#[derive(Default)]
+struct Said {
+    known: Option<Known>,
+    failed: Option<(Timestamp, String)>,
 }
 
 impl fmt::Debug for Web {
@@ -54,30 +69,59 @@ struct Question {
 
 impl Web {
     pub fn new(resolver: Arc<dyn Resolve>, tls: Arc<TlsConfig>) -> Self {
-        let (places, known) = (Semaphore::new(AT_ONCE), Mutex::default());
-        Self { resolver, tls, places, known }
+        Self { resolver, tls, places: Mutex::default() }
+    }
+
+    async fn place(&self, issuer: &str) -> Arc<Place> {
+        let mut places = self.places.lock().await;
+        let place = places.entry(issuer.to_owned()).or_insert_with(|| {
+            Arc::new(Place { exchanges: Semaphore::new(AT_ONCE), said: Mutex::default() })
+        });
+        Arc::clone(place)
     }
 
     /// What the provider says of itself, as it was read within the last minutes.
     pub(super) async fn known(&self, settings: &Settings, now: Timestamp) -> Result<Known, Error> {
-        let kept = self.known.lock().await.get(&settings.issuer).cloned();
-        match kept.filter(|kept| now.since(kept.read_at) < KEPT && now >= kept.read_at) {
-            Some(kept) => Ok(kept),
-            None => self.read(settings, now).await,
-        }
+        self.known_since(settings, now, KEPT).await
     }
 
     /// The same, read again because a key was missing; not at once again.
     pub(super) async fn known_anew(
         &self,
         settings: &Settings,
-        before: &Known,
         now: Timestamp,
-    ) -> Result<Option<Known>, Error> {
-        if now.since(before.read_at) < KEYS_AGAIN {
-            return Ok(None);
+    ) -> Result<Known, Error> {
+        self.known_since(settings, now, KEYS_AGAIN).await
+    }
+
+    async fn known_since(
+        &self,
+        settings: &Settings,
+        now: Timestamp,
+        age: Duration,
+    ) -> Result<Known, Error> {
+        let place = self.place(&settings.issuer).await;
+        let said = tokio::time::timeout(PATIENCE, place.said.lock()).await;
+        let mut said = said.map_err(|_| busy())?;
+        let is_within = |at: Timestamp, age: Duration| now >= at && now.since(at) < age;
+        if let Some(known) = said.known.as_ref().filter(|known| is_within(known.read_at, age)) {
+            return Ok(known.clone());
         }
-        self.read(settings, now).await.map(Some)
+        if let Some((_, why)) = said.failed.as_ref().filter(|(at, _)| is_within(*at, AGAIN_AFTER)) {
+            return Err(Error::IdentityProviderUnreachable { why: why.clone() });
+        }
+        match self.read(settings, now).await {
+            Ok(known) => {
+                *said = Said { known: Some(known.clone()), failed: None };
+                Ok(known)
+            }
+            Err(error) => {
+                if let Error::IdentityProviderUnreachable { why } = &error {
+                    said.failed = Some((now, why.clone()));
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Asks for metadata and keys.
@@ -87,9 +131,7 @@ impl Web {
         let metadata = Metadata::read(&issuer, &said)?;
         let (_, said) = self.get(&issuer, metadata.keys_url.as_str()).await?;
         let keys = KeySet::read(&said)?;
-        let known = Known { metadata, keys, read_at: now };
-        self.known.lock().await.insert(settings.issuer.clone(), known.clone());
-        Ok(known)
+        Ok(Known { metadata, keys, read_at: now })
     }
 
     /// Gives a code for tokens.
@@ -100,8 +142,11 @@ impl Web {
         code: &SecretText,
     ) -> Result<TokenAnswer, Error> {
         let (authorization, form) = exchange.of(metadata, code);
-        let place = placed(&metadata.issuer, metadata.token_endpoint.as_str())?;
-        let question = Question { method: Method::POST, authorization, form: Some(form), ..place };
+        let asked = placed(&metadata.issuer, metadata.token_endpoint.as_str())?;
+        let question = Question { method: Method::POST, authorization, form: Some(form), ..asked };
+        let place = self.place(metadata.issuer.as_str()).await;
+        let exchange = tokio::time::timeout(PATIENCE, place.exchanges.acquire()).await;
+        let _exchange = exchange.map_err(|_| busy())?;
         let (status, said) = self.ask(question).await?;
         Ok(TokenAnswer::read(status == StatusCode::OK, &said)?)
     }
@@ -117,10 +162,6 @@ impl Web {
 
     /// On a thread of its own, because connections belong to one.
     async fn ask(&self, question: Question) -> Result<(StatusCode, Vec<u8>), Error> {
-        let busy =
-            |_| Error::IdentityProviderUnreachable { why: "too many ask at once".to_owned() };
-        let place = tokio::time::timeout(PATIENCE, self.places.acquire()).await.map_err(busy)?;
-        let _place = place.map_err(|_| Error::Internal { what: "no place to ask" })?;
         let (resolver, tls) = (Arc::clone(&self.resolver), Arc::clone(&self.tls));
         let asked = tokio::task::spawn_blocking(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -134,6 +175,10 @@ impl Web {
         let asked = asked.await.map_err(|_| Error::Internal { what: "nobody was asked" })?;
         asked.map_err(|why| Error::IdentityProviderUnreachable { why })
     }
+}
+
+fn busy() -> Error {
+    Error::IdentityProviderUnreachable { why: "too many ask at once".to_owned() }
 }
 
 /// Where a URL leads. The operator named the issuer, so that a private network is no reason to refuse
