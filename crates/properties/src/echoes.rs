@@ -32,7 +32,8 @@ pub(crate) fn hold(data: &[u8]) -> bool {
     let Some(secret) = text(secret) else { return false };
     // A word before a blank is taken for a scheme's, and backslashes alone are no secret. Of several
     // escapes that a secret holds itself, one may be spelled one way and another otherwise, for which
-    // nobody looks; and what follows one that is cut short may complete it.
+    // nobody looks; and what follows one that is cut short may complete it, as a backslash may that stands
+    // between a percent sign and its digits.
     let long = secret.bytes().filter(|byte| *byte != b'\\').count();
     let own_escapes = secret.matches("\\u").count();
     let own_percents = secret.matches(['%', '&']).count();
@@ -40,8 +41,7 @@ pub(crate) fn hold(data: &[u8]) -> bool {
         || secret.contains(' ')
         || own_escapes > 1
         || own_escapes == 1 && is_cut_short(secret)
-        || own_escapes == 1 && own_percents > 0
-        || has_broken_percent(secret)
+        || secret.contains('\\') && own_percents > 0
     {
         return false;
     }
@@ -81,12 +81,6 @@ pub(crate) fn hold(data: &[u8]) -> bool {
         }
     }
     looked_for
-}
-
-/// Whether a backslash stands between a `%` and its two digits: without it they are an escape.
-fn has_broken_percent(secret: &str) -> bool {
-    let mut parts = secret.split('%').skip(1);
-    parts.any(|after| after.bytes().take(2).any(|byte| byte == b'\\'))
 }
 
 /// Whether the first `\u` of a secret has not its four digits.
