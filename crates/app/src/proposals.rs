@@ -13,10 +13,11 @@ use crate::{
     people::{self, sessions::SignedIn},
     seals,
 };
+use policy::{Act, Decision, Moment, Principal, Resource};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, time::Duration};
 use store::ProposalRow;
-use types::{Grant, Id, OpContext, Proposal, Timestamp, User};
+use types::{Grant, Id, OpContext, Proposal, Timestamp, User, UserState};
 
 /// How long a proposal may wait.
 pub const LIFE: Duration = Duration::from_hours(7 * 24);
@@ -310,9 +311,7 @@ pub async fn decide(
     if row.author == signed_in.user {
         return Err(Error::OwnProposal);
     }
-    // Whoever was kept out meanwhile proposes nothing.
-    let author = everything.people.users.iter().find(|user| user.id == row.author);
-    if author.is_none_or(|user| user.state != types::UserState::Active) {
+    if !may_propose(instance, &everything, row.author, ctx.now).await? {
         return Err(Error::PlanStale);
     }
     let before = apply::stored(&everything.grants)?;
@@ -331,6 +330,25 @@ pub async fn decide(
     apply::within(instance, &mut changing, ctx, &plan).await?;
     changing.record(decided("grant.approve", &row, &body));
     changing.commit().await.map(drop)
+}
+
+/// Whether the author is somebody who may still change grants: not kept out, and with a role for it.
+async fn may_propose(
+    instance: &Instance,
+    everything: &store::Everything,
+    author: Id<User>,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let found = everything.people.users.iter().find(|user| user.id == author);
+    let Some(user) = found.filter(|user| user.state == UserState::Active) else {
+        return Ok(false);
+    };
+    let principal =
+        Principal { id: author.to_string(), roles: user.roles.clone(), is_token: false };
+    let moment = Moment { now, source: None, is_stepped_up: true };
+    let decider = people::decider(instance).await?;
+    let decision = decider.decide(&principal, Act::GrantApply, &Resource::default(), &moment);
+    Ok(matches!(decision, Decision::Allowed(_) | Decision::NeedsApproval(_)))
 }
 
 fn decided(verb: &'static str, row: &ProposalRow, body: &Body) -> Change {

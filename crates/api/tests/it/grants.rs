@@ -160,6 +160,23 @@ async fn a_proposal_that_is_no_longer_what_was_shown_does_nothing() {
         }
         assert!(!kim.get("/grants").await.text.contains("Waiting for"), "{verdict}");
     }
+    // Its author may change grants no more.
+    save(&mut sam, &path, &propose).await;
+    let page = kim.get("/grants").await.text;
+    let id = between(&page, "/grants/proposals/", "/").to_owned();
+    let people = app::people::users::list(&house.instance).await.unwrap();
+    let sams = people.iter().find(|one| one.address.as_deref() == Some("sam@example.com")).unwrap();
+    let set = async |role: &str| {
+        let ctx = house.context();
+        let roles = [role.to_owned()];
+        app::people::users::set_roles(&house.instance, &ctx, sams.id, &roles).await.unwrap();
+    };
+    set("auditor").await;
+    let approve = format!("/grants/proposals/{id}/approve");
+    assert_eq!(kim.post(&approve, &[]).await.status, 409);
+    set("security").await;
+    assert_eq!(kim.post(&approve.replace("approve", "reject"), &[]).await.location(), "/grants");
+    sam.get("/grants").await;
     // Seven days later it is none any more.
     save(&mut sam, &path, &propose).await;
     let page = kim.get("/grants").await.text;

@@ -1,7 +1,7 @@
 //! What applying would change, in words.
 
 use super::{ResolvedGrant, changed::leads_to_more, changed_fields, resolve::Catalogue};
-use provider::Provider;
+use provider::{FieldKind, Provider};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -127,8 +127,11 @@ fn is_sensitive(model: Option<&Provider>, object: &str, field: &str) -> bool {
         return true;
     };
     let found = object.fields.iter().find(|one| one.path == field);
-    // What is not declared here leads into another object.
-    found.is_none_or(|one| one.label.as_ref().is_some_and(|label| label.is_sensitive))
+    // What is not declared here, or no scalar, leads to what has labels of its own.
+    found.is_none_or(|one| {
+        !matches!(one.kind, FieldKind::Scalar { .. })
+            || one.label.as_ref().is_some_and(|label| label.is_sensitive)
+    })
 }
 
 /// One thing that a grant permits.
