@@ -42,6 +42,7 @@ pub(crate) fn hold(data: &[u8]) -> bool {
         || own_escapes > 1
         || own_escapes == 1 && is_cut_short(secret)
         || secret.contains('\\') && own_percents > 0
+        || ends_in_a_percent(secret)
     {
         return false;
     }
@@ -81,6 +82,12 @@ pub(crate) fn hold(data: &[u8]) -> bool {
         }
     }
     looked_for
+}
+
+/// Whether what follows a secret may make an escape of its end.
+fn ends_in_a_percent(secret: &str) -> bool {
+    let end: Vec<char> = secret.chars().rev().take(2).collect();
+    end.contains(&'%')
 }
 
 /// Whether the first `\u` of a secret has not its four digits.

@@ -71,6 +71,45 @@ async fn every_answer_has_the_same_strict_headers() {
     }
 }
 
+/// What Mozilla's HTTP Observatory would say of a page, by its table of scores of 2026.
+#[tokio::test]
+async fn the_headers_are_worth_130_points_of_mozillas_observatory() {
+    let house = House::built(true).await;
+    let answer = house.send("GET", "/sign-in", &[], "").await;
+    let header = |name: &str| {
+        answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    };
+    let policy = header("content-security-policy");
+    let is_tight = policy.contains("default-src 'none'")
+        && policy.contains("form-action 'self'")
+        && !policy.contains("unsafe");
+    let cookies: Vec<&str> = answer
+        .headers
+        .get_all("set-cookie")
+        .iter()
+        .filter_map(|cookie| cookie.to_str().ok())
+        .collect();
+    let is_kept = |cookie: &&str| {
+        ["; Secure", "; HttpOnly", "; SameSite=Strict"].iter().all(|part| cookie.contains(part))
+    };
+    let age = header("strict-transport-security").split(';').next().unwrap_or_default();
+    let age: u64 = age.trim_start_matches("max-age=").parse().unwrap();
+    // What costs points if it is missing.
+    assert!(age >= 15_768_000 && header("x-content-type-options") == "nosniff");
+    assert!(!answer.headers.contains_key("access-control-allow-origin"));
+    assert!(!answer.text.contains("src=\"http"), "a script of elsewhere would want integrity");
+    let extra = [
+        (10, is_tight),
+        (5, !cookies.is_empty() && cookies.iter().all(is_kept)),
+        (10, header("cross-origin-resource-policy") == "same-origin"),
+        (5, header("referrer-policy") == "same-origin"),
+        (5, policy.contains("frame-ancestors 'none'")),
+    ];
+    let points: u32 =
+        100 + extra.iter().filter(|(_, has)| *has).map(|(score, _)| score).sum::<u32>();
+    assert!(points >= 130, "{points}: {extra:?}");
+}
+
 /// Programs ask for them by whatever name they know this machine by.
 #[tokio::test]
 async fn health_and_metrics_are_told_under_any_name_and_nothing_else_is() {
