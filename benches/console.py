@@ -25,8 +25,8 @@ import urllib.parse
 import common
 
 PAGES = [
-    "/", "/providers", "/connections", "/clients", "/grants", "/audit", "/audit?text=employees", "/users",
-    "/advice", "/rules", "/account",
+    "/", "/providers", "/connections", "/clients", "/grants", "/audit", "/audit?text=employees",
+    "/audit?text=nowhere-to-be-found", "/users", "/advice", "/rules", "/account",
 ]
 PASSWORD = "seven herons wade upstream"
 
@@ -45,8 +45,14 @@ class Browser:
         if method == "POST":
             body = urllib.parse.urlencode({"form": self.form, **(fields or {})})
             headers["Origin"], headers["Content-Type"] = self.origin, "application/x-www-form-urlencoded"
-        self.line.request(method, path, body, headers)
-        answer = self.line.getresponse()
+        try:
+            self.line.request(method, path, body, headers)
+            answer = self.line.getresponse()
+        except http.client.RemoteDisconnected:
+            # It was idle for too long.
+            self.line.close()
+            self.line.request(method, path, body, headers)
+            answer = self.line.getresponse()
         text = answer.read().decode()
         for name, value in answer.getheaders():
             if name.lower() == "set-cookie":
