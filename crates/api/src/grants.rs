@@ -19,7 +19,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
-use policy::Act;
+use policy::{Act, Decision};
 use std::collections::BTreeSet;
 use types::{Grant, Id, Proposal};
 
@@ -216,14 +216,16 @@ pub(crate) async fn effect(
     let frame = Frame::inside(&console, &visit, signed_in, "/grants");
     let may_change = console.offers(signed_in, Act::GrantApply);
     let more = choice.more.clone().unwrap_or_default();
+    let decision = console.decide(signed_in, Act::GrantApply, visit.source);
+    let needs_second = matches!(decision, Decision::NeedsApproval(_));
     let answer = match proposals::look(&console.instance, &choice).await {
         Ok(effect) => EffectPage {
-            shown: effect.fingerprint(),
+            shown: effect.fingerprint,
             problems: Vec::new(),
             words: effect.words,
             notices: effect.notices,
             clients: effect.clients,
-            waits: effect.opens_sensitive,
+            waits: effect.opens_sensitive || needs_second,
             preview: effect.preview,
             frame,
             id,

@@ -13,7 +13,7 @@ use crate::{
     people::{self, sessions::SignedIn},
     seals,
 };
-use policy::{Act, Decision, Moment, Principal, Resource};
+use policy::Act;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, time::Duration};
 use store::ProposalRow;
@@ -58,13 +58,8 @@ pub struct Effect {
     pub clients: usize,
     /// By object: what would pass of an answer.
     pub preview: Vec<(String, String)>,
-}
-
-impl Effect {
-    /// Of what was shown, so that nothing else is done.
-    pub fn fingerprint(&self) -> String {
-        hex(&seals::sha256(self.words.join("\n").as_bytes()))
-    }
+    /// Of what was shown, and of the grant before and after, so that nothing else is done.
+    pub fingerprint: String,
 }
 
 /// What became of a choice.
@@ -84,6 +79,7 @@ struct Body {
     wanted: Option<ResolvedGrant>,
     before: ResolvedGrant,
     words: Vec<String>,
+    notices: Vec<String>,
 }
 
 /// A grant as it is now; with an object that could be added.
@@ -125,37 +121,79 @@ async fn planned(instance: &Instance, choice: &Choice) -> Result<Planned, Error>
     let everything = seals::load_whole(instance).await?;
     let before = stored(&everything, choice.grant)?;
     let catalogue = apply::catalogue(&everything)?;
-    let entry = matrix::entry(&before, &catalogue, &choice.fields, choice.more.as_deref());
-    let wanted = if entry.allow.is_empty() {
-        None
-    } else {
-        let (resolved, problems) =
-            grants::resolve(std::slice::from_ref(&entry), &catalogue, instance.clock.now());
-        if !problems.is_empty() {
-            return Err(Error::Grants(problems));
+    let (wanted, notices) = match matrix::narrower(&before, &choice.fields) {
+        Some(wanted) if choice.more.is_none() => {
+            (Some(wanted).filter(|wanted| !wanted.allow.is_empty()), Vec::new())
         }
-        let mut wanted = resolved.grants.into_iter().next();
-        if let Some(wanted) = &mut wanted {
-            matrix::keep(&before, wanted);
-        }
-        wanted
+        _ => resolved(instance, &catalogue, &before, choice)?,
     };
-    let plan = apply::plan_one(&everything, &catalogue, &before, wanted.as_ref(), instance)?;
-    let effect = effect(&plan, wanted.as_ref(), &catalogue);
+    let mut plan = apply::plan_one(&everything, &catalogue, &before, wanted.as_ref(), instance)?;
+    plan.notices = notices;
+    let effect = effect(&plan, &before, wanted.as_ref(), &catalogue)?;
     Ok(Planned { plan, before, wanted, effect })
 }
 
-fn effect(plan: &Plan, wanted: Option<&ResolvedGrant>, catalogue: &grants::Catalogue) -> Effect {
-    let words = plan.changes.iter().flat_map(|change| change.words.clone()).collect();
+/// The grant with what was chosen, of what its page offers.
+fn resolved(
+    instance: &Instance,
+    catalogue: &grants::Catalogue,
+    before: &ResolvedGrant,
+    choice: &Choice,
+) -> Result<(Option<ResolvedGrant>, Vec<String>), Error> {
+    let more = choice.more.as_deref();
+    if let Some(problem) = matrix::twice(before, more) {
+        return Err(Error::Grants(vec![problem]));
+    }
+    let gone = Error::Internal { what: "a grant's provider is missing" };
+    let parts = matrix::parts(before, catalogue.model_of(before).ok_or(gone)?, more);
+    let offered: BTreeSet<(usize, &str)> = parts
+        .iter()
+        .enumerate()
+        .flat_map(|(number, part)| part.rows.iter().map(move |row| (number, row.field.as_str())))
+        .collect();
+    if choice.fields.iter().any(|(part, field)| !offered.contains(&(*part, field))) {
+        return Err(Error::NameUnknown { kind: "field" });
+    }
+    let entry = matrix::entry(before, catalogue, &choice.fields, more);
+    if entry.allow.is_empty() {
+        return Ok((None, Vec::new()));
+    }
+    let (resolved, problems) =
+        grants::resolve(std::slice::from_ref(&entry), catalogue, instance.clock.now());
+    if !problems.is_empty() {
+        return Err(Error::Grants(problems));
+    }
+    let mut wanted = resolved.grants.into_iter().next();
+    if let Some(wanted) = &mut wanted {
+        matrix::keep(before, wanted);
+    }
+    Ok((wanted, resolved.notices))
+}
+
+fn effect(
+    plan: &Plan,
+    before: &ResolvedGrant,
+    wanted: Option<&ResolvedGrant>,
+    catalogue: &grants::Catalogue,
+) -> Result<Effect, Error> {
+    let words: Vec<String> = plan.changes.iter().flat_map(|change| change.words.clone()).collect();
+    // What has no words is done by nobody.
+    if words.is_empty() != plan.changes.is_empty() {
+        return Err(Error::Internal { what: "a change of a grant has no words" });
+    }
     let preview = wanted
         .and_then(|grant| catalogue.model_of(grant).map(|model| matrix::preview(grant, model)));
-    Effect {
+    let unwritable = |_| Error::Internal { what: "a grant cannot be written" };
+    let states = serde_json::to_string(&(before, wanted)).map_err(unwritable)?;
+    let shown = [words.join("\n"), plan.notices.join("\n"), states].join("\n\n");
+    Ok(Effect {
         words,
         notices: plan.notices.clone(),
         opens_sensitive: plan.changes.iter().any(|change| change.opens_sensitive),
         clients: usize::from(!plan.changes.is_empty()),
         preview: preview.unwrap_or_default(),
-    }
+        fingerprint: hex(&seals::sha256(shown.as_bytes())),
+    })
 }
 
 /// What a choice would do; nothing is changed.
@@ -180,7 +218,7 @@ pub async fn save(
         return Err(Error::StepUpNeeded);
     }
     let planned = planned(instance, choice).await?;
-    if planned.effect.fingerprint() != shown {
+    if planned.effect.fingerprint != shown {
         return Err(Error::PlanStale);
     }
     if planned.effect.words.is_empty() {
@@ -215,6 +253,7 @@ async fn propose(
         wanted: planned.wanted,
         before: planned.before,
         words: planned.effect.words,
+        notices: planned.effect.notices,
     };
     let unwritable = Error::Internal { what: "a proposal cannot be written" };
     let row = ProposalRow {
@@ -236,6 +275,7 @@ pub struct Waiting {
     pub id: Id<Proposal>,
     pub author: Id<User>,
     pub grant: String,
+    /// With what is worth a look.
     pub words: Vec<String>,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
@@ -247,7 +287,8 @@ pub async fn waiting(instance: &Instance) -> Result<Vec<Waiting>, Error> {
     let now = instance.clock.now();
     let open = people.proposals.iter().filter(|row| now < row.expires_at);
     open.map(|row| {
-        let Body { grant, words, .. } = read(row)?;
+        let Body { grant, mut words, notices, .. } = read(row)?;
+        words.extend(notices);
         Ok(Waiting {
             id: row.id,
             author: row.author,
@@ -311,7 +352,7 @@ pub async fn decide(
     if row.author == signed_in.user {
         return Err(Error::OwnProposal);
     }
-    if !may_propose(instance, &everything, row.author, ctx.now).await? {
+    if !may_propose(instance, &everything, row.author).await? {
         return Err(Error::PlanStale);
     }
     let before = apply::stored(&everything.grants)?;
@@ -337,18 +378,14 @@ async fn may_propose(
     instance: &Instance,
     everything: &store::Everything,
     author: Id<User>,
-    now: Timestamp,
 ) -> Result<bool, Error> {
     let found = everything.people.users.iter().find(|user| user.id == author);
     let Some(user) = found.filter(|user| user.state == UserState::Active) else {
         return Ok(false);
     };
-    let principal =
-        Principal { id: author.to_string(), roles: user.roles.clone(), is_token: false };
-    let moment = Moment { now, source: None, is_stepped_up: true };
+    // What policies say of the moment was said when it was proposed.
     let decider = people::decider(instance).await?;
-    let decision = decider.decide(&principal, Act::GrantApply, &Resource::default(), &moment);
-    Ok(matches!(decision, Decision::Allowed(_) | Decision::NeedsApproval(_)))
+    Ok(decider.is_permitted(&user.roles, Act::GrantApply))
 }
 
 fn decided(verb: &'static str, row: &ProposalRow, body: &Body) -> Change {

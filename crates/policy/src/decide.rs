@@ -182,7 +182,7 @@ impl Decider {
             Cedar::Deny => {
                 let is_lifted = determining.iter().all(|id| self.liftable.contains(*id));
                 // Of what no role permits, an approval makes nothing.
-                if is_lifted && self.is_permitted(principal, act) {
+                if is_lifted && self.is_permitted(&principal.roles, act) {
                     Decision::NeedsApproval(reasons)
                 } else {
                     Decision::Denied(reasons)
@@ -192,8 +192,8 @@ impl Decider {
     }
 
     /// Whether a role permits it, whatever policies say.
-    fn is_permitted(&self, principal: &Principal, act: Act) -> bool {
-        let acts = principal.roles.iter().filter_map(|role| self.roles.get(role));
+    pub fn is_permitted(&self, roles: &[String], act: Act) -> bool {
+        let acts = roles.iter().filter_map(|role| self.roles.get(role));
         acts.flatten().any(|permitted| *permitted == act)
     }
 

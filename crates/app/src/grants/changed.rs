@@ -146,14 +146,6 @@ fn reached(grant: &ResolvedGrant) -> BTreeMap<(&str, bool), BTreeSet<String>> {
     all
 }
 
-/// Whether a field that two states of a grant have in common leads to more in the second.
-pub(super) fn leads_to_more(before: &ResolvedGrant, after: &ResolvedGrant) -> bool {
-    let known = by_field(before);
-    let mut after = by_field(after).into_iter();
-    let is_more = |was: &Kinds, now: &Kinds| was != now && !wider(was, now).is_empty();
-    after.any(|(place, now)| known.get(&place).is_some_and(|was| is_more(was, &now)))
-}
-
 /// Fields and operations that two states of a grant have in common and that are something else now;
 /// in words.
 pub fn changed_fields(before_grant: &ResolvedGrant, after: &ResolvedGrant) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! What applying would change, in words.
 
-use super::{ResolvedGrant, changed::leads_to_more, changed_fields, resolve::Catalogue};
-use provider::{FieldKind, Provider};
+use super::{ResolvedGrant, changed_fields, elements::pairs, resolve::Catalogue};
+use provider::Provider;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,6 +74,7 @@ pub fn diff(
             }
             Some(old) if old != grant => {
                 let mut words = compare(&facts(old), &facts(grant), model);
+                words.extend(by_element(old, grant, model));
                 words.extend(changed_fields(old, grant));
                 words.extend(beside_in_words(Some(old), grant));
                 if old.expires != grant.expires {
@@ -109,29 +110,46 @@ fn opens_sensitive(
     after: &ResolvedGrant,
     model: Option<&Provider>,
 ) -> bool {
-    let known = before.map(facts).unwrap_or_default();
-    let opens = facts(after).difference(&known).any(|fact| match fact {
-        Fact::Unfiltered { .. } => true,
-        Fact::Field { object, field, .. } => {
-            // Of what leads into another object, nobody knows the label here.
-            let is_whole = field.ends_with('*');
-            is_whole || is_sensitive(model, object, field)
-        }
-        Fact::Action { .. } | Fact::Param(_) | Fact::Header(_) | Fact::Only { .. } => false,
-    });
-    opens || before.is_some_and(|before| leads_to_more(before, after))
+    let none = ResolvedGrant { allow: Vec::new(), ..after.clone() };
+    let pairs = pairs(before.unwrap_or(&none), after);
+    pairs.iter().any(|pair| pair.opens_sensitive(model, after))
 }
 
-fn is_sensitive(model: Option<&Provider>, object: &str, field: &str) -> bool {
-    let Some((_, object)) = model.and_then(|model| model.object_by_name(object)) else {
-        return true;
-    };
-    let found = object.fields.iter().find(|one| one.path == field);
-    // What is not declared here, or no scalar, leads to what has labels of its own.
-    found.is_none_or(|one| {
-        !matches!(one.kind, FieldKind::Scalar { .. })
-            || one.label.as_ref().is_some_and(|label| label.is_sensitive)
-    })
+/// What an element opens or closes where another element of the object has it: by object and field alone
+/// it would be no news.
+fn by_element(
+    before: &ResolvedGrant,
+    after: &ResolvedGrant,
+    model: Option<&Provider>,
+) -> Vec<String> {
+    let (known, now) = (facts(before), facts(after));
+    let mut words = Vec::new();
+    for pair in pairs(before, after) {
+        let sides = [
+            ("opens", pair.after, pair.opened(), &known),
+            ("closes", pair.before, pair.closed(), &now),
+        ];
+        for (verb, allow, fields, others) in sides {
+            let Some(allow) = allow else { continue };
+            let object = allow.object.clone().unwrap_or_default();
+            let access = if allow.is_write() { "write" } else { "read" };
+            let place = if allow.operations.is_empty() {
+                allow.actions.join(", ")
+            } else {
+                format!("{} by {}", allow.actions.join(", "), allow.operations.join(", "))
+            };
+            let is_elsewhere = |field: &&str| {
+                let (object, field) = (object.clone(), (*field).to_owned());
+                others.contains(&Fact::Field { object, access, field })
+            };
+            words.extend(fields.into_iter().filter(is_elsewhere).map(|field| {
+                let label = label(model, &object, field);
+                let label = label.map_or_else(String::new, |label| format!(" ({label})"));
+                format!("{verb} {object}.{field}{label} for {place}")
+            }));
+        }
+    }
+    words
 }
 
 /// One thing that a grant permits.

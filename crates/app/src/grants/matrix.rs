@@ -1,10 +1,12 @@
 //! One grant as a table of objects and fields, for those who decide with a finger.
 
-use super::{Allow, AllowEntry, Catalogue, Entry, Placed, ResolvedGrant, Words};
+use super::{
+    Allow, AllowEntry, Catalogue, Entry, Placed, Problem, ResolvedGrant, Words, elements::pairs,
+};
 use projection::{Limits, Mode, Projector, Spec, parse_list};
 use provider::{Field, FieldKind, Object, Provider, ScalarKind, Step};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of one object that are shown.
 const MAX_ROWS: usize = 1_000;
@@ -80,6 +82,20 @@ fn rows(object: Option<&Object>, granted: &[String], is_write: bool) -> (Vec<Row
     (rows, more)
 }
 
+/// What of a choice is none: an object that the grant names already, which would be opened by another way
+/// beside it.
+pub(crate) fn twice(grant: &ResolvedGrant, more: Option<&str>) -> Option<Problem> {
+    let named =
+        more.filter(|more| grant.allow.iter().any(|allow| allow.object.as_deref() == Some(*more)))?;
+    Some(Problem {
+        file: HERE.to_owned(),
+        line: 1,
+        what: format!("the grant names `{named}` already"),
+        remedy: "Tick its fields where it stands; other ways to it are written in files."
+            .to_owned(),
+    })
+}
+
 /// The grant with other fields, as a file would say it: `chosen` by the number of the part. A part
 /// without any field goes.
 pub(crate) fn entry(
@@ -145,40 +161,75 @@ pub(crate) fn entry(
 /// What a part that was there before led to stays as it was granted: who ticks a box accepts that box,
 /// and nothing that a description says otherwise since.
 pub(crate) fn keep(before: &ResolvedGrant, wanted: &mut ResolvedGrant) {
-    for allow in &mut wanted.allow {
-        let is_its = |old: &&Allow| {
-            old.object == allow.object
-                && old.actions == allow.actions
-                && old.params == allow.params
-                && old.headers == allow.headers
-                && old.operations == allow.operations
+    let now = wanted.clone();
+    let kept = pairs(before, &now).into_iter().filter_map(|pair| {
+        let after = pair.after?;
+        Some(pair.before.map_or_else(|| after.clone(), |old| kept_as(old, after)))
+    });
+    wanted.allow = kept.collect();
+}
+
+fn kept_as(old: &Allow, now: &Allow) -> Allow {
+    let mut allow = now.clone();
+    for field in now.fields.iter().filter(|field| old.fields.contains(field)) {
+        match old.kinds.get(field) {
+            Some(kinds) => allow.kinds.insert(field.clone(), kinds.clone()),
+            None => allow.kinds.remove(field),
         };
-        let Some(old) = before.allow.iter().find(is_its) else { continue };
-        for field in allow.fields.iter().filter(|field| old.fields.contains(field)) {
-            match old.kinds.get(field) {
-                Some(kinds) => allow.kinds.insert(field.clone(), kinds.clone()),
-                None => allow.kinds.remove(field),
-            };
-        }
-        allow.places.clone_from(&old.places);
-        allow.reached.clone_from(&old.reached);
-        allow.beside.clone_from(&old.beside);
-        allow.terms.clone_from(&old.terms);
     }
+    allow.places.clone_from(&old.places);
+    allow.reached.clone_from(&old.reached);
+    allow.beside.clone_from(&old.beside);
+    allow.terms.clone_from(&old.terms);
+    allow
+}
+
+/// The grant with fewer fields, if that is all that was chosen: nothing of it has to be declared still.
+/// It may have no element left.
+pub(crate) fn narrower(
+    grant: &ResolvedGrant,
+    chosen: &BTreeSet<(usize, String)>,
+) -> Option<ResolvedGrant> {
+    let parts = || grant.allow.iter().filter(|allow| allow.object.is_some()).enumerate();
+    let is_granted = |(part, field): &(usize, String)| {
+        parts().any(|(number, allow)| number == *part && allow.fields.contains(field))
+    };
+    if !chosen.iter().all(is_granted) {
+        return None;
+    }
+    let mut number = 0;
+    let mut wanted = grant.clone();
+    wanted.allow.retain_mut(|allow| {
+        if allow.object.is_none() {
+            return true;
+        }
+        let own = number;
+        number += 1;
+        let had_fields = !allow.fields.is_empty();
+        allow.fields.retain(|field| chosen.contains(&(own, field.clone())));
+        allow.kinds.retain(|field, _| chosen.contains(&(own, field.clone())));
+        !had_fields || !allow.fields.is_empty()
+    });
+    Some(wanted)
 }
 
 /// By object that the grant lets read: what would pass of an answer in which every declared field has a
 /// value. No value is anybody's.
 pub fn preview(grant: &ResolvedGrant, model: &Provider) -> Vec<(String, String)> {
     let read = grant.allow.iter().filter(|allow| allow.actions.iter().any(|one| one == "read"));
-    read.filter_map(|allow| {
-        let (_, object) = model.object_by_name(allow.object.as_ref()?)?;
+    let mut by_object: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for allow in read {
+        if let Some(object) = &allow.object {
+            by_object.entry(object).or_default().extend(allow.fields.iter().cloned());
+        }
+    }
+    let shown = by_object.into_iter().filter_map(|(name, fields)| {
+        let (_, object) = model.object_by_name(name)?;
         let whole = sample(object).to_string();
-        let passed = projected(&whole, &allow.fields)?;
-        let value: Value = serde_json::from_slice(&passed).ok()?;
+        let value: Value = serde_json::from_slice(&projected(&whole, &fields)?).ok()?;
         Some((object.name.clone(), serde_json::to_string_pretty(&value).ok()?))
-    })
-    .collect()
+    });
+    shown.collect()
 }
 
 /// By the gateway's own engine.

@@ -2,6 +2,7 @@
 
 mod changed;
 mod diff;
+mod elements;
 mod file;
 mod listed;
 pub mod matrix;
