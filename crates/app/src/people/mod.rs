@@ -11,6 +11,8 @@ pub mod tokens;
 pub mod users;
 
 #[cfg(test)]
+mod managed_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::{change::Changing, customers, error::Error, instance::Instance, rules, seals};

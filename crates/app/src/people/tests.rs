@@ -22,22 +22,22 @@ use types::{
 const PASSWORD: &str = "seven herons wade upstream";
 const ADA: &str = "ada@example.com";
 
-struct Office {
+pub(super) struct Office {
     _home: TempDir,
     clock: Arc<ManualClock>,
-    instance: Instance,
+    pub instance: Instance,
 }
 
 /// Somebody with an authenticator app.
-struct Somebody {
-    id: Id<User>,
+pub(super) struct Somebody {
+    pub id: Id<User>,
     seed: Vec<u8>,
     recovery: Vec<String>,
-    session: SessionToken,
+    pub session: SessionToken,
 }
 
 impl Office {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let home = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let key = home.path().join("root.key");
@@ -55,7 +55,7 @@ impl Office {
         Self { _home: home, clock, instance }
     }
 
-    fn ctx(&self) -> OpContext {
+    pub(super) fn ctx(&self) -> OpContext {
         ctx_at(&self.clock)
     }
 
@@ -105,13 +105,13 @@ impl Office {
         }
     }
 
-    async fn administrator(&self) -> Somebody {
+    pub(super) async fn administrator(&self) -> Somebody {
         let link = self.first().await;
         let session = self.accept(&link.token, Some(ADA), PASSWORD).await.unwrap();
         self.enrol(&session).await
     }
 
-    async fn invited(&self, address: &str, roles: &[&str]) -> Somebody {
+    pub(super) async fn invited(&self, address: &str, roles: &[&str]) -> Somebody {
         let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
         let address = EmailAddress::parse(address).unwrap();
         let link = users::invite(&self.instance, &self.ctx(), &address, &roles).await.unwrap();
@@ -185,7 +185,7 @@ fn just_before(life: Duration) -> Duration {
     life.saturating_sub(Duration::from_secs(1))
 }
 
-fn refused<T>(result: Result<T, Error>) -> Error {
+pub(super) fn refused<T>(result: Result<T, Error>) -> Error {
     match result {
         Err(error) => error,
         Ok(_) => panic!("it was not refused"),
@@ -866,13 +866,17 @@ fn party() -> identity::RelyingParty {
     identity::RelyingParty::new(ORIGIN, "Weirgate").unwrap()
 }
 
-fn right() -> device::Manner {
+pub(super) fn right() -> device::Manner {
     device::Manner::at(ORIGIN, "localhost")
 }
 
 impl Office {
     /// A device that somebody enrols within a session that may.
-    async fn device(&self, session: &SessionToken, id: u8) -> (device::Device, factors::Enrolled) {
+    pub(super) async fn device(
+        &self,
+        session: &SessionToken,
+        id: u8,
+    ) -> (device::Device, factors::Enrolled) {
         let signed_in = self.look(session).await.unwrap();
         let (party, ctx) = (party(), self.ctx());
         let asked = passkeys::begin_registration(&self.instance, &ctx, &party, &signed_in);
@@ -886,12 +890,16 @@ impl Office {
         (device, done.await.unwrap())
     }
 
-    async fn come(&self, asked: &passkeys::Asked, answer: &str) -> Result<SessionToken, Error> {
+    pub(super) async fn come(
+        &self,
+        asked: &passkeys::Asked,
+        answer: &str,
+    ) -> Result<SessionToken, Error> {
         let answer = (asked.handle.expose(), answer);
         passkeys::sign_in(&self.instance, &self.ctx(), &party(), None, FORM, answer).await
     }
 
-    fn asked(&self) -> passkeys::Asked {
+    pub(super) fn asked(&self) -> passkeys::Asked {
         passkeys::begin_sign_in(&self.instance, &self.ctx(), &party(), FORM).unwrap()
     }
 }

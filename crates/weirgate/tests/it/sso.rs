@@ -33,7 +33,7 @@ pub fn tools() -> Result<PathBuf, &'static str> {
 pub struct Idp {
     pub issuer: String,
     addr: SocketAddr,
-    _server: Server,
+    server: Server,
     /// The runner's home must live as long as the server.
     _runner: Weirgate,
 }
@@ -51,7 +51,7 @@ impl Idp {
         let mut server = runner.spawn(&[&script.display().to_string()]).unwrap();
         let issuer = server.wait_for_line(|line| line.starts_with("http://")).unwrap();
         let addr = issuer.trim_start_matches("http://").parse().unwrap();
-        Self { issuer, addr, _server: server, _runner: runner }
+        Self { issuer, addr, server, _runner: runner }
     }
 
     /// Who signs in next, and how.
@@ -599,4 +599,31 @@ fn a_provider_that_cannot_be_trusted_is_not_added() {
     let listed = ok(weirgate, &["sso", "list", "--json"]);
     assert_eq!(listed["identity_providers"].as_array().unwrap().len(), 1);
     assert!(!listed.to_string().contains(SECRET));
+}
+
+/// One that hangs holds up those who sign in by it, and nobody else.
+#[test]
+fn a_provider_that_hangs_holds_up_no_other() {
+    let Some((scene, _)) = Scene::open(&[]) else { return };
+    let folder = tools().unwrap();
+    let part = Idp::start(&folder, &format!("http://{}/sso/part/callback", scene.console));
+    let secret = scene.weirgate.file("again", SECRET).unwrap();
+    let mut add = vec!["sso", "add", "part", "--issuer", &part.issuer, "--client-id", "weirgate"];
+    add.extend(["--client-secret-file", &secret, "--json"]);
+    ok(&scene.weirgate, &add);
+    part.server.signal(rustix::process::Signal::STOP).unwrap();
+    let console = scene.console;
+    let held: Vec<_> = (0..8)
+        .map(|_| thread::spawn(move || client::get(console, "/sso/part", &[]).unwrap().status))
+        .collect();
+    for _ in 0..3 {
+        scene.comes_in();
+    }
+    for answer in held {
+        assert_eq!(answer.join().unwrap(), 503);
+    }
+    // What failed is not asked again at once, and says so.
+    let refused = client::get(console, "/sso/part", &[]).unwrap();
+    assert_eq!(refused.status, 503);
+    part.server.signal(rustix::process::Signal::CONT).unwrap();
 }
