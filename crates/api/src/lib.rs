@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod account;
 mod advice;
 mod assets;
 mod console;
@@ -15,6 +16,7 @@ mod grants;
 mod guard;
 mod pages;
 mod passkeys;
+mod people;
 mod router;
 mod rules;
 mod sso;

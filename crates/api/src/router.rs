@@ -2,9 +2,9 @@
 
 use crate::{
     access::Access,
-    advice,
+    account, advice,
     console::{Console, Peer},
-    grants, guard, pages, passkeys, rules, sso, v1, views,
+    grants, guard, pages, passkeys, people, rules, sso, v1, views,
 };
 use axum::{
     BoxError, Router,
@@ -162,21 +162,21 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/sign-out", post(pages::sign_out))
         .route("/step-up", get(pages::step_up_form).post(pages::step_up))
         .route("/", get(pages::home))
-        .route("/account", get(pages::account))
-        .route("/account/recovery", post(pages::new_recovery_codes))
-        .route("/account/password", post(pages::change_password))
-        .route("/account/sessions/end-others", post(pages::end_other_sessions))
-        .route("/account/sessions/{id}/end", post(pages::end_session))
+        .route("/account", get(account::account))
+        .route("/account/recovery", post(account::new_recovery_codes))
+        .route("/account/password", post(account::change_password))
+        .route("/account/sessions/end-others", post(account::end_other_sessions))
+        .route("/account/sessions/{id}/end", post(account::end_session))
         .route("/account/factors/begin", post(pages::enrol_begin))
         .route("/account/factors/confirm", post(pages::enrol_confirm))
-        .route("/account/factors/{id}/remove", post(pages::remove_factor))
-        .route("/account/tokens", post(pages::new_token))
-        .route("/account/tokens/{id}/revoke", post(pages::revoke_token))
+        .route("/account/factors/{id}/remove", post(account::remove_factor))
+        .route("/account/tokens", post(account::new_token))
+        .route("/account/tokens/{id}/revoke", post(account::revoke_token))
         .route("/providers", get(pages::providers))
         .route("/connections", get(pages::connections))
         .route("/clients", get(pages::clients))
         .route("/audit", get(pages::audit))
-        .route("/users", get(pages::users))
+        .route("/users", get(people::users))
         .route("/advice", get(advice::advice))
         .route("/grants", get(grants::grants))
         .route("/grants/{id}", get(grants::grant))
@@ -186,12 +186,12 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/grants/proposals/{id}/reject", post(grants::reject))
         .route("/grants/proposals/{id}/withdraw", post(grants::withdraw))
         .route("/rules", get(rules::rules))
-        .route("/users/invite", post(pages::invite))
-        .route("/users/{id}/link", post(pages::renew_link))
-        .route("/users/{id}/disable", post(pages::disable))
-        .route("/users/{id}/enable", post(pages::enable))
-        .route("/users/{id}/remove", post(pages::remove))
-        .route("/users/{id}/roles", post(pages::set_roles))
+        .route("/users/invite", post(people::invite))
+        .route("/users/{id}/link", post(people::renew_link))
+        .route("/users/{id}/disable", post(people::disable))
+        .route("/users/{id}/enable", post(people::enable))
+        .route("/users/{id}/remove", post(people::remove))
+        .route("/users/{id}/roles", post(people::set_roles))
         .method_not_allowed_fallback(async || views::not_allowed())
         .route_layer(from_fn_with_state(Arc::clone(&console), guard::before))
         .fallback(async || views::not_found())

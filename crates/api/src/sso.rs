@@ -218,6 +218,6 @@ pub(crate) async fn unlink(
     match done.await {
         Ok(()) => Ok(Redirect::to("/account").into_response()),
         Err(Error::StepUpNeeded) => Ok(crate::guard::to_step_up("/account")),
-        Err(error) => crate::pages::account_view(&console, &visit, Some(&error), None).await,
+        Err(error) => crate::account::account_view(&console, &visit, Some(&error), None).await,
     }
 }

@@ -330,3 +330,35 @@ async fn a_field_is_closed_in_one_part_alone() {
     assert_eq!(save(&mut sam, &path, &fewer).await.location(), "/grants");
     assert_eq!(grant(&mut sam).await.2, fewer);
 }
+
+/// Where the description has moved on, what is granted can still be taken away; and nothing that it says
+/// now is accepted by that.
+#[tokio::test]
+async fn a_grant_is_narrowed_where_its_fields_are_declared_no_more() {
+    let house = House::open().await;
+    house.administrator().await;
+    seeded(&house).await;
+    let mut sam = house.invited("sam@example.com", &["security"]).await.browser;
+    let import = app::providers::Import {
+        slug: "hr".parse().unwrap(),
+        description: sandbox::HR_DESCRIPTION.replace("jobTitle", "position").into_bytes(),
+        overlay: None,
+        is_without_overlay: false,
+        expects: None,
+        server: None,
+        is_server_described: false,
+        allow_private: vec!["127.0.0.1:1".to_owned()],
+        accepts_servers: false,
+    };
+    app::providers::import(&house.instance, &house.context(), import).await.unwrap();
+    let (path, all, ticked) = grant(&mut sam).await;
+    assert!(all.contains(&"0:position".to_owned()) && ticked.contains(&"0:jobTitle".to_owned()));
+    let fewer: Vec<String> = ticked.iter().filter(|one| *one != "0:lastName").cloned().collect();
+    let shown = effect(&mut sam, &path, &fewer).await.text;
+    assert!(shown.contains("Employee.lastName") && !shown.contains("accepts"), "{shown}");
+    assert_eq!(save(&mut sam, &path, &fewer).await.location(), "/grants");
+    assert_eq!(grant(&mut sam).await.2, fewer);
+    // To widen it, what is gone must go.
+    let answer = effect(&mut sam, &path, &with(&fewer, &["0:position"])).await;
+    assert!(answer.status == 422 && answer.text.contains("jobTitle"), "{}", answer.text);
+}

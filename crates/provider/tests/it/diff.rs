@@ -16,7 +16,7 @@ fn description() -> Value {
             "schemas": {
                 "Person": {"type": "object", "required": ["name"], "properties": {
                     "name": {"type": "string"}, "code": {"type": "string"},
-                    "home": {"type": "object", "properties": {"city": {"type": "string"}}}}},
+                    "unit": {"type": "object", "properties": {"city": {"type": "string"}}}}},
                 "PersonInput": {"type": "object", "required": ["name"], "properties": {
                     "name": {"type": "string"}, "code": {"type": "string"}}},
                 "Team": {"type": "object", "properties": {"title": {"type": "string"}}}}},
@@ -139,14 +139,14 @@ fn fields_come_go_and_change() {
         &[(ChangeKind::SensitiveFieldAdded, Level::Attention, "Person.ssn")],
     );
     check(
-        &[(&format!("{PERSON}/home/properties/zipCode"), json!({"type": "string"}))],
-        &[(ChangeKind::FieldAdded, Level::Info, "Person.home.zipCode")],
+        &[(&format!("{PERSON}/unit/properties/zipCode"), json!({"type": "string"}))],
+        &[(ChangeKind::FieldAdded, Level::Info, "Person.unit.zipCode")],
     );
     check(
-        &[(&format!("{PERSON}/home"), json!({"type": "object"}))],
+        &[(&format!("{PERSON}/unit"), json!({"type": "object"}))],
         &[
-            (ChangeKind::FieldGone, Level::Breaking, "Person.home.city"),
-            (ChangeKind::Type, Level::Breaking, "Person.home"),
+            (ChangeKind::FieldGone, Level::Breaking, "Person.unit.city"),
+            (ChangeKind::Type, Level::Breaking, "Person.unit"),
         ],
     );
     check(
