@@ -82,7 +82,7 @@ pub(crate) async fn account(
     account_view(&console, &visit, None, None).await
 }
 
-pub(crate) async fn account_view(
+async fn account_view(
     console: &Console,
     visit: &Visit,
     problem: Option<&Error>,
@@ -141,6 +141,19 @@ pub(crate) async fn account_view(
     Ok(page(problem.map_or(StatusCode::OK, status_of), &answer))
 }
 
+/// To the account after an act on it, to the step-up that it wants, or what was wrong with it.
+pub(crate) async fn back(
+    console: &Console,
+    visit: &Visit,
+    done: Result<(), Error>,
+) -> Result<Response, Refusal> {
+    match done {
+        Ok(()) => Ok(Redirect::to("/account").into_response()),
+        Err(Error::StepUpNeeded) => Ok(to_step_up("/account")),
+        Err(error) => account_view(console, visit, Some(&error), None).await,
+    }
+}
+
 pub(crate) async fn new_recovery_codes(
     State(console): Home,
     Extension(visit): Asked,
@@ -172,11 +185,7 @@ pub(crate) async fn remove_factor(
         let id: Id<Factor> = id.parse().map_err(|_| not_found())?;
         factors::remove(&console.instance, &console.context(Some(signed_in))?, signed_in, id).await
     };
-    match done.await {
-        Ok(()) => Ok(Redirect::to("/account").into_response()),
-        Err(Error::StepUpNeeded) => Ok(to_step_up("/account")),
-        Err(error) => account_view(&console, &visit, Some(&error), None).await,
-    }
+    back(&console, &visit, done.await).await
 }
 
 /// One of one's own.
@@ -195,10 +204,7 @@ pub(crate) async fn end_session(
         }
         sessions::end(&console.instance, &console.context(Some(signed_in))?, id).await
     };
-    match done.await {
-        Ok(()) => Ok(Redirect::to("/account").into_response()),
-        Err(error) => account_view(&console, &visit, Some(&error), None).await,
-    }
+    back(&console, &visit, done.await).await
 }
 
 pub(crate) async fn end_other_sessions(
@@ -210,10 +216,7 @@ pub(crate) async fn end_other_sessions(
         let ctx = console.context(Some(signed_in))?;
         sessions::end_others(&console.instance, &ctx, signed_in).await
     };
-    match done.await {
-        Ok(_) => Ok(Redirect::to("/account").into_response()),
-        Err(error) => account_view(&console, &visit, Some(&error), None).await,
-    }
+    back(&console, &visit, done.await.map(drop)).await
 }
 
 #[derive(Deserialize)]
@@ -234,11 +237,7 @@ pub(crate) async fn change_password(
         let instance = &console.instance;
         accounts::change_password(instance, &ctx, visit.source, signed_in, before, new).await
     };
-    match done.await {
-        Ok(()) => Ok(Redirect::to("/account").into_response()),
-        Err(Error::StepUpNeeded) => Ok(to_step_up("/account")),
-        Err(error) => account_view(&console, &visit, Some(&error), None).await,
-    }
+    back(&console, &visit, done.await).await
 }
 
 #[derive(Deserialize)]
@@ -284,8 +283,5 @@ pub(crate) async fn revoke_token(
         let ctx = console.context(Some(signed_in))?;
         tokens::revoke(&console.instance, &ctx, id, Some(signed_in.user)).await
     };
-    match done.await {
-        Ok(()) => Ok(Redirect::to("/account").into_response()),
-        Err(error) => account_view(&console, &visit, Some(&error), None).await,
-    }
+    back(&console, &visit, done.await).await
 }

@@ -215,9 +215,5 @@ pub(crate) async fn unlink(
         let id: Id<Identity> = id.parse().map_err(|_| not_found())?;
         sso::unlink(&console.instance, &console.context(Some(signed_in))?, signed_in, id).await
     };
-    match done.await {
-        Ok(()) => Ok(Redirect::to("/account").into_response()),
-        Err(Error::StepUpNeeded) => Ok(crate::guard::to_step_up("/account")),
-        Err(error) => crate::account::account_view(&console, &visit, Some(&error), None).await,
-    }
+    crate::account::back(&console, &visit, done.await).await
 }
