@@ -130,6 +130,17 @@ pub(crate) fn plan_one(
             after.push(grant.clone());
         }
     }
+    plan_after(everything, catalogue, after, instance)
+}
+
+/// What it would do to have these grants, and no others.
+pub(crate) fn plan_after(
+    everything: &store::Everything,
+    catalogue: &Catalogue,
+    after: Vec<ResolvedGrant>,
+    instance: &Instance,
+) -> Result<Plan, Error> {
+    let before = stored(&everything.grants)?;
     let changes = grants::diff(&before, &after, catalogue);
     Ok(Plan {
         effect: effect(&before, &after, everything, instance.clock.now()),

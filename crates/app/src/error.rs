@@ -227,6 +227,20 @@ pub enum Error {
     ManagedElsewhere,
     #[error("one's own proposal is approved by somebody else")]
     OwnProposal,
+    #[error("a review is under way")]
+    ReviewUnderWay,
+    #[error("the review is closed")]
+    ReviewClosed,
+    #[error("{items} of the review's items are undecided")]
+    ReviewOpen { items: usize },
+    #[error("item {number} was changed or dropped since the review began")]
+    ReviewItem { number: usize },
+    #[error("at most {limit} reviews are kept")]
+    TooManyReviews { limit: usize },
+    #[error("nothing is granted to programs or people, so there is nothing to review")]
+    NothingToReview,
+    #[error("one's own role is confirmed by somebody else")]
+    OwnRole,
     #[error("at most {limit} proposals wait at once")]
     TooManyProposals { limit: usize },
     #[error("the link is unknown, was used, or has expired")]
@@ -319,6 +333,13 @@ impl Error {
             | Self::IdentityTaken
             | Self::ManagedElsewhere
             | Self::OwnProposal
+            | Self::ReviewUnderWay
+            | Self::ReviewClosed
+            | Self::ReviewOpen { .. }
+            | Self::ReviewItem { .. }
+            | Self::TooManyReviews { .. }
+            | Self::NothingToReview
+            | Self::OwnRole
             | Self::TooManyProposals { .. }
             | Self::AdministratorExists
             | Self::LastAdministrator
@@ -628,6 +649,21 @@ impl Error {
                 "Sign in by it, or unlink it there first, on the page of that account.".into()
             }
             Self::OwnProposal => "Ask somebody whose role permits grant.approve.".into(),
+            Self::ReviewUnderWay => "Close it first: `weirgate review show` says what is left.".into(),
+            Self::ReviewClosed => "Begin another one, with `weirgate review begin`.".into(),
+            Self::ReviewOpen { .. } => {
+                "Confirm or drop them first, or close it with `--drop-undecided`, which drops them.".into()
+            }
+            Self::ReviewItem { .. } => {
+                "Look at the review again; nothing was decided of any item.".into()
+            }
+            Self::TooManyReviews { .. } => {
+                "Export the oldest with `weirgate review export`, and remove it with `weirgate review \
+                 remove`."
+                    .into()
+            }
+            Self::NothingToReview => "Apply grants, or invite people, first.".into(),
+            Self::OwnRole => "Ask somebody else whose role permits review.decide.".into(),
             Self::TooManyProposals { .. } => "Decide some of those that wait first.".into(),
             Self::ManagedElsewhere => {
                 "Change the person's groups at the identity provider, or disable the account.".into()

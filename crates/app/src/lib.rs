@@ -28,6 +28,7 @@ pub mod proposals;
 pub mod provider_diff;
 pub mod providers;
 pub mod restore;
+pub mod reviews;
 pub mod rules;
 pub mod sequence;
 pub mod servers;

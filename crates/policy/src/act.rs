@@ -18,10 +18,11 @@ pub enum ResourceKind {
     Role,
     Policy,
     Audit,
+    Review,
 }
 
 impl ResourceKind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Installation,
         Self::Provider,
         Self::Connection,
@@ -34,6 +35,7 @@ impl ResourceKind {
         Self::Role,
         Self::Policy,
         Self::Audit,
+        Self::Review,
     ];
 
     /// The entity type in policies.
@@ -51,6 +53,7 @@ impl ResourceKind {
             Self::Role => "Role",
             Self::Policy => "Policy",
             Self::Audit => "Audit",
+            Self::Review => "Review",
         }
     }
 }
@@ -123,6 +126,10 @@ acts! {
     GrantApprove = "grant.approve" on Grants, StepsUp;
     AuditRead = "audit.read" on Audit, Reads;
     AuditExport = "audit.export" on Audit, StepsUp;
+    ReviewRead = "review.read" on Review, Reads;
+    ReviewBegin = "review.begin" on Review, Changes;
+    /// To confirm rights, and to take them away.
+    ReviewDecide = "review.decide" on Review, StepsUp;
     UserRead = "user.read" on User, Reads;
     UserInvite = "user.invite" on User, StepsUp;
     UserDisable = "user.disable" on User, StepsUp;

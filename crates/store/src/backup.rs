@@ -87,6 +87,9 @@ const TABLES: &[Table] = &[
     table!("proposal" by "id":
         ("id" Text 1), ("author" Text 2), ("body" Text 3), ("created_at" Number 4),
         ("expires_at" Number 5)),
+    table!("review" by "id":
+        ("id" Text 1), ("body" Text 2), ("created_at" Number 3), ("due_at" Number 4),
+        ("closed_at" Number 5)),
     table!("role" by "name": ("name" Text 1), ("body" Text 2), ("created_at" Number 3)),
     table!("policy" by "name": ("name" Text 1), ("body" Text 2), ("created_at" Number 3)),
     table!("user_session" by "id":

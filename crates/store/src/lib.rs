@@ -21,8 +21,8 @@ pub use dialect::layout;
 pub use error::StoreError;
 pub use location::{Location, Place, ServerUrl, UrlError};
 pub use people::{
-    FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, People, ProposalRow, RuleRow,
-    SessionRow, TokenRow, UserRow,
+    FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, People, ProposalRow,
+    ReviewRow, RuleRow, SessionRow, TokenRow, UserRow,
 };
 pub use rows::{
     Accounts, ClientRow, ConnectionRow, CustomerRow, Everything, GrantChanges, GrantRow,

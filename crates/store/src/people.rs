@@ -9,7 +9,7 @@ use crate::{
 };
 use types::{
     Customer, Factor, FactorKind, Id, Identity, IdentityProvider, Link, LinkPurpose, Proposal,
-    Session, SessionLevel, Slug, Timestamp, Token, User, UserState,
+    Review, Session, SessionLevel, Slug, Timestamp, Token, User, UserState,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +102,17 @@ pub struct ProposalRow {
     pub expires_at: Timestamp,
 }
 
+/// Grants and roles that are confirmed or dropped by a date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReviewRow {
+    pub id: Id<Review>,
+    /// What it says is `app`'s.
+    pub body: String,
+    pub created_at: Timestamp,
+    pub due_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
+}
+
 /// A custom role, or a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleRow {
@@ -142,6 +153,7 @@ pub struct People {
     pub providers: Vec<IdentityProviderRow>,
     pub identities: Vec<IdentityRow>,
     pub proposals: Vec<ProposalRow>,
+    pub reviews: Vec<ReviewRow>,
     pub roles: Vec<RuleRow>,
     pub policies: Vec<RuleRow>,
 }
@@ -262,6 +274,21 @@ impl FromRow for ProposalRow {
     }
 }
 
+impl FromRow for ReviewRow {
+    const TABLE: &'static str = "review";
+    const ALL: &'static str =
+        "SELECT id, body, created_at, due_at, closed_at FROM review ORDER BY id";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.parsed("id")?,
+            body: row.text("body")?,
+            created_at: row.time("created_at")?,
+            due_at: row.time("due_at")?,
+            closed_at: row.optional_time("closed_at")?,
+        })
+    }
+}
+
 impl FromRow for RuleRow {
     /// Or `policy`, which has the same columns.
     const TABLE: &'static str = "role";
@@ -319,6 +346,7 @@ pub(crate) async fn people(tx: &mut Transaction) -> Result<People, StoreError> {
         providers: all(tx, IdentityProviderRow::ALL).await?,
         identities: all(tx, IdentityRow::ALL).await?,
         proposals: all(tx, ProposalRow::ALL).await?,
+        reviews: all(tx, ReviewRow::ALL).await?,
         roles: all(tx, RuleRow::ALL).await?,
         policies: policies.iter().map(RuleRow::from_row).collect::<Result<_, _>>()?,
     })
@@ -495,6 +523,25 @@ impl Tx {
         .bind(row.created_at.as_micros())
         .bind(row.expires_at.as_micros());
         self.change("proposal", query).await.map(drop)
+    }
+
+    /// Stores a review, or what was decided of it.
+    pub async fn put_review(&mut self, row: &ReviewRow) -> Result<(), StoreError> {
+        let query = sql("INSERT INTO review (id, body, created_at, due_at, closed_at)
+             VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (id) DO UPDATE SET body = $2, closed_at = $5")
+        .bind(row.id.to_string())
+        .bind(row.body.clone())
+        .bind(row.created_at.as_micros())
+        .bind(row.due_at.as_micros())
+        .bind(row.closed_at.map(Timestamp::as_micros));
+        self.change("review", query).await.map(drop)
+    }
+
+    /// Whether there was such a review.
+    pub async fn delete_review(&mut self, id: Id<Review>) -> Result<bool, StoreError> {
+        let query = sql("DELETE FROM review WHERE id = $1").bind(id.to_string());
+        self.change("review", query).await.map(|rows| rows > 0)
     }
 
     /// Whether there was such a proposal.

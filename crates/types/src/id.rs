@@ -50,6 +50,8 @@ kinds! {
     Identity = "iden",
     /// A change that waits for a second person.
     Proposal = "prop",
+    /// Grants and roles that are confirmed or dropped by a date.
+    Review = "revw",
     /// One call through the gateway, or one act on the command line.
     Request = "req",
     /// One installation with its own data folder.

@@ -25,7 +25,7 @@ pub use context::{Actor, OpContext};
 pub use fault::{Fault, Origin};
 pub use id::{
     Client, Connection, Credential, Customer, Factor, Grant, Id, IdKind, Identity,
-    IdentityProvider, Instance, Key, Link, Node, ParseIdError, Proposal, Provider, Request,
+    IdentityProvider, Instance, Key, Link, Node, ParseIdError, Proposal, Provider, Request, Review,
     Session, Token, User,
 };
 pub use nearest::nearest;

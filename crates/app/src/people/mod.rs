@@ -13,7 +13,7 @@ pub mod users;
 #[cfg(test)]
 mod managed_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::{change::Changing, customers, error::Error, instance::Instance, rules, seals};
 use policy::Decider;

@@ -22,14 +22,14 @@ use types::{
 const PASSWORD: &str = "seven herons wade upstream";
 const ADA: &str = "ada@example.com";
 
-pub(super) struct Office {
+pub(crate) struct Office {
     _home: TempDir,
     clock: Arc<ManualClock>,
     pub instance: Instance,
 }
 
 /// Somebody with an authenticator app.
-pub(super) struct Somebody {
+pub(crate) struct Somebody {
     pub id: Id<User>,
     seed: Vec<u8>,
     recovery: Vec<String>,
@@ -37,7 +37,7 @@ pub(super) struct Somebody {
 }
 
 impl Office {
-    pub(super) async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let home = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let key = home.path().join("root.key");
@@ -55,11 +55,11 @@ impl Office {
         Self { _home: home, clock, instance }
     }
 
-    pub(super) fn ctx(&self) -> OpContext {
+    pub(crate) fn ctx(&self) -> OpContext {
         ctx_at(&self.clock)
     }
 
-    fn wait(&self, time: Duration) {
+    pub(crate) fn wait(&self, time: Duration) {
         self.clock.advance(time);
     }
 
@@ -81,7 +81,7 @@ impl Office {
         users::accept(&self.instance, &self.ctx(), token, given).await
     }
 
-    async fn look(&self, token: &SessionToken) -> Option<SignedIn> {
+    pub(crate) async fn look(&self, token: &SessionToken) -> Option<SignedIn> {
         sessions::look_up(&self.instance, token).await.unwrap()
     }
 
@@ -105,13 +105,13 @@ impl Office {
         }
     }
 
-    pub(super) async fn administrator(&self) -> Somebody {
+    pub(crate) async fn administrator(&self) -> Somebody {
         let link = self.first().await;
         let session = self.accept(&link.token, Some(ADA), PASSWORD).await.unwrap();
         self.enrol(&session).await
     }
 
-    pub(super) async fn invited(&self, address: &str, roles: &[&str]) -> Somebody {
+    pub(crate) async fn invited(&self, address: &str, roles: &[&str]) -> Somebody {
         let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
         let address = EmailAddress::parse(address).unwrap();
         let link = users::invite(&self.instance, &self.ctx(), &address, &roles).await.unwrap();
@@ -185,7 +185,7 @@ fn just_before(life: Duration) -> Duration {
     life.saturating_sub(Duration::from_secs(1))
 }
 
-pub(super) fn refused<T>(result: Result<T, Error>) -> Error {
+pub(crate) fn refused<T>(result: Result<T, Error>) -> Error {
     match result {
         Err(error) => error,
         Ok(_) => panic!("it was not refused"),
@@ -866,13 +866,13 @@ fn party() -> identity::RelyingParty {
     identity::RelyingParty::new(ORIGIN, "Weirgate").unwrap()
 }
 
-pub(super) fn right() -> device::Manner {
+pub(crate) fn right() -> device::Manner {
     device::Manner::at(ORIGIN, "localhost")
 }
 
 impl Office {
     /// A device that somebody enrols within a session that may.
-    pub(super) async fn device(
+    pub(crate) async fn device(
         &self,
         session: &SessionToken,
         id: u8,
@@ -890,7 +890,7 @@ impl Office {
         (device, done.await.unwrap())
     }
 
-    pub(super) async fn come(
+    pub(crate) async fn come(
         &self,
         asked: &passkeys::Asked,
         answer: &str,
@@ -899,7 +899,7 @@ impl Office {
         passkeys::sign_in(&self.instance, &self.ctx(), &party(), None, FORM, answer).await
     }
 
-    pub(super) fn asked(&self) -> passkeys::Asked {
+    pub(crate) fn asked(&self) -> passkeys::Asked {
         passkeys::begin_sign_in(&self.instance, &self.ctx(), &party(), FORM).unwrap()
     }
 }

@@ -412,6 +412,27 @@ pub async fn set_roles(
     changing.commit().await.map(drop)
 }
 
+/// Takes one role away from a person, who may be left with none. As part of a change.
+pub(crate) async fn drop_role(
+    instance: &Instance,
+    changing: &mut Changing<'_>,
+    id: Id<User>,
+    role: &str,
+) -> Result<(), Error> {
+    let mut person = Person::find(instance, changing, id).await?;
+    if role == ADMINISTRATOR {
+        keep_an_administrator(changing, &person.row).await?;
+    }
+    let before = person.row.roles.join(", ");
+    person.row.roles.retain(|one| one != role);
+    changing.tx.put_user(&person.row).await?;
+    changing.record(Change {
+        details: vec![("before", before), ("roles", person.row.roles.join(", "))],
+        ..user_change("user.roles", &person.row)
+    });
+    Ok(())
+}
+
 /// Removes a person, with the key that all that is personal of them lies under.
 pub async fn remove(instance: &Instance, ctx: &OpContext, id: Id<User>) -> Result<(), Error> {
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;

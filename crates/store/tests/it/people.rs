@@ -3,7 +3,7 @@
 use crate::contract::{ctx, event, id};
 use store::{
     CustomerRow, FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, ProposalRow,
-    RuleRow, SessionRow, Store, StoreError, TokenRow, UserRow,
+    ReviewRow, RuleRow, SessionRow, Store, StoreError, TokenRow, UserRow,
 };
 use types::{FactorKind, Id, LinkPurpose, SessionLevel, Timestamp, User, UserState};
 
@@ -85,6 +85,13 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
         created_at: at(12),
         expires_at: at(13),
     };
+    let review = ReviewRow {
+        id: id(),
+        body: "{}".into(),
+        created_at: at(14),
+        due_at: at(15),
+        closed_at: None,
+    };
     let rule = RuleRow { name: "nights".parse().unwrap(), body: "text".into(), created_at: at(9) };
     let mut tx = store.begin(&ctx()).await.unwrap();
     tx.put_user(&user).await.unwrap();
@@ -95,6 +102,7 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
     tx.put_identity(&identity).await.unwrap();
     tx.insert_proposal(&proposal).await.unwrap();
     tx.insert_proposal(&ProposalRow { id: id(), ..proposal.clone() }).await.unwrap();
+    tx.put_review(&review).await.unwrap();
     tx.put_role(&rule).await.unwrap();
     tx.put_policy(&rule).await.unwrap();
     tx.insert_session(&session(user.id, 1)).await.unwrap();
@@ -107,13 +115,30 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
     assert_eq!(read.tokens, std::slice::from_ref(&token));
     assert_eq!((&read.providers, &read.identities), (&vec![provider], &vec![identity.clone()]));
     assert_eq!((read.proposals.len(), &read.proposals[0]), (2, &proposal));
+    assert_eq!(read.reviews, std::slice::from_ref(&review));
     assert_eq!((&read.roles, &read.policies), (&vec![rule.clone()], &vec![rule.clone()]));
     what_changes(store, &user, &factor, &link, &token, &rule).await;
     sessions(store, &user).await;
     failures(store).await;
     one_address_is_one_person(store, &user).await;
     one_subject_is_one_person(store, &identity).await;
+    reviews(store, &review).await;
     removal(store, &user).await;
+}
+
+async fn reviews(store: &Store, review: &ReviewRow) {
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    let closed = ReviewRow { body: "{\"a\":1}".into(), closed_at: Some(at(16)), ..review.clone() };
+    tx.put_review(&closed).await.unwrap();
+    tx.append_outbox(event(), b"review").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(store.load_all().await.unwrap().people.reviews, [closed]);
+    let mut tx = store.begin(&ctx()).await.unwrap();
+    assert!(tx.delete_review(review.id).await.unwrap());
+    assert!(!tx.delete_review(review.id).await.unwrap());
+    tx.append_outbox(event(), b"no review").await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(store.load_all().await.unwrap().people.reviews.is_empty());
 }
 
 async fn what_changes(
