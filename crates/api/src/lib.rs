@@ -17,6 +17,7 @@ mod guard;
 mod pages;
 mod passkeys;
 mod people;
+mod reviews;
 mod router;
 mod rules;
 mod sso;

@@ -4,7 +4,7 @@ use crate::{
     access::Access,
     account, advice,
     console::{Console, Peer},
-    grants, guard, pages, passkeys, people, rules, sso, v1, views,
+    grants, guard, pages, passkeys, people, reviews, rules, sso, v1, views,
 };
 use axum::{
     BoxError, Router,
@@ -75,6 +75,12 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", "/grants/proposals/{id}/approve", Access::May(Act::GrantApprove)),
     ("POST", "/grants/proposals/{id}/reject", Access::May(Act::GrantApprove)),
     ("POST", "/grants/proposals/{id}/withdraw", Access::May(Act::GrantApply)),
+    ("GET", "/reviews", Access::May(Act::ReviewRead)),
+    ("POST", "/reviews", Access::May(Act::ReviewBegin)),
+    ("GET", "/reviews/{id}", Access::May(Act::ReviewRead)),
+    ("GET", "/reviews/{id}/evidence", Access::May(Act::ReviewRead)),
+    ("POST", "/reviews/{id}/decide", Access::May(Act::ReviewDecide)),
+    ("POST", "/reviews/{id}/close", Access::May(Act::ReviewDecide)),
     ("GET", "/rules", Access::May(Act::RoleRead)),
     ("POST", "/users/invite", Access::May(Act::UserInvite)),
     ("POST", "/users/{id}/link", Access::May(Act::UserInvite)),
@@ -185,6 +191,11 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/grants/proposals/{id}/approve", post(grants::approve))
         .route("/grants/proposals/{id}/reject", post(grants::reject))
         .route("/grants/proposals/{id}/withdraw", post(grants::withdraw))
+        .route("/reviews", get(reviews::reviews).post(reviews::begin))
+        .route("/reviews/{id}", get(reviews::review))
+        .route("/reviews/{id}/evidence", get(reviews::evidence))
+        .route("/reviews/{id}/decide", post(reviews::decide))
+        .route("/reviews/{id}/close", post(reviews::close))
         .route("/rules", get(rules::rules))
         .route("/users/invite", post(people::invite))
         .route("/users/{id}/link", post(people::renew_link))

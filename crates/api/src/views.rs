@@ -28,7 +28,7 @@ pub(crate) struct Frame {
     pub is_narrow: bool,
 }
 
-const PLACES: [(&str, &str, Option<Act>); 10] = [
+const PLACES: [(&str, &str, Option<Act>); 11] = [
     ("/", "Home", None),
     ("/providers", "Providers", Some(Act::ProviderRead)),
     ("/connections", "Connections", Some(Act::ConnectionRead)),
@@ -37,6 +37,7 @@ const PLACES: [(&str, &str, Option<Act>); 10] = [
     ("/audit", "Audit", Some(Act::AuditRead)),
     ("/users", "People", Some(Act::UserRead)),
     ("/advice", "Unused rights", Some(Act::GrantRead)),
+    ("/reviews", "Reviews", Some(Act::ReviewRead)),
     ("/rules", "Roles and policies", Some(Act::RoleRead)),
     ("/account", "Account", None),
 ];

@@ -95,6 +95,9 @@ pub(crate) enum Verb {
     /// Let people sign in by identity providers (OpenID Connect).
     #[command(subcommand)]
     Sso(SsoVerb),
+    /// Confirm or drop every grant and role, by a date.
+    #[command(subcommand)]
+    Review(ReviewVerb),
     /// List and end people's sessions.
     #[command(subcommand)]
     Session(SessionVerb),
@@ -371,6 +374,60 @@ pub(crate) enum UserVerb {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum ReviewVerb {
+    /// Begin a review of every grant in force and every role that somebody has.
+    Begin {
+        /// What people call it.
+        #[arg(long, value_name = "NAME", default_value = "Review of rights")]
+        name: String,
+        /// How long there is.
+        #[arg(long, value_name = "DAYS", default_value_t = 30)]
+        days: u16,
+    },
+    /// List reviews.
+    List,
+    /// Show a review's items: of the one that is under way, or else of the newest.
+    Show {
+        /// The review's id.
+        id: Option<String>,
+        /// Only items that nobody decided yet.
+        #[arg(long)]
+        open: bool,
+    },
+    /// Confirm items of the review that is under way, by their numbers.
+    Confirm {
+        /// The items' numbers.
+        #[arg(required = true)]
+        items: Vec<usize>,
+    },
+    /// Drop items of the review that is under way: the grant or the role is taken away at once.
+    Drop {
+        /// The items' numbers.
+        #[arg(required = true)]
+        items: Vec<usize>,
+    },
+    /// Close the review that is under way.
+    Close {
+        /// Drop what nobody decided.
+        #[arg(long)]
+        drop_undecided: bool,
+    },
+    /// Write what was decided, as evidence; the audit log has its digest.
+    Export {
+        /// The review's id; the one that is under way, or else the newest, if none is given.
+        id: Option<String>,
+        /// A new file; standard output if none is given.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Remove a review that is closed.
+    Remove {
+        /// The review's id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum SsoVerb {
     /// Let people sign in by a provider; it is asked first whether it can be trusted with that.
     Add(Box<SsoAddArgs>),
@@ -456,6 +513,8 @@ pub(crate) enum GrantVerb {
         #[arg(long, value_name = "NAME")]
         client: Option<String>,
     },
+    /// List changes that wait for a second person on the console.
+    Proposals,
 }
 
 #[derive(Debug, Subcommand)]

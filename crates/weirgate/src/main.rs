@@ -183,6 +183,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     Verb::Policy(verb) => verbs::policy(&session, verb).await,
                     Verb::Advise { days } => verbs::advise(&session, *days).await,
                     Verb::Explain(verb) => verbs::explain(&session, verb).await,
+                    Verb::Review(verb) => verbs::review(&session, verb).await,
                     Verb::Session(verb) => verbs::session(&session, verb).await,
                     Verb::Apply(args) => verbs::apply(&session, args).await,
                     Verb::Backup(verb) => verbs::backup(&session, verb).await,

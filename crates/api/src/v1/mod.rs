@@ -14,6 +14,7 @@ mod paging;
 mod people;
 mod problem;
 mod providers;
+mod reviews;
 mod rules;
 
 use crate::console::Console;
@@ -68,6 +69,10 @@ pub const API_ROUTES: &[(&str, &str, Need)] = &[
     ("DELETE", "/v1/keys/{id}", Need::May(Act::KeyRevoke)),
     ("GET", "/v1/grants", Need::May(Act::GrantRead)),
     ("POST", "/v1/grants/plan", Need::May(Act::GrantRead)),
+    ("GET", "/v1/proposals", Need::May(Act::GrantRead)),
+    ("GET", "/v1/advice", Need::May(Act::GrantRead)),
+    ("GET", "/v1/reviews", Need::May(Act::ReviewRead)),
+    ("GET", "/v1/reviews/{id}", Need::May(Act::ReviewRead)),
     ("GET", "/v1/users", Need::May(Act::UserRead)),
     ("GET", "/v1/users/{id}", Need::May(Act::UserRead)),
     ("GET", "/v1/users/{id}/acts", Need::May(Act::UserRead)),
@@ -104,6 +109,10 @@ pub(crate) fn router(console: Arc<Console>) -> Router {
         .route("/v1/keys/{id}", delete(clients::revoke_key))
         .route("/v1/grants", get(grants::list))
         .route("/v1/grants/plan", post(grants::plan))
+        .route("/v1/proposals", get(reviews::proposals))
+        .route("/v1/advice", get(reviews::advice))
+        .route("/v1/reviews", get(reviews::list))
+        .route("/v1/reviews/{id}", get(reviews::one))
         .route("/v1/users", get(people::users))
         .route("/v1/users/{id}", get(people::user))
         .route("/v1/users/{id}/acts", get(people::acts))
@@ -171,6 +180,10 @@ pub static DESCRIPTION: LazyLock<String> = LazyLock::new(|| {
         clients::revoke_key,
         grants::list,
         grants::plan,
+        reviews::proposals,
+        reviews::advice,
+        reviews::list,
+        reviews::one,
         people::users,
         people::user,
         people::acts,

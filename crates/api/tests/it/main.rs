@@ -13,6 +13,7 @@ mod grants;
 mod pages;
 mod passkeys;
 mod refusals;
+mod reviews;
 mod rules;
 mod v1;
 mod walk;

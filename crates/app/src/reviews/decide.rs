@@ -176,6 +176,9 @@ pub async fn decide(
 ) -> Result<(), Error> {
     must_be_stepped_up(ctx, signed_in)?;
     let mut opened = open(instance, id).await?;
+    if verdicts.is_empty() {
+        return Ok(());
+    }
     let mut changing = begin_on(instance, ctx, &opened.everything).await?;
     decide_within(instance, ctx, &mut changing, signed_in, &mut opened, verdicts).await?;
     let row = ReviewRow { body: written(&opened.body)?, ..opened.row };

@@ -193,7 +193,7 @@ async fn a_review_is_closed_with_evidence_that_the_log_knows() {
     let text = evidence(instance, &closed);
     assert_eq!(text, evidence(instance, &show(instance, Some(id)).await.unwrap()));
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(json["items"].as_array().unwrap().len(), items.len());
+    assert_eq!(json["review"]["items"].as_array().unwrap().len(), items.len());
     sequence::settle(instance).await.unwrap();
     let digest = hex(&seals::sha256(text.as_bytes()));
     let (mut is_known, mut drops) = (false, 0);

@@ -151,7 +151,7 @@ fn row(index: u64, record: &Record) -> Value {
 }
 
 /// Writes to standard output, or into a new file that only its owner may read.
-fn written(
+pub(super) fn written(
     out: Option<&Path>,
     write: &mut dyn FnMut(&mut dyn Write) -> Result<(), Failure>,
 ) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use ::policy::{Act, Moment};
 use app::{
     advisor, explain, grants,
     people::users,
+    proposals,
     rules::{self, Rule, RuleKind},
 };
 use serde_json::{Value, json};
@@ -19,7 +20,10 @@ use types::{Clock as _, Slug, SystemClock, nearest};
 const MAX_BYTES: u64 = 64 * 1_024;
 
 pub(crate) async fn grant(session: &Session, verb: &GrantVerb) -> Result<(), Failure> {
-    let GrantVerb::List { client } = verb;
+    let client = match verb {
+        GrantVerb::List { client } => client,
+        GrantVerb::Proposals => return waiting(session).await,
+    };
     let instance = session.instance().await?;
     let mut listed = grants::list(&instance).await?;
     instance.close().await?;
@@ -44,6 +48,36 @@ pub(crate) async fn grant(session: &Session, verb: &GrantVerb) -> Result<(), Fai
         text.push("There is no grant. `weirgate apply` makes them from files.");
     }
     Ok(session.output.result(&json!({"grants": rows}), text)?)
+}
+
+/// What people proposed on the console.
+async fn waiting(session: &Session) -> Result<(), Failure> {
+    let instance = session.instance().await?;
+    let listed = proposals::waiting(&instance).await;
+    instance.close().await?;
+    let mut text = Lines::default();
+    let mut rows = Vec::new();
+    for one in listed? {
+        text.push(format!(
+            "{}  {}  by {}  until {}",
+            one.id, one.grant, one.author, one.expires_at
+        ));
+        for words in &one.words {
+            text.push(format!("  {words}"));
+        }
+        rows.push(json!({
+            "id": one.id.to_string(),
+            "grant": one.grant,
+            "words": one.words,
+            "author": one.author.to_string(),
+            "created_at": one.created_at.to_string(),
+            "expires_at": one.expires_at.to_string(),
+        }));
+    }
+    if rows.is_empty() {
+        text.push("No change of a grant waits for a second person.");
+    }
+    Ok(session.output.result(&json!({"proposals": rows}), text)?)
 }
 
 fn grant_json(one: &grants::Listed) -> Value {

@@ -7,7 +7,7 @@ use testkit::{THING_DESCRIPTION, Weirgate};
 
 /// Every verb with every argument that takes a value: before `=` stands a flag, or the name that
 /// `--help` gives to a place. What is in braces is a path in the test's home, or something's id.
-const LINES: [&str; 58] = [
+const LINES: [&str; 67] = [
     // Names what others made, so it comes before them.
     "doctor",
     "demo --once --gateway-addr=127.0.0.1:0 --console-addr=127.0.0.1:0 --seed=1",
@@ -37,7 +37,16 @@ const LINES: [&str; 58] = [
     "sso list",
     "sso check NAME=corp",
     "sso remove NAME=corp",
+    "review begin --name=Autumn --days=30",
+    "review list",
+    "review show ID=revw_06ewk4g000e0g000000000000c --open",
+    "review confirm ITEMS=1",
+    "review drop ITEMS=99",
+    "review close",
+    "review export ID=revw_06ewk4g000e0g000000000000c --out={evidence}",
+    "review remove ID=revw_06ewk4g000e0g000000000000c",
     "grant list --client=reader",
+    "grant proposals",
     "role list --acts",
     "role remove NAME=reviewer",
     "policy list",
