@@ -4,14 +4,16 @@ use crate::{
     pages::{Asked, Home, Refusal, asked_for, or_failed, person},
     views::{Frame, moment, page},
 };
-use app::advisor;
+use app::{Error, advisor, clients};
 use askama::Template;
 use axum::{
-    extract::{Extension, RawQuery, State},
+    extract::{Extension, Path, RawQuery, State},
     http::StatusCode,
-    response::Response,
+    response::{IntoResponse, Redirect, Response},
 };
+use policy::Act;
 use std::time::Duration;
+use types::{Id, Key};
 
 /// How far back is looked, unless somebody says so.
 const DAYS: u16 = 90;
@@ -24,6 +26,7 @@ struct KeyView {
 }
 
 struct GrantView {
+    id: String,
     client: String,
     target: String,
     purpose: String,
@@ -40,6 +43,8 @@ struct AdvicePage {
     back_to: String,
     keys: Vec<KeyView>,
     grants: Vec<GrantView>,
+    may_change: bool,
+    may_revoke: bool,
 }
 
 pub(crate) async fn advice(
@@ -49,12 +54,11 @@ pub(crate) async fn advice(
 ) -> Result<Response, Refusal> {
     let signed_in = person(&visit)?;
     let given = asked_for(query.as_deref(), "days");
-    let parsed = given.trim().parse::<u16>().ok().filter(|days| (1..=3_650).contains(days));
+    let parsed = days_of(&given);
     let problem = (!given.is_empty() && parsed.is_none())
         .then_some("These are no days. Write a number from 1 to 3650.");
     let days = parsed.unwrap_or(DAYS);
-    let back = Duration::from_hours(24 * u64::from(days));
-    let found = or_failed(advisor::advise(&console.instance, back).await)?;
+    let found = or_failed(advisor::advise(&console.instance, back(days)).await)?;
     let keys = found.keys.into_iter().map(|key| KeyView {
         client: key.client,
         id: key.id.to_string(),
@@ -62,6 +66,7 @@ pub(crate) async fn advice(
         expires_at: moment(key.expires_at),
     });
     let grants = found.grants.into_iter().map(|one| GrantView {
+        id: one.grant.id.to_string(),
         client: one.grant.client,
         target: one.grant.connection.map_or(one.grant.provider, |id| id.to_string()),
         purpose: one.grant.grant.purpose,
@@ -75,6 +80,32 @@ pub(crate) async fn advice(
         back_to: found.looked_back_to.map_or_else(|| "now".to_owned(), moment),
         keys: keys.collect(),
         grants: grants.collect(),
+        may_change: console.offers(signed_in, Act::GrantApply),
+        may_revoke: console.offers(signed_in, Act::KeyRevoke),
     };
     Ok(page(StatusCode::OK, &answer))
+}
+
+/// Days to look back, as somebody wrote them.
+pub(crate) fn days_of(text: &str) -> Option<u16> {
+    text.trim().parse::<u16>().ok().filter(|days| (1..=3_650).contains(days))
+}
+
+pub(crate) fn back(days: u16) -> Duration {
+    Duration::from_hours(24 * u64::from(days))
+}
+
+/// Ends a key that nobody uses.
+pub(crate) async fn revoke_key(
+    State(console): Home,
+    Extension(visit): Asked,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let done = async {
+        let id: Id<Key> = id.parse().map_err(|_| Error::NameUnknown { kind: "key" })?;
+        clients::revoke_key(&console.instance, &console.context(Some(signed_in))?, id).await
+    };
+    or_failed(done.await.map(drop))?;
+    Ok(Redirect::to("/advice").into_response())
 }

@@ -1,16 +1,17 @@
 //! Grants: what each lets through, and what changing one would do before it is done.
 
 use crate::{
+    advice,
     console::Console,
     guard::{Visit, to_step_up},
     pages::{Asked, Home, Refusal, asked_for, or_failed, person},
     views::{Frame, moment, page, status_of, told},
 };
 use app::{
-    Error,
+    Error, advisor,
     grants::{self, Problem, matrix::Part},
     people::users,
-    proposals::{self, Choice, Saved, Verdict},
+    proposals::{self, Choice, Saved, Verdict, Wanted},
 };
 use askama::Template;
 use axum::{
@@ -159,17 +160,18 @@ fn grant_id(text: &str) -> Result<Id<Grant>, Error> {
     text.parse().map_err(|_| Error::NameUnknown { kind: "grant" })
 }
 
-/// What the boxes of a form say.
+/// What a form says.
 struct Chosen {
     choice: Choice,
     /// As it was sent, to be sent again.
-    boxes: Vec<String>,
+    sent: Vec<(&'static str, String)>,
     shown: String,
 }
 
-fn chosen(id: &str, body: &Bytes) -> Result<Chosen, Error> {
-    let (mut fields, mut boxes, mut more, mut shown) =
+async fn chosen(console: &Console, id: &str, body: &Bytes) -> Result<Chosen, Error> {
+    let (mut fields, mut sent, mut more, mut shown) =
         (BTreeSet::new(), Vec::new(), None, String::new());
+    let grant = grant_id(id)?;
     for (name, value) in url::form_urlencoded::parse(body) {
         match name.as_ref() {
             "field" => {
@@ -178,14 +180,43 @@ fn chosen(id: &str, body: &Bytes) -> Result<Chosen, Error> {
                 let (part, field): (usize, &str) =
                     place.ok_or(Error::NameUnknown { kind: "field" })?;
                 fields.insert((part, field.to_owned()));
-                boxes.push(value.into_owned());
+                sent.push(("field", value.into_owned()));
             }
-            "more" => more = Some(value.into_owned()).filter(|more| !more.is_empty()),
+            "more" if !value.is_empty() => {
+                sent.push(("more", value.to_string()));
+                more = Some(value.into_owned());
+            }
+            "unused" => return unused(console, grant, &value, shown_in(body)).await,
             "shown" => shown = value.into_owned(),
             _ => {}
         }
     }
-    Ok(Chosen { choice: Choice { grant: grant_id(id)?, fields, more }, boxes, shown })
+    let wanted = Wanted::These { fields, more };
+    Ok(Chosen { choice: Choice { grant, wanted }, sent, shown })
+}
+
+fn shown_in(body: &Bytes) -> String {
+    let mut pairs = url::form_urlencoded::parse(body);
+    pairs.find(|(name, _)| name == "shown").map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
+/// Without what nobody used for so many days.
+async fn unused(
+    console: &Console,
+    grant: Id<Grant>,
+    days: &str,
+    shown: String,
+) -> Result<Chosen, Error> {
+    let days = advice::days_of(days).ok_or(Error::NameUnknown { kind: "number of days" })?;
+    let advice = advisor::advise(&console.instance, advice::back(days)).await?;
+    let idle = advice.grants.into_iter().find(|one| one.grant.id == grant);
+    let wanted = match idle {
+        Some(one) if one.is_whole => Wanted::Nothing,
+        Some(one) => Wanted::Without(one.unused.into_iter().collect()),
+        None => Wanted::Without(BTreeSet::new()),
+    };
+    let choice = Choice { grant, wanted };
+    Ok(Chosen { choice, sent: vec![("unused", days.to_string())], shown })
 }
 
 #[derive(Template)]
@@ -199,8 +230,7 @@ struct EffectPage {
     clients: usize,
     waits: bool,
     preview: Vec<(String, String)>,
-    boxes: Vec<String>,
-    more: String,
+    sent: Vec<(&'static str, String)>,
     shown: String,
     may_change: bool,
 }
@@ -212,10 +242,9 @@ pub(crate) async fn effect(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let signed_in = person(&visit)?;
-    let Chosen { choice, boxes, .. } = or_failed(chosen(&id, &body))?;
+    let Chosen { choice, sent, .. } = or_failed(chosen(&console, &id, &body).await)?;
     let frame = Frame::inside(&console, &visit, signed_in, "/grants");
     let may_change = console.offers(signed_in, Act::GrantApply);
-    let more = choice.more.clone().unwrap_or_default();
     let decision = console.decide(signed_in, Act::GrantApply, visit.source);
     let needs_second = matches!(decision, Decision::NeedsApproval(_));
     let answer = match proposals::look(&console.instance, &choice).await {
@@ -229,8 +258,7 @@ pub(crate) async fn effect(
             preview: effect.preview,
             frame,
             id,
-            boxes,
-            more,
+            sent,
             may_change,
         },
         Err(Error::Grants(problems)) => EffectPage {
@@ -243,8 +271,7 @@ pub(crate) async fn effect(
             shown: String::new(),
             frame,
             id,
-            boxes,
-            more,
+            sent,
             may_change: false,
         },
         Err(error) => return or_failed(Err(error)),
@@ -267,7 +294,7 @@ pub(crate) async fn save(
 ) -> Result<Response, Refusal> {
     let signed_in = person(&visit)?;
     let done = async {
-        let Chosen { choice, shown, .. } = chosen(&id, &body)?;
+        let Chosen { choice, shown, .. } = chosen(&console, &id, &body).await?;
         let ctx = console.context(Some(signed_in))?;
         let (instance, second) = (&console.instance, visit.needs_second);
         proposals::save(instance, &ctx, signed_in, &choice, &shown, second).await

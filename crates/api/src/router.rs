@@ -68,6 +68,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/audit", Access::May(Act::AuditRead)),
     ("GET", "/users", Access::May(Act::UserRead)),
     ("GET", "/advice", Access::May(Act::GrantRead)),
+    ("POST", "/keys/{id}/revoke", Access::May(Act::KeyRevoke)),
     ("GET", "/grants", Access::May(Act::GrantRead)),
     ("GET", "/grants/{id}", Access::May(Act::GrantRead)),
     ("POST", "/grants/{id}/effect", Access::May(Act::GrantRead)),
@@ -184,6 +185,7 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/audit", get(pages::audit))
         .route("/users", get(people::users))
         .route("/advice", get(advice::advice))
+        .route("/keys/{id}/revoke", post(advice::revoke_key))
         .route("/grants", get(grants::grants))
         .route("/grants/{id}", get(grants::grant))
         .route("/grants/{id}/effect", post(grants::effect))

@@ -28,10 +28,21 @@ const MAX_OPEN: usize = 100;
 #[derive(Debug, Clone)]
 pub struct Choice {
     pub grant: Id<Grant>,
-    /// Fields, by the number of the part that they are of.
-    pub fields: BTreeSet<(usize, String)>,
-    /// An object that is added, to read.
-    pub more: Option<String>,
+    pub wanted: Wanted,
+}
+
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    These {
+        /// Fields, by the number of the part that they are of.
+        fields: BTreeSet<(usize, String)>,
+        /// An object that is added, to read.
+        more: Option<String>,
+    },
+    /// What there is, without this; spelled like `read Employee` and `download export`.
+    Without(BTreeSet<String>),
+    /// It is revoked.
+    Nothing,
 }
 
 /// A grant, to be looked at and changed.
@@ -121,11 +132,17 @@ async fn planned(instance: &Instance, choice: &Choice) -> Result<Planned, Error>
     let everything = seals::load_whole(instance).await?;
     let before = stored(&everything, choice.grant)?;
     let catalogue = apply::catalogue(&everything)?;
-    let (wanted, notices) = match matrix::narrower(&before, &choice.fields) {
-        Some(wanted) if choice.more.is_none() => {
-            (Some(wanted).filter(|wanted| !wanted.allow.is_empty()), Vec::new())
+    let narrower = match &choice.wanted {
+        Wanted::These { fields, more: None } => matrix::narrower(&before, fields),
+        Wanted::These { .. } => None,
+        Wanted::Without(unused) => Some(matrix::without(&before, unused)),
+        Wanted::Nothing => Some(ResolvedGrant { allow: Vec::new(), ..before.clone() }),
+    };
+    let (wanted, notices) = match (narrower, &choice.wanted) {
+        (None, Wanted::These { fields, more }) => {
+            resolved(instance, &catalogue, &before, fields, more.as_deref())?
         }
-        _ => resolved(instance, &catalogue, &before, choice)?,
+        (narrower, _) => (narrower.filter(|wanted| !wanted.allow.is_empty()), Vec::new()),
     };
     let mut plan = apply::plan_one(&everything, &catalogue, &before, wanted.as_ref(), instance)?;
     plan.notices = notices;
@@ -138,9 +155,9 @@ fn resolved(
     instance: &Instance,
     catalogue: &grants::Catalogue,
     before: &ResolvedGrant,
-    choice: &Choice,
+    fields: &BTreeSet<(usize, String)>,
+    more: Option<&str>,
 ) -> Result<(Option<ResolvedGrant>, Vec<String>), Error> {
-    let more = choice.more.as_deref();
     if let Some(problem) = matrix::twice(before, more) {
         return Err(Error::Grants(vec![problem]));
     }
@@ -151,10 +168,10 @@ fn resolved(
         .enumerate()
         .flat_map(|(number, part)| part.rows.iter().map(move |row| (number, row.field.as_str())))
         .collect();
-    if choice.fields.iter().any(|(part, field)| !offered.contains(&(*part, field))) {
+    if fields.iter().any(|(part, field)| !offered.contains(&(*part, field))) {
         return Err(Error::NameUnknown { kind: "field" });
     }
-    let entry = matrix::entry(before, catalogue, &choice.fields, more);
+    let entry = matrix::entry(before, catalogue, fields, more);
     if entry.allow.is_empty() {
         return Ok((None, Vec::new()));
     }

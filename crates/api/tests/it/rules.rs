@@ -149,6 +149,8 @@ async fn the_page_names_what_nobody_used() {
         page.text
     );
     assert!(page.text.contains("Every key in force that is older was used"), "{}", page.text);
+    assert!(!page.text.contains("Drop it") && !page.text.contains("Revoke"), "{}", page.text);
+    what_nobody_uses_goes_by_a_click(&house).await;
     house.wait(std::time::Duration::from_hours(20));
     let mut rea = house.invited("roy@example.com", &["read-only"]).await.browser;
     for (days, says) in
@@ -157,4 +159,42 @@ async fn the_page_names_what_nobody_used() {
         let page = rea.get(&format!("/advice?days={days}")).await;
         assert!(page.text.contains(says), "{days}");
     }
+}
+
+async fn what_nobody_uses_goes_by_a_click(house: &House) {
+    let mut sam = house.invited("sam@example.com", &["security"]).await.browser;
+    let page = sam.get("/advice?days=1").await;
+    let path = crate::browser::between(&page.text, "action=\"/grants/", "\"").to_owned();
+    let path = format!("/grants/{}", path.trim_end_matches("/effect"));
+    for days in ["", "0", "never"] {
+        let none = sam.post(&format!("{path}/effect"), &[("unused", days)]).await;
+        assert_eq!(none.status, 404, "{days}: {}", none.text);
+    }
+    let shown = sam.post(&format!("{path}/effect"), &[("unused", "1")]).await;
+    assert_eq!(shown.status, 200, "{}", shown.text);
+    assert!(shown.text.contains("name=\"unused\" value=\"1\""), "{}", shown.text);
+    let mark = crate::browser::between(&shown.text, "name=\"shown\" value=\"", "\"").to_owned();
+    let other = sam.post(&format!("{path}/save"), &[("unused", "1"), ("shown", "x")]).await;
+    assert_eq!(other.status, 409, "{}", other.text);
+    let done = sam.post(&format!("{path}/save"), &[("unused", "1"), ("shown", &mark)]).await;
+    assert_eq!(done.status, 303, "{}", done.text);
+    assert!(app::grants::list(&house.instance).await.unwrap().is_empty());
+
+    let name = "reports".parse().unwrap();
+    let ctx = house.context();
+    app::clients::create(&house.instance, &ctx, &name).await.unwrap();
+    let life = std::time::Duration::from_hours(30 * 24);
+    let environment = types::Environment::Test;
+    let made = app::clients::create_key(&house.instance, &ctx, &name, environment, life).await;
+    let made = made.unwrap().id.to_string();
+    house.wait(std::time::Duration::from_hours(48));
+    let mut sam = house.invited("sue@example.com", &["security"]).await.browser;
+    let page = sam.get("/advice?days=1").await;
+    let key = crate::browser::between(&page.text, "action=\"/keys/", "\"").to_owned();
+    let done = sam.post(&format!("/keys/{key}"), &[]).await;
+    assert_eq!(done.location(), "/advice", "{}", done.text);
+    assert_eq!(key, format!("{made}/revoke"));
+    let clients = app::clients::list(&house.instance).await.unwrap();
+    let client = clients.iter().find(|one| one.name == "reports").unwrap();
+    assert!(client.keys[0].revoked_at.is_some());
 }

@@ -65,6 +65,7 @@ const TABLE: &[(&str, &str, [&str; 5])] = &[
     ("GET", "/audit", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),
     ("GET", "/users", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),
     ("GET", "/advice", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
+    ("POST", "/keys/{id}/revoke", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),
     ("GET", "/grants", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("GET", "/grants/{id}", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("POST", "/grants/{id}/effect", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),

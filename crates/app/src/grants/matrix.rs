@@ -7,6 +7,7 @@ use projection::{Limits, Mode, Projector, Spec, parse_list};
 use provider::{Field, FieldKind, Object, Provider, ScalarKind, Step};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use types::Action;
 
 /// Rows of one object that are shown.
 const MAX_ROWS: usize = 1_000;
@@ -213,6 +214,30 @@ pub(crate) fn narrower(
     Some(wanted)
 }
 
+/// The grant without what nobody uses, spelled like `read Employee` and `download export`. It may have
+/// no element left.
+pub(crate) fn without(grant: &ResolvedGrant, unused: &BTreeSet<String>) -> ResolvedGrant {
+    let is_unfiltered =
+        |action: &str| [Action::Download, Action::Upload].iter().any(|one| one.as_str() == action);
+    let mut wanted = grant.clone();
+    wanted.allow.retain_mut(|allow| {
+        let Allow { object, actions, operations, .. } = allow;
+        let is_used = |action: &str, what: &str| !unused.contains(&format!("{action} {what}"));
+        if actions.iter().all(|action| is_unfiltered(action)) {
+            operations.retain(|one| actions.iter().any(|action| is_used(action, one)));
+        }
+        actions.retain(|action| {
+            if is_unfiltered(action) {
+                operations.iter().any(|one| is_used(action, one))
+            } else {
+                object.as_deref().is_none_or(|object| is_used(action, object))
+            }
+        });
+        !actions.is_empty()
+    });
+    wanted
+}
+
 /// By object that the grant lets read: what would pass of an answer in which every declared field has a
 /// value. No value is anybody's.
 pub fn preview(grant: &ResolvedGrant, model: &Provider) -> Vec<(String, String)> {
@@ -297,5 +322,73 @@ fn scalar(kind: ScalarKind) -> Value {
         ScalarKind::Number => json!(0.5),
         ScalarKind::Boolean => json!(true),
         ScalarKind::Date => json!("2026-01-31"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant() -> ResolvedGrant {
+        let allow = |object: Option<&str>, actions: &[&str], operations: &[&str]| {
+            json!({
+                "object": object, "actions": actions, "fields": ["id"], "params": [], "headers": [],
+                "operations": operations,
+            })
+        };
+        let grant = json!({
+            "client": "clnt_06ewk4g000e0g0000000000005",
+            "provider": "prov_06ewk4g000e0g0000000000003",
+            "connection": null,
+            "purpose": "p",
+            "expires": "2999-12-31",
+            "allow": [
+                allow(Some("Employee"), &["read", "update"], &[]),
+                allow(Some("Payslip"), &["read"], &[]),
+                allow(None, &["download"], &["getScan", "getPhoto"]),
+                allow(None, &["upload", "download"], &["putScan"]),
+            ],
+        });
+        serde_json::from_value(grant).unwrap()
+    }
+
+    fn left(unused: &[&str]) -> Vec<String> {
+        let unused = unused.iter().map(|one| (*one).to_owned()).collect();
+        let allow = without(&grant(), &unused).allow.into_iter();
+        let words = allow.map(|one| {
+            let what = one.object.unwrap_or_else(|| one.operations.join("+"));
+            format!("{} {what}", one.actions.join("+"))
+        });
+        words.collect()
+    }
+
+    #[test]
+    fn what_is_not_used_goes_and_the_rest_stays() {
+        let all = [
+            "read+update Employee",
+            "read Payslip",
+            "download getScan+getPhoto",
+            "upload+download putScan",
+        ];
+        assert_eq!(left(&[]), all);
+        assert_eq!(left(&["read Another", "update"]), all);
+        assert_eq!(
+            left(&["update Employee", "download getPhoto", "upload putScan"]),
+            ["read Employee", "read Payslip", "download getScan", "download putScan"]
+        );
+        assert_eq!(
+            left(&["read Payslip", "download getScan", "download getPhoto", "download putScan"]),
+            ["read+update Employee", "upload putScan"]
+        );
+        let every = [
+            "read Employee",
+            "update Employee",
+            "read Payslip",
+            "download getScan",
+            "download getPhoto",
+            "upload putScan",
+            "download putScan",
+        ];
+        assert_eq!(left(&every), [""; 0]);
     }
 }
