@@ -73,10 +73,15 @@ pub(crate) fn hold(data: &[u8]) -> bool {
             let window = [&first[kept..], second].concat();
             assert!(echoes.are_in(&window), "{spelling} cut at {}", first.len());
         }
-        // Without escapes, only what is there is found; of what has parts, a part may be.
-        let has_parts = secret.contains([',', ';', ':', '=', '\t']);
-        let is_plain =
-            secret.is_ascii() && !has_parts && !secret.contains('\\') && !around.contains(&b'\\');
+        // Without escapes, only what is there is found; of what has parts, a part may be. A byte that no
+        // UTF-8 has is left out of a text.
+        let has_parts =
+            secret.contains([',', ';', ':', '=']) || secret.contains(char::is_whitespace);
+        let is_plain = secret.is_ascii()
+            && !has_parts
+            && !secret.contains('\\')
+            && !around.contains(&b'\\')
+            && !around.contains(&0xFF);
         if is_plain && echoes.are_in(around) {
             assert!(is_repeated(secret, around), "found where it is not");
         }

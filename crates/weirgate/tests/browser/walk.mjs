@@ -386,8 +386,39 @@ async function byTwo(browser, ada) {
   await open();
   await press(sam, "See what it would do");
   await look(sam, "grant-effect-none");
+  await reviewed(sam, kim);
+  await sam.goto(`${CONSOLE}/advice`);
+  await look(sam, "advice-security");
+  await Promise.all([sam.waitForNavigation(), sam.getByRole("button", { name: /^Drop it/ }).first().click()]);
+  await look(sam, "grant-effect-unused");
   await sam.context().close();
   await kim.context().close();
+}
+
+/** Reviews rights, and closes the review. */
+async function reviewed(sam, kim) {
+  await sam.goto(`${CONSOLE}/reviews`);
+  await look(sam, "reviews-none");
+  await fill(sam, { "Days until it is due": "never" });
+  await press(sam, "Begin");
+  await look(sam, "reviews-no-days");
+  await fill(sam, { Name: "Autumn", "Days until it is due": "30" });
+  await press(sam, "Begin");
+  const review = sam.url();
+  await sam.locator("td summary").first().click();
+  await look(sam, "review");
+  for (const radio of await sam.getByRole("radio", { name: "Confirm" }).all()) await radio.check();
+  await press(sam, "Record");
+  await look(sam, "review-part");
+  check((await sam.getByRole("radio", { name: "Confirm" }).count()) === 0, "one confirms oneself");
+  await kim.goto(review);
+  await kim.getByRole("radio", { name: "Confirm" }).first().check();
+  await press(kim, "Record");
+  await press(kim, "Close");
+  await look(kim, "review-closed");
+  check((await kim.getByText(/^closed/).count()) === 1, "the review is not closed");
+  await kim.goto(`${CONSOLE}/reviews`);
+  await look(kim, "reviews");
 }
 
 /** Gives a page a device that keeps passkeys and knows its holder. */
