@@ -233,6 +233,12 @@ pub enum Error {
     ReviewClosed,
     #[error("{items} of the review's items are undecided")]
     ReviewOpen { items: usize },
+    #[error("a review has a name of one line and at most {limit} characters")]
+    ReviewName { limit: usize },
+    #[error("a review is due in 1 to {limit} days")]
+    ReviewDays { limit: u16 },
+    #[error("an item is named twice")]
+    ReviewTwice,
     #[error("item {number} was changed or dropped since the review began")]
     ReviewItem { number: usize },
     #[error("at most {limit} reviews are kept")]
@@ -319,6 +325,9 @@ impl Error {
             | Self::Sso(OidcError::Issuer)
             | Self::RolesMissing
             | Self::PersonName { .. }
+            | Self::ReviewName { .. }
+            | Self::ReviewDays { .. }
+            | Self::ReviewTwice
             | Self::Grants(_) => Kind::Usage,
             Self::LinkUnknown => Kind::NotFound,
             Self::SignInRefused
@@ -657,6 +666,9 @@ impl Error {
             Self::ReviewItem { .. } => {
                 "Look at the review again; nothing was decided of any item.".into()
             }
+            Self::ReviewName { .. } => "Give it a name like `Autumn 2027`.".into(),
+            Self::ReviewDays { .. } => "Write a whole number of days, like 30.".into(),
+            Self::ReviewTwice => "Say once what becomes of it.".into(),
             Self::TooManyReviews { .. } => {
                 "Export the oldest with `weirgate review export`, and remove it with `weirgate review \
                  remove`."

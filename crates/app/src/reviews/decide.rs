@@ -48,18 +48,15 @@ pub async fn begin(
     name: &str,
     days: u16,
 ) -> Result<Id<Review>, Error> {
-    let malformed = |kind, why: String| Error::Malformed { kind, why };
     let name = name.trim();
     if name.is_empty()
         || name.chars().count() > MAX_NAME_CHARS
         || name.chars().any(char::is_control)
     {
-        let why =
-            format!("it is empty, longer than {MAX_NAME_CHARS} characters, or more than a line");
-        return Err(malformed("name of a review", why));
+        return Err(Error::ReviewName { limit: MAX_NAME_CHARS });
     }
     if !(1..=MAX_DAYS).contains(&days) {
-        return Err(malformed("number of days", format!("it is not from 1 to {MAX_DAYS}")));
+        return Err(Error::ReviewDays { limit: MAX_DAYS });
     }
     let everything = seals::load_whole(instance).await?;
     let reviews = &everything.people.reviews;
@@ -111,7 +108,9 @@ fn items(instance: &Instance, everything: &Everything) -> Result<Vec<Kept>, Erro
         let opened = grants::diff(&[], std::slice::from_ref(&grant), &catalogue);
         let opened = opened.into_iter().next();
         let opened = opened.ok_or(Error::Internal { what: "a grant has no words" })?;
-        let (name, words) = (opened.grant, opened.words);
+        // They are those of adding it anew.
+        let bare = |words: String| words.strip_prefix("adds ").map(str::to_owned).unwrap_or(words);
+        let (name, words) = (opened.grant, opened.words.into_iter().map(bare).collect());
         items.push(About::Grant { name, words, grant: Box::new(grant) });
     }
     items.sort_by_key(About::in_words);
@@ -203,8 +202,7 @@ async fn decide_within(
 ) -> Result<(), Error> {
     let numbers: BTreeSet<usize> = verdicts.iter().map(|(number, _)| *number).collect();
     if numbers.len() != verdicts.len() {
-        let why = "an item is named twice".to_owned();
-        return Err(Error::Malformed { kind: "choice of items", why });
+        return Err(Error::ReviewTwice);
     }
     let mut dropped = Vec::new();
     for &(number, verdict) in verdicts {
