@@ -70,6 +70,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/advice", Access::May(Act::GrantRead)),
     ("POST", "/keys/{id}/revoke", Access::May(Act::KeyRevoke)),
     ("GET", "/grants", Access::May(Act::GrantRead)),
+    ("GET", "/grants/new", Access::May(Act::GrantApply)),
     ("GET", "/grants/{id}", Access::May(Act::GrantRead)),
     ("POST", "/grants/{id}/effect", Access::May(Act::GrantRead)),
     ("POST", "/grants/{id}/save", Access::May(Act::GrantApply)),
@@ -187,6 +188,7 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/advice", get(advice::advice))
         .route("/keys/{id}/revoke", post(advice::revoke_key))
         .route("/grants", get(grants::grants))
+        .route("/grants/new", get(grants::new))
         .route("/grants/{id}", get(grants::grant))
         .route("/grants/{id}/effect", post(grants::effect))
         .route("/grants/{id}/save", post(grants::save))

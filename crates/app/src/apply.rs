@@ -113,7 +113,8 @@ async fn plan_with(
     })
 }
 
-/// What it would do to put `wanted` in the place of one grant; all others stay.
+/// What it would do to put `wanted` in the place of one grant, which there may not be yet; all others
+/// stay.
 pub(crate) fn plan_one(
     everything: &store::Everything,
     catalogue: &Catalogue,
@@ -122,14 +123,8 @@ pub(crate) fn plan_one(
     instance: &Instance,
 ) -> Result<Plan, Error> {
     let before = stored(&everything.grants)?;
-    let mut after: Vec<ResolvedGrant> = Vec::new();
-    for grant in &before {
-        if grant.identity() == replaced.identity() {
-            after.extend(wanted.cloned());
-        } else {
-            after.push(grant.clone());
-        }
-    }
+    let others = before.iter().filter(|grant| grant.identity() != replaced.identity());
+    let after: Vec<ResolvedGrant> = others.chain(wanted).cloned().collect();
     plan_after(everything, catalogue, after, instance)
 }
 

@@ -227,6 +227,8 @@ pub enum Error {
     ManagedElsewhere,
     #[error("one's own proposal is approved by somebody else")]
     OwnProposal,
+    #[error("there is a grant of this client, target and purpose already")]
+    GrantThere,
     #[error("a review is under way")]
     ReviewUnderWay,
     #[error("the review is closed")]
@@ -342,6 +344,7 @@ impl Error {
             | Self::IdentityTaken
             | Self::ManagedElsewhere
             | Self::OwnProposal
+            | Self::GrantThere
             | Self::ReviewUnderWay
             | Self::ReviewClosed
             | Self::ReviewOpen { .. }
@@ -658,6 +661,7 @@ impl Error {
                 "Sign in by it, or unlink it there first, on the page of that account.".into()
             }
             Self::OwnProposal => "Ask somebody whose role permits grant.approve.".into(),
+            Self::GrantThere => "Change that one, or give this one another purpose.".into(),
             Self::ReviewUnderWay => "Close it first: `weirgate review show` says what is left.".into(),
             Self::ReviewClosed => "Begin another one, with `weirgate review begin`.".into(),
             Self::ReviewOpen { .. } => {

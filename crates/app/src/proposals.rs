@@ -8,7 +8,7 @@ use crate::{
     apply::{self, Plan, Removal},
     change::{Care, Change, Changing, hex, listed},
     error::Error,
-    grants::{self, ResolvedGrant, matrix},
+    grants::{self, Catalogue, IdText, ResolvedGrant, matrix},
     instance::Instance,
     people::{self, sessions::SignedIn},
     seals,
@@ -17,18 +17,36 @@ use policy::Act;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, time::Duration};
 use store::ProposalRow;
-use types::{Grant, Id, OpContext, Proposal, Timestamp, User, UserState};
+use types::{Connection, Grant, Id, OpContext, Proposal, Timestamp, User, UserState};
 
 /// How long a proposal may wait.
 pub const LIFE: Duration = Duration::from_hours(7 * 24);
-/// That wait at once.
+/// That wait at once, and of them one person's, so that nobody takes all places.
 const MAX_OPEN: usize = 100;
+const MAX_OWN: usize = 20;
 
 /// What somebody chose for a grant.
 #[derive(Debug, Clone)]
 pub struct Choice {
-    pub grant: Id<Grant>,
+    pub which: Which,
     pub wanted: Wanted,
+}
+
+#[derive(Debug, Clone)]
+pub enum Which {
+    There(Id<Grant>),
+    New(New),
+}
+
+/// A grant that there is not yet.
+#[derive(Debug, Clone)]
+pub struct New {
+    pub client: String,
+    /// A provider's name, or a connection's id.
+    pub target: String,
+    pub purpose: String,
+    /// The last day, like `2027-12-31`.
+    pub expires: String,
 }
 
 #[derive(Debug, Clone)]
@@ -93,11 +111,11 @@ struct Body {
     notices: Vec<String>,
 }
 
-/// A grant as it is now; with an object that could be added.
-pub async fn open(instance: &Instance, id: Id<Grant>, more: Option<&str>) -> Result<Open, Error> {
+/// A grant as it is now, or as it would begin; with an object that could be added.
+pub async fn open(instance: &Instance, which: &Which, more: Option<&str>) -> Result<Open, Error> {
     let everything = seals::load_whole(instance).await?;
-    let grant = stored(&everything, id)?;
     let catalogue = apply::catalogue(&everything)?;
+    let grant = before(&everything, &catalogue, which)?;
     let gone = Error::Internal { what: "a grant's provider is missing" };
     let model = catalogue.model_of(&grant).ok_or(gone)?;
     let parts = matrix::parts(&grant, model, more);
@@ -112,6 +130,52 @@ pub async fn open(instance: &Instance, id: Id<Grant>, more: Option<&str>) -> Res
         others: names.filter(is_new).collect(),
         parts,
     })
+}
+
+/// What a choice begins with; nothing is allowed by a grant that there is not yet.
+fn before(
+    everything: &store::Everything,
+    catalogue: &Catalogue,
+    which: &Which,
+) -> Result<ResolvedGrant, Error> {
+    match which {
+        Which::There(id) => stored(everything, *id),
+        Which::New(new) => {
+            let grant = begun(catalogue, new)?;
+            let taken = apply::stored(&everything.grants)?;
+            if taken.iter().any(|one| one.identity() == grant.identity()) {
+                return Err(Error::GrantThere);
+            }
+            Ok(grant)
+        }
+    }
+}
+
+fn begun(catalogue: &Catalogue, new: &New) -> Result<ResolvedGrant, Error> {
+    let client = catalogue.clients.get(&new.client);
+    let client = *client.ok_or(Error::NameUnknown { kind: "client" })?;
+    let provider = catalogue.providers.get(&new.target).map(|(id, _)| IdText(*id));
+    let connection = new.target.parse::<Id<Connection>>().ok();
+    let connection = connection.filter(|id| catalogue.connections.contains_key(id)).map(IdText);
+    if provider.is_none() && connection.is_none() {
+        return Err(Error::NameUnknown { kind: "provider or connection" });
+    }
+    Ok(ResolvedGrant {
+        client: IdText(client),
+        connection: connection.filter(|_| provider.is_none()),
+        provider,
+        purpose: new.purpose.clone(),
+        expires: new.expires.clone(),
+        allow: Vec::new(),
+    })
+}
+
+/// Whether the grants are still those of which something was said.
+fn is_as_it_was(grants: &[ResolvedGrant], before: &ResolvedGrant) -> bool {
+    if before.allow.is_empty() {
+        return grants.iter().all(|one| one.identity() != before.identity());
+    }
+    grants.contains(before)
 }
 
 fn stored(everything: &store::Everything, id: Id<Grant>) -> Result<ResolvedGrant, Error> {
@@ -130,8 +194,8 @@ struct Planned {
 
 async fn planned(instance: &Instance, choice: &Choice) -> Result<Planned, Error> {
     let everything = seals::load_whole(instance).await?;
-    let before = stored(&everything, choice.grant)?;
     let catalogue = apply::catalogue(&everything)?;
+    let before = before(&everything, &catalogue, &choice.which)?;
     let narrower = match &choice.wanted {
         Wanted::These { fields, more: None } => matrix::narrower(&before, fields),
         Wanted::These { .. } => None,
@@ -153,7 +217,7 @@ async fn planned(instance: &Instance, choice: &Choice) -> Result<Planned, Error>
 /// The grant with what was chosen, of what its page offers.
 fn resolved(
     instance: &Instance,
-    catalogue: &grants::Catalogue,
+    catalogue: &Catalogue,
     before: &ResolvedGrant,
     fields: &BTreeSet<(usize, String)>,
     more: Option<&str>,
@@ -191,7 +255,7 @@ fn effect(
     plan: &Plan,
     before: &ResolvedGrant,
     wanted: Option<&ResolvedGrant>,
-    catalogue: &grants::Catalogue,
+    catalogue: &Catalogue,
 ) -> Result<Effect, Error> {
     let words: Vec<String> = plan.changes.iter().flat_map(|change| change.words.clone()).collect();
     // What has no words is done by nobody.
@@ -260,7 +324,12 @@ async fn propose(
     for old in open.iter().filter(|row| row.expires_at <= ctx.now) {
         changing.tx.delete_proposal(old.id).await?;
     }
-    if open.iter().filter(|row| row.expires_at > ctx.now).count() >= MAX_OPEN {
+    let waits = open.iter().filter(|row| row.expires_at > ctx.now);
+    let own = waits.clone().filter(|row| row.author == author).count();
+    if own >= MAX_OWN {
+        return Err(Error::TooManyProposals { limit: MAX_OWN });
+    }
+    if waits.count() >= MAX_OPEN {
         return Err(Error::TooManyProposals { limit: MAX_OPEN });
     }
     let id = Id::generate(ctx.now, instance.random.as_ref())?;
@@ -372,8 +441,7 @@ pub async fn decide(
     if !may_propose(instance, &everything, row.author).await? {
         return Err(Error::PlanStale);
     }
-    let before = apply::stored(&everything.grants)?;
-    let is_same = before.contains(&body.before);
+    let is_same = is_as_it_was(&apply::stored(&everything.grants)?, &body.before);
     let catalogue = apply::catalogue(&everything)?;
     let plan =
         apply::plan_one(&everything, &catalogue, &body.before, body.wanted.as_ref(), instance)?;

@@ -362,3 +362,87 @@ async fn a_grant_is_narrowed_where_its_fields_are_declared_no_more() {
     let answer = effect(&mut sam, &path, &with(&fewer, &["0:position"])).await;
     assert!(answer.status == 422 && answer.text.contains("jobTitle"), "{}", answer.text);
 }
+
+#[tokio::test]
+async fn a_new_grant_is_made_field_by_field() {
+    let house = House::open().await;
+    house.administrator().await;
+    seeded(&house).await;
+    let ctx = house.context();
+    app::clients::create(&house.instance, &ctx, &"reports".parse().unwrap()).await.unwrap();
+    let mut sam = house.invited("sam@example.com", &["security"]).await.browser;
+    let asked = "/grants/new?client=reports&target=hr&purpose=count+heads&expires=2999-12-31";
+    let objects = sam.get(asked).await;
+    assert!(objects.text.contains("<option>Employee</option>"), "{}", objects.text);
+    let fields = sam.get(&format!("{asked}&object=Employee")).await;
+    assert!(fields.text.contains("value=\"0:lastName\""), "{}", fields.text);
+    for wrong in [
+        "/grants/new?client=nobody&target=hr&purpose=p&expires=2999-12-31",
+        "/grants/new?client=reports&target=nowhere&purpose=p&expires=2999-12-31",
+        "/grants/new?client=reports&target=hr&purpose=p&expires=2999-12-31&object=Nothing",
+    ] {
+        let refused = sam.get(wrong).await;
+        assert_eq!(refused.status, 404, "{wrong}: {}", refused.text);
+        assert!(!refused.text.contains("nobody") && !refused.text.contains("nowhere"));
+    }
+    let chosen = |field: &'static str, purpose: &'static str, expires: &'static str| {
+        vec![
+            ("client", "reports"),
+            ("target", "hr"),
+            ("purpose", purpose),
+            ("expires", expires),
+            ("more", "Employee"),
+            ("field", field),
+        ]
+    };
+    for (purpose, expires) in [("", "2999-12-31"), ("p", "never"), ("p", "2001-01-01")] {
+        let refused = sam.post("/grants/new/effect", &chosen("0:id", purpose, expires)).await;
+        assert_eq!(refused.status, 422, "{purpose} {expires}: {}", refused.text);
+    }
+    let mut form = chosen("0:id", "count heads", "2999-12-31");
+    let shown = sam.post("/grants/new/effect", &form).await;
+    assert_eq!(shown.status, 200, "{}", shown.text);
+    assert!(shown.text.contains("adds read on Employee"), "{}", shown.text);
+    let mark = between(&shown.text, "name=\"shown\" value=\"", "\"").to_owned();
+    form.push(("shown", &mark));
+    let done = sam.post("/grants/new/save", &form).await;
+    assert_eq!(done.status, 303, "{}", done.text);
+    let listed = app::grants::list(&house.instance).await.unwrap();
+    let made = listed.iter().find(|one| one.client == "reports").unwrap();
+    assert_eq!((made.grant.allow.len(), &made.grant.allow[0].fields), (1, &vec!["id".to_owned()]));
+    assert_eq!(listed.len(), 2, "the others stay");
+    // It is changed where it stands now, and made once.
+    let again = sam.post("/grants/new/save", &form).await;
+    assert_eq!(again.status, 403, "{}", again.text);
+
+    // What is sensitive waits for a second person, who finds it as it was proposed.
+    let mut form = chosen("0:ssn", "see numbers", "2999-12-31");
+    let shown = sam.post("/grants/new/effect", &form).await;
+    assert!(shown.text.contains("Propose it"), "{}", shown.text);
+    let mark = between(&shown.text, "name=\"shown\" value=\"", "\"").to_owned();
+    form.push(("shown", &mark));
+    sam.post("/grants/new/save", &form).await;
+    assert_eq!(app::grants::list(&house.instance).await.unwrap().len(), 2);
+    let mut kim = house.invited("kim@example.com", &["security"]).await.browser;
+    let page = kim.get("/grants").await.text;
+    let path = between(&page, "action=\"/grants/proposals/", "\"").to_owned();
+    let done = kim.post(&format!("/grants/proposals/{path}"), &[]).await;
+    assert_eq!(done.status, 303, "{}", done.text);
+    assert_eq!(app::grants::list(&house.instance).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn nobody_takes_all_places_for_proposals() {
+    let house = House::open().await;
+    house.administrator().await;
+    seeded(&house).await;
+    let mut sam = house.invited("sam@example.com", &["security"]).await.browser;
+    let (path, _, ticked) = grant(&mut sam).await;
+    for _ in 0..20 {
+        assert_eq!(save(&mut sam, &path, &with(&ticked, &["0:ssn"])).await.status, 303);
+    }
+    let more = save(&mut sam, &path, &with(&ticked, &["0:ssn"])).await;
+    assert_eq!(more.status, 403, "{}", more.text);
+    let mut kim = house.invited("kim@example.com", &["security"]).await.browser;
+    assert_eq!(save(&mut kim, &path, &with(&ticked, &["0:ssn"])).await.status, 303);
+}

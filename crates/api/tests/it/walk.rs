@@ -67,6 +67,7 @@ const TABLE: &[(&str, &str, [&str; 5])] = &[
     ("GET", "/advice", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("POST", "/keys/{id}/revoke", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),
     ("GET", "/grants", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
+    ("GET", "/grants/new", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "denied"]),
     ("GET", "/grants/{id}", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("POST", "/grants/{id}/effect", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("POST", "/grants/{id}/save", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "denied"]),

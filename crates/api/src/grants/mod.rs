@@ -11,7 +11,7 @@ use app::{
     Error, advisor,
     grants::{self, Problem, matrix::Part},
     people::users,
-    proposals::{self, Choice, Saved, Verdict, Wanted},
+    proposals::{self, Choice, Saved, Verdict, Wanted, Which},
 };
 use askama::Template;
 use axum::{
@@ -23,6 +23,13 @@ use axum::{
 use policy::{Act, Decision};
 use std::collections::BTreeSet;
 use types::{Grant, Id, Proposal};
+
+mod new;
+
+pub(crate) use new::new;
+
+/// In the place of an id: a grant that there is not yet.
+const NEW: &str = "new";
 
 struct GrantView {
     id: String,
@@ -137,12 +144,12 @@ pub(crate) async fn grant(
 ) -> Result<Response, Refusal> {
     let signed_in = person(&visit)?;
     let more = asked_for(query.as_deref(), "object");
-    let id = or_failed(grant_id(&id))?;
+    let which = Which::There(or_failed(grant_id(&id))?);
     let asked = Some(more.as_str()).filter(|more| !more.is_empty());
-    let open = or_failed(proposals::open(&console.instance, id, asked).await)?;
+    let open = or_failed(proposals::open(&console.instance, &which, asked).await)?;
     let answer = GrantPage {
         frame: Frame::inside(&console, &visit, signed_in, "/grants"),
-        id: id.to_string(),
+        id,
         client: open.client,
         target: open.target,
         purpose: open.purpose,
@@ -171,7 +178,10 @@ struct Chosen {
 async fn chosen(console: &Console, id: &str, body: &Bytes) -> Result<Chosen, Error> {
     let (mut fields, mut sent, mut more, mut shown) =
         (BTreeSet::new(), Vec::new(), None, String::new());
-    let grant = grant_id(id)?;
+    let which = if id == NEW { Which::New(new::given(body)) } else { Which::There(grant_id(id)?) };
+    if let Which::New(new) = &which {
+        sent.extend(new::as_sent(new));
+    }
     for (name, value) in url::form_urlencoded::parse(body) {
         match name.as_ref() {
             "field" => {
@@ -186,13 +196,13 @@ async fn chosen(console: &Console, id: &str, body: &Bytes) -> Result<Chosen, Err
                 sent.push(("more", value.to_string()));
                 more = Some(value.into_owned());
             }
-            "unused" => return unused(console, grant, &value, shown_in(body)).await,
+            "unused" => return unused(console, grant_id(id)?, &value, shown_in(body)).await,
             "shown" => shown = value.into_owned(),
             _ => {}
         }
     }
     let wanted = Wanted::These { fields, more };
-    Ok(Chosen { choice: Choice { grant, wanted }, sent, shown })
+    Ok(Chosen { choice: Choice { which, wanted }, sent, shown })
 }
 
 fn shown_in(body: &Bytes) -> String {
@@ -215,7 +225,7 @@ async fn unused(
         Some(one) => Wanted::Without(one.unused.into_iter().collect()),
         None => Wanted::Without(BTreeSet::new()),
     };
-    let choice = Choice { grant, wanted };
+    let choice = Choice { which: Which::There(grant), wanted };
     Ok(Chosen { choice, sent: vec![("unused", days.to_string())], shown })
 }
 
