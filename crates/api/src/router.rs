@@ -74,6 +74,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/grants/{id}", Access::May(Act::GrantRead)),
     ("POST", "/grants/{id}/effect", Access::May(Act::GrantRead)),
     ("POST", "/grants/{id}/save", Access::May(Act::GrantApply)),
+    ("GET", "/grants/proposals/{id}", Access::May(Act::GrantRead)),
     ("POST", "/grants/proposals/{id}/approve", Access::May(Act::GrantApprove)),
     ("POST", "/grants/proposals/{id}/reject", Access::May(Act::GrantApprove)),
     ("POST", "/grants/proposals/{id}/withdraw", Access::May(Act::GrantApply)),
@@ -192,6 +193,7 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/grants/{id}", get(grants::grant))
         .route("/grants/{id}/effect", post(grants::effect))
         .route("/grants/{id}/save", post(grants::save))
+        .route("/grants/proposals/{id}", get(grants::proposal))
         .route("/grants/proposals/{id}/approve", post(grants::approve))
         .route("/grants/proposals/{id}/reject", post(grants::reject))
         .route("/grants/proposals/{id}/withdraw", post(grants::withdraw))

@@ -263,7 +263,7 @@ fn effect(
         return Err(Error::Internal { what: "a change of a grant has no words" });
     }
     let preview = wanted
-        .and_then(|grant| catalogue.model_of(grant).map(|model| matrix::preview(grant, model)));
+        .and_then(|grant| catalogue.model_of(grant).map(|model| grants::preview(grant, model)));
     let unwritable = |_| Error::Internal { what: "a grant cannot be written" };
     let states = serde_json::to_string(&(before, wanted)).map_err(unwritable)?;
     let shown = [words.join("\n"), plan.notices.join("\n"), states].join("\n\n");
@@ -385,6 +385,23 @@ pub async fn waiting(instance: &Instance) -> Result<Vec<Waiting>, Error> {
         })
     })
     .collect()
+}
+
+/// A proposal that waits, with what would pass of an answer.
+pub async fn look_at(
+    instance: &Instance,
+    id: Id<Proposal>,
+) -> Result<(Waiting, Vec<(String, String)>), Error> {
+    let unknown = || Error::NameUnknown { kind: "proposal" };
+    let found =
+        waiting(instance).await?.into_iter().find(|one| one.id == id).ok_or_else(unknown)?;
+    let everything = seals::load_whole(instance).await?;
+    let row = everything.people.proposals.iter().find(|row| row.id == id).ok_or_else(unknown)?;
+    let wanted = read(row)?.wanted;
+    let catalogue = apply::catalogue(&everything)?;
+    let preview = wanted
+        .and_then(|grant| catalogue.model_of(&grant).map(|model| grants::preview(&grant, model)));
+    Ok((found, preview.unwrap_or_default()))
 }
 
 fn read(row: &ProposalRow) -> Result<Body, Error> {

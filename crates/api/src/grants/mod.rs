@@ -10,8 +10,8 @@ use crate::{
 use app::{
     Error, advisor,
     grants::{self, Problem, matrix::Part},
-    people::users,
-    proposals::{self, Choice, Saved, Verdict, Wanted, Which},
+    people::{sessions::SignedIn, users},
+    proposals::{self, Choice, Saved, Verdict, Waiting, Wanted, Which},
 };
 use askama::Template;
 use axum::{
@@ -48,6 +48,25 @@ struct WaitingView {
     since: String,
     until: String,
     is_own: bool,
+}
+
+impl WaitingView {
+    async fn of(console: &Console, signed_in: &SignedIn, one: Waiting) -> Result<Self, Refusal> {
+        let address = if console.offers(signed_in, Act::UserRead) {
+            or_failed(users::address(&console.instance, one.author).await)?
+        } else {
+            None
+        };
+        Ok(Self {
+            id: one.id.to_string(),
+            grant: one.grant,
+            words: one.words,
+            author: address.unwrap_or_else(|| one.author.to_string()),
+            since: moment(one.created_at),
+            until: moment(one.expires_at),
+            is_own: one.author == signed_in.user,
+        })
+    }
 }
 
 #[derive(Template)]
@@ -91,29 +110,15 @@ async fn grants_view(
             expires: one.grant.expires,
         }
     });
-    let waiting = or_failed(proposals::waiting(&console.instance).await)?;
-    let mut shown_waiting = Vec::new();
-    for one in waiting {
-        let address = if console.offers(signed_in, Act::UserRead) {
-            or_failed(users::address(&console.instance, one.author).await)?
-        } else {
-            None
-        };
-        shown_waiting.push(WaitingView {
-            id: one.id.to_string(),
-            grant: one.grant,
-            words: one.words,
-            author: address.unwrap_or_else(|| one.author.to_string()),
-            since: moment(one.created_at),
-            until: moment(one.expires_at),
-            is_own: one.author == signed_in.user,
-        });
+    let mut waiting = Vec::new();
+    for one in or_failed(proposals::waiting(&console.instance).await)? {
+        waiting.push(WaitingView::of(console, signed_in, one).await?);
     }
     let answer = GrantsPage {
         frame: Frame::inside(console, visit, signed_in, "/grants"),
         problem: problem.map(told),
         grants: shown.collect(),
-        waiting: shown_waiting,
+        waiting,
         may_change: console.offers(signed_in, Act::GrantApply),
         may_approve: console.offers(signed_in, Act::GrantApprove),
     };
@@ -318,6 +323,38 @@ pub(crate) async fn save(
     }
 }
 
+#[derive(Template)]
+#[template(path = "proposal.html")]
+struct ProposalPage {
+    frame: Frame,
+    one: WaitingView,
+    preview: Vec<(String, String)>,
+    may_change: bool,
+    may_approve: bool,
+}
+
+pub(crate) async fn proposal(
+    State(console): Home,
+    Extension(visit): Asked,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let (one, preview) =
+        or_failed(async { proposals::look_at(&console.instance, proposal_id(&id)?).await }.await)?;
+    let answer = ProposalPage {
+        frame: Frame::inside(&console, &visit, signed_in, "/grants"),
+        one: WaitingView::of(&console, signed_in, one).await?,
+        preview,
+        may_change: console.offers(signed_in, Act::GrantApply),
+        may_approve: console.offers(signed_in, Act::GrantApprove),
+    };
+    Ok(page(StatusCode::OK, &answer))
+}
+
+fn proposal_id(text: &str) -> Result<Id<Proposal>, Error> {
+    text.parse().map_err(|_| Error::NameUnknown { kind: "proposal" })
+}
+
 pub(crate) async fn approve(
     State(console): Home,
     Extension(visit): Asked,
@@ -350,7 +387,7 @@ async fn decide(
 ) -> Result<Response, Refusal> {
     let signed_in = person(visit)?;
     let done = async {
-        let id: Id<Proposal> = id.parse().map_err(|_| Error::NameUnknown { kind: "proposal" })?;
+        let id = proposal_id(id)?;
         let ctx = console.context(Some(signed_in))?;
         proposals::decide(&console.instance, &ctx, signed_in, id, verdict).await
     };

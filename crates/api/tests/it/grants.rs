@@ -426,6 +426,8 @@ async fn a_new_grant_is_made_field_by_field() {
     let mut kim = house.invited("kim@example.com", &["security"]).await.browser;
     let page = kim.get("/grants").await.text;
     let path = between(&page, "action=\"/grants/proposals/", "\"").to_owned();
+    let whole = kim.get(&format!("/grants/proposals/{}", path.trim_end_matches("/approve"))).await;
+    assert!(whole.text.contains("&#34;ssn&#34;: &#34;...&#34;"), "{}", whole.text);
     let done = kim.post(&format!("/grants/proposals/{path}"), &[]).await;
     assert_eq!(done.status, 303, "{}", done.text);
     assert_eq!(app::grants::list(&house.instance).await.unwrap().len(), 3);

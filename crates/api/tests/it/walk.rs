@@ -68,6 +68,7 @@ const TABLE: &[(&str, &str, [&str; 5])] = &[
     ("POST", "/keys/{id}/revoke", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),
     ("GET", "/grants", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("GET", "/grants/new", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "denied"]),
+    ("GET", "/grants/proposals/{id}", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("GET", "/grants/{id}", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("POST", "/grants/{id}/effect", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("POST", "/grants/{id}/save", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "denied"]),

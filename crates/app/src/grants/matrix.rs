@@ -3,10 +3,8 @@
 use super::{
     Allow, AllowEntry, Catalogue, Entry, Placed, Problem, ResolvedGrant, Words, elements::pairs,
 };
-use projection::{Limits, Mode, Projector, Spec, parse_list};
-use provider::{Field, FieldKind, Object, Provider, ScalarKind, Step};
-use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use provider::{Field, FieldKind, Object, Provider};
+use std::collections::BTreeSet;
 use types::Action;
 
 /// Rows of one object that are shown.
@@ -238,96 +236,10 @@ pub(crate) fn without(grant: &ResolvedGrant, unused: &BTreeSet<String>) -> Resol
     wanted
 }
 
-/// By object that the grant lets read: what would pass of an answer in which every declared field has a
-/// value. No value is anybody's.
-pub fn preview(grant: &ResolvedGrant, model: &Provider) -> Vec<(String, String)> {
-    let read = grant.allow.iter().filter(|allow| allow.actions.iter().any(|one| one == "read"));
-    let mut by_object: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for allow in read {
-        if let Some(object) = &allow.object {
-            by_object.entry(object).or_default().extend(allow.fields.iter().cloned());
-        }
-    }
-    let shown = by_object.into_iter().filter_map(|(name, fields)| {
-        let (_, object) = model.object_by_name(name)?;
-        let whole = sample(object).to_string();
-        let value: Value = serde_json::from_slice(&projected(&whole, &fields)?).ok()?;
-        Some((object.name.clone(), serde_json::to_string_pretty(&value).ok()?))
-    });
-    shown.collect()
-}
-
-/// By the gateway's own engine.
-fn projected(document: &str, fields: &[String]) -> Option<Vec<u8>> {
-    let mut paths = Vec::new();
-    for field in fields {
-        paths.extend(parse_list(field).ok()?);
-    }
-    let mut projector = Projector::new(Spec::from_paths(&paths), Limits::default(), Mode::Drop);
-    let mut out = Vec::new();
-    projector.feed(document.as_bytes(), &mut out).ok()?;
-    projector.finish(&mut out).ok()?;
-    Some(out)
-}
-
-fn sample(object: &Object) -> Value {
-    let mut whole = Value::Object(Map::new());
-    for field in &object.fields {
-        let value = match &field.kind {
-            FieldKind::Scalar { kind, is_array: true } => json!([scalar(*kind)]),
-            FieldKind::Scalar { kind, is_array: false } => scalar(*kind),
-            FieldKind::Inline => continue,
-            FieldKind::Named(_) | FieldKind::OneOfNamed(_) | FieldKind::FreeForm => json!({}),
-            FieldKind::Untyped => json!("..."),
-        };
-        put(&mut whole, &field.steps, value);
-    }
-    whole
-}
-
-fn put(at: &mut Value, steps: &[Step], value: Value) {
-    let Some((step, rest)) = steps.split_first() else {
-        if at.is_null() || value.is_object() == at.is_object() && !at.is_object() {
-            *at = value;
-        }
-        return;
-    };
-    match step {
-        Step::Member(name) => member(at, name, rest, value),
-        Step::AnyMember => member(at, "...", rest, value),
-        Step::Elements => {
-            if at.is_null() || at.as_object().is_some_and(Map::is_empty) {
-                *at = json!([null]);
-            }
-            if let Some(first) = at.as_array_mut().and_then(|all| all.first_mut()) {
-                put(first, rest, value);
-            }
-        }
-    }
-}
-
-fn member(at: &mut Value, name: &str, rest: &[Step], value: Value) {
-    if at.is_null() {
-        *at = json!({});
-    }
-    if let Some(members) = at.as_object_mut() {
-        put(members.entry(name).or_insert(Value::Null), rest, value);
-    }
-}
-
-fn scalar(kind: ScalarKind) -> Value {
-    match kind {
-        ScalarKind::String | ScalarKind::Enum | ScalarKind::Mixed => json!("..."),
-        ScalarKind::Integer => json!(0),
-        ScalarKind::Number => json!(0.5),
-        ScalarKind::Boolean => json!(true),
-        ScalarKind::Date => json!("2026-01-31"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn grant() -> ResolvedGrant {
         let allow = |object: Option<&str>, actions: &[&str], operations: &[&str]| {

@@ -7,6 +7,7 @@ mod file;
 mod listed;
 pub mod matrix;
 mod permit;
+mod preview;
 mod resolve;
 
 pub use changed::{changed_fields, more_beside, more_terms, stale_fields};
@@ -17,6 +18,7 @@ pub use permit::{
     Permission, Prepared, beside_now, end_in_force, opened, permission, prepare, reach_anew,
     terms_now,
 };
+pub(crate) use preview::preview;
 pub use resolve::{Catalogue, resolve};
 
 use provider::{
