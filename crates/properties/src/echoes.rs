@@ -37,7 +37,9 @@ pub(crate) fn hold(data: &[u8]) -> bool {
     let long = secret.bytes().filter(|byte| *byte != b'\\').count();
     let own_escapes = secret.matches("\\u").count();
     let own_percents = secret.matches(['%', '&']).count();
-    if long < MIN_BYTES + 6 * own_escapes + 2 * own_percents
+    // A reference of its own is undone with the others, and may leave one byte of twelve.
+    let own_references = secret.matches('&').count();
+    if long < MIN_BYTES + 6 * own_escapes + 2 * own_percents + 11 * own_references
         || secret.contains(' ')
         || own_escapes > 1
         || own_escapes == 1 && is_cut_short(secret)
