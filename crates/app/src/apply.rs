@@ -257,6 +257,27 @@ fn read_files(dir: &Path) -> Result<(Files, Vec<Problem>), Error> {
     Ok((files, problems))
 }
 
+/// The files of a folder, as text.
+///
+/// # Errors
+/// [`Error::Grants`] with each that cannot be read, or is none.
+pub fn read_whole(dir: &Path) -> Result<Vec<(String, String)>, Error> {
+    let (files, mut problems) = read_files(dir)?;
+    let mut texts = Vec::new();
+    for (name, bytes) in files {
+        match String::from_utf8(bytes) {
+            Ok(text) => texts.push((name, text)),
+            Err(_) => problems.push(Problem {
+                file: name,
+                line: 1,
+                what: "the file is no text in UTF-8".to_owned(),
+                remedy: "Save it as UTF-8.".into(),
+            }),
+        }
+    }
+    if problems.is_empty() { Ok(texts) } else { Err(Error::Grants(problems)) }
+}
+
 /// Makes the grants what the plan says, with an audit entry for each change.
 ///
 /// # Errors

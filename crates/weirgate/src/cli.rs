@@ -46,6 +46,12 @@ pub(crate) struct Global {
         value_name = "FILE"
     )]
     pub root_key_file: Option<PathBuf>,
+    /// Act on a server by its control API, instead of on a data folder: the console's URL.
+    #[arg(long, global = true, value_name = "URL", requires = "token_file")]
+    pub server_url: Option<String>,
+    /// A file with a personal access token, for --server-url; `-` is standard input.
+    #[arg(long, global = true, value_name = "FILE", requires = "server_url")]
+    pub token_file: Option<PathBuf>,
     /// One JSON object on standard output.
     #[arg(long, global = true)]
     pub json: bool,

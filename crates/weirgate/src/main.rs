@@ -18,6 +18,7 @@ mod output;
 mod outside;
 mod project;
 mod provider_tls;
+mod remote;
 mod room;
 mod serve;
 mod shell;
@@ -120,13 +121,13 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         _ => {}
     }
     let environment: Environment = std::env::vars_os().collect();
+    if cli.global.server_url.is_some() {
+        let (_, config) = load(&cli.global, None, &environment, None)?;
+        logging::start("error", false);
+        return runtime()?.block_on(remote::run(&cli.global, &cli.verb, &config));
+    }
     let mut session = Session::new(&cli.global, key_folder(&environment));
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| {
-        let message = format!("cannot start: {error}");
-        Failure::new(FAILED, message, "Look at this user's limits of threads and open files.")
-    })?;
+    let runtime = runtime()?;
     // A demo without a folder of its own takes nothing from a real one.
     let is_fresh_demo = matches!(cli.verb, Verb::Demo(_)) && session.named_dir.is_none();
     let dir = if is_fresh_demo { None } else { Some(session.data_dir.as_path()) };
@@ -202,6 +203,15 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             })
         }
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| {
+        let message = format!("cannot start: {error}");
+        Failure::new(FAILED, message, "Look at this user's limits of threads and open files.")
+    })
 }
 
 /// The folder for new root keys, by the XDG base directory specification.

@@ -159,6 +159,7 @@ pub(crate) struct Failure {
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 pub(crate) const NOT_FOUND: u8 = 3;
+pub(crate) const AUTHENTICATION: u8 = 4;
 pub(crate) const REFUSED: u8 = 5;
 pub(crate) const FINDINGS: u8 = 6;
 pub(crate) const UNREACHABLE: u8 = 7;

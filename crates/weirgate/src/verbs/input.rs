@@ -102,7 +102,7 @@ pub(super) fn read_input(place: &str, path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// The same for a secret.
-pub(super) fn read_secret(place: &str, path: &Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read_secret(place: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     if is_missing(path) && !is_stdin(path) {
         return Err(Failure::new(
             NOT_FOUND,

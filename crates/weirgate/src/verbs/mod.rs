@@ -23,6 +23,7 @@ pub(crate) use client::client;
 pub(crate) use connection::connection;
 pub(crate) use doctor::doctor;
 pub(crate) use init::init;
+pub(crate) use input::read_secret;
 pub(crate) use node::node;
 pub(crate) use provider::provider;
 pub(crate) use review::review;

@@ -79,7 +79,8 @@ const LINES: [&str; 67] = [
 ];
 
 /// What every verb takes besides.
-const GLOBAL: [&str; 3] = ["--data-dir", "--config", "--root-key-file"];
+const GLOBAL: [&str; 5] =
+    ["--data-dir", "--config", "--root-key-file", "--server-url", "--token-file"];
 
 const CANARY: &str = "canary9f3b7c21";
 
