@@ -37,9 +37,11 @@ pub(crate) fn hold(data: &[u8]) -> bool {
     let long = secret.bytes().filter(|byte| *byte != b'\\').count();
     let own_escapes = secret.matches("\\u").count();
     let own_percents = secret.matches(['%', '&']).count();
-    // A reference of its own is undone with the others, and may leave one byte of twelve.
+    // A reference of its own (`&amp;`) is undone with the others, and may leave one byte of twelve; one
+    // by number goes on in what follows.
     let own_references = secret.matches('&').count();
     if long < MIN_BYTES + 6 * own_escapes + 2 * own_percents + 11 * own_references
+        || secret.contains("&#")
         || secret.contains(' ')
         || own_escapes > 1
         || own_escapes == 1 && is_cut_short(secret)
