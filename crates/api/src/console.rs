@@ -9,6 +9,7 @@ use bytes::Bytes;
 use identity::RelyingParty;
 use policy::{Act, Decision, Moment, Principal, Reason, Resource};
 use std::{fmt, net::IpAddr, sync::Arc};
+use tokio::sync::Semaphore;
 use types::{Actor, Id, OpContext};
 
 /// What the server says of itself, to whoever asks.
@@ -44,6 +45,8 @@ pub struct Console {
     pub web: Web,
     /// For passkeys, where browsers have them: not under an address of numbers.
     pub(crate) party: Option<Party>,
+    /// For what takes long: one at a time, so that the rest goes on.
+    pub(crate) dear: Semaphore,
 }
 
 /// The place that passkeys are for.
@@ -89,7 +92,7 @@ impl Console {
         web: Web,
     ) -> Self {
         let party = Party::of(&reached.url);
-        Self { instance, vitals, reached, web, party }
+        Self { instance, vitals, reached, web, party, dear: Semaphore::new(1) }
     }
 
     /// Who acts, as part of which request.

@@ -110,6 +110,8 @@ acts! {
     BackupCreate = "backup.create" on Installation, StepsUp;
     ProviderRead = "provider.read" on Provider, Reads;
     ProviderImport = "provider.import" on Provider, Changes;
+    /// To other hosts than connections send their credentials to, and to private networks.
+    ProviderMove = "provider.move" on Provider, StepsUp;
     ProviderCheck = "provider.check" on Provider, Changes;
     ConnectionRead = "connection.read" on Connection, Reads;
     ConnectionCreate = "connection.create" on Connection, StepsUp;

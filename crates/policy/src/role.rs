@@ -76,6 +76,7 @@ pub const BUILT_IN: [(&str, &[Act]); 5] = [
             Act::InstallationRead,
             Act::ProviderRead,
             Act::ProviderImport,
+            Act::ProviderMove,
             Act::ProviderCheck,
             Act::ConnectionRead,
             Act::ConnectionCreate,

@@ -659,15 +659,19 @@ impl Store {
         self.aside(query).await.map(drop)
     }
 
-    /// Deletes sessions that ended before, and failures that are older; how many.
+    /// Deletes sessions that ended before, and failures that are older, unless they are so many that they
+    /// lock an account; how many.
     pub async fn tidy_people(
         &self,
         sessions: Timestamp,
         failures: Timestamp,
+        locking: u32,
     ) -> Result<u64, StoreError> {
         let expired =
             sql("DELETE FROM user_session WHERE expires_at < $1").bind(sessions.as_micros());
-        let old = sql("DELETE FROM sign_in_failure WHERE last_at < $1").bind(failures.as_micros());
+        let old = sql("DELETE FROM sign_in_failure WHERE last_at < $1 AND failures < $2")
+            .bind(failures.as_micros())
+            .bind(i64::from(locking));
         Ok(self.aside(expired).await? + self.aside(old).await?)
     }
 

@@ -1,7 +1,7 @@
 //! Grants: those there are, and what files would make of them.
 
 use super::{
-    Answer,
+    Answer, guard,
     paging::{Page, Paging},
     problem::{Asked, Body},
 };
@@ -103,6 +103,7 @@ pub(crate) async fn plan(
     State(console): State<Arc<Console>>,
     Body(given): Body<Files>,
 ) -> Answer<Plan> {
+    let _place = guard::place(&console).await?;
     let files: Vec<(String, Vec<u8>)> =
         given.files.into_iter().map(|file| (file.name, file.text.into_bytes())).collect();
     let plan = apply::plan_files(&console.instance, &files).await?;

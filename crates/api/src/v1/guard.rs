@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use identity::PersonalToken;
 use policy::{Act, Decision, Moment, Principal, Resource};
 use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use tokio::sync::SemaphorePermit;
 use types::{Actor, Id, OpContext};
 
 /// What takes longer is given up.
@@ -50,6 +51,9 @@ impl Caller {
         self.bearer.decider.decide(&principal, act, &Resource::default(), &moment)
     }
 }
+
+/// How long one may wait for a place among the dear requests.
+const PLACE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Outermost: headers, panics, time.
 pub(crate) async fn around(
@@ -98,20 +102,37 @@ pub(crate) async fn before(
         return not_served(&known);
     };
     if let Need::May(act) = need {
-        let refused = match caller.may(&console, *act) {
-            Decision::Allowed(_) => None,
-            _ if act.needs_step_up() => Some("needs a step-up, which no token has"),
-            _ => Some("is not permitted to this token's owner, or not to the token's roles"),
-        };
-        if let Some(why) = refused {
-            let detail = format!("{act} {why}");
-            let remedy = "Ask for a role that permits it, and make a token with that role.";
-            return Problem::new(StatusCode::FORBIDDEN, "not_permitted", detail, remedy)
-                .into_response();
+        match caller.may(&console, *act) {
+            Decision::Allowed(_) => {}
+            _ if act.needs_step_up() => return needs_step_up(*act).into_response(),
+            _ => {
+                let why = "is not permitted to this token's owner, or not to the token's roles";
+                let remedy = "Ask for a role that permits it, and make a token with that role.";
+                let detail = format!("{act} {why}");
+                return Problem::new(StatusCode::FORBIDDEN, "not_permitted", detail, remedy)
+                    .into_response();
+            }
         }
     }
     request.extensions_mut().insert(caller);
     next.run(request).await
+}
+
+/// A place for what reads descriptions or much of the log, once all that was sent is here.
+pub(super) async fn place(console: &Console) -> Result<SemaphorePermit<'_>, Problem> {
+    let place = tokio::time::timeout(PLACE_PATIENCE, console.dear.acquire()).await;
+    place.ok().and_then(Result::ok).ok_or_else(|| {
+        let detail = "other requests of this kind take all the time that there is for them";
+        let remedy = "Try again in a moment.";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail, remedy)
+    })
+}
+
+/// What no token does.
+pub(super) fn needs_step_up(act: Act) -> Problem {
+    let detail = format!("{act} needs a step-up, which no token has");
+    let remedy = "Do it at the command line on the data folder, or in the console.";
+    Problem::new(StatusCode::FORBIDDEN, "not_permitted", detail, remedy)
 }
 
 fn not_served(methods: &[&str]) -> Response {

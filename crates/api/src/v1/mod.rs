@@ -24,7 +24,7 @@ use axum::{
     http::{StatusCode, header},
     middleware::from_fn_with_state,
     response::{IntoResponse as _, Response},
-    routing::{any, delete, get, post},
+    routing::{any, delete, get, post, put},
 };
 use policy::Act;
 use problem::Problem;
@@ -38,8 +38,8 @@ use utoipa::{
     },
 };
 
-/// Descriptions are the longest of what is sent.
-const MAX_IMPORT_BYTES: usize = 64 * 1_024 * 1_024;
+/// Descriptions are the longest of what is sent; with what JSON escapes in them.
+const MAX_IMPORT_BYTES: usize = 48 * 1_024 * 1_024;
 const MAX_BODY_BYTES: usize = 1_024 * 1_024;
 
 /// What a route demands of a token.
@@ -87,20 +87,16 @@ pub const API_ROUTES: &[(&str, &str, Need)] = &[
 ];
 
 pub(crate) fn router(console: Arc<Console>) -> Router {
+    let long = || DefaultBodyLimit::max(MAX_IMPORT_BYTES);
     let guarded = Router::new()
         .route("/v1/installation", get(installation::installation))
         .route("/v1/nodes", get(installation::nodes))
         .route("/v1/providers", get(providers::list))
         .route(
             "/v1/providers/{name}",
-            get(providers::one)
-                .put(providers::import)
-                .layer(DefaultBodyLimit::max(MAX_IMPORT_BYTES)),
+            get(providers::one).merge(put(providers::import).layer(long())),
         )
-        .route(
-            "/v1/providers/{name}/diff",
-            post(providers::diff).layer(DefaultBodyLimit::max(MAX_IMPORT_BYTES)),
-        )
+        .route("/v1/providers/{name}/diff", post(providers::diff).layer(long()))
         .route("/v1/providers/{name}/fields/{field}", get(providers::field))
         .route("/v1/connections", get(connections::list))
         .route("/v1/connections/{id}", get(connections::one).delete(connections::revoke))

@@ -2,7 +2,7 @@
 
 use super::{
     Answer,
-    guard::Caller,
+    guard::{self, Caller},
     paging::{Page, Paging},
     problem::{Asked, Body, In, Problem},
 };
@@ -14,6 +14,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use policy::Act;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use types::Slug;
@@ -48,10 +49,12 @@ pub(crate) struct Import {
     overlay: Option<String>,
     /// Replaces the description's servers; without one what an earlier import named stays.
     server: Option<String>,
-    /// `HOST:PORT` that may be private, and reached by plain http.
+    /// `HOST:PORT` that may be private, and reached by plain http: refused, because it needs a step-up.
+    /// Those that an earlier import allowed stay.
     #[serde(default)]
     allow_private_network: Vec<String>,
-    /// Connections may send their credentials to other hosts than they do.
+    /// Connections may send their credentials to other hosts than they do: refused, because it needs a
+    /// step-up.
     #[serde(default)]
     accept_servers: bool,
 }
@@ -178,7 +181,11 @@ pub(crate) async fn import(
         let remedy = "Give a short name, like bamboohr.";
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", error.to_string(), remedy)
     })?;
+    if given.accept_servers || !given.allow_private_network.is_empty() {
+        return Err(guard::needs_step_up(Act::ProviderMove));
+    }
     let expects = expected(&console, &slug, &headers).await?;
+    let _place = guard::place(&console).await?;
     let import = providers::Import {
         slug,
         description: given.description.into_bytes(),
@@ -186,8 +193,8 @@ pub(crate) async fn import(
         is_without_overlay: false,
         server: given.server,
         is_server_described: false,
-        allow_private: given.allow_private_network,
-        accepts_servers: given.accept_servers,
+        allow_private: Vec::new(),
+        accepts_servers: false,
         expects: Some(expects),
     };
     let context = caller.context(&console)?;
@@ -245,6 +252,7 @@ pub(crate) async fn diff(
     In(name): In<String>,
     Body(given): Body<Candidate>,
 ) -> Answer<Difference> {
+    let _place = guard::place(&console).await?;
     let new = provider_diff::Description {
         bytes: given.description.into_bytes(),
         overlay: given.overlay.map(String::into_bytes),

@@ -1,7 +1,7 @@
 //! Reviews of rights, what waits for a second person, and what nobody uses: to be looked at.
 
 use super::{
-    Answer,
+    Answer, guard,
     paging::{Page, Paging},
     problem::Asked,
 };
@@ -157,6 +157,7 @@ pub(crate) async fn advice(
         let why = "it is not from 1 to 3650".to_owned();
         return Err(Error::Malformed { kind: "number of days", why }.into());
     }
+    let _place = guard::place(&console).await?;
     let back = Duration::from_hours(24 * u64::from(days));
     let found = advisor::advise(&console.instance, back).await?;
     let keys = found.keys.into_iter().map(|key| IdleKey {

@@ -89,6 +89,54 @@ const TABLE: &[(&str, &str, [bool; 5])] = &[
     ("GET", "/v1/audit/checkpoint", [false, false, true, true, true]),
 ];
 
+/// Where credentials go is decided by people who show a factor.
+#[tokio::test]
+async fn no_token_moves_where_credentials_go() {
+    let house = furnished().await;
+    house.administrator().await;
+    let mut ines = house.invited("ines@example.com", &["integrator"]).await;
+    let token = token(&mut ines, "integrator").await;
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    let tag = async || {
+        let answer = house.send("GET", "/v1/providers/hr", &headers, "").await;
+        answer.headers["etag"].to_str().unwrap().to_owned()
+    };
+    let before = tag().await;
+    let description = json!({
+        "openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "paths": {},
+        "servers": [{"url": "https://elsewhere.example"}],
+    })
+    .to_string();
+    let elsewhere = "https://elsewhere.example";
+    for (path, more, status) in [
+        ("hr", json!({"server": elsewhere, "accept_servers": true}), 403),
+        ("hr", json!({"allow_private_network": ["10.0.0.1:443"]}), 403),
+        (
+            "hr",
+            json!({"server": "https://10.0.0.1", "accept_servers": true,
+            "allow_private_network": ["10.0.0.1:443"]}),
+            403,
+        ),
+        ("new", json!({"allow_private_network": ["127.0.0.1:80"]}), 403),
+        ("new", json!({"server": "https://10.0.0.1"}), 422),
+        ("hr", json!({"server": elsewhere}), 409),
+    ] {
+        let mut body = more;
+        body["description"] = json!(description);
+        let mut all = headers.to_vec();
+        all.extend([("content-type", "application/json")]);
+        if path == "hr" {
+            all.push(("if-match", &before));
+        }
+        let uri = format!("/v1/providers/{path}");
+        let answer = house.send("PUT", &uri, &all, &body.to_string()).await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.text);
+    }
+    assert_eq!(tag().await, before);
+    assert_eq!(app::providers::list(&house.instance).await.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn every_operation_does_for_everybody_what_the_table_says() {
     let mut declared: Vec<_> =

@@ -236,5 +236,5 @@ pub async fn tidy(instance: &Instance) -> Result<u64, Error> {
     let now = instance.clock.now();
     let life = i64::try_from(super::sign_in::FAILURES_LIFE.as_micros()).unwrap_or(i64::MAX);
     let failures = Timestamp::from_micros(now.as_micros().saturating_sub(life));
-    Ok(instance.store.tidy_people(now, failures).await?)
+    Ok(instance.store.tidy_people(now, failures, super::sign_in::MAX_FAILURES).await?)
 }

@@ -24,9 +24,12 @@ pub(crate) const FAILURES_LIFE: Duration = Duration::from_hours(24);
 /// Failures of one account, or from one place, that cost nothing.
 const FREE_OF_ACCOUNT: u32 = 5;
 const FREE_FROM_PLACE: u32 = 20;
-/// NIST SP 800-63B-4 §3.2.2: no more than 100 in a row; then only a new link helps.
-const MAX_FAILURES: u32 = 100;
+/// NIST SP 800-63B-4 §3.2.2: no more than 100 in a row.
+pub(crate) const MAX_FAILURES: u32 = 100;
 const MAX_DELAY: Duration = Duration::from_mins(15);
+/// After the free ones: a code has a million values, and of them three are right.
+const FIRST_DELAY_OF_PASSWORD: Duration = Duration::from_secs(1);
+const FIRST_DELAY_OF_FACTOR: Duration = Duration::from_mins(5);
 /// Passwords that are hashed at once; each takes 64 MiB.
 pub(crate) const HASHES_AT_ONCE: usize = 2;
 /// How long one may wait for that.
@@ -328,9 +331,8 @@ impl Attempt {
 
     /// Counts it, unless it comes too early.
     pub(crate) async fn count(&self, instance: &Instance, now: Timestamp) -> Result<(), Error> {
-        let account = Bound { free: FREE_OF_ACCOUNT, max: MAX_FAILURES };
         self.count_by_place(instance, now).await?;
-        account.count(instance, &self.account, now).await
+        self.step.bound().count(instance, &self.account, now).await
     }
 
     /// Counts what cannot be guessed, and whose account it is for is only claimed: else strangers would
@@ -340,7 +342,12 @@ impl Attempt {
         instance: &Instance,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let place = Bound { free: FREE_FROM_PLACE, max: u32::MAX };
+        let place = Bound {
+            free: FREE_FROM_PLACE,
+            max: u32::MAX,
+            first_delay: FIRST_DELAY_OF_PASSWORD,
+            stays_locked: false,
+        };
         match &self.place {
             Some(lookup) => place.count(instance, lookup, now).await,
             None => Ok(()),
@@ -410,6 +417,21 @@ pub(crate) async fn forget_failures(
 struct Bound {
     free: u32,
     max: u32,
+    first_delay: Duration,
+    /// Once there are as many as may be, only a new link helps.
+    stays_locked: bool,
+}
+
+impl Step {
+    /// Anybody can try passwords of somebody whose address they know, and must not lock them out for
+    /// ever; whoever tries codes has the password.
+    const fn bound(self) -> Bound {
+        let (first_delay, stays_locked) = match self {
+            Self::Password => (FIRST_DELAY_OF_PASSWORD, false),
+            Self::Factor => (FIRST_DELAY_OF_FACTOR, true),
+        };
+        Bound { free: FREE_OF_ACCOUNT, max: MAX_FAILURES, first_delay, stays_locked }
+    }
 }
 
 impl Bound {
@@ -420,7 +442,10 @@ impl Bound {
         now: Timestamp,
     ) -> Result<(), Error> {
         let known = instance.store.failures(lookup).await?;
-        let known = known.filter(|known| now.since(known.last_at) < FAILURES_LIFE);
+        let known = known.filter(|known| {
+            let is_locked = self.stays_locked && known.failures >= self.max;
+            is_locked || now.since(known.last_at) < FAILURES_LIFE
+        });
         let before = known.map_or(0, |known| known.failures);
         if let Some(known) = known {
             let delay = self.delay(before);
@@ -447,8 +472,8 @@ impl Bound {
         if failures >= self.max {
             return FAILURES_LIFE;
         }
-        let doubled = 2_u64.saturating_pow(failures - self.free);
-        Duration::from_secs(doubled).min(MAX_DELAY)
+        let doubled = 2_u32.saturating_pow(failures - self.free);
+        self.first_delay.saturating_mul(doubled).min(MAX_DELAY)
     }
 }
 
@@ -472,7 +497,10 @@ mod tests {
 
     #[test]
     fn failures_cost_more_each_time_and_end() {
-        let bound = Bound { free: FREE_OF_ACCOUNT, max: MAX_FAILURES };
+        let bound = Step::Factor.bound();
+        let minutes: Vec<u64> = (0..9).map(|count| bound.delay(count).as_secs() / 60).collect();
+        assert_eq!(minutes, [0, 0, 0, 0, 0, 5, 10, 15, 15]);
+        let bound = Step::Password.bound();
         let seconds: Vec<u64> = (0..10).map(|count| bound.delay(count).as_secs()).collect();
         assert_eq!(seconds, [0, 0, 0, 0, 0, 1, 2, 4, 8, 16]);
         assert_eq!(bound.delay(40), MAX_DELAY);

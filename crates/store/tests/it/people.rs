@@ -202,8 +202,8 @@ async fn sessions(store: &Store, user: &UserRow) {
     assert_eq!(store.sessions().await.unwrap(), [second]);
     // What is written aside moves no generation.
     assert_eq!(store.generation().await.unwrap(), before + 1);
-    assert_eq!(store.tidy_people(at(299), at(0)).await.unwrap(), 0);
-    assert_eq!(store.tidy_people(at(301), at(0)).await.unwrap(), 1);
+    assert_eq!(store.tidy_people(at(299), at(0), 9).await.unwrap(), 0);
+    assert_eq!(store.tidy_people(at(301), at(0), 9).await.unwrap(), 1);
 }
 
 async fn failures(store: &Store) {
@@ -236,7 +236,9 @@ async fn failures(store: &Store) {
         assert_eq!(known.map(|known| known.failures), left);
     }
     store.count_failure(&lookup, at(0), at(30)).await.unwrap();
-    assert_eq!(store.tidy_people(at(0), at(31)).await.unwrap(), 1);
+    // What locks an account stays.
+    assert_eq!(store.tidy_people(at(0), at(31), 1).await.unwrap(), 0);
+    assert_eq!(store.tidy_people(at(0), at(31), 2).await.unwrap(), 1);
 }
 
 async fn one_address_is_one_person(store: &Store, user: &UserRow) {
