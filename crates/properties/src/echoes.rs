@@ -46,7 +46,8 @@ pub(crate) fn hold(data: &[u8]) -> bool {
         || own_escapes > 1
         || own_escapes == 1 && is_cut_short(secret)
         || secret.contains('\\') && own_percents > 0
-        || ends_in_a_percent(secret)
+        || secret.matches('%').count() > 1
+        || ends_in_an_escape(secret)
     {
         return false;
     }
@@ -94,9 +95,9 @@ pub(crate) fn hold(data: &[u8]) -> bool {
 }
 
 /// Whether what follows a secret may make an escape of its end.
-fn ends_in_a_percent(secret: &str) -> bool {
-    let end: Vec<char> = secret.chars().rev().take(2).collect();
-    end.contains(&'%')
+fn ends_in_an_escape(secret: &str) -> bool {
+    let end: Vec<char> = secret.chars().rev().take(8).collect();
+    end.iter().take(5).any(|c| *c == '%') || end.contains(&'&')
 }
 
 /// Whether the first `\u` of a secret has not its four digits.
