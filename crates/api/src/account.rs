@@ -10,7 +10,10 @@ use crate::{
 };
 use app::{
     Error,
-    people::{factors, sessions, sso as sso_accounts, tokens, tokens::Wanted, users as accounts},
+    people::{
+        factors, notices, sessions, sessions::SignedIn, sso as sso_accounts, tokens,
+        tokens::Wanted, users as accounts,
+    },
 };
 use askama::Template;
 use axum::{
@@ -52,6 +55,7 @@ struct AccountPage {
     has_password: bool,
     tokens: Vec<TokenView>,
     new_token: Option<String>,
+    notices: Vec<(String, String)>,
 }
 
 struct FactorView {
@@ -137,8 +141,32 @@ async fn account_view(
         sessions: sessions.collect(),
         tokens: held.collect(),
         new_token,
+        notices: untold(console, signed_in).await?,
     };
     Ok(page(problem.map_or(StatusCode::OK, status_of), &answer))
+}
+
+/// What of the account was changed that its owner has not seen yet.
+pub(crate) async fn untold(
+    console: &Console,
+    signed_in: &SignedIn,
+) -> Result<Vec<(String, String)>, Refusal> {
+    let listed = or_failed(notices::list(&console.instance, signed_in.user).await)?.into_iter();
+    let in_words = |text: &str| {
+        let mut letters = text.chars();
+        letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>())
+    };
+    Ok(listed.map(|one| (moment(one.at()), in_words(&one.what).unwrap_or_default())).collect())
+}
+
+pub(crate) async fn notices_seen(
+    State(console): Home,
+    Extension(visit): Asked,
+) -> Result<Response, Refusal> {
+    let signed_in = person(&visit)?;
+    let ctx = or_failed(console.context(Some(signed_in)))?;
+    let done = notices::seen(&console.instance, &ctx, signed_in).await;
+    back(&console, &visit, done).await
 }
 
 /// To the account after an act on it, to the step-up that it wants, or what was wrong with it.

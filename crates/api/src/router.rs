@@ -50,6 +50,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", "/step-up/passkey", Access::Person),
     ("GET", "/", Access::Person),
     ("GET", "/account", Access::Person),
+    ("POST", "/account/notices/seen", Access::Person),
     ("POST", "/account/recovery", Access::Person),
     ("POST", "/account/factors/begin", Access::Person),
     ("POST", "/account/factors/confirm", Access::Person),
@@ -172,6 +173,7 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/step-up", get(pages::step_up_form).post(pages::step_up))
         .route("/", get(pages::home))
         .route("/account", get(account::account))
+        .route("/account/notices/seen", post(account::notices_seen))
         .route("/account/recovery", post(account::new_recovery_codes))
         .route("/account/password", post(account::change_password))
         .route("/account/sessions/end-others", post(account::end_other_sessions))

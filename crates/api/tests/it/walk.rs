@@ -41,6 +41,7 @@ const TABLE: &[(&str, &str, [&str; 5])] = &[
     ("POST", "/step-up", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("GET", "/", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("GET", "/account", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
+    ("POST", "/account/notices/seen", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("POST", "/account/recovery", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("POST", "/account/factors/begin", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("POST", "/account/factors/confirm", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),

@@ -1,6 +1,8 @@
 //! What a person shows beside a password: enrolled by its owner, and never the last one given up.
 
-use super::{EMAIL, FACTOR, PENDING, Person, SEED, is_second, keyed, sessions::SignedIn, text};
+use super::{
+    EMAIL, FACTOR, PENDING, Person, SEED, is_second, keyed, notices, sessions::SignedIn, text,
+};
 use crate::{
     change::{Care, Change, Changing, hex},
     error::Error,
@@ -149,6 +151,10 @@ pub(crate) async fn enrolled(
 ) -> Result<Enrolled, Error> {
     changing.record(factor_change("factor.enrol", row));
     let is_first = !person.has_second_factor();
+    if !is_first {
+        let what = format!("{} \u{201c}{}\u{201d} was added", kind_in_words(row.kind), row.name);
+        notices::tell(instance, changing, ctx, row.user, what).await?;
+    }
     let recovery =
         if is_first { Some(new_codes(instance, changing, ctx, person).await?) } else { None };
     let session = full_session(instance, changing, ctx, person, signed_in, "enrolment").await?;
@@ -167,6 +173,8 @@ pub async fn replace_recovery_codes(
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let person = owner(instance, &mut changing, ctx, signed_in).await?;
     let codes = new_codes(instance, &mut changing, ctx, &person).await?;
+    let what = "new recovery codes were made, and those before count no more".to_owned();
+    notices::tell(instance, &mut changing, ctx, signed_in.user, what).await?;
     changing.commit().await?;
     Ok(codes)
 }
@@ -224,6 +232,9 @@ pub async fn remove(
     changing.tx.delete_sealed(FACTOR, &id.to_bytes()).await?;
     changing.tx.delete_factor(id).await?;
     changing.record(factor_change("factor.remove", factor));
+    let what =
+        format!("{} \u{201c}{}\u{201d} was removed", kind_in_words(factor.kind), factor.name);
+    notices::tell(instance, &mut changing, ctx, signed_in.user, what).await?;
     changing.commit().await.map(drop)
 }
 
@@ -248,6 +259,14 @@ pub async fn list(instance: &Instance, user: Id<User>) -> Result<(Vec<Listed>, u
         created_at: one.created_at,
     });
     Ok((listed.collect(), left.count()))
+}
+
+fn kind_in_words(kind: FactorKind) -> &'static str {
+    match kind {
+        FactorKind::Totp => "the authenticator app",
+        FactorKind::Passkey => "the passkey",
+        FactorKind::Recovery => "the recovery code",
+    }
 }
 
 fn factor_change(verb: &'static str, row: &FactorRow) -> Change {

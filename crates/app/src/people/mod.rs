@@ -3,6 +3,7 @@
 //! What is personal of a person stands sealed under a key of that person's own, and goes with it.
 
 pub mod factors;
+pub mod notices;
 pub mod passkeys;
 pub mod sessions;
 pub mod sign_in;

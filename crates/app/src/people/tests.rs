@@ -1,7 +1,7 @@
 //! Coming in, and all the ways in which nobody does.
 
 use super::{
-    factors, passkeys, sessions, sign_in,
+    factors, notices, passkeys, sessions, sign_in,
     sign_in::Begun,
     tokens, users,
     users::{Acceptance, NewLink},
@@ -1138,4 +1138,67 @@ async fn strangers_who_ask_push_out_strangers() {
     let answer = device.get(asked.options.as_json(), &right()).unwrap();
     let answer = (asked.handle.expose(), answer.as_str());
     passkeys::second_factor(&office.instance, &ctx, &party, None, &ada, answer).await.unwrap();
+}
+
+/// Whoever changes what lets somebody in is told of to whom it belongs, until that one has seen it.
+#[tokio::test]
+async fn owners_are_told_what_was_changed() {
+    let office = Office::open().await;
+    let ada = office.administrator().await;
+    let bob = office.invited("bob@example.com", &["auditor"]).await;
+    let told = async |user| -> Vec<String> {
+        let listed = notices::list(&office.instance, user).await.unwrap();
+        listed.into_iter().map(|one| one.what).collect()
+    };
+    assert_eq!(told(ada.id).await, [""; 0], "a first factor is what one came for");
+    let signed_in = office.look(&ada.session).await.unwrap();
+    let (instance, ctx) = (&office.instance, office.ctx());
+    let new = factors::begin_totp(instance, &ctx, &signed_in).await.unwrap();
+    assert_eq!(told(ada.id).await, [""; 0], "what was begun lets nobody in");
+    let code = code(&base32(new.spelled.expose()), &office.clock);
+    let done = factors::confirm_totp(instance, &ctx, &signed_in, &code, "tablet").await.unwrap();
+    let signed_in = office.look(&done.session).await.unwrap();
+    factors::replace_recovery_codes(instance, &ctx, &signed_in).await.unwrap();
+    factors::remove(instance, &ctx, &signed_in, new.id).await.unwrap();
+    let wanted = tokens::Wanted {
+        name: "report",
+        roles: &[super::ADMINISTRATOR.to_owned()],
+        life: Duration::from_hours(24),
+    };
+    tokens::create(instance, &ctx, &signed_in, &wanted).await.unwrap();
+    let (before, new) = (Password::new(PASSWORD.into()), Password::new("nine otters cross".into()));
+    users::change_password(instance, &ctx, None, &signed_in, before, new).await.unwrap();
+    let seen = told(ada.id).await;
+    let wanted = [
+        "tablet\u{201d} was added",
+        "recovery codes",
+        "tablet\u{201d} was removed",
+        "report\u{201d} was made",
+        "password was changed",
+    ];
+    assert_eq!(seen.len(), wanted.len(), "{seen:?}");
+    for (seen, wanted) in seen.iter().zip(wanted) {
+        assert!(seen.contains(wanted), "{seen}");
+    }
+    assert_eq!(told(bob.id).await, [""; 0], "nobody else is told");
+    notices::seen(instance, &ctx, &signed_in).await.unwrap();
+    assert_eq!(told(ada.id).await, [""; 0]);
+    // By a link of an administrator's.
+    let link = users::renew_link(instance, &ctx, bob.id).await.unwrap();
+    assert_eq!(told(bob.id).await, [""; 0], "a link that waits changed nothing");
+    office.accept(&link.token, None, "ten otters cross the ford").await.unwrap();
+    assert!(told(bob.id).await[0].contains("gave up your factors"));
+    // The newest of many are kept.
+    for _ in 0..30 {
+        let signed_in = office.look(&done.session).await.unwrap();
+        factors::replace_recovery_codes(instance, &ctx, &signed_in).await.unwrap();
+    }
+    assert_eq!(told(ada.id).await.len(), 20);
+    // Sealed like all that is personal.
+    let path = office.instance.folder.database();
+    for end in ["", "-wal"] {
+        let bytes = std::fs::read(format!("{}{end}", path.display())).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains("otters") && !text.contains("gave up your factors"));
+    }
 }

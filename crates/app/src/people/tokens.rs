@@ -1,7 +1,7 @@
 //! Personal access tokens: for a person's own programs, never wider than the person, and only for a
 //! time.
 
-use super::{Person, keyed, sessions::SignedIn, users};
+use super::{Person, keyed, notices, sessions::SignedIn, users};
 use crate::{
     change::{Care, Change, Changing},
     error::Error,
@@ -104,6 +104,8 @@ pub async fn create(
         ],
         ..Change::default()
     });
+    let what = format!("the personal access token \u{201c}{}\u{201d} was made", row.name);
+    notices::tell(instance, &mut changing, ctx, row.user, what).await?;
     changing.commit().await?;
     Ok(NewToken { id: row.id, token, expires_at: row.expires_at })
 }

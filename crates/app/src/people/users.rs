@@ -2,7 +2,7 @@
 
 use super::{
     ADMINISTRATOR, EMAIL, NAME, PASSWORD, Person, USER, address_digest, is_administrator,
-    is_second, keyed, sessions, sign_in, text,
+    is_second, keyed, notices, sessions, sign_in, text,
 };
 use crate::{
     change::{Care, Change, Changing},
@@ -268,6 +268,8 @@ pub async fn change_password(
         details: vec![("sessions", ended.to_string())],
         ..user_change("user.password", &person.row)
     });
+    let what = "your password was changed".to_owned();
+    notices::tell(instance, &mut changing, ctx, person.row.id, what).await?;
     attempt.forget(instance, &mut changing, person.row.id).await?;
     changing.commit().await.map(drop)
 }
@@ -340,6 +342,10 @@ pub async fn accept(
     }
     end_links(&mut changing, ctx, person.row.id).await?;
     sign_in::forget_failures(instance, &mut changing, &person.row).await?;
+    if link.purpose == LinkPurpose::Reset {
+        let what = "a link gave you a new password, and gave up your factors".to_owned();
+        notices::tell(instance, &mut changing, ctx, person.row.id, what).await?;
+    }
     let session =
         sessions::begin(instance, &mut changing, ctx, person.row.id, SessionLevel::Enrol).await?;
     changing.record(Change {
@@ -550,7 +556,7 @@ pub async fn find(instance: &Instance, given: &str) -> Result<Id<User>, Error> {
     found.map(|row| row.id).ok_or_else(not_found)
 }
 
-fn opened(
+pub(crate) fn opened(
     instance: &Instance,
     rows: &store::Everything,
     row: &UserRow,

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     instance::Instance,
     people::{
-        self, ADMINISTRATOR, EMAIL, NAME, Person,
+        self, ADMINISTRATOR, EMAIL, NAME, Person, notices,
         sessions::{self, SignedIn},
         sign_in::{BY_PROVIDER, came},
         users,
@@ -191,7 +191,8 @@ pub(super) async fn link(
         details: vec![("identity_provider", provider.name.to_string())],
         ..Change::default()
     });
-    Ok(())
+    let what = format!("sign-in by {} was linked", provider.name);
+    notices::tell(instance, changing, ctx, user, what).await
 }
 
 pub(super) async fn come_in(
@@ -270,5 +271,7 @@ pub async fn unlink(
         what: format!("user {}", signed_in.user),
         ..Change::default()
     });
+    let what = "sign-in by an identity provider was unlinked".to_owned();
+    notices::tell(instance, &mut changing, ctx, signed_in.user, what).await?;
     changing.commit().await.map(drop)
 }
