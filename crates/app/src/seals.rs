@@ -19,6 +19,7 @@ use store::{
     ClientRow, ConnectionRow, CustomerRow, Everything, FactorRow, GrantRow, GrantTarget,
     IdentityProviderRow, IdentityRow, KeyRow, LinkRow, People, ProposalRow, ProviderFacts,
     ProviderRow, RuleRow, SealedRow, SessionRow, StateHead, TokenRow, UserRow, VaultGenerationRow,
+    ViewRow,
 };
 use types::{Id, Provider, Timestamp};
 use vault::KeyPepper;
@@ -52,6 +53,7 @@ const TOKEN: &str = "personal_token";
 const IDENTITY_PROVIDER: &str = "identity_provider";
 const IDENTITY: &str = "user_identity";
 const PROPOSAL: &str = "proposal";
+const VIEW: &str = "saved_view";
 const ROLE: &str = "role";
 const POLICY: &str = "policy";
 /// A session's own seal, which is none of the set.
@@ -349,6 +351,11 @@ fn proposal_content(row: &ProposalRow) -> Vec<u8> {
     Content::new().bytes(&author.to_bytes()).text(body).time(*created_at).time(*expires_at).0
 }
 
+fn view_content(row: &ViewRow) -> Vec<u8> {
+    let ViewRow { id: _, owner, name, body, created_at } = row;
+    Content::new().bytes(&owner.to_bytes()).text(name).text(body).time(*created_at).0
+}
+
 fn rule_content(row: &RuleRow) -> Vec<u8> {
     let RuleRow { name: _, body, created_at } = row;
     Content::new().text(body).time(*created_at).0
@@ -414,8 +421,18 @@ pub(crate) fn of<P: ReadProvider>(pepper: &KeyPepper, rows: &Everything<P>) -> S
     for row in &rows.grants {
         put(GRANT, row.id.to_string(), &grant_content(row));
     }
-    let People { users, factors, links, tokens, providers, identities, proposals, roles, policies } =
-        &rows.people;
+    let People {
+        users,
+        factors,
+        links,
+        tokens,
+        providers,
+        identities,
+        proposals,
+        views,
+        roles,
+        policies,
+    } = &rows.people;
     for row in users {
         put(USER, row.id.to_string(), &user_content(row));
     }
@@ -436,6 +453,9 @@ pub(crate) fn of<P: ReadProvider>(pepper: &KeyPepper, rows: &Everything<P>) -> S
     }
     for row in proposals {
         put(PROPOSAL, row.id.to_string(), &proposal_content(row));
+    }
+    for row in views {
+        put(VIEW, row.id.to_string(), &view_content(row));
     }
     for row in roles {
         put(ROLE, row.name.to_string(), &rule_content(row));
@@ -594,6 +614,10 @@ pub(crate) fn trusted(mut rows: Everything, broken: &[Broken]) -> Everything {
     // And without a policy, calls would pass that it forbids.
     if broken.iter().any(|one| one.place.0 == POLICY) {
         rows.grants.clear();
+    }
+    // A filter decides nothing: without it somebody sees a page less.
+    if broken.iter().any(|one| one.place.0 == VIEW) {
+        rows.people.views.clear();
     }
     if broken.iter().any(|one| of_people.contains(&one.place.0.as_str())) {
         rows.people = People::default();

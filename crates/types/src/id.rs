@@ -50,6 +50,8 @@ kinds! {
     Identity = "iden",
     /// A change that waits for a second person.
     Proposal = "prop",
+    /// A filter of the audit page that a person keeps.
+    View = "view",
     /// One call through the gateway, or one act on the command line.
     Request = "req",
     /// One installation with its own data folder.
