@@ -28,7 +28,7 @@ pub(crate) struct Frame {
     pub is_narrow: bool,
 }
 
-const PLACES: [(&str, &str, Option<Act>); 10] = [
+const PLACES: [(&str, &str, Option<Act>); 11] = [
     ("/", "Home", None),
     ("/providers", "Providers", Some(Act::ProviderRead)),
     ("/connections", "Connections", Some(Act::ConnectionRead)),
@@ -38,6 +38,7 @@ const PLACES: [(&str, &str, Option<Act>); 10] = [
     ("/users", "People", Some(Act::UserRead)),
     ("/advice", "Unused rights", Some(Act::GrantRead)),
     ("/rules", "Roles and policies", Some(Act::RoleRead)),
+    ("/settings", "Settings", Some(Act::SettingsRead)),
     ("/account", "Account", None),
 ];
 

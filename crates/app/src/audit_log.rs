@@ -1,20 +1,24 @@
 //! Reading and verifying the audit log. Neither needs the root key, and neither changes the log.
 
 use crate::{
+    change::{Care, Change, Changing},
     error::Error,
     folder::{DataFolder, origin_of, read_if_there},
+    instance::Instance,
+    people::sessions::SignedIn,
     witness,
 };
-pub use audit::Record;
 use audit::{
-    ExportError, FolderLock, Proof, Started, VerifierKey, VerifyError, VerifyOptions, verify,
+    ExportError, FieldValue, FolderLock, Proof, Started, VerifyError, VerifyOptions, verify,
 };
+pub use audit::{Record, VaultHead, VerifierKey};
 use std::{
     io::{self, Write},
     ops::Range,
     path::Path,
 };
 use store::{ServerUrl, Store};
+use types::OpContext;
 
 /// What is held against a log.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,12 +38,16 @@ pub struct Verified {
     pub open_intents: u64,
     /// Entries of committed changes that wait to be moved into the log; unknown without the database.
     pub outbox_rows: Option<u64>,
+    /// Entries that the checkpoint signs.
+    pub signed: u64,
     /// Entries that no checkpoint covers yet.
     pub after_checkpoint: u64,
     /// Bytes at the end that no seal covers: the next start cuts them off.
     pub torn_bytes: u64,
     /// How a server last began.
     pub started: Option<Started>,
+    /// By which the checkpoint was checked.
+    pub key: VerifierKey,
 }
 
 /// Recomputes every hash, checks the signature, and reads every entry.
@@ -76,12 +84,14 @@ pub async fn verify_folder(
     let report = report?;
     Ok(Verified {
         origin: key.origin().to_owned(),
+        signed: report.checkpoint_size,
         entries: report.entries,
         open_intents: report.open_intents,
         outbox_rows,
         after_checkpoint: report.after_checkpoint,
         torn_bytes: report.torn_bytes,
         started: report.started,
+        key,
     })
 }
 
@@ -136,6 +146,11 @@ async fn known_of(folder: &DataFolder) -> Result<Known, Error> {
         Some(checkpoint) => Ok(Known { origin, checkpoint, cosigned, outbox_rows }),
         None => Err(Error::AuditUnknown { origin }),
     }
+}
+
+/// By which the log's checkpoints are checked.
+pub fn public_key(folder: &DataFolder) -> Result<VerifierKey, Error> {
+    read_key(&folder.audit_key())
 }
 
 /// The newest `limit` entries, newest first.
@@ -219,6 +234,65 @@ pub fn export(
     out: &mut dyn Write,
 ) -> Result<Range<u64>, Error> {
     Ok(audit::export(&folder.audit(), &read_key(&folder.audit_key())?, range, out)?)
+}
+
+/// What of the log leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// What [`export`] writes.
+    Bundle,
+    /// A line of JSON for each entry.
+    Lines,
+}
+
+/// Records that a person takes a stretch of the log along, before the first of it leaves.
+///
+/// # Errors
+/// [`Error::StepUpNeeded`].
+pub async fn record_export(
+    instance: &Instance,
+    ctx: &OpContext,
+    signed_in: &SignedIn,
+    range: &Range<u64>,
+    form: Form,
+) -> Result<(), Error> {
+    if !signed_in.is_stepped_up(ctx.now) {
+        return Err(Error::StepUpNeeded);
+    }
+    // Whoever finds that rows were tampered with needs the evidence.
+    let mut changing = Changing::begin(instance, ctx, Care::Ending).await?;
+    let form = match form {
+        Form::Bundle => "bundle",
+        Form::Lines => "jsonl",
+    };
+    let to = Some(range.end).filter(|end| *end < u64::MAX);
+    changing.record(Change {
+        verb: "audit.export",
+        what: format!("log {}", instance.origin),
+        details: vec![
+            ("form", form.to_owned()),
+            ("from", range.start.to_string()),
+            ("to", to.map_or_else(|| "the end".to_owned(), |to| to.to_string())),
+        ],
+        ..Change::default()
+    });
+    changing.commit().await.map(drop)
+}
+
+/// An entry as a line of JSON has it.
+pub fn to_json(index: u64, record: &Record) -> serde_json::Value {
+    let mut row = serde_json::Map::new();
+    row.insert("index".into(), index.into());
+    row.insert("kind".into(), record.kind().into());
+    for (name, value) in record.fields() {
+        let value = match value {
+            FieldValue::Text(text) => text.into(),
+            FieldValue::Number(number) => number.into(),
+            FieldValue::Truth(truth) => truth.into(),
+        };
+        row.insert(name.into(), value);
+    }
+    serde_json::Value::Object(row)
 }
 
 fn text_of(note: &str) -> Option<&str> {

@@ -229,6 +229,8 @@ pub enum Error {
     OwnProposal,
     #[error("at most {limit} proposals wait at once")]
     TooManyProposals { limit: usize },
+    #[error("a person keeps at most {limit} views")]
+    TooManyViews { limit: usize },
     #[error("the link is unknown, was used, or has expired")]
     LinkUnknown,
     #[error("the first administrator's e-mail address is missing")]
@@ -320,6 +322,7 @@ impl Error {
             | Self::ManagedElsewhere
             | Self::OwnProposal
             | Self::TooManyProposals { .. }
+            | Self::TooManyViews { .. }
             | Self::AdministratorExists
             | Self::LastAdministrator
             | Self::LastFactor
@@ -629,6 +632,7 @@ impl Error {
             }
             Self::OwnProposal => "Ask somebody whose role permits grant.approve.".into(),
             Self::TooManyProposals { .. } => "Decide some of those that wait first.".into(),
+            Self::TooManyViews { .. } => "Remove one first.".into(),
             Self::ManagedElsewhere => {
                 "Change the person's groups at the identity provider, or disable the account.".into()
             }
