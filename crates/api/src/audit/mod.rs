@@ -31,6 +31,7 @@ use badge::Badge;
 use entry::EntryView;
 use form::{FieldView, Given};
 use policy::Act;
+use std::collections::BTreeMap;
 
 /// Rows that a page shows.
 const ROWS: usize = 100;
@@ -126,11 +127,17 @@ async fn shown(
     });
     let mut status =
         if problems.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    let found = if problems.is_empty() {
-        Some(searched(console, filter.clone(), before).await?)
-    } else {
-        None
-    };
+    let mut found = None;
+    if problems.is_empty() {
+        match searched(console, filter.clone(), before).await {
+            Ok(rows) => found = Some(rows),
+            // Whatever is wrong with the log, the page says whether it is whole.
+            Err(error) => {
+                status = status_of(&error);
+                problems.push(format!("The entries cannot be shown. {}", told(&error)));
+            }
+        }
+    }
     if let Some((error, _)) = refused {
         status = status_of(error);
         problems.push(told(error));
@@ -142,6 +149,8 @@ async fn shown(
         name: view.name,
         url: format!("/audit/views/{}", view.id),
     });
+    // A list is printed and shown around: it names nobody.
+    let names = &Names { people: BTreeMap::new(), ..names.clone() };
     let values = if found.is_some() { filter.named(names) } else { given.parts() };
     let fields = form::fields(&values);
     let answer = AuditPage {
@@ -169,22 +178,24 @@ async fn shown(
     Ok(page(status, &answer))
 }
 
-async fn searched(
-    console: &Console,
-    filter: Filter,
-    before: Option<u64>,
-) -> Result<Found, Refusal> {
+async fn searched(console: &Console, filter: Filter, before: Option<u64>) -> Result<Found, Error> {
     let folder = console.instance.folder.clone();
-    aside(move || audit_search::search(&folder, &filter, before, ROWS)).await
+    beside(move || audit_search::search(&folder, &filter, before, ROWS)).await
 }
 
 /// Reads files, which is not for an async thread.
+async fn beside<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let read = tokio::task::spawn_blocking(read).await;
+    let broken = |_| Error::Internal { what: "the log could not be read" };
+    read.map_err(broken).and_then(|read| read)
+}
+
 async fn aside<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let read = tokio::task::spawn_blocking(read).await;
-    let broken = |_| Error::Internal { what: "the log could not be read" };
-    or_failed(read.map_err(broken).and_then(|read| read))
+    or_failed(beside(read).await)
 }
 
 pub(crate) async fn verify(

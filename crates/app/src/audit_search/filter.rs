@@ -81,7 +81,7 @@ pub struct FilterProblem {
 }
 
 /// By which names ids are known to whoever looks.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Names {
     pub clients: BTreeMap<String, Id<Client>>,
     pub providers: BTreeMap<String, Id<Provider>>,
