@@ -2,6 +2,7 @@
 
 use crate::views::moment;
 use app::audit_check::{Checked, Known, Verdict};
+use std::time::Duration;
 
 pub(super) struct Badge {
     /// A class of the style sheet.
@@ -51,10 +52,10 @@ impl Badge {
             Verdict::Whole(found) => {
                 let whole = found.key.to_string();
                 let id = whole.rsplit('+').nth(1).unwrap_or_default().to_owned();
-                let took = ended_at.since(*began_at).as_secs_f64();
+                let took = spelled(ended_at.since(*began_at));
                 let mut lines = vec![format!(
                     "On {when} every hash of the log {} was recomputed, and the signature of its \
-                     checkpoint checked, in {took:.1} s.",
+                     checkpoint checked, in {took}.",
                     found.origin
                 )];
                 lines.push(match found.signed.checked_sub(1) {
@@ -111,6 +112,13 @@ impl Badge {
             },
         }
     }
+}
+
+fn spelled(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        return format!("{} ms", time.as_millis());
+    }
+    format!("{:.1} s", time.as_secs_f64())
 }
 
 /// What is marked for a terminal is quoted here.

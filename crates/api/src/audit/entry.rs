@@ -15,7 +15,6 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use std::collections::BTreeMap;
 use types::{Id, User};
 
 /// A row of the list.
@@ -137,10 +136,7 @@ struct EntryPage {
     frame: Frame,
     entry: EntryView,
     is_change: bool,
-    differences: Vec<Difference>,
-    /// Where the values before come from, if not from the entry itself.
-    previous: Option<u64>,
-    words: Vec<String>,
+    said: Said,
     state: Option<Difference>,
     same: Option<String>,
     request: Option<String>,
@@ -159,7 +155,6 @@ pub(crate) async fn entry(
     };
     let names = names(&console, signed_in).await?;
     let record = &found.row.record;
-    let (differences, previous, words) = differences(record, found.previous.as_ref());
     let about = |text: &str| {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         format!("/audit?{}", query.append_pair("text", text).finish())
@@ -176,9 +171,7 @@ pub(crate) async fn entry(
         frame: Frame::inside(&console, &visit, signed_in, "/audit"),
         entry: EntryView::of(&found.row, &names),
         is_change: matches!(record, Record::Changed(_)),
-        differences,
-        previous,
-        words,
+        said: Said::of(record, found.previous.as_ref()),
         state,
         same,
         request: request.map(|request| about(&request.to_string())),
@@ -186,44 +179,57 @@ pub(crate) async fn entry(
     Ok(page(StatusCode::OK, &answer))
 }
 
-/// Of each detail what it was and what it became. An entry says what was before itself, or the entry
-/// before it of the same thing does; what it says in words stands apart.
-fn differences(
-    record: &Record,
-    previous: Option<&Row>,
-) -> (Vec<Difference>, Option<u64>, Vec<String>) {
-    const UNSAID: &str = "not in the log";
-    let Record::Changed(one) = record else { return (Vec::new(), None, Vec::new()) };
-    let (words, details): (Vec<_>, Vec<_>) =
-        one.details.iter().partition(|(name, _)| name == "words");
-    let words = words.into_iter().flat_map(|(_, text)| text.split("; ").map(ToOwned::to_owned));
-    let own_before = details.iter().find(|(name, _)| name == "before");
-    let earlier = previous.map(|row| (row.index, &row.record));
-    let known: BTreeMap<&str, &str> = match earlier {
-        Some((_, Record::Changed(before))) => {
-            before.details.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
-        }
-        _ => BTreeMap::new(),
-    };
-    let is_new = one.verb.ends_with(".create") || one.verb.ends_with(".import");
-    let mut is_by_previous = false;
-    let rest = details.iter().filter(|(name, _)| name != "before");
-    let found = rest.map(|(name, after)| {
-        let before = match (own_before, known.get(name.as_str())) {
-            // What was before is of what the change is about: its first detail.
-            (Some((_, before)), _) if name == "roles" => before.clone(),
-            (_, Some(before)) => {
-                is_by_previous = true;
-                (*before).to_owned()
-            }
-            _ if is_new => "nothing".to_owned(),
-            _ => UNSAID.to_owned(),
+/// What an entry says of a change beside its names.
+#[derive(Default)]
+struct Said {
+    differences: Vec<Difference>,
+    /// Whose details say what was before, if not those of the entry itself.
+    previous: Option<u64>,
+    words: Vec<String>,
+    /// Of what nothing says how it was before.
+    rest: Vec<(String, String)>,
+}
+
+impl Said {
+    /// What was before stands in the entry itself, or in the one before it of the same thing.
+    fn of(record: &Record, previous: Option<&Row>) -> Self {
+        let Record::Changed(one) = record else { return Self::default() };
+        let mut said = Self::default();
+        let earlier = previous.and_then(|row| match &row.record {
+            Record::Changed(earlier) => Some((row.index, earlier)),
+            _ => None,
+        });
+        let value_in = |details: &[(String, String)], name: &str| {
+            let found = details.iter().find(|(one, _)| one == name);
+            found.map(|(_, value)| value.clone())
         };
-        Difference { name: name.replace('_', " "), before, after: after.clone() }
-    });
-    let found = found.collect();
-    let previous = earlier.map(|(index, _)| index).filter(|_| is_by_previous);
-    (found, previous, words.collect())
+        let own_before = value_in(&one.details, "before");
+        let is_new = one.verb.ends_with(".create") || one.verb.ends_with(".import");
+        for (name, after) in &one.details {
+            let before = match name.as_str() {
+                "words" => {
+                    said.words.extend(after.split("; ").map(ToOwned::to_owned));
+                    continue;
+                }
+                "before" if one.details.iter().any(|(name, _)| name == "roles") => continue,
+                "roles" if own_before.is_some() => own_before.clone(),
+                _ => earlier.and_then(|(index, earlier)| {
+                    let before = value_in(&earlier.details, name)?;
+                    said.previous = Some(index);
+                    Some(before)
+                }),
+            };
+            let name = name.replace('_', " ");
+            let nothing = is_new.then(|| "nothing".to_owned());
+            match before.or(nothing) {
+                Some(before) => {
+                    said.differences.push(Difference { name, before, after: after.clone() });
+                }
+                None => said.rest.push((name, after.clone())),
+            }
+        }
+        said
+    }
 }
 
 /// The state of all of the store's rows, which the change's last entry binds.

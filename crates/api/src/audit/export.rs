@@ -25,6 +25,7 @@ use std::{
     sync::Arc,
 };
 use tokio::sync::mpsc;
+use types::Timestamp;
 
 /// What is written before it is handed on, in bytes.
 const PIECE: usize = 64 * 1_024;
@@ -57,9 +58,9 @@ pub(crate) async fn export(
     let folder = console.instance.folder.clone();
     let range = match wanted {
         Wish::Entries(range) => range,
-        Wish::Period(filter) => {
+        Wish::Period { from, to } => {
             let folder = folder.clone();
-            aside(move || audit_search::range_of(&folder, filter.from, filter.to)).await?
+            aside(move || audit_search::range_of(&folder, from, to)).await?
         }
     };
     let recorded = async {
@@ -106,7 +107,7 @@ pub(crate) async fn export(
 
 enum Wish {
     Entries(Range<u64>),
-    Period(audit_search::Filter),
+    Period { from: Option<Timestamp>, to: Option<Timestamp> },
 }
 
 /// What a form asks for, if it can be meant.
@@ -126,8 +127,12 @@ fn wish(given: &Given) -> Option<(Form, Wish)> {
     }
     let filter = given.filter(&Names::default()).ok()?;
     let is_whole = range == (0..u64::MAX);
-    let has_period = filter.from.is_some() || filter.to.is_some();
-    Some((form, if is_whole && has_period { Wish::Period(filter) } else { Wish::Entries(range) }))
+    let (from, to) = (filter.from, filter.to);
+    let has_period = from.is_some() || to.is_some();
+    Some((
+        form,
+        if is_whole && has_period { Wish::Period { from, to } } else { Wish::Entries(range) },
+    ))
 }
 
 fn file_name(form: Form, range: &Range<u64>) -> HeaderValue {
