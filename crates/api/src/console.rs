@@ -93,8 +93,10 @@ pub struct Console {
 #[derive(Default)]
 pub(crate) struct LogDesk {
     pub checker: Arc<Checker>,
-    /// For those who count, or take entries along.
-    pub places: Places,
+    /// For those who count.
+    pub counting: Places,
+    /// For those who take entries along, which may take long.
+    pub exports: Places,
 }
 
 /// Each of them keeps a thread busy for as long as it takes.

@@ -104,3 +104,52 @@ pub async fn remove(
 fn change(verb: &'static str, id: Id<View>) -> Change {
     Change { verb, what: format!("view {id}"), ..Change::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        people::users,
+        seals,
+        seals_tests::{Home, ctx, id_of},
+    };
+    use identity::EmailAddress;
+
+    /// It decides nothing, so nobody is kept out by it; and nobody is shown it.
+    #[tokio::test]
+    async fn a_view_that_somebody_else_wrote_is_seen_by_nobody_and_keeps_nobody_out() {
+        let home = Home::new();
+        let instance = home.init().await;
+        let ctx = ctx();
+        let address = EmailAddress::parse("ada@example.com").unwrap();
+        let roles = ["auditor".to_owned()];
+        let owner = users::invite(&instance, &ctx, &address, &roles).await.unwrap().user;
+        save(&instance, &ctx, owner, "mine", &Filter::default()).await.unwrap();
+        assert_eq!(list(&instance, owner).await.unwrap().len(), 1);
+        let forged = ViewRow {
+            id: id_of(),
+            owner,
+            name: "forged".into(),
+            body: "{}".into(),
+            created_at: ctx.now,
+        };
+        let mut tx = instance.store.begin(&ctx).await.unwrap();
+        tx.insert_view(&forged).await.unwrap();
+        tx.append_outbox([7; 16], b"as if").await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(list(&instance, owner).await.unwrap().is_empty());
+        assert_eq!(seals::load(&instance).await.unwrap().people.users.len(), 1);
+        let refused = save(&instance, &ctx, owner, "more", &Filter::default()).await;
+        assert!(matches!(refused, Err(Error::RowTampered { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn a_filter_that_was_kept_is_read_as_it_was_and_no_other_is() {
+        let given = [("kind", "call"), ("outcome", "4xx"), ("from", "2026-11-27"), ("text", "a b")];
+        let filter = Filter::parse(given, &Default::default()).unwrap();
+        assert_eq!(Filter::from_stored(&filter.to_stored()), Some(filter));
+        for body in ["", "[]", "{\"kind\":\"x\"}", "{\"sql\":\"x\"}", "{\"kind\":7}"] {
+            assert_eq!(Filter::from_stored(body), None, "{body}");
+        }
+    }
+}

@@ -75,7 +75,7 @@ pub(crate) async fn activity(
         Err(problems) => (Filter::default(), form::in_words(&problems)),
     };
     let found = if problems.is_empty() {
-        let places = Arc::clone(&console.log.places.0);
+        let places = Arc::clone(&console.log.counting.0);
         let gone = Error::Internal { what: "nobody may count any more" };
         let place = or_failed(places.acquire_owned().await.map_err(|_| gone))?;
         let (folder, wanted) = (console.instance.folder.clone(), filter.clone());

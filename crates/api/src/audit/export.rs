@@ -47,7 +47,7 @@ pub(crate) async fn export(
             "Give numbers of entries, the first below the one at which it ends, or none for all.",
         ));
     };
-    let Ok(place) = Arc::clone(&console.log.places.0).try_acquire_owned() else {
+    let Ok(place) = Arc::clone(&console.log.exports.0).try_acquire_owned() else {
         return Ok(views::message(
             StatusCode::SERVICE_UNAVAILABLE,
             "Not now",
