@@ -383,7 +383,7 @@ async fn the_badge_tells_a_whole_log_from_one_that_was_changed() {
     let page = verified(ada).await;
     let seal = crate::browser::between(&page, "<section class=\"seal", "</section>");
     assert!(seal.starts_with(" bad-seal"), "{seal}");
-    assert!(seal.contains("role=\"alert\"") && seal.contains("Do not restart"), "{seal}");
+    assert!(seal.contains("role=\"alert\"") && seal.contains("stop the server"), "{seal}");
     assert!(!page.contains("good-seal"));
 }
 
