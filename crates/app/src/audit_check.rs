@@ -1,7 +1,7 @@
 //! Whether the log is whole, as this process last found it: verified aside, and never by a look.
 
 use crate::{
-    audit_log::{self, Against, Verified},
+    audit_log::{Ready, Verified},
     doctor::chain,
     error::{Error, Kind},
     instance::Instance,
@@ -11,7 +11,7 @@ use std::{
     thread,
     time::Duration,
 };
-use types::Timestamp;
+use types::{Clock, Timestamp};
 
 /// The least time from one verification's beginning to the next.
 pub const PAUSE: Duration = Duration::from_mins(1);
@@ -76,17 +76,17 @@ impl Checker {
     }
 
     /// As [`Self::known`]; begins a verification if there is no fresh result.
-    pub fn look(self: &Arc<Self>, instance: &Arc<Instance>) -> Result<Known, Error> {
+    pub async fn look(self: &Arc<Self>, instance: &Instance) -> Result<Known, Error> {
         let now = instance.clock.now();
         let began = self.known_mut().last_began;
         if began.is_none_or(|began| now.since(began) > FRESH) {
-            self.begin(instance)?;
+            self.begin(instance).await?;
         }
         Ok(self.known())
     }
 
     /// Begins a verification on a thread of its own, unless one is under way or was a moment ago.
-    pub fn begin(self: &Arc<Self>, instance: &Arc<Instance>) -> Result<Begun, Error> {
+    pub async fn begin(self: &Arc<Self>, instance: &Instance) -> Result<Begun, Error> {
         let now = instance.clock.now();
         {
             let mut known = self.known_mut();
@@ -99,13 +99,23 @@ impl Checker {
             known.running_since = Some(now);
             known.last_began = Some(now);
         }
-        let running = Running { checker: Arc::clone(self), instance: Arc::clone(instance), now };
-        let runtime = tokio::runtime::Handle::current();
+        let clock = Arc::clone(&instance.clock);
+        let running = Running { checker: Arc::clone(self), clock, began_at: now };
+        let ready = match Ready::of(instance).await {
+            Ok(ready) => ready,
+            Err(error) => {
+                running.end(verdict_of(&error));
+                return Ok(Begun::Started);
+            }
+        };
         // Not one of the runtime's threads: its end would wait for a long log.
         let thread = thread::Builder::new().name("audit-check".into());
         let begun = thread.spawn(move || {
-            let verdict = runtime.block_on(verified(&running.instance));
-            running.end(verdict);
+            let found = ready.verify();
+            running.end(match found {
+                Ok(found) => Verdict::Whole(Arc::new(found)),
+                Err(error) => verdict_of(&error),
+            });
         });
         let failed = Error::Internal { what: "no thread could be started to verify the log" };
         begun.map(|_| Begun::Started).map_err(|_| failed)
@@ -115,8 +125,8 @@ impl Checker {
 /// A verification under way; dropped before its end, it found nothing out.
 struct Running {
     checker: Arc<Checker>,
-    instance: Arc<Instance>,
-    now: Timestamp,
+    clock: Arc<dyn Clock>,
+    began_at: Timestamp,
 }
 
 impl Running {
@@ -124,8 +134,8 @@ impl Running {
         if let Verdict::Broken { what, .. } = &verdict {
             tracing::error!(error = %what, "the audit log does not verify");
         }
-        let ended_at = self.instance.clock.now();
-        self.checker.known_mut().last = Some(Checked { began_at: self.now, ended_at, verdict });
+        let (began_at, ended_at) = (self.began_at, self.clock.now());
+        self.checker.known_mut().last = Some(Checked { began_at, ended_at, verdict });
     }
 }
 
@@ -135,18 +145,12 @@ impl Drop for Running {
     }
 }
 
-async fn verified(instance: &Instance) -> Verdict {
-    let folder = &instance.folder;
-    let found = audit_log::verify_folder(folder.dir(), folder.server(), Against::default()).await;
-    let error = match found {
-        Ok(found) => return Verdict::Whole(Arc::new(found)),
-        Err(error) => error,
-    };
-    let (what, remedy) = (chain(&error), error.remedy().unwrap_or_default());
+fn verdict_of(error: &Error) -> Verdict {
+    let (what, remedy) = (chain(error), error.remedy().unwrap_or_default());
     if error.kind() == Kind::Unreachable {
         return Verdict::Unknown { what, remedy };
     }
-    let first_bad = match &error {
+    let first_bad = match error {
         Error::AuditVerify(error) => error.first_bad_entry(),
         _ => None,
     };

@@ -17,7 +17,7 @@ use std::{
     ops::Range,
     path::Path,
 };
-use store::{ServerUrl, Store};
+use store::{ServerUrl, Store, StoreError};
 use types::OpContext;
 
 /// What is held against a log.
@@ -61,38 +61,70 @@ pub async fn verify_folder(
         return Err(Error::NoDataFolder { dir: dir.to_owned() });
     }
     let key = read_key(against.key.unwrap_or(&folder.audit_key()))?;
-    let mut kept = against.checkpoints.to_vec();
-    let mut outbox_rows = None;
+    let mut ready = Ready { folder, key, kept: against.checkpoints.to_vec(), outbox_rows: None };
     if against.key.is_none() {
-        // What the store was told comes before what the log says: it follows the log.
-        let known = known_of(&folder).await?;
-        if key.origin() != known.origin {
-            let given = key.origin().to_owned();
+        let known = known_of(&ready.folder).await?;
+        ready.take(known)?;
+    }
+    ready.verify()
+}
+
+/// All that a log is held against: what is left to do is to read its files.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    folder: DataFolder,
+    key: VerifierKey,
+    kept: Vec<String>,
+    outbox_rows: Option<u64>,
+}
+
+impl Ready {
+    /// By the database of an installation that is open.
+    pub(crate) async fn of(instance: &Instance) -> Result<Self, Error> {
+        let folder = instance.folder.clone();
+        let key = read_key(&folder.audit_key())?;
+        let mut ready = Self { folder, key, kept: Vec::new(), outbox_rows: None };
+        let known = known_in(&instance.store, instance.origin.clone()).await;
+        ready.take(known.map_err(Error::AuditStore)?.known()?)?;
+        Ok(ready)
+    }
+
+    /// What the store was told comes before what the log says: it follows the log.
+    fn take(&mut self, known: Known) -> Result<(), Error> {
+        if self.key.origin() != known.origin {
+            let given = self.key.origin().to_owned();
             return Err(Error::AuditForeign { given, wanted: known.origin });
         }
-        kept.push(known.checkpoint);
-        kept.extend(known.cosigned);
-        outbox_rows = Some(known.outbox_rows);
+        self.kept.push(known.checkpoint);
+        self.kept.extend(known.cosigned);
+        self.outbox_rows = Some(known.outbox_rows);
+        Ok(())
     }
-    // While somebody holds the lock, the end of the log moves; and somebody may take it meanwhile.
-    let mut options = VerifyOptions { kept_checkpoints: kept, is_live: is_held(dir)? };
-    let mut report = verify::verify(&folder.audit(), &key, &options);
-    if report.is_err() && !options.is_live && is_held(dir)? {
-        options.is_live = true;
-        report = verify::verify(&folder.audit(), &key, &options);
+
+    /// Reads all of the log.
+    pub(crate) fn verify(self) -> Result<Verified, Error> {
+        let Self { folder, key, kept, outbox_rows } = self;
+        let dir = folder.dir();
+        // While somebody holds the lock, the end of the log moves; and somebody may take it meanwhile.
+        let mut options = VerifyOptions { kept_checkpoints: kept, is_live: is_held(dir)? };
+        let mut report = verify::verify(&folder.audit(), &key, &options);
+        if report.is_err() && !options.is_live && is_held(dir)? {
+            options.is_live = true;
+            report = verify::verify(&folder.audit(), &key, &options);
+        }
+        let report = report?;
+        Ok(Verified {
+            origin: key.origin().to_owned(),
+            signed: report.checkpoint_size,
+            entries: report.entries,
+            open_intents: report.open_intents,
+            outbox_rows,
+            after_checkpoint: report.after_checkpoint,
+            torn_bytes: report.torn_bytes,
+            started: report.started,
+            key,
+        })
     }
-    let report = report?;
-    Ok(Verified {
-        origin: key.origin().to_owned(),
-        signed: report.checkpoint_size,
-        entries: report.entries,
-        open_intents: report.open_intents,
-        outbox_rows,
-        after_checkpoint: report.after_checkpoint,
-        torn_bytes: report.torn_bytes,
-        started: report.started,
-        key,
-    })
 }
 
 /// Whether a writer is at work.
@@ -127,25 +159,43 @@ struct Known {
     outbox_rows: u64,
 }
 
+/// As the tables have it.
+struct Told {
+    origin: String,
+    checkpoint: Option<String>,
+    cosigned: Vec<String>,
+    outbox_rows: u64,
+}
+
+impl Told {
+    fn known(self) -> Result<Known, Error> {
+        let Self { origin, checkpoint, cosigned, outbox_rows } = self;
+        match checkpoint {
+            Some(checkpoint) => Ok(Known { origin, checkpoint, cosigned, outbox_rows }),
+            None => Err(Error::AuditUnknown { origin }),
+        }
+    }
+}
+
 async fn known_of(folder: &DataFolder) -> Result<Known, Error> {
     let node = folder.node()?;
     let read = async {
         let store = Store::open(&folder.location()).await?;
         let instance = store.load_all().await?.instance;
-        let origin = origin_of(instance, node);
-        let checkpoint = store.audit_checkpoint(&origin).await?;
-        let mut witnesses = store.witnesses().await?;
-        witnesses.retain(|row| row.origin == origin);
-        let cosigned = witnesses.into_iter().filter_map(|row| row.cosigned).collect();
-        let outbox_rows = store.outbox_len().await?;
+        let told = known_in(&store, origin_of(instance, node)).await?;
         store.close().await;
-        Ok((origin, checkpoint, cosigned, outbox_rows))
+        Ok(told)
     };
-    let (origin, checkpoint, cosigned, outbox_rows) = read.await.map_err(Error::AuditStore)?;
-    match checkpoint {
-        Some(checkpoint) => Ok(Known { origin, checkpoint, cosigned, outbox_rows }),
-        None => Err(Error::AuditUnknown { origin }),
-    }
+    read.await.map_err(Error::AuditStore)?.known()
+}
+
+async fn known_in(store: &Store, origin: String) -> Result<Told, StoreError> {
+    let checkpoint = store.audit_checkpoint(&origin).await?;
+    let mut witnesses = store.witnesses().await?;
+    witnesses.retain(|row| row.origin == origin);
+    let cosigned = witnesses.into_iter().filter_map(|row| row.cosigned).collect();
+    let outbox_rows = store.outbox_len().await?;
+    Ok(Told { origin, checkpoint, cosigned, outbox_rows })
 }
 
 /// By which the log's checkpoints are checked.

@@ -109,6 +109,7 @@ fn change(verb: &'static str, id: Id<View>) -> Change {
 mod tests {
     use super::*;
     use crate::{
+        audit_search::Names,
         people::users,
         seals,
         seals_tests::{Home, ctx, id_of},
@@ -146,7 +147,7 @@ mod tests {
     #[test]
     fn a_filter_that_was_kept_is_read_as_it_was_and_no_other_is() {
         let given = [("kind", "call"), ("outcome", "4xx"), ("from", "2026-11-27"), ("text", "a b")];
-        let filter = Filter::parse(given, &Default::default()).unwrap();
+        let filter = Filter::parse(given, &Names::default()).unwrap();
         assert_eq!(Filter::from_stored(&filter.to_stored()), Some(filter));
         for body in ["", "[]", "{\"kind\":\"x\"}", "{\"sql\":\"x\"}", "{\"kind\":7}"] {
             assert_eq!(Filter::from_stored(body), None, "{body}");

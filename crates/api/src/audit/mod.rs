@@ -142,7 +142,7 @@ async fn shown(
         status = status_of(error);
         problems.push(told(error));
     }
-    let known = or_failed(console.log.checker.look(&console.instance))?;
+    let known = or_failed(console.log.checker.look(&console.instance).await)?;
     let views = or_failed(saved_views::list(&console.instance, signed_in.user).await)?;
     let views = views.into_iter().map(|view| ViewLink {
         id: view.id.to_string(),
@@ -203,7 +203,7 @@ pub(crate) async fn verify(
     Extension(visit): Asked,
 ) -> Result<Response, Refusal> {
     person(&visit)?;
-    match or_failed(console.log.checker.begin(&console.instance))? {
+    match or_failed(console.log.checker.begin(&console.instance).await)? {
         // The page says what is known, and since when.
         Begun::Started | Begun::Running | Begun::TooSoon => {
             Ok(Redirect::to("/audit").into_response())
