@@ -2,6 +2,7 @@
 
 use app::{
     Instance,
+    audit_check::Checker,
     people::{sessions::SignedIn, sso::Web},
 };
 use axum::http::StatusCode;
@@ -10,7 +11,7 @@ use identity::RelyingParty;
 use policy::{Act, Decision, Moment, Principal, Reason, Resource};
 use std::{fmt, net::IpAddr, sync::Arc};
 use tokio::sync::Semaphore;
-use types::{Actor, Id, OpContext};
+use types::{Actor, Id, OpContext, Timestamp};
 
 /// What the server says of itself, to whoever asks.
 pub trait Vitals: Send + Sync {
@@ -19,6 +20,46 @@ pub trait Vitals: Send + Sync {
 
     /// What `/metrics` answers.
     fn metrics(&self) -> Bytes;
+
+    /// What it was told, and what became of it.
+    fn about(&self) -> About;
+}
+
+/// What a server says of itself to people; nothing of it is secret.
+#[derive(Clone, Debug)]
+pub struct About {
+    pub version: String,
+    pub settings: Vec<Setting>,
+    pub listeners: Vec<Listener>,
+    /// The certificate that both ports show; without one they speak no TLS.
+    pub certificate: Option<Certificate>,
+    /// Whether a proxy in front speaks TLS for them.
+    pub is_behind_proxy: bool,
+}
+
+/// A key of the configuration.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub key: &'static str,
+    /// Without what may be secret in it.
+    pub value: String,
+    /// Where the value came from.
+    pub source: String,
+    pub is_default: bool,
+    pub about: &'static str,
+}
+
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub name: &'static str,
+    pub url: String,
+}
+
+/// From when to when it holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Certificate {
+    pub begins_at: Timestamp,
+    pub ends_at: Timestamp,
 }
 
 /// Where a connection came from; unknown behind a proxy.
@@ -43,10 +84,33 @@ pub struct Console {
     pub reached: Reached,
     /// How identity providers are asked.
     pub web: Web,
+    pub(crate) log: LogDesk,
     /// For passkeys, where browsers have them: not under an address of numbers.
     pub(crate) party: Option<Party>,
     /// For what takes long: one at a time, so that the rest goes on.
     pub(crate) dear: Semaphore,
+}
+
+/// What is done with the log beside showing it.
+#[derive(Default)]
+pub(crate) struct LogDesk {
+    pub checker: Arc<Checker>,
+    /// For those who count.
+    pub counting: Places,
+    /// For those who take entries along, which may take long.
+    pub exports: Places,
+}
+
+/// Each of them keeps a thread busy for as long as it takes.
+pub(crate) struct Places(pub Arc<Semaphore>);
+
+/// How many do at once.
+const PLACES: usize = 2;
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(PLACES)))
+    }
 }
 
 /// The place that passkeys are for.
@@ -92,7 +156,8 @@ impl Console {
         web: Web,
     ) -> Self {
         let party = Party::of(&reached.url);
-        Self { instance, vitals, reached, web, party, dear: Semaphore::new(1) }
+        let dear = Semaphore::new(1);
+        Self { instance, vitals, reached, web, log: LogDesk::default(), party, dear }
     }
 
     /// Who acts, as part of which request.

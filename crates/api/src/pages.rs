@@ -10,7 +10,7 @@ use crate::{
     views::{self, Frame, failed, moment, page, place_of, status_of, told},
 };
 use app::{
-    Error, audit_log,
+    Error,
     clients::{self, KeyState},
     connections as connection_list,
     people::{
@@ -37,10 +37,6 @@ pub(crate) type Asked = Extension<Visit>;
 
 /// Keys that expire within this are shown at home.
 const SOON: Duration = Duration::from_hours(30 * 24);
-/// Entries of the log that a page shows.
-const AUDIT_ROWS: usize = 100;
-/// Entries among which a text is looked for.
-const AUDIT_SEARCHED: u64 = 20_000;
 
 pub(crate) async fn health(State(console): Home, uri: Uri) -> Response {
     match console.vitals.health(uri.path()) {
@@ -635,113 +631,4 @@ pub(crate) async fn clients(
             command: "weirgate client create NAME",
         },
     ))
-}
-
-/// An entry of the log.
-struct EntryView {
-    index: u64,
-    at: String,
-    kind: &'static str,
-    who: String,
-    what: String,
-    /// Whatever else it says.
-    all: Vec<(&'static str, String)>,
-}
-
-impl EntryView {
-    fn of(index: u64, record: &audit_log::Record) -> Self {
-        const WHO: [&str; 2] = ["actor", "key"];
-        const WHAT: [&str; 10] = [
-            "verb",
-            "what",
-            "action",
-            "object",
-            "operation",
-            "status",
-            "code",
-            "count",
-            "version",
-            "cut_bytes",
-        ];
-        let all = record.fields().into_iter().map(|(name, value)| (name, value.to_string()));
-        let all: Vec<(&'static str, String)> = all.filter(|(_, value)| !value.is_empty()).collect();
-        let of = |names: &[&str]| {
-            let found = names.iter().filter_map(|name| all.iter().find(|(one, _)| one == name));
-            found.map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" ")
-        };
-        let (who, what) = (of(&WHO), of(&WHAT));
-        Self { index, at: moment(record.at()), kind: record.kind(), who, what, all }
-    }
-
-    fn has(&self, wanted: &str) -> bool {
-        let has = |text: &str| text.to_lowercase().contains(wanted);
-        has(self.kind) || self.all.iter().any(|(_, value)| has(value))
-    }
-}
-
-#[derive(Template)]
-#[template(path = "audit.html")]
-struct AuditPage {
-    frame: Frame,
-    text: String,
-    rows: Vec<EntryView>,
-    looked_at: u64,
-    /// Where the entries before these are.
-    older: Option<String>,
-}
-
-/// What of the log was looked at.
-#[derive(Default)]
-struct Looked {
-    rows: Vec<EntryView>,
-    count: u64,
-    /// The oldest that was looked at, unless it is the log's first.
-    oldest: Option<u64>,
-}
-
-pub(crate) async fn audit(
-    State(console): Home,
-    Extension(visit): Asked,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Refusal> {
-    let signed_in = person(&visit)?;
-    let text = asked_for(query.as_deref(), "text");
-    let before = asked_for(query.as_deref(), "before").parse().ok();
-    let (wanted, looked) = (text.to_lowercase(), Arc::clone(&console));
-    // It reads files, which is not for an async thread.
-    let read = tokio::task::spawn_blocking(move || entries(&looked, before, &wanted)).await;
-    let broken = |_| Error::Internal { what: "the log could not be read" };
-    let looked = or_failed(read.map_err(broken).and_then(|looked| looked))?;
-    let older = looked.oldest.filter(|oldest| *oldest > 0).map(|oldest| {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        if !text.is_empty() {
-            query.append_pair("text", &text);
-        }
-        format!("/audit?{}", query.append_pair("before", &oldest.to_string()).finish())
-    });
-    Ok(page(
-        StatusCode::OK,
-        &AuditPage {
-            frame: Frame::inside(&console, &visit, signed_in, "/audit"),
-            text,
-            rows: looked.rows,
-            looked_at: looked.count,
-            older,
-        },
-    ))
-}
-
-/// The newest entries before this one that hold this text, which is in lower case.
-fn entries(console: &Console, before: Option<u64>, wanted: &str) -> Result<Looked, Error> {
-    let mut looked = Looked::default();
-    audit_log::walk_back(&console.instance.folder, before, |index, record| {
-        let entry = EntryView::of(index, &record);
-        if entry.has(wanted) {
-            looked.rows.push(entry);
-        }
-        looked.count += 1;
-        looked.oldest = Some(index);
-        looked.rows.len() < AUDIT_ROWS && looked.count < AUDIT_SEARCHED
-    })?;
-    Ok(looked)
 }

@@ -2,9 +2,9 @@
 
 use crate::{
     access::Access,
-    account, advice,
+    account, advice, audit,
     console::{Console, Peer},
-    grants, guard, pages, passkeys, people, reviews, rules, sso, v1, views,
+    grants, guard, pages, passkeys, people, reviews, rules, settings, sso, v1, views,
 };
 use axum::{
     BoxError, Router,
@@ -67,6 +67,14 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/connections", Access::May(Act::ConnectionRead)),
     ("GET", "/clients", Access::May(Act::ClientRead)),
     ("GET", "/audit", Access::May(Act::AuditRead)),
+    ("GET", "/audit/entries/{id}", Access::May(Act::AuditRead)),
+    ("GET", "/audit/activity", Access::May(Act::AuditRead)),
+    ("POST", "/audit/verify", Access::May(Act::AuditRead)),
+    ("POST", "/audit/export", Access::May(Act::AuditExport)),
+    ("POST", "/audit/views", Access::May(Act::AuditRead)),
+    ("GET", "/audit/views/{id}", Access::May(Act::AuditRead)),
+    ("POST", "/audit/views/{id}/remove", Access::May(Act::AuditRead)),
+    ("GET", "/settings", Access::May(Act::SettingsRead)),
     ("GET", "/users", Access::May(Act::UserRead)),
     ("GET", "/advice", Access::May(Act::GrantRead)),
     ("POST", "/keys/{id}/revoke", Access::May(Act::KeyRevoke)),
@@ -186,7 +194,15 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/providers", get(pages::providers))
         .route("/connections", get(pages::connections))
         .route("/clients", get(pages::clients))
-        .route("/audit", get(pages::audit))
+        .route("/audit", get(audit::audit))
+        .route("/audit/entries/{id}", get(audit::entry::entry))
+        .route("/audit/activity", get(audit::activity::activity))
+        .route("/audit/verify", post(audit::verify))
+        .route("/audit/export", post(audit::export::export))
+        .route("/audit/views", post(audit::saved::save))
+        .route("/audit/views/{id}", get(audit::saved::open))
+        .route("/audit/views/{id}/remove", post(audit::saved::remove))
+        .route("/settings", get(settings::settings))
         .route("/users", get(people::users))
         .route("/advice", get(advice::advice))
         .route("/keys/{id}/revoke", post(advice::revoke_key))

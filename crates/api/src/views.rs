@@ -28,7 +28,7 @@ pub(crate) struct Frame {
     pub is_narrow: bool,
 }
 
-const PLACES: [(&str, &str, Option<Act>); 11] = [
+const PLACES: [(&str, &str, Option<Act>); 12] = [
     ("/", "Home", None),
     ("/providers", "Providers", Some(Act::ProviderRead)),
     ("/connections", "Connections", Some(Act::ConnectionRead)),
@@ -39,6 +39,7 @@ const PLACES: [(&str, &str, Option<Act>); 11] = [
     ("/advice", "Unused rights", Some(Act::GrantRead)),
     ("/reviews", "Reviews", Some(Act::ReviewRead)),
     ("/rules", "Roles and policies", Some(Act::RoleRead)),
+    ("/settings", "Settings", Some(Act::SettingsRead)),
     ("/account", "Account", None),
 ];
 

@@ -1,20 +1,24 @@
 //! Reading and verifying the audit log. Neither needs the root key, and neither changes the log.
 
 use crate::{
+    change::{Care, Change, Changing},
     error::Error,
     folder::{DataFolder, origin_of, read_if_there},
+    instance::Instance,
+    people::sessions::SignedIn,
     witness,
 };
-pub use audit::Record;
 use audit::{
-    ExportError, FolderLock, Proof, Started, VerifierKey, VerifyError, VerifyOptions, verify,
+    ExportError, FieldValue, FolderLock, Proof, Started, VerifyError, VerifyOptions, verify,
 };
+pub use audit::{Record, VaultHead, VerifierKey};
 use std::{
     io::{self, Write},
     ops::Range,
     path::Path,
 };
-use store::{ServerUrl, Store};
+use store::{ServerUrl, Store, StoreError};
+use types::OpContext;
 
 /// What is held against a log.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,12 +38,16 @@ pub struct Verified {
     pub open_intents: u64,
     /// Entries of committed changes that wait to be moved into the log; unknown without the database.
     pub outbox_rows: Option<u64>,
+    /// Entries that the checkpoint signs.
+    pub signed: u64,
     /// Entries that no checkpoint covers yet.
     pub after_checkpoint: u64,
     /// Bytes at the end that no seal covers: the next start cuts them off.
     pub torn_bytes: u64,
     /// How a server last began.
     pub started: Option<Started>,
+    /// By which the checkpoint was checked.
+    pub key: VerifierKey,
 }
 
 /// Recomputes every hash, checks the signature, and reads every entry.
@@ -53,36 +61,70 @@ pub async fn verify_folder(
         return Err(Error::NoDataFolder { dir: dir.to_owned() });
     }
     let key = read_key(against.key.unwrap_or(&folder.audit_key()))?;
-    let mut kept = against.checkpoints.to_vec();
-    let mut outbox_rows = None;
+    let mut ready = Ready { folder, key, kept: against.checkpoints.to_vec(), outbox_rows: None };
     if against.key.is_none() {
-        // What the store was told comes before what the log says: it follows the log.
-        let known = known_of(&folder).await?;
-        if key.origin() != known.origin {
-            let given = key.origin().to_owned();
+        let known = known_of(&ready.folder).await?;
+        ready.take(known)?;
+    }
+    ready.verify()
+}
+
+/// All that a log is held against: what is left to do is to read its files.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    folder: DataFolder,
+    key: VerifierKey,
+    kept: Vec<String>,
+    outbox_rows: Option<u64>,
+}
+
+impl Ready {
+    /// By the database of an installation that is open.
+    pub(crate) async fn of(instance: &Instance) -> Result<Self, Error> {
+        let folder = instance.folder.clone();
+        let key = read_key(&folder.audit_key())?;
+        let mut ready = Self { folder, key, kept: Vec::new(), outbox_rows: None };
+        let known = known_in(&instance.store, instance.origin.clone()).await;
+        ready.take(known.map_err(Error::AuditStore)?.known()?)?;
+        Ok(ready)
+    }
+
+    /// What the store was told comes before what the log says: it follows the log.
+    fn take(&mut self, known: Known) -> Result<(), Error> {
+        if self.key.origin() != known.origin {
+            let given = self.key.origin().to_owned();
             return Err(Error::AuditForeign { given, wanted: known.origin });
         }
-        kept.push(known.checkpoint);
-        kept.extend(known.cosigned);
-        outbox_rows = Some(known.outbox_rows);
+        self.kept.push(known.checkpoint);
+        self.kept.extend(known.cosigned);
+        self.outbox_rows = Some(known.outbox_rows);
+        Ok(())
     }
-    // While somebody holds the lock, the end of the log moves; and somebody may take it meanwhile.
-    let mut options = VerifyOptions { kept_checkpoints: kept, is_live: is_held(dir)? };
-    let mut report = verify::verify(&folder.audit(), &key, &options);
-    if report.is_err() && !options.is_live && is_held(dir)? {
-        options.is_live = true;
-        report = verify::verify(&folder.audit(), &key, &options);
+
+    /// Reads all of the log.
+    pub(crate) fn verify(self) -> Result<Verified, Error> {
+        let Self { folder, key, kept, outbox_rows } = self;
+        let dir = folder.dir();
+        // While somebody holds the lock, the end of the log moves; and somebody may take it meanwhile.
+        let mut options = VerifyOptions { kept_checkpoints: kept, is_live: is_held(dir)? };
+        let mut report = verify::verify(&folder.audit(), &key, &options);
+        if report.is_err() && !options.is_live && is_held(dir)? {
+            options.is_live = true;
+            report = verify::verify(&folder.audit(), &key, &options);
+        }
+        let report = report?;
+        Ok(Verified {
+            origin: key.origin().to_owned(),
+            signed: report.checkpoint_size,
+            entries: report.entries,
+            open_intents: report.open_intents,
+            outbox_rows,
+            after_checkpoint: report.after_checkpoint,
+            torn_bytes: report.torn_bytes,
+            started: report.started,
+            key,
+        })
     }
-    let report = report?;
-    Ok(Verified {
-        origin: key.origin().to_owned(),
-        entries: report.entries,
-        open_intents: report.open_intents,
-        outbox_rows,
-        after_checkpoint: report.after_checkpoint,
-        torn_bytes: report.torn_bytes,
-        started: report.started,
-    })
 }
 
 /// Whether a writer is at work.
@@ -117,25 +159,48 @@ struct Known {
     outbox_rows: u64,
 }
 
+/// As the tables have it.
+struct Told {
+    origin: String,
+    checkpoint: Option<String>,
+    cosigned: Vec<String>,
+    outbox_rows: u64,
+}
+
+impl Told {
+    fn known(self) -> Result<Known, Error> {
+        let Self { origin, checkpoint, cosigned, outbox_rows } = self;
+        match checkpoint {
+            Some(checkpoint) => Ok(Known { origin, checkpoint, cosigned, outbox_rows }),
+            None => Err(Error::AuditUnknown { origin }),
+        }
+    }
+}
+
 async fn known_of(folder: &DataFolder) -> Result<Known, Error> {
     let node = folder.node()?;
     let read = async {
         let store = Store::open(&folder.location()).await?;
         let instance = store.load_all().await?.instance;
-        let origin = origin_of(instance, node);
-        let checkpoint = store.audit_checkpoint(&origin).await?;
-        let mut witnesses = store.witnesses().await?;
-        witnesses.retain(|row| row.origin == origin);
-        let cosigned = witnesses.into_iter().filter_map(|row| row.cosigned).collect();
-        let outbox_rows = store.outbox_len().await?;
+        let told = known_in(&store, origin_of(instance, node)).await?;
         store.close().await;
-        Ok((origin, checkpoint, cosigned, outbox_rows))
+        Ok(told)
     };
-    let (origin, checkpoint, cosigned, outbox_rows) = read.await.map_err(Error::AuditStore)?;
-    match checkpoint {
-        Some(checkpoint) => Ok(Known { origin, checkpoint, cosigned, outbox_rows }),
-        None => Err(Error::AuditUnknown { origin }),
-    }
+    read.await.map_err(Error::AuditStore)?.known()
+}
+
+async fn known_in(store: &Store, origin: String) -> Result<Told, StoreError> {
+    let checkpoint = store.audit_checkpoint(&origin).await?;
+    let mut witnesses = store.witnesses().await?;
+    witnesses.retain(|row| row.origin == origin);
+    let cosigned = witnesses.into_iter().filter_map(|row| row.cosigned).collect();
+    let outbox_rows = store.outbox_len().await?;
+    Ok(Told { origin, checkpoint, cosigned, outbox_rows })
+}
+
+/// By which the log's checkpoints are checked.
+pub fn public_key(folder: &DataFolder) -> Result<VerifierKey, Error> {
+    read_key(&folder.audit_key())
 }
 
 /// The newest `limit` entries, newest first.
@@ -219,6 +284,65 @@ pub fn export(
     out: &mut dyn Write,
 ) -> Result<Range<u64>, Error> {
     Ok(audit::export(&folder.audit(), &read_key(&folder.audit_key())?, range, out)?)
+}
+
+/// What of the log leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// What [`export`] writes.
+    Bundle,
+    /// A line of JSON for each entry.
+    Lines,
+}
+
+/// Records that a person takes a stretch of the log along, before the first of it leaves.
+///
+/// # Errors
+/// [`Error::StepUpNeeded`].
+pub async fn record_export(
+    instance: &Instance,
+    ctx: &OpContext,
+    signed_in: &SignedIn,
+    range: &Range<u64>,
+    form: Form,
+) -> Result<(), Error> {
+    if !signed_in.is_stepped_up(ctx.now) {
+        return Err(Error::StepUpNeeded);
+    }
+    // Whoever finds that rows were tampered with needs the evidence.
+    let mut changing = Changing::begin(instance, ctx, Care::Ending).await?;
+    let form = match form {
+        Form::Bundle => "bundle",
+        Form::Lines => "jsonl",
+    };
+    let to = Some(range.end).filter(|end| *end < u64::MAX);
+    changing.record(Change {
+        verb: "audit.export",
+        what: format!("log {}", instance.origin),
+        details: vec![
+            ("form", form.to_owned()),
+            ("from", range.start.to_string()),
+            ("to", to.map_or_else(|| "the end".to_owned(), |to| to.to_string())),
+        ],
+        ..Change::default()
+    });
+    changing.commit().await.map(drop)
+}
+
+/// An entry as a line of JSON has it.
+pub fn to_json(index: u64, record: &Record) -> serde_json::Value {
+    let mut row = serde_json::Map::new();
+    row.insert("index".into(), index.into());
+    row.insert("kind".into(), record.kind().into());
+    for (name, value) in record.fields() {
+        let value = match value {
+            FieldValue::Text(text) => text.into(),
+            FieldValue::Number(number) => number.into(),
+            FieldValue::Truth(truth) => truth.into(),
+        };
+        row.insert(name.into(), value);
+    }
+    serde_json::Value::Object(row)
 }
 
 fn text_of(note: &str) -> Option<&str> {

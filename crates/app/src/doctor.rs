@@ -126,6 +126,19 @@ pub async fn examine(
 const NAME_ROOT_KEY: &str =
     "Name its place with --root-key-file, or bring it back from where it is kept.";
 
+/// What a server looks at beside its work, at no cost: who may reach folder and root key, the disk, the
+/// clock.
+pub fn glance(instance: &Instance) -> Vec<Finding> {
+    let folder = &instance.folder;
+    let mut found = vec![private("folder", folder.dir(), "chmod 700")];
+    // A root key that was named at the start is not recorded, and not looked for.
+    if let Ok(file) = folder.recorded_root_key() {
+        found.push(private("root key", &file, "chmod 600"));
+    }
+    found.extend([space(folder.dir()), clock_of(folder, instance.clock.as_ref())]);
+    found
+}
+
 /// Whether only its owner, who runs this, may reach it.
 fn private(check: &'static str, path: &Path, mend: &str) -> Finding {
     let shown = path.display();
@@ -330,7 +343,7 @@ async fn ask_all<T, R>(all: impl IntoIterator<Item = T>, ask: impl AsyncFn(T) ->
     answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

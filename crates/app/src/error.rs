@@ -251,6 +251,8 @@ pub enum Error {
     OwnRole,
     #[error("at most {limit} proposals wait at once")]
     TooManyProposals { limit: usize },
+    #[error("a person keeps at most {limit} views")]
+    TooManyViews { limit: usize },
     #[error("the link is unknown, was used, or has expired")]
     LinkUnknown,
     #[error("the first administrator's e-mail address is missing")]
@@ -353,6 +355,7 @@ impl Error {
             | Self::NothingToReview
             | Self::OwnRole
             | Self::TooManyProposals { .. }
+            | Self::TooManyViews { .. }
             | Self::AdministratorExists
             | Self::LastAdministrator
             | Self::LastFactor
@@ -681,6 +684,7 @@ impl Error {
             Self::NothingToReview => "Apply grants, or invite people, first.".into(),
             Self::OwnRole => "Ask somebody else whose role permits review.decide.".into(),
             Self::TooManyProposals { .. } => "Decide some of those that wait first.".into(),
+            Self::TooManyViews { .. } => "Remove one first.".into(),
             Self::ManagedElsewhere => {
                 "Change the person's groups at the identity provider, or disable the account.".into()
             }

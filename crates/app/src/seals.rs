@@ -19,7 +19,7 @@ use store::{
     ClientRow, ConnectionRow, CustomerRow, Everything, FactorRow, GrantRow, GrantTarget,
     IdentityProviderRow, IdentityRow, KeyRow, LinkRow, People, ProposalRow, ProviderFacts,
     ProviderRow, ReviewRow, RuleRow, SealedRow, SessionRow, StateHead, TokenRow, UserRow,
-    VaultGenerationRow,
+    VaultGenerationRow, ViewRow,
 };
 use types::{Id, Provider, Timestamp};
 use vault::KeyPepper;
@@ -54,6 +54,7 @@ const IDENTITY_PROVIDER: &str = "identity_provider";
 const IDENTITY: &str = "user_identity";
 const PROPOSAL: &str = "proposal";
 const REVIEW: &str = "review";
+const VIEW: &str = "saved_view";
 const ROLE: &str = "role";
 const POLICY: &str = "policy";
 /// A session's own seal, which is none of the set.
@@ -356,6 +357,11 @@ fn review_content(row: &ReviewRow) -> Vec<u8> {
     Content::new().text(body).time(*created_at).time(*due_at).optional_time(*closed_at).0
 }
 
+fn view_content(row: &ViewRow) -> Vec<u8> {
+    let ViewRow { id: _, owner, name, body, created_at } = row;
+    Content::new().bytes(&owner.to_bytes()).text(name).text(body).time(*created_at).0
+}
+
 fn rule_content(row: &RuleRow) -> Vec<u8> {
     let RuleRow { name: _, body, created_at } = row;
     Content::new().text(body).time(*created_at).0
@@ -430,6 +436,7 @@ pub(crate) fn of<P: ReadProvider>(pepper: &KeyPepper, rows: &Everything<P>) -> S
         identities,
         proposals,
         reviews,
+        views,
         roles,
         policies,
     } = &rows.people;
@@ -456,6 +463,9 @@ pub(crate) fn of<P: ReadProvider>(pepper: &KeyPepper, rows: &Everything<P>) -> S
     }
     for row in reviews {
         put(REVIEW, row.id.to_string(), &review_content(row));
+    }
+    for row in views {
+        put(VIEW, row.id.to_string(), &view_content(row));
     }
     for row in roles {
         put(ROLE, row.name.to_string(), &rule_content(row));
@@ -614,6 +624,10 @@ pub(crate) fn trusted(mut rows: Everything, broken: &[Broken]) -> Everything {
     // And without a policy, calls would pass that it forbids.
     if broken.iter().any(|one| one.place.0 == POLICY) {
         rows.grants.clear();
+    }
+    // A filter decides nothing: without it somebody sees a page less.
+    if broken.iter().any(|one| one.place.0 == VIEW) {
+        rows.people.views.clear();
     }
     if broken.iter().any(|one| of_people.contains(&one.place.0.as_str())) {
         rows.people = People::default();

@@ -90,6 +90,8 @@ const TABLES: &[Table] = &[
     table!("review" by "id":
         ("id" Text 1), ("body" Text 2), ("created_at" Number 3), ("due_at" Number 4),
         ("closed_at" Number 5)),
+    table!("saved_view" by "id":
+        ("id" Text 1), ("owner" Text 2), ("name" Text 3), ("body" Text 4), ("created_at" Number 5)),
     table!("role" by "name": ("name" Text 1), ("body" Text 2), ("created_at" Number 3)),
     table!("policy" by "name": ("name" Text 1), ("body" Text 2), ("created_at" Number 3)),
     table!("user_session" by "id":

@@ -22,7 +22,7 @@ pub use error::StoreError;
 pub use location::{Location, Place, ServerUrl, UrlError};
 pub use people::{
     FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, People, ProposalRow,
-    ReviewRow, RuleRow, SessionRow, TokenRow, UserRow,
+    ReviewRow, RuleRow, SessionRow, TokenRow, UserRow, ViewRow,
 };
 pub use rows::{
     Accounts, ClientRow, ConnectionRow, CustomerRow, Everything, GrantChanges, GrantRow,

@@ -9,7 +9,7 @@ use crate::{
 };
 use types::{
     Customer, Factor, FactorKind, Id, Identity, IdentityProvider, Link, LinkPurpose, Proposal,
-    Review, Session, SessionLevel, Slug, Timestamp, Token, User, UserState,
+    Review, Session, SessionLevel, Slug, Timestamp, Token, User, UserState, View,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +113,17 @@ pub struct ReviewRow {
     pub closed_at: Option<Timestamp>,
 }
 
+/// A filter of the audit page that a person keeps under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewRow {
+    pub id: Id<View>,
+    pub owner: Id<User>,
+    pub name: String,
+    /// What it says is `app`'s.
+    pub body: String,
+    pub created_at: Timestamp,
+}
+
 /// A custom role, or a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleRow {
@@ -154,6 +165,7 @@ pub struct People {
     pub identities: Vec<IdentityRow>,
     pub proposals: Vec<ProposalRow>,
     pub reviews: Vec<ReviewRow>,
+    pub views: Vec<ViewRow>,
     pub roles: Vec<RuleRow>,
     pub policies: Vec<RuleRow>,
 }
@@ -289,6 +301,21 @@ impl FromRow for ReviewRow {
     }
 }
 
+impl FromRow for ViewRow {
+    const TABLE: &'static str = "saved_view";
+    const ALL: &'static str =
+        "SELECT id, owner, name, body, created_at FROM saved_view ORDER BY id";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.parsed("id")?,
+            owner: row.parsed("owner")?,
+            name: row.text("name")?,
+            body: row.text("body")?,
+            created_at: row.time("created_at")?,
+        })
+    }
+}
+
 impl FromRow for RuleRow {
     /// Or `policy`, which has the same columns.
     const TABLE: &'static str = "role";
@@ -347,6 +374,7 @@ pub(crate) async fn people(tx: &mut Transaction) -> Result<People, StoreError> {
         identities: all(tx, IdentityRow::ALL).await?,
         proposals: all(tx, ProposalRow::ALL).await?,
         reviews: all(tx, ReviewRow::ALL).await?,
+        views: all(tx, ViewRow::ALL).await?,
         roles: all(tx, RuleRow::ALL).await?,
         policies: policies.iter().map(RuleRow::from_row).collect::<Result<_, _>>()?,
     })
@@ -377,6 +405,7 @@ impl Tx {
             "DELETE FROM personal_token WHERE user_id = $1",
             "DELETE FROM user_identity WHERE user_id = $1",
             "DELETE FROM proposal WHERE author = $1",
+            "DELETE FROM saved_view WHERE owner = $1",
             "DELETE FROM one_time_link WHERE user_id = $1",
             "DELETE FROM user_factor WHERE user_id = $1",
             "DELETE FROM user_account WHERE id = $1",
@@ -548,6 +577,25 @@ impl Tx {
     pub async fn delete_proposal(&mut self, id: Id<Proposal>) -> Result<bool, StoreError> {
         let query = sql("DELETE FROM proposal WHERE id = $1").bind(id.to_string());
         self.change("proposal", query).await.map(|rows| rows > 0)
+    }
+
+    pub async fn insert_view(&mut self, row: &ViewRow) -> Result<(), StoreError> {
+        let query = sql("INSERT INTO saved_view (id, owner, name, body, created_at)
+             VALUES ($1, $2, $3, $4, $5)")
+        .bind(row.id.to_string())
+        .bind(row.owner.to_string())
+        .bind(row.name.clone())
+        .bind(row.body.clone())
+        .bind(row.created_at.as_micros());
+        self.change("saved_view", query).await.map(drop)
+    }
+
+    /// Whether there was such a view of this person.
+    pub async fn delete_view(&mut self, id: Id<View>, owner: Id<User>) -> Result<bool, StoreError> {
+        let query = sql("DELETE FROM saved_view WHERE id = $1 AND owner = $2")
+            .bind(id.to_string())
+            .bind(owner.to_string());
+        self.change("saved_view", query).await.map(|rows| rows > 0)
     }
 
     /// Stores a custom role, or another text of it.

@@ -52,6 +52,8 @@ kinds! {
     Proposal = "prop",
     /// Grants and roles that are confirmed or dropped by a date.
     Review = "revw",
+    /// A filter of the audit page that a person keeps.
+    View = "view",
     /// One call through the gateway, or one act on the command line.
     Request = "req",
     /// One installation with its own data folder.

@@ -26,7 +26,7 @@ pub use fault::{Fault, Origin};
 pub use id::{
     Client, Connection, Credential, Customer, Factor, Grant, Id, IdKind, Identity,
     IdentityProvider, Instance, Key, Link, Node, ParseIdError, Proposal, Provider, Request, Review,
-    Session, Token, User,
+    Session, Token, User, View,
 };
 pub use nearest::nearest;
 pub use person::{FactorKind, LinkPurpose, SessionLevel, UserState};

@@ -56,6 +56,48 @@ pub(crate) struct Setting {
     pub origin: Origin,
 }
 
+impl Setting {
+    /// For people who may see the configuration, and nothing that may be secret in it.
+    fn shown(&self) -> api::Setting {
+        let value = match self.key.unit {
+            "URL" => harmless_url(&self.value),
+            _ => self.value.clone(),
+        };
+        api::Setting {
+            key: self.key.name,
+            value,
+            source: self.origin.to_string(),
+            is_default: self.origin == Origin::Default,
+            about: self.key.about,
+        }
+    }
+}
+
+/// A URL without a password, and without path and query of one on the web: whoever knows them may be
+/// let in by them.
+fn harmless_url(text: &str) -> String {
+    const LEFT_OUT: &str = "...";
+    if text.is_empty() {
+        return String::new();
+    }
+    let Ok(url) = url::Url::parse(text) else { return "set, and not shown".to_owned() };
+    let is_web = matches!(url.scheme(), "http" | "https");
+    let user = match (url.username(), is_web, url.password()) {
+        ("", _, None) => String::new(),
+        (user, false, None) => format!("{user}@"),
+        _ => format!("{LEFT_OUT}@"),
+    };
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let path = match url.path() {
+        "" | "/" => String::new(),
+        _ if is_web => format!("/{LEFT_OUT}"),
+        path => path.to_owned(),
+    };
+    let query = if url.query().is_some() { format!("?{LEFT_OUT}") } else { String::new() };
+    format!("{}://{user}{host}{port}{path}{query}", url.scheme())
+}
+
 /// One thing that is wrong, with its place and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -83,6 +125,8 @@ pub(crate) struct Problems(pub Vec<Problem>);
 pub(crate) struct Config {
     /// What file and environment set to another value than by default.
     pub set: Vec<(&'static str, String)>,
+    /// Every key, as the console shows it.
+    pub shown: Vec<api::Setting>,
     pub gateway_addr: SocketAddr,
     pub console_addr: SocketAddr,
     pub console_url: Option<String>,
@@ -176,6 +220,7 @@ pub(crate) fn load(
     };
     let set = settings.iter().filter(is_set);
     config.set = set.map(|one| (one.key.name, one.value.clone())).collect();
+    config.shown = settings.iter().map(Setting::shown).collect();
     let mut problems = reader.problems;
     // As one reads: the file from its top, then the rest.
     problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
@@ -242,6 +287,32 @@ mod tests {
 
     fn environment_of(variables: &[(&str, &str)]) -> Environment {
         variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    #[test]
+    fn what_is_shown_of_a_url_lets_nobody_in() {
+        for (url, shown) in [
+            ("", ""),
+            ("https://console.example", "https://console.example"),
+            ("https://hooks.example:8443/t/s3cret?k=s3cret", "https://hooks.example:8443/...?..."),
+            ("https://s3cret@hooks.example", "https://...@hooks.example"),
+            ("https://me:s3cret@hooks.example/", "https://...@hooks.example"),
+            ("postgres://weir@db.example:5432/gate", "postgres://weir@db.example:5432/gate"),
+            (
+                "postgres://weir:s3cret@db.example/gate?password=s3cret",
+                "postgres://...@db.example/gate?...",
+            ),
+            ("s3cret", "set, and not shown"),
+        ] {
+            assert_eq!(harmless_url(url), shown);
+        }
+        // No other key holds more than a place where a secret lies.
+        let of_secrets = KEYS.iter().filter(|key| {
+            ["token", "password", "secret", "headers"].iter().any(|word| key.name.contains(word))
+        });
+        for key in of_secrets {
+            assert_eq!(key.unit, "path", "{}", key.name);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The console's port: its connections. What is answered on them is of `api`.
 
 use crate::figures::Figures;
-use api::{Site, Vitals};
+use api::{About, Certificate, Site, Vitals};
 use bytes::Bytes;
 use gateway::{Crowd, Gateway, Patient, Places, ServerTls, Visitor, accept, keep_thin};
 use http::{Request, StatusCode};
@@ -141,6 +141,9 @@ where
 pub(crate) struct Own {
     pub gateway: Arc<Gateway>,
     pub figures: Figures,
+    /// As it was at the start; the certificate may be replaced.
+    pub about: About,
+    pub tls: Option<ServerTls>,
 }
 
 impl Vitals for Own {
@@ -150,5 +153,11 @@ impl Vitals for Own {
 
     fn metrics(&self) -> Bytes {
         self.figures.render().into()
+    }
+
+    fn about(&self) -> About {
+        let validity = self.tls.as_ref().map(ServerTls::validity);
+        let certificate = validity.map(|(begins_at, ends_at)| Certificate { begins_at, ends_at });
+        About { certificate, ..self.about.clone() }
     }
 }

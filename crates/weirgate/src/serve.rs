@@ -16,7 +16,7 @@ use crate::{
     room::Room,
     telemetry::{Export, Exporter, Headers},
 };
-use api::{Console, Reached, Site};
+use api::{About, Console, Listener, Reached, Site};
 use app::{
     Instance,
     configuration::{self, Told},
@@ -206,7 +206,12 @@ impl Server {
                 .map_err(|error| Failure::new(FAILED, chain(&error), ""))?;
 
         let (stop, stopped) = watch::channel(false);
-        let own = Own { gateway: Arc::clone(&gateway), figures: figures.clone() };
+        let own = Own {
+            gateway: Arc::clone(&gateway),
+            figures: figures.clone(),
+            about: about(config, gateway_addr, console_addr),
+            tls: listener_tls.clone(),
+        };
         let reached = Reached {
             url: console_url,
             hosts: config.console_hosts(console_addr),
@@ -303,6 +308,18 @@ impl Server {
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// What the console says of this server.
+fn about(config: &Config, gateway: SocketAddr, console: SocketAddr) -> About {
+    let listener = |name, addr| Listener { name, url: config.url_of(addr) };
+    About {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        settings: config.shown.clone(),
+        listeners: vec![listener("Gateway", gateway), listener("Console", console)],
+        certificate: None,
+        is_behind_proxy: config.behind_proxy,
     }
 }
 

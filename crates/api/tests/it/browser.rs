@@ -1,6 +1,6 @@
 //! An installation with its console, and browsers that look at it.
 
-use api::{Console, Reached, Site, Vitals};
+use api::{About, Console, Listener, Reached, Setting, Site, Vitals};
 use app::{
     Init, Instance, RootKeyPlace,
     people::{
@@ -44,6 +44,26 @@ impl Vitals for Server {
 
     fn metrics(&self) -> Bytes {
         Bytes::from_static(b"figures 1\n")
+    }
+
+    fn about(&self) -> About {
+        let setting = |key, value: &str, source: &str| Setting {
+            key,
+            value: value.to_owned(),
+            source: source.to_owned(),
+            is_default: source == "default",
+            about: "what it does",
+        };
+        About {
+            version: "0.0.1".to_owned(),
+            settings: vec![
+                setting("max_calls", "7", "environment WEIRGATE_MAX_CALLS"),
+                setting("cores", "0", "default"),
+            ],
+            listeners: vec![Listener { name: "Gateway", url: "http://127.0.0.1:8400".to_owned() }],
+            certificate: None,
+            is_behind_proxy: false,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and its modules are seen by nobody else"
 )]
 
+mod audit;
 mod browser;
 mod grants;
 mod pages;

@@ -12,7 +12,7 @@ use crate::{
     seals,
 };
 use identity::{Accepted, EmailAddress, LinkToken, Password, SessionToken};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use store::{LinkRow, People, UserRow};
 use types::{Id, LinkPurpose, OpContext, SecretBytes, SessionLevel, Timestamp, User, UserState};
 
@@ -530,6 +530,18 @@ pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
         })
     });
     listed.collect()
+}
+
+/// Everybody's address, with whose it is.
+pub async fn addresses(instance: &Instance) -> Result<BTreeMap<String, Id<User>>, Error> {
+    let rows = seals::load(instance).await?;
+    let mut found = BTreeMap::new();
+    for row in &rows.people.users {
+        if let Some(address) = opened(instance, &rows, row, EMAIL)? {
+            found.insert(address, row.id);
+        }
+    }
+    Ok(found)
 }
 
 /// The address of one person; `None` of nobody.

@@ -3,7 +3,7 @@
 use crate::contract::{ctx, event, id};
 use store::{
     CustomerRow, FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, ProposalRow,
-    ReviewRow, RuleRow, SessionRow, Store, StoreError, TokenRow, UserRow,
+    ReviewRow, RuleRow, SessionRow, Store, StoreError, TokenRow, UserRow, ViewRow,
 };
 use types::{FactorKind, Id, LinkPurpose, SessionLevel, Timestamp, User, UserState};
 
@@ -92,6 +92,13 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
         due_at: at(15),
         closed_at: None,
     };
+    let view = ViewRow {
+        id: id(),
+        owner: user.id,
+        name: "refusals".into(),
+        body: "{}".into(),
+        created_at: at(14),
+    };
     let rule = RuleRow { name: "nights".parse().unwrap(), body: "text".into(), created_at: at(9) };
     let mut tx = store.begin(&ctx()).await.unwrap();
     tx.put_user(&user).await.unwrap();
@@ -103,6 +110,8 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
     tx.insert_proposal(&proposal).await.unwrap();
     tx.insert_proposal(&ProposalRow { id: id(), ..proposal.clone() }).await.unwrap();
     tx.put_review(&review).await.unwrap();
+    tx.insert_view(&view).await.unwrap();
+    tx.insert_view(&ViewRow { id: id(), ..view.clone() }).await.unwrap();
     tx.put_role(&rule).await.unwrap();
     tx.put_policy(&rule).await.unwrap();
     tx.insert_session(&session(user.id, 1)).await.unwrap();
@@ -116,6 +125,7 @@ pub async fn people(store: &Store, customer: &CustomerRow) {
     assert_eq!((&read.providers, &read.identities), (&vec![provider], &vec![identity.clone()]));
     assert_eq!((read.proposals.len(), &read.proposals[0]), (2, &proposal));
     assert_eq!(read.reviews, std::slice::from_ref(&review));
+    assert_eq!((read.views.len(), &read.views[0]), (2, &view));
     assert_eq!((&read.roles, &read.policies), (&vec![rule.clone()], &vec![rule.clone()]));
     what_changes(store, &user, &factor, &link, &token, &rule).await;
     sessions(store, &user).await;
@@ -261,6 +271,10 @@ async fn one_subject_is_one_person(store: &Store, identity: &IdentityRow) {
     let first = store.load_all().await.unwrap().people.proposals[0].id;
     assert!(tx.delete_proposal(first).await.unwrap());
     assert!(!tx.delete_proposal(first).await.unwrap());
+    let view = store.load_all().await.unwrap().people.views[0].clone();
+    assert!(!tx.delete_view(view.id, id()).await.unwrap(), "somebody else's");
+    assert!(tx.delete_view(view.id, view.owner).await.unwrap());
+    assert!(!tx.delete_view(view.id, view.owner).await.unwrap());
     tx.append_outbox(event(), b"identity").await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -275,7 +289,7 @@ async fn removal(store: &Store, user: &UserRow) {
     let read = store.load_all().await.unwrap().people;
     assert!(read.users.is_empty() && read.factors.is_empty());
     assert!(read.links.is_empty() && read.tokens.is_empty() && read.identities.is_empty());
-    assert!(read.proposals.is_empty());
+    assert!(read.proposals.is_empty() && read.views.is_empty());
     assert_eq!(read.providers.len(), 1);
     let mut tx = store.begin(&ctx()).await.unwrap();
     tx.delete_identity_provider(read.providers[0].id).await.unwrap();

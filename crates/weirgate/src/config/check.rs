@@ -324,6 +324,7 @@ pub(super) fn check(reader: &mut Reader<'_>) -> Config {
     }
     Config {
         set: Vec::new(),
+        shown: Vec::new(),
         gateway_addr,
         console_addr,
         console_url,

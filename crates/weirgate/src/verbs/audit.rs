@@ -7,8 +7,8 @@ use crate::{
     output::{FAILED, Failure, Lines, NOT_FOUND, USAGE},
 };
 use app::audit_log;
-use audit::{Record, WitnessKey};
-use serde_json::{Value, json};
+use audit::WitnessKey;
+use serde_json::json;
 use std::{
     fs::OpenOptions,
     io::{self, BufWriter, Write},
@@ -29,7 +29,7 @@ pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Fai
                     line.push_str(&format!(" {name}={}", short(&value.to_string())));
                 }
                 text.push(line);
-                rows.push(row(*index, record));
+                rows.push(audit_log::to_json(*index, record));
             }
             Ok(session.output.result(&json!({"entries": rows}), text)?)
         }
@@ -95,7 +95,7 @@ pub(crate) async fn audit(session: &Session, verb: &AuditVerb) -> Result<(), Fai
             written(out.as_deref(), &mut |to| {
                 if *jsonl {
                     audit_log::each_entry(&folder, range.clone(), |index, record| {
-                        writeln!(to, "{}", row(index, record))
+                        writeln!(to, "{}", audit_log::to_json(index, record))
                     })?;
                 } else {
                     audit_log::export(&folder, range.clone(), to)?;
@@ -139,17 +139,6 @@ fn kept_in(path: &Path, witness: Option<&str>) -> Result<Vec<String>, Failure> {
     Ok(kept)
 }
 
-/// An entry as JSON.
-fn row(index: u64, record: &Record) -> Value {
-    let mut row = serde_json::Map::new();
-    row.insert("index".into(), json!(index));
-    row.insert("kind".into(), json!(record.kind()));
-    for (name, value) in record.fields() {
-        row.insert(name.into(), to_json(&value));
-    }
-    Value::Object(row)
-}
-
 /// Writes to standard output, or into a new file that only its owner may read.
 pub(super) fn written(
     out: Option<&Path>,
@@ -176,12 +165,4 @@ pub(super) fn written(
         std::fs::remove_file(path).map_err(|error| failed(&error))?;
     }
     written
-}
-
-fn to_json(value: &audit::FieldValue) -> Value {
-    match value {
-        audit::FieldValue::Text(text) => json!(text),
-        audit::FieldValue::Number(number) => json!(number),
-        audit::FieldValue::Truth(truth) => json!(truth),
-    }
 }

@@ -168,7 +168,7 @@ async function walk(browser) {
   const own = await enrol(ada, "first");
   check(ada.url() === `${CONSOLE}/`, "enrolment leads home");
 
-  for (const name of ["Home", "Providers", "Connections", "Clients", "Audit", "People", "Account"]) {
+  for (const name of ["Home", "Providers", "Connections", "Clients", "Audit", "People", "Settings", "Account"]) {
     await byKeyboard(ada, name);
     await look(ada, name.toLowerCase());
   }
@@ -177,6 +177,8 @@ async function walk(browser) {
   await look(ada, "audit-filtered");
   await ada.goto(`${CONSOLE}/audit?text=nothing-has-this-in-it`);
   await look(ada, "audit-empty");
+  await ada.goto(`${CONSOLE}/audit?kind=everything&outcome=perhaps`);
+  await look(ada, "audit-not-understood");
   await ada.goto(`${CONSOLE}/no-such-page`);
   await look(ada, "not-found");
   await ada.goto(SETUP);
@@ -197,6 +199,7 @@ async function walk(browser) {
   await look(bob, "people-auditor");
   check((await bob.getByRole("button", { name: "Invite" }).count()) === 0, "an auditor may invite");
 
+  await auditing(bob);
   await bob.goto(`${CONSOLE}/advice`);
   await look(bob, "advice");
   await bob.getByLabel("Days to look back").fill("never");
@@ -205,7 +208,7 @@ async function walk(browser) {
   await bob.goto(`${CONSOLE}/rules`);
   await look(bob, "rules");
   await bob.getByLabel("Person").selectOption({ label: BOB });
-  await bob.getByLabel("Act", { exact: true }).selectOption("audit.export");
+  await bob.getByLabel("Act", { exact: true }).selectOption("session.read");
   await press(bob, "Ask");
   await look(bob, "rules-one-act");
   check((await bob.getByText("policy office-hours").count()) === 1, "no policy is named");
@@ -279,6 +282,60 @@ async function walk(browser) {
     await bySso(browser);
     await linked(ada, own);
   }
+}
+
+/** What an auditor does with the log: all by plain forms. */
+async function auditing(bob) {
+  await bob.goto(`${CONSOLE}/audit`);
+  await bob.waitForFunction(async () => {
+    if (document.querySelector(".good-seal")) return true;
+    location.reload();
+    return false;
+  }, undefined, { polling: 1000 });
+  check(await bob.getByRole("heading", { name: "Verified", exact: true }).isVisible(), "no badge");
+  await bob.locator(".seal summary").click();
+  await look(bob, "audit-verified");
+  await bob.getByText("By kind, person, key").click();
+  await bob.getByLabel("Kind", { exact: true }).selectOption("changed");
+  await fill(bob, { Act: "user" });
+  await press(bob, "Filter");
+  check(bob.url() === `${CONSOLE}/audit?kind=changed&verb=user`, `a filter leads to ${bob.url()}`);
+  await fill(bob, { "Name of the view": "what was done with people" });
+  await press(bob, "Keep it");
+  await look(bob, "audit-view-kept");
+  await bob.goto(`${CONSOLE}/audit`);
+  await follow(bob, "what was done with people");
+  check(bob.url() === `${CONSOLE}/audit?kind=changed&verb=user`, `a view leads to ${bob.url()}`);
+  await fill(bob, { "Name of the view": " " });
+  await press(bob, "Keep it");
+  await look(bob, "audit-view-refused");
+  await bob.goto(`${CONSOLE}/audit?kind=changed&verb=user`);
+  await bob.locator("td a").first().click();
+  await bob.waitForURL(/entries/);
+  await look(bob, "audit-entry");
+  await bob.goto(`${CONSOLE}/audit/activity`);
+  await look(bob, "audit-activity");
+  await bob.goto(`${CONSOLE}/audit/activity?kind=nothing`);
+  await look(bob, "audit-activity-not-understood");
+  await bob.goto(`${CONSOLE}/audit`);
+  const [file] = await Promise.all([
+    bob.waitForEvent("download"),
+    bob.getByRole("button", { name: "Export", exact: true }).click(),
+  ]);
+  const text = readFileSync(await file.path(), "utf8");
+  check(text.startsWith("weirgate-audit-export@v1\n"), "the export is no bundle");
+  check(/^weirgate-audit-0\.txt$/.test(file.suggestedFilename()), file.suggestedFilename());
+  await bob.getByLabel("From entry").fill("7");
+  await bob.getByLabel("To before entry").fill("7");
+  await press(bob, "Export");
+  await look(bob, "audit-export-refused");
+  await bob.goto(`${CONSOLE}/settings`);
+  await look(bob, "settings-auditor");
+}
+
+async function follow(page, name) {
+  const link = page.getByRole("link", { name, exact: true });
+  await Promise.all([page.waitForNavigation(), link.click()]);
 }
 
 const say = (said) => fetch(`${ISSUER}/control`, { method: "POST", body: JSON.stringify(said) });
