@@ -14,6 +14,7 @@ pub mod advisor;
 pub mod apply;
 pub mod audit_log;
 pub mod backup;
+pub mod calls;
 pub mod clients;
 pub mod connections;
 pub mod demo;
