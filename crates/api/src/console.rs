@@ -1,5 +1,6 @@
 //! What the console answers from.
 
+use crate::live::Streams;
 use app::{
     Instance,
     people::{sessions::SignedIn, sso::Web},
@@ -44,6 +45,8 @@ pub struct Console {
     pub web: Web,
     /// For passkeys, where browsers have them: not under an address of numbers.
     pub(crate) party: Option<Party>,
+    /// Places for streams.
+    pub(crate) streams: Arc<Streams>,
 }
 
 /// The place that passkeys are for.
@@ -89,7 +92,8 @@ impl Console {
         web: Web,
     ) -> Self {
         let party = Party::of(&reached.url);
-        Self { instance, vitals, reached, web, party }
+        let streams = Arc::default();
+        Self { instance, vitals, reached, web, party, streams }
     }
 
     /// Who acts, as part of which request.

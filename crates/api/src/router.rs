@@ -2,9 +2,9 @@
 
 use crate::{
     access::Access,
-    account, advice,
+    account, advice, calls,
     console::{Console, Peer},
-    grants, guard, pages, passkeys, people, rules, sso, v1, views,
+    grants, guard, home, live, pages, passkeys, people, rules, sso, v1, views,
 };
 use axum::{
     BoxError, Router,
@@ -65,6 +65,9 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/providers", Access::May(Act::ProviderRead)),
     ("GET", "/connections", Access::May(Act::ConnectionRead)),
     ("GET", "/clients", Access::May(Act::ClientRead)),
+    ("GET", "/calls", Access::May(Act::AuditRead)),
+    ("GET", "/calls/stream", Access::May(Act::AuditRead)),
+    ("GET", "/calls/{id}", Access::May(Act::AuditRead)),
     ("GET", "/audit", Access::May(Act::AuditRead)),
     ("GET", "/users", Access::May(Act::UserRead)),
     ("GET", "/advice", Access::May(Act::GrantRead)),
@@ -161,7 +164,7 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/account/identities/{id}/unlink", post(sso::unlink))
         .route("/sign-out", post(pages::sign_out))
         .route("/step-up", get(pages::step_up_form).post(pages::step_up))
-        .route("/", get(pages::home))
+        .route("/", get(home::home))
         .route("/account", get(account::account))
         .route("/account/recovery", post(account::new_recovery_codes))
         .route("/account/password", post(account::change_password))
@@ -175,6 +178,9 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/providers", get(pages::providers))
         .route("/connections", get(pages::connections))
         .route("/clients", get(pages::clients))
+        .route("/calls", get(calls::calls))
+        .route("/calls/stream", get(live::stream))
+        .route("/calls/{id}", get(calls::call))
         .route("/audit", get(pages::audit))
         .route("/users", get(people::users))
         .route("/advice", get(advice::advice))

@@ -170,6 +170,22 @@ pub async fn newer(instance: &Arc<Instance>, after: u64) -> Result<Newer, Error>
     .await
 }
 
+/// The newest entry of the log, if it has any.
+///
+/// # Errors
+/// Where the log cannot be read.
+pub async fn newest(instance: &Arc<Instance>) -> Result<Option<u64>, Error> {
+    reading(instance, |instance| {
+        let mut newest = None;
+        audit_log::walk_back(&instance.folder, None, |index, _| {
+            newest = Some(index);
+            false
+        })?;
+        Ok(newest)
+    })
+    .await
+}
+
 /// The calls of the last 24 hours. Of a long log that is read for the first time, those so far.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ pub use call::{Answered, Call, End};
 pub use figures::{Day, Hour};
 pub use find::{Name, Told, allows, find};
 pub(crate) use ledger::Ledger;
-pub use ledger::{Newer, day, keep_up, newer};
+pub use ledger::{Newer, day, keep_up, newer, newest};
 pub use list::{Kind, Listed, Wanted, list};
 pub(crate) use usage::{Usage, Used};
 
