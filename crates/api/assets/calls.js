@@ -11,13 +11,17 @@ let after = tail.dataset.after;
 let isPaused = false;
 let isOver = false;
 let shown = 0;
-let said = 0;
+let later = null;
 
 // Not at each call: who listens would hear nothing else.
-function tell(text, isSoon = false) {
-  if (!isSoon && Date.now() - said < 5000) return;
-  said = Date.now();
+function tell(text) {
+  clearTimeout(later);
+  later = null;
   state.textContent = text;
+}
+
+function tellShown() {
+  later ??= setTimeout(() => tell(`Following: ${shown} new.`), 3000);
 }
 
 function close() {
@@ -29,7 +33,7 @@ function over(text) {
   isOver = true;
   close();
   button.hidden = true;
-  tell(text, true);
+  tell(text);
 }
 
 function follow() {
@@ -37,7 +41,7 @@ function follow() {
   const url = new URL(tail.dataset.stream, location);
   url.searchParams.set("after", after);
   source = new EventSource(url);
-  source.addEventListener("open", () => tell(`Following: ${shown} new.`, true));
+  source.addEventListener("open", () => tell(`Following: ${shown} new.`));
   source.addEventListener("call", ({ data, lastEventId }) => {
     after = lastEventId;
     const holder = document.createElement("tbody");
@@ -50,16 +54,16 @@ function follow() {
     document.getElementById("no-calls")?.remove();
     while (rows.rows.length > KEPT) rows.lastElementChild.remove();
     shown += 1;
-    tell(`Following: ${shown} new.`);
+    tellShown();
   });
   source.addEventListener("at", ({ lastEventId }) => {
     after = lastEventId;
   });
-  source.addEventListener("more", ({ data }) => tell(data, true));
+  source.addEventListener("more", ({ data }) => tell(data));
   source.addEventListener("end", ({ data }) => over(data));
   source.addEventListener("error", () => {
     if (source?.readyState === EventSource.CLOSED) over("The stream is not answered any more: load the page again.");
-    else tell("The stream broke off; it is asked for again.", true);
+    else tell("The stream broke off; it is asked for again.");
   });
 }
 
@@ -67,7 +71,7 @@ button.addEventListener("click", () => {
   isPaused = !isPaused;
   button.textContent = isPaused ? "Resume" : "Pause";
   if (isPaused) close();
-  tell(isPaused ? "Paused." : "Following.", true);
+  tell(isPaused ? "Paused." : `Following: ${shown} new.`);
   follow();
 });
 document.addEventListener("visibilitychange", () => (document.hidden ? close() : follow()));

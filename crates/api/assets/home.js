@@ -19,7 +19,12 @@ function draw() {
       cursor: { show: false },
       legend: { show: false },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-      scales: { y: { range: (_, __, most) => [0, Math.max(1, most)] }, ms: { range: (_, __, most) => [0, most || 1] } },
+      // Half an hour more on either side, so that the first and last bar are whole.
+      scales: {
+        x: { range: (_, first, last) => [first - 1800, last + 1800] },
+        y: { range: (_, __, most) => [0, Math.max(1, most)] },
+        ms: { range: (_, __, most) => [0, most || 1] },
+      },
       axes: [
         { ...axis, values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toISOString().slice(11, 16)) },
         { ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6, 1e7] },

@@ -77,7 +77,9 @@ impl Filter {
         };
         let connection = match self.connection.as_str() {
             "" => None,
-            id => Some(id.parse().map_err(|_| "This is no id of a connection.")?),
+            id => Some(id.parse().map_err(
+                |_| "This is no id of a connection: one is like conn_ with 26 characters.",
+            )?),
         };
         let provider = match self.provider.as_str() {
             "" => None,
@@ -155,7 +157,7 @@ pub(crate) async fn calls(
         rows: listed.calls.iter().map(|call| RowView::of(call, &names)).collect(),
         looked_at: listed.looked_at,
         older: listed.older.map(|older| filter.at("/calls", Some(("before", older)))),
-        newest: filter.at("/calls", None),
+        newest: if problem.is_some() { "/calls".to_owned() } else { filter.at("/calls", None) },
         tail,
         filter,
     };

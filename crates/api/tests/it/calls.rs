@@ -213,7 +213,7 @@ async fn home_counts_the_calls_that_were_made() {
     };
     let empty = ada.get("/").await.text;
     assert_eq!(figures(&empty), ["0", "0", "0", "no call"]);
-    assert!(!empty.contains("<script") && empty.contains("No program has called yet"));
+    assert!(!empty.contains("<script") && empty.contains("No program called in these hours"));
     for code in [None, None, Some("provider_error"), None] {
         book.call(code).await;
     }
