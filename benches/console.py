@@ -26,7 +26,8 @@ import common
 
 PAGES = [
     "/", "/providers", "/connections", "/clients", "/grants", "/audit", "/audit?text=employees",
-    "/audit?text=nowhere-to-be-found", "/users", "/advice", "/rules", "/account",
+    "/audit?text=nowhere-to-be-found", "/calls",
+    "/calls?end=failed", "/users", "/advice", "/rules", "/account",
 ]
 PASSWORD = "seven herons wade upstream"
 

@@ -157,8 +157,10 @@ async fn following_keeps_nobody_signed_in() {
     let house = &book.house;
     let mut ada = house.administrator().await.browser;
     ada.get("/").await;
-    let stream = Stream::open(&house.site, &ada, "", None).await;
+    let mut stream = Stream::open(&house.site, &ada, "", None).await;
     house.wait(Duration::from_mins(20));
+    let at_rest = tokio::time::timeout(Duration::from_millis(1_500), stream.0.frame()).await;
+    assert!(at_rest.is_err(), "it was judged, and goes on");
     drop(Stream::open(&house.site, &ada, "", None).await);
     house.wait(Duration::from_mins(11));
     stream.ends_with("signed out").await;
