@@ -132,7 +132,7 @@ pub(crate) async fn stream(
         names,
         ticks,
     };
-    // It is read once more than it is written: so the head leaves at once.
+    // The head leaves with the first bytes: a page knows at once that it follows.
     let begin = futures_util::stream::iter([Ok(Bytes::from_static(b"retry: 3000\n\n"))]);
     let rest = futures_util::stream::unfold(tail, Tail::next);
     let mut response =
