@@ -27,7 +27,8 @@ import common
 PAGES = [
     "/", "/providers", "/connections", "/clients", "/grants", "/audit", "/audit?text=employees",
     "/audit?text=nowhere-to-be-found", "/audit?kind=call&object=Employee&outcome=2xx",
-    "/audit?outcome=nowhere_to_be_found", "/audit/activity", "/settings", "/users", "/advice", "/rules", "/account",
+    "/audit?outcome=nowhere_to_be_found", "/audit/activity", "/calls", "/calls?end=failed",
+    "/settings", "/users", "/advice", "/rules", "/account",
 ]
 PASSWORD = "seven herons wade upstream"
 

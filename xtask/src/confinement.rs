@@ -226,6 +226,8 @@ const MONOTONIC: &[(&str, &str)] = &[
     ("crates/app/src/witness.rs", "how long ago a witness was asked"),
     ("crates/weirgate/src/outside/mod.rs", "how old what is kept outside has become"),
     ("crates/weirgate/src/clock_watch.rs", "the wall clock is held against the time that passes"),
+    ("crates/app/src/calls/ledger.rs", "the log is read a few times a second, whoever asks"),
+    ("crates/api/src/live.rs", "when a stream was last told something"),
     ("crates/app/src/follow.rs", "when the store was asked, for the age of the Snapshot"),
 ];
 

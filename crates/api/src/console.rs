@@ -1,5 +1,6 @@
 //! What the console answers from.
 
+use crate::live::Streams;
 use app::{
     Instance,
     audit_check::Checker,
@@ -89,6 +90,8 @@ pub struct Console {
     pub(crate) party: Option<Party>,
     /// For what takes long: one at a time, so that the rest goes on.
     pub(crate) dear: Semaphore,
+    /// Places for streams.
+    pub(crate) streams: Arc<Streams>,
 }
 
 /// What is done with the log beside showing it.
@@ -156,8 +159,8 @@ impl Console {
         web: Web,
     ) -> Self {
         let party = Party::of(&reached.url);
-        let dear = Semaphore::new(1);
-        Self { instance, vitals, reached, web, log: LogDesk::default(), party, dear }
+        let (log, dear) = (LogDesk::default(), Semaphore::new(1));
+        Self { instance, vitals, reached, web, log, party, dear, streams: Arc::default() }
     }
 
     /// Who acts, as part of which request.

@@ -4,6 +4,7 @@ use crate::{
     access::{Way, way},
     console::{Console, Peer},
     cookies::{self, Cookies},
+    live,
     router::access_of,
     views,
 };
@@ -157,12 +158,17 @@ pub(crate) async fn before(
         return views::not_allowed();
     };
     let cookies = Cookies::of(request.headers());
-    let signed_in = match &cookies.session {
-        None => None,
-        Some(token) => match sessions::look_up(&console.instance, token).await {
-            Ok(found) => found,
-            Err(error) => return views::failed(&error),
-        },
+    let found = match &cookies.session {
+        None => Ok(None),
+        // A page asks for it by itself, also when nobody is there.
+        Some(token) if request.uri().path() == live::PATH => {
+            sessions::look_on(&console.instance, token).await
+        }
+        Some(token) => sessions::look_up(&console.instance, token).await,
+    };
+    let signed_in = match found {
+        Ok(found) => found,
+        Err(error) => return views::failed(&error),
     };
     let asked = host(&request, &console).unwrap_or_default();
     let source = request.extensions().get::<Peer>().and_then(|peer| peer.0);

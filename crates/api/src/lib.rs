@@ -2,8 +2,9 @@
 //!
 //! It promises that nobody reaches more than sign-in and links without a session, that a session
 //! reaches what [`access`] says and no more, and that every answer carries the same strict headers.
-//! Every page is a plain URL and works without script; the one script there is asks a device for a
-//! passkey, which nobody needs who has an authenticator app.
+//! Every page is a plain URL and works without script. Scripts ask a device for a passkey, which nobody
+//! needs who has an authenticator app; follow calls, which are there when the page is loaded again; and
+//! draw what a table says.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -11,10 +12,13 @@ mod account;
 mod advice;
 mod assets;
 mod audit;
+mod calls;
 mod console;
 mod cookies;
 mod grants;
 mod guard;
+mod home;
+mod live;
 mod pages;
 mod passkeys;
 mod people;

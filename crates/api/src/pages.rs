@@ -10,9 +10,7 @@ use crate::{
     views::{self, Frame, failed, moment, page, place_of, status_of, told},
 };
 use app::{
-    Error,
-    clients::{self, KeyState},
-    connections as connection_list,
+    Error, clients, connections as connection_list,
     people::{
         factors, factors::Enrolled, passkeys, sessions, sessions::SignedIn, sign_in as way_in,
         sign_in::Begun, users as accounts, users::Acceptance,
@@ -27,16 +25,12 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use identity::{EmailAddress, LinkToken, Password, SessionToken};
-use policy::Act;
 use serde::Deserialize;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use types::{LinkPurpose, SecretText, SessionLevel};
 
 pub(crate) type Home = State<Arc<Console>>;
 pub(crate) type Asked = Extension<Visit>;
-
-/// Keys that expire within this are shown at home.
-const SOON: Duration = Duration::from_hours(30 * 24);
 
 pub(crate) async fn health(State(console): Home, uri: Uri) -> Response {
     match console.vitals.health(uri.path()) {
@@ -479,60 +473,6 @@ pub(crate) async fn sign_out(State(console): Home, Extension(visit): Asked) -> R
 }
 
 // ---- what there is
-
-#[derive(Template)]
-#[template(path = "home.html")]
-struct HomePage {
-    frame: Frame,
-    who: Option<String>,
-    id: String,
-    roles: String,
-    hindrance: Option<&'static str>,
-    counts: Vec<(&'static str, usize, &'static str)>,
-    shows_keys: bool,
-    expiring: Vec<(String, String, String)>,
-}
-
-pub(crate) async fn home(
-    State(console): Home,
-    Extension(visit): Asked,
-) -> Result<Response, Refusal> {
-    let signed_in = person(&visit)?;
-    let may = |act| console.offers(signed_in, act);
-    let instance = &console.instance;
-    let mut counts = Vec::new();
-    if may(Act::ProviderRead) {
-        let count = or_failed(provider_list::list(instance).await)?.len();
-        counts.push(("Providers", count, "/providers"));
-    }
-    if may(Act::ConnectionRead) {
-        let all = or_failed(connection_list::list(instance).await)?;
-        let count = all.iter().filter(|one| !one.is_revoked).count();
-        counts.push(("Connections in force", count, "/connections"));
-    }
-    let (shows_keys, mut expiring) = (may(Act::ClientRead), Vec::new());
-    if shows_keys {
-        let listed = or_failed(clients::list(instance).await)?;
-        counts.push(("Clients", listed.len(), "/clients"));
-        let soon = instance.clock.now() + SOON;
-        for client in &listed {
-            let keys = client.keys.iter();
-            let due = keys.filter(|key| key.state == KeyState::InForce && key.expires_at < soon);
-            expiring.extend(
-                due.map(|key| (key.id.to_string(), client.name.clone(), moment(key.expires_at))),
-            );
-        }
-    }
-    let ready = console.vitals.health("/readyz");
-    let hindrance = ready.filter(|(status, _)| !status.is_success()).map(|(_, what)| what.trim());
-    let who = or_failed(accounts::address(instance, signed_in.user).await)?;
-    let (id, roles) = (signed_in.user.to_string(), signed_in.roles.join(", "));
-    let frame = Frame::inside(&console, &visit, signed_in, "/");
-    Ok(page(
-        StatusCode::OK,
-        &HomePage { frame, who, id, roles, hindrance, counts, shows_keys, expiring },
-    ))
-}
 
 #[derive(Template)]
 #[template(path = "table.html")]

@@ -1,7 +1,7 @@
 //! Pages that ask a device for a passkey, the only ones with a script, and what takes its answer.
 
 use crate::{
-    assets::PASSKEY_PATH,
+    assets,
     console::{Console, Party},
     guard::{Visit, to_step_up},
     pages::{
@@ -57,7 +57,7 @@ fn asking(visit: &Visit, asked: &passkeys::Asked, ceremony: Ceremony) -> Respons
     let Ceremony { heading, about, action, back, kind, to } = ceremony;
     let page_of = PasskeyPage {
         frame: Frame::outside(visit),
-        script: PASSKEY_PATH.as_str(),
+        script: assets::PASSKEY.path.as_str(),
         heading,
         about,
         action,

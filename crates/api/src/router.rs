@@ -2,9 +2,9 @@
 
 use crate::{
     access::Access,
-    account, advice, audit,
+    account, advice, audit, calls,
     console::{Console, Peer},
-    grants, guard, pages, passkeys, people, reviews, rules, settings, sso, v1, views,
+    grants, guard, home, live, pages, passkeys, people, reviews, rules, settings, sso, v1, views,
 };
 use axum::{
     BoxError, Router,
@@ -66,6 +66,9 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/providers", Access::May(Act::ProviderRead)),
     ("GET", "/connections", Access::May(Act::ConnectionRead)),
     ("GET", "/clients", Access::May(Act::ClientRead)),
+    ("GET", "/calls", Access::May(Act::AuditRead)),
+    ("GET", "/calls/stream", Access::May(Act::AuditRead)),
+    ("GET", "/calls/{id}", Access::May(Act::AuditRead)),
     ("GET", "/audit", Access::May(Act::AuditRead)),
     ("GET", "/audit/entries/{id}", Access::May(Act::AuditRead)),
     ("GET", "/audit/activity", Access::May(Act::AuditRead)),
@@ -179,7 +182,7 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/account/identities/{id}/unlink", post(sso::unlink))
         .route("/sign-out", post(pages::sign_out))
         .route("/step-up", get(pages::step_up_form).post(pages::step_up))
-        .route("/", get(pages::home))
+        .route("/", get(home::home))
         .route("/account", get(account::account))
         .route("/account/notices/seen", post(account::notices_seen))
         .route("/account/recovery", post(account::new_recovery_codes))
@@ -194,6 +197,9 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/providers", get(pages::providers))
         .route("/connections", get(pages::connections))
         .route("/clients", get(pages::clients))
+        .route("/calls", get(calls::calls))
+        .route("/calls/stream", get(live::stream))
+        .route("/calls/{id}", get(calls::call))
         .route("/audit", get(audit::audit))
         .route("/audit/entries/{id}", get(audit::entry::entry))
         .route("/audit/activity", get(audit::activity::activity))

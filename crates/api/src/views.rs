@@ -1,6 +1,6 @@
 //! Pages as text, and what says that there is none.
 
-use crate::{assets::STYLE_PATH, console::Console, guard::Visit};
+use crate::{assets, console::Console, guard::Visit};
 use app::people::sessions::SignedIn;
 use askama::Template;
 use axum::{
@@ -8,6 +8,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use policy::Act;
+use std::time::Duration;
 use types::Timestamp;
 
 /// A link of the navigation.
@@ -28,8 +29,9 @@ pub(crate) struct Frame {
     pub is_narrow: bool,
 }
 
-const PLACES: [(&str, &str, Option<Act>); 12] = [
+const PLACES: [(&str, &str, Option<Act>); 13] = [
     ("/", "Home", None),
+    ("/calls", "Calls", Some(Act::AuditRead)),
     ("/providers", "Providers", Some(Act::ProviderRead)),
     ("/connections", "Connections", Some(Act::ConnectionRead)),
     ("/clients", "Clients", Some(Act::ClientRead)),
@@ -75,7 +77,7 @@ impl Frame {
     }
 
     fn bare(form: String) -> Self {
-        let style = STYLE_PATH.as_str();
+        let style = assets::STYLE.path.as_str();
         Self { style, places: Vec::new(), is_signed_in: false, form, is_narrow: false }
     }
 }
@@ -85,6 +87,22 @@ pub(crate) fn moment(at: Timestamp) -> String {
     let spelled = at.to_string();
     let second = spelled.split('.').next().unwrap_or_default().trim_end_matches('Z');
     format!("{} UTC", second.replacen('T', " ", 1))
+}
+
+/// A moment to the microsecond.
+pub(crate) fn exactly(at: Timestamp) -> String {
+    format!("{} UTC", at.to_string().trim_end_matches('Z').replacen('T', " ", 1))
+}
+
+/// How long something took.
+pub(crate) fn took(time: Duration) -> String {
+    let micros = time.as_micros();
+    match micros {
+        0..1_000 => format!("{micros} \u{b5}s"),
+        1_000..10_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
+        10_000..1_000_000 => format!("{} ms", micros / 1_000),
+        _ => format!("{}.{} s", micros / 1_000_000, micros % 1_000_000 / 100_000),
+    }
 }
 
 /// A page, with its status.

@@ -1,14 +1,14 @@
 //! What nobody used for a while: keys, grants, and of grants objects and actions. By this node's log.
 
 use crate::{
-    audit_log::{self, Record},
+    calls::{Used, reading},
     clients::{self, KeyState},
     error::Error,
     grants::{self, Listed},
     instance::Instance,
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use types::{Action, Client, Connection, Id, Key, Provider, Timestamp};
+use types::{Action, Id, Key, Timestamp};
 
 /// A key in force that nobody showed.
 #[derive(Debug)]
@@ -32,29 +32,19 @@ pub struct IdleGrant {
 /// See the module.
 #[derive(Debug)]
 pub struct Advice {
-    /// What lies before was not looked at.
+    /// What was used before counts as unused.
     pub since: Timestamp,
-    /// The oldest entry that was looked at: a log that begins later cannot say more.
+    /// From when on calls are counted: the beginning of the hour, or of the log.
     pub looked_back_to: Option<Timestamp>,
+    /// Calls that ended since then.
     pub calls: u64,
     pub keys: Vec<IdleKey>,
     pub grants: Vec<IdleGrant>,
 }
 
-/// What a call used.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Used {
-    client: Id<Client>,
-    provider: Id<Provider>,
-    connection: Id<Connection>,
-    action: &'static str,
-    object: Option<String>,
-    operation: String,
-}
-
-#[derive(Debug, Default)]
-struct Looked {
-    oldest: Option<Timestamp>,
+struct Seen {
+    since: Timestamp,
+    looked_back_to: Option<Timestamp>,
     calls: u64,
     keys: BTreeSet<Id<Key>>,
     used: BTreeSet<Used>,
@@ -67,18 +57,24 @@ struct Looked {
 pub async fn advise(instance: &Arc<Instance>, back: Duration) -> Result<Advice, Error> {
     let now = instance.clock.now();
     let back = i64::try_from(back.as_micros()).unwrap_or(i64::MAX);
-    let since = Timestamp::from_micros(now.as_micros().saturating_sub(back));
-    let reader = Arc::clone(instance);
-    // It reads files, which is not for an async thread.
-    let looked = tokio::task::spawn_blocking(move || look(&reader, since)).await;
-    let looked = looked.map_err(|_| Error::Internal { what: "the log could not be read" })??;
+    let wanted = Timestamp::from_micros(now.as_micros().saturating_sub(back));
+    let seen = reading(instance, move |instance| {
+        instance.calls.look(&instance.folder, |known| {
+            let since = known.usage.known_from(wanted);
+            let (hour, calls) = known.hours.calls_since(since);
+            let looked_back_to = known.first_at.map(|first| first.max(hour).min(now));
+            let (used, keys) = known.usage.since(since);
+            Seen { since, looked_back_to, calls, keys, used }
+        })
+    });
+    let Seen { since, looked_back_to, calls, keys: shown, used } = seen.await?;
     let keys = clients::list(instance).await?.into_iter().flat_map(|client| {
         let name = client.name;
         client.keys.into_iter().map(move |key| (name.clone(), key))
     });
     let idle = keys.filter(|(_, key)| {
         // One that is younger had no time to be used.
-        key.state == KeyState::InForce && key.created_at < since && !looked.keys.contains(&key.id)
+        key.state == KeyState::InForce && key.created_at < since && !shown.contains(&key.id)
     });
     let keys = idle.map(|(client, key)| IdleKey {
         id: key.id,
@@ -89,35 +85,11 @@ pub async fn advise(instance: &Arc<Instance>, back: Duration) -> Result<Advice, 
     let listed = grants::list(instance).await?.into_iter().filter(|grant| grant.is_in_force);
     Ok(Advice {
         since,
-        looked_back_to: looked.oldest,
-        calls: looked.calls,
+        looked_back_to,
+        calls,
         keys: keys.collect(),
-        grants: listed.filter_map(|grant| idle_in(grant, &looked.used)).collect(),
+        grants: listed.filter_map(|grant| idle_in(grant, &used)).collect(),
     })
-}
-
-fn look(instance: &Instance, since: Timestamp) -> Result<Looked, Error> {
-    let mut looked = Looked::default();
-    audit_log::walk_back(&instance.folder, None, |_, record| {
-        if record.at() < since {
-            return false;
-        }
-        looked.oldest = Some(record.at());
-        if let Record::Intent(intent) = record {
-            looked.calls += 1;
-            looked.keys.insert(intent.key);
-            looked.used.insert(Used {
-                client: intent.client,
-                provider: intent.provider,
-                connection: intent.connection,
-                action: intent.action.as_str(),
-                object: intent.object,
-                operation: intent.operation,
-            });
-        }
-        true
-    })?;
-    Ok(looked)
 }
 
 /// What of a grant nobody used; `None` where all of it was.

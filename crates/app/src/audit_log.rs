@@ -218,6 +218,15 @@ pub fn walk_back(
     Ok(verify::walk_back(&folder.audit(), before, each)?)
 }
 
+/// Hands out entries from this one on, in order, until `each` says no.
+pub fn walk_on(
+    folder: &DataFolder,
+    from: u64,
+    each: impl FnMut(u64, Record) -> bool,
+) -> Result<(), Error> {
+    Ok(verify::walk_on(&folder.audit(), from, each)?)
+}
+
 /// The proof of one entry, as a file of its own: under the log's newest checkpoint, or under this one.
 pub fn proof(folder: &DataFolder, index: u64, under: Option<&str>) -> Result<Proof, Error> {
     let (dir, key) = (folder.audit(), read_key(&folder.audit_key())?);

@@ -9,6 +9,7 @@ pub use key_file::{RootKeyPlace, is_inside};
 pub(crate) use secrets::InstanceSecrets;
 
 use crate::{
+    calls::Ledger,
     change::{Change, Changing},
     customers,
     error::Error,
@@ -71,6 +72,7 @@ pub struct Instance {
     /// The newest state of the store that this process has seen.
     seen: Mutex<Option<VaultHead>>,
     pub(crate) desk: Desk,
+    pub(crate) calls: Ledger,
 }
 
 impl fmt::Debug for Instance {
@@ -151,6 +153,7 @@ impl Instance {
                 random,
                 seen,
                 desk: Desk::default(),
+                calls: Ledger::default(),
             };
             let head = instance.fill(&ctx, &generation).await?;
             Ok((instance, head))
@@ -222,6 +225,7 @@ impl Instance {
             random,
             seen,
             desk: Desk::default(),
+            calls: Ledger::default(),
         })
     }
 
@@ -349,6 +353,7 @@ impl Instance {
             random,
             seen,
             desk: Desk::default(),
+            calls: Ledger::default(),
         };
         if everything.head.is_none() {
             // Rare, and its state is large: not on every caller's stack.
@@ -384,6 +389,7 @@ impl Instance {
             random: Arc::clone(&self.random),
             seen: Mutex::new(*self.seen.lock().unwrap_or_else(PoisonError::into_inner)),
             desk: Desk::default(),
+            calls: Ledger::default(),
         })
     }
 
@@ -567,6 +573,7 @@ impl Instance {
             random,
             seen,
             desk: Desk::default(),
+            calls: Ledger::default(),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod audit_check;
 pub mod audit_log;
 pub mod audit_search;
 pub mod backup;
+pub mod calls;
 pub mod clients;
 pub mod connections;
 pub mod demo;

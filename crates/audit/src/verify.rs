@@ -408,10 +408,7 @@ pub fn walk_back(
 ) -> Result<(), VerifyError> {
     let before = before.unwrap_or(u64::MAX);
     let paths = Paths::new(dir);
-    let note = read_if_there(&paths.checkpoint())?.ok_or(VerifyError::NoCheckpoint)?;
-    let damaged = VerifyError::Checkpoint(NoteError::Malformed);
-    let signed = String::from_utf8_lossy(&note).lines().nth(1).and_then(|line| line.parse().ok());
-    let signed: u64 = signed.ok_or(damaged)?;
+    let signed = signed_size(&paths)?;
     let Some(tail) = read_if_there(&paths.tail())? else { return Ok(()) };
     let view = TailView::of(&tail).ok_or(VerifyError::Tail { index: 0 })?;
     let mut tiles = view.start / TILE;
@@ -434,6 +431,67 @@ pub fn walk_back(
         tiles = tile;
     }
     Ok(())
+}
+
+/// Hands out entries from `from` on, in order, until `each` says no or there are no more. As [`list`], it
+/// may run beside the writer, and proves nothing.
+pub fn walk_on(
+    dir: &Path,
+    from: u64,
+    mut each: impl FnMut(u64, Record) -> bool,
+) -> Result<(), VerifyError> {
+    let paths = Paths::new(dir);
+    let mut next = from;
+    loop {
+        while let Some(bundle) = read_if_there(&paths.bundle(next / TILE))? {
+            let start = next / TILE * TILE;
+            let entries = unbundle(&bundle).ok_or(VerifyError::Bundle { index: start })?;
+            if !hand_on(start, &entries, next, &mut each)? {
+                return Ok(());
+            }
+            next = start + TILE;
+        }
+        // Before the tail, which only grows.
+        let signed = signed_size(&paths)?;
+        let Some(tail) = read_if_there(&paths.tail())? else { return Ok(()) };
+        let view = TailView::of(&tail).ok_or(VerifyError::Tail { index: next })?;
+        if view.start > next {
+            // The tail was replaced since the tiles were read.
+            if paths.bundle(next / TILE).exists() {
+                continue;
+            }
+            return Err(VerifyError::Tail { index: next });
+        }
+        let (taken, _) = view.taken(signed, |_| false);
+        let entries: Vec<&[u8]> =
+            view.entries.iter().take(taken).map(|(entry, _)| *entry).collect();
+        hand_on(view.start, &entries, next, &mut each)?;
+        return Ok(());
+    }
+}
+
+/// Those of the entries from `start` on that are not before `from`, the first one first; whether more
+/// are wanted.
+fn hand_on(
+    start: u64,
+    entries: &[&[u8]],
+    from: u64,
+    each: &mut impl FnMut(u64, Record) -> bool,
+) -> Result<bool, VerifyError> {
+    for (index, entry) in (start..).zip(entries).filter(|(index, _)| *index >= from) {
+        let record = Record::decode(entry).map_err(|_| VerifyError::Entry { index })?;
+        if !each(index, record) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// How many entries the checkpoint says that it signs.
+fn signed_size(paths: &Paths) -> Result<u64, VerifyError> {
+    let note = read_if_there(&paths.checkpoint())?.ok_or(VerifyError::NoCheckpoint)?;
+    let signed = String::from_utf8_lossy(&note).lines().nth(1).and_then(|line| line.parse().ok());
+    signed.ok_or(VerifyError::Checkpoint(NoteError::Malformed))
 }
 
 /// Those of the entries from `start` on that lie in the range, the last one first; whether more are

@@ -75,7 +75,11 @@ const PAGES: &[(&str, &str)] = pages![
 
 /// The page that a path names.
 pub(crate) fn page(path: &str) -> Option<&'static str> {
-    let code = path.strip_prefix(PREFIX)?;
+    error_page(path.strip_prefix(PREFIX)?)
+}
+
+/// What a code means and what to do about it, as Markdown.
+pub fn error_page(code: &str) -> Option<&'static str> {
     let index = PAGES.binary_search_by(|(known, _)| (*known).cmp(code)).ok()?;
     PAGES.get(index).map(|(_, page)| *page)
 }

@@ -42,6 +42,7 @@ pub mod fuzzing;
 pub use accept::{Place, Places, accept, keep_thin};
 pub use crowd::{Crowd, Visitor};
 pub use error::CallError;
+pub use error_pages::error_page;
 pub use etag::TagKey;
 pub use event::{Called, Event, EventSink, Failure, Phase, Phases};
 pub use failpoint::Failpoint;

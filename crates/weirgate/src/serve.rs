@@ -18,7 +18,7 @@ use crate::{
 };
 use api::{About, Console, Listener, Reached, Site};
 use app::{
-    Instance,
+    Instance, calls,
     configuration::{self, Told},
     follow, observe,
     people::{sso::Web, users},
@@ -59,6 +59,7 @@ pub(crate) struct Server {
     follower: JoinHandle<OpenLog>,
     events: JoinHandle<()>,
     observed: JoinHandle<()>,
+    counted: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
     revocations: Option<JoinHandle<()>>,
@@ -240,6 +241,8 @@ impl Server {
         });
         let observed = observe::keep(Arc::clone(&instance), Arc::clone(&gateway), stopped.clone());
         let observed = spawn("observed", observed);
+        let counted = calls::keep_up(Arc::clone(&instance), stopped.clone());
+        let counted = spawn("calls", counted);
         let upkeep = spawn("metrics", keep_figures(figures, Arc::clone(&instance), stopped));
         tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
         Ok(Self {
@@ -256,6 +259,7 @@ impl Server {
             follower,
             events,
             observed,
+            counted,
             upkeep,
             certificates,
             revocations,
@@ -280,8 +284,8 @@ impl Server {
         // Nobody listens only if all tasks ended already.
         let _ = self.stop.send(true);
         let optional = self.certificates.into_iter().chain(self.revocations).chain(self.peers);
-        for task in [self.ops, self.upkeep, self.events, self.observed].into_iter().chain(optional)
-        {
+        let own = [self.ops, self.upkeep, self.events, self.observed, self.counted];
+        for task in own.into_iter().chain(optional) {
             report_panic(task.await);
         }
         if let Some(exporter) = self.exporter {

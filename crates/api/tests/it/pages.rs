@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use std::{convert::Infallible, time::Duration};
 use types::SecretText;
 
-async fn furnished() -> House {
+pub async fn furnished() -> House {
     let house = House::open().await;
     let credential = SecretText::new("sandbox-credential".into());
     let (url, host) = ("http://127.0.0.1:1".to_owned(), "127.0.0.1:1".to_owned());

@@ -106,22 +106,38 @@ pub(crate) async fn begin_shown(
 
 /// Who shows this token, if its session is in force; and that they were seen.
 pub async fn look_up(instance: &Instance, token: &SessionToken) -> Result<Option<SignedIn>, Error> {
+    let Some((mut row, signed_in)) = find(instance, token).await? else { return Ok(None) };
     let now = instance.clock.now();
-    let digest = token.digest(&keyed(instance));
-    let Some(mut row) = instance.store.session(digest.as_bytes()).await? else { return Ok(None) };
-    let people = super::now(instance).await?;
-    let Some(user) = people.users.iter().find(|one| one.id == row.user) else { return Ok(None) };
-    if !is_in_force(instance, &row, user, now) {
-        return Ok(None);
-    }
     if now.since(row.seen_at) >= SEEN_EVERY {
         row.seen_at = now;
         row.seal = seals::of_session(&instance.secrets.pepper, &row);
         // Another look may have been faster, and the session may have ended: both are well.
         instance.store.touch_session(&row).await?;
     }
+    Ok(Some(signed_in))
+}
+
+/// Who shows this token, if its session is in force. That they were seen is not noted: what a page does
+/// by itself keeps nobody in.
+pub async fn look_on(instance: &Instance, token: &SessionToken) -> Result<Option<SignedIn>, Error> {
+    Ok(find(instance, token).await?.map(|(_, signed_in)| signed_in))
+}
+
+async fn find(
+    instance: &Instance,
+    token: &SessionToken,
+) -> Result<Option<(SessionRow, SignedIn)>, Error> {
+    let now = instance.clock.now();
+    let digest = token.digest(&keyed(instance));
+    let Some(row) = instance.store.session(digest.as_bytes()).await? else { return Ok(None) };
+    let people = super::now(instance).await?;
+    let Some(user) = people.users.iter().find(|one| one.id == row.user) else { return Ok(None) };
+    if !is_in_force(instance, &row, user, now) {
+        return Ok(None);
+    }
     let decider = super::decider(instance).await?;
-    Ok(Some(SignedIn { decider: Some(decider), ..signed_in(&row, user) }))
+    let signed_in = SignedIn { decider: Some(decider), ..signed_in(&row, user) };
+    Ok(Some((row, signed_in)))
 }
 
 fn signed_in(row: &SessionRow, user: &UserRow) -> SignedIn {

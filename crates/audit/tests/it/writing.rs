@@ -53,6 +53,35 @@ fn a_log_is_walked_back_in_pages_over_tiles_and_tail() {
     assert_eq!(page(Some(u64::MAX), 10), all[..10]);
 }
 
+#[test]
+fn a_log_is_walked_on_from_anywhere_over_tiles_and_tail() {
+    let world = World::filled(700);
+    let mut all = verify::list(&world.dir(), usize::MAX).unwrap();
+    all.reverse();
+    let walked = |from: u64, limit: usize| {
+        let mut walked = Vec::new();
+        verify::walk_on(&world.dir(), from, |index, record| {
+            walked.push((index, record));
+            walked.len() < limit
+        })
+        .unwrap();
+        walked
+    };
+    for from in [0, 1, 255, 256, 257, 1_023, 1_024, 1_279, 1_280, 1_402, 1_403, 9_999] {
+        let rest = all.get(usize::try_from(from).unwrap()..).unwrap_or_default();
+        assert_eq!(walked(from, usize::MAX), rest, "from {from}");
+        assert_eq!(walked(from, 3), rest[..rest.len().min(3)], "three from {from}");
+    }
+    // A tail that begins before the last tile ends, as its writer leaves it for a moment.
+    let tail = std::fs::read(world.dir().join("tail")).unwrap();
+    let opened = world.open();
+    fill(&opened.log.handle(), 1_000..1_300);
+    opened.log.close().unwrap();
+    std::fs::write(world.dir().join("tail"), tail).unwrap();
+    let indices: Vec<u64> = walked(1_200, usize::MAX).iter().map(|(index, _)| *index).collect();
+    assert_eq!(indices, (1_200..1_792).collect::<Vec<u64>>());
+}
+
 /// Whoever reads the tail right before the writer makes tiles of it finds those entries in both.
 #[test]
 fn an_entry_in_tail_and_tile_is_walked_once() {

@@ -6,6 +6,7 @@
 //   CHROMIUM                the browser
 //   CONSOLE, SETUP          its URL, and the link of the first administrator, both under a name: there
 //                           are no passkeys for addresses
+//   GATEWAY, KEY, STRANGER  the URL of a connection, a key with a grant there, and one without
 //   ISSUER                  an identity provider that is another site; empty where there is none
 //   SHOTS                   folder for pictures; none are made without it
 import { createHmac } from "node:crypto";
@@ -13,7 +14,8 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const { CHROMIUM, CONSOLE, ISSUER, SETUP, SHOTS, WEIRGATE_TEST_BROWSER: folder } = process.env;
+const { CHROMIUM, CONSOLE, GATEWAY, ISSUER, KEY, SETUP, SHOTS, STRANGER } = process.env;
+const folder = process.env.WEIRGATE_TEST_BROWSER;
 const needs = createRequire(join(folder, "package.json"));
 const { chromium } = needs("playwright-core");
 const axe = readFileSync(needs.resolve("axe-core/axe.min.js"), "utf8");
@@ -168,7 +170,11 @@ async function walk(browser) {
   const own = await enrol(ada, "first");
   check(ada.url() === `${CONSOLE}/`, "enrolment leads home");
 
-  for (const name of ["Home", "Providers", "Connections", "Clients", "Audit", "People", "Settings", "Account"]) {
+  await look(ada, "home-no-calls");
+  await ada.goto(`${CONSOLE}/calls`);
+  await look(ada, "calls-none");
+  await followed(ada);
+  for (const name of ["Home", "Calls", "Providers", "Connections", "Clients", "Audit", "People", "Settings", "Account"]) {
     await byKeyboard(ada, name);
     await look(ada, name.toLowerCase());
   }
@@ -248,6 +254,8 @@ async function walk(browser) {
   await press(ada, "Go on");
   check(ada.url() === `${CONSOLE}/`, "a recovery code lets in");
 
+  await bob.goto(`${CONSOLE}/calls`);
+  await look(bob, "calls");
   await ada.goto(`${CONSOLE}/step-up?to=/users`);
   await look(ada, "step-up");
   await fill(ada, { Code: "000000" });
@@ -258,6 +266,8 @@ async function walk(browser) {
   check(ada.url() === `${CONSOLE}/users`, "a step-up leads back");
   await press(ada, `Disable ${BOB}`);
   await look(ada, "people-disabled");
+  await bob.getByText("You are signed out: sign in to follow calls.").waitFor();
+  await look(bob, "calls-signed-out");
   await bob.goto(`${CONSOLE}/audit`);
   check(bob.url() === `${CONSOLE}/sign-in`, "somebody disabled is still in");
   await signIn(bob, BOB, PASSWORD);
@@ -336,6 +346,61 @@ async function auditing(bob) {
 async function follow(page, name) {
   const link = page.getByRole("link", { name, exact: true });
   await Promise.all([page.waitForNavigation(), link.click()]);
+}
+
+/** A program's call. */
+async function call(path, key, method = "GET") {
+  const answer = await fetch(`${GATEWAY}${path}`, { method, headers: { authorization: `Bearer ${key}` } });
+  await answer.arrayBuffer();
+  return answer.status;
+}
+
+/** Calls as they end: while the page is open, paused, and after that each by itself. */
+async function followed(page) {
+  const rows = page.locator("#calls tbody tr");
+  const count = async (wanted, what) => {
+    await page.waitForFunction((n) => document.querySelectorAll("#calls tbody tr").length >= n, wanted);
+    check((await rows.count()) === wanted, `${what}: ${await rows.count()} rows, not ${wanted}`);
+  };
+  await page.getByText("Following: 0 new.").waitFor();
+  check((await call("/things/1", KEY)) === 200, "a call with a grant does not pass");
+  await count(1, "a call that ends is shown");
+  await page.getByRole("button", { name: "Pause" }).click();
+  await page.getByText("Paused.").waitFor();
+  check((await call("/things/1", STRANGER)) === 403, "a call without a grant passes");
+  check((await call("/things/1", KEY)) === 200, "a second call does not pass");
+  await page.waitForTimeout(1500);
+  await count(1, "nothing moves while it is paused");
+  await look(page, "calls-paused");
+  await page.getByRole("button", { name: "Resume" }).click();
+  await count(3, "what ended meanwhile is shown");
+  await call("/things/1?sort=name", KEY);
+  for (let n = 0; n < 20; n += 1) await call("/things", KEY);
+  await count(24, "all are shown");
+  await look(page, "calls-following");
+
+  await page.goto(`${CONSOLE}/`);
+  check((await page.locator("#chart canvas").count()) === 1, "no chart is drawn");
+  await page.getByText("By the hour, as a table").click();
+  await look(page, "home-hours");
+  await page.goto(`${CONSOLE}/calls`);
+  await page.getByLabel("Outcome").selectOption("refused");
+  await page.getByLabel("Client").selectOption("stranger");
+  await press(page, "Show");
+  await count(1, "one call of the stranger was refused");
+  await look(page, "calls-filtered");
+  await Promise.all([page.waitForNavigation(), rows.first().getByRole("link").first().click()]);
+  await look(page, "call-refused");
+  check(await page.getByRole("heading", { name: "What not_granted means" }).isVisible(), "no remedy");
+  await page.goto(`${CONSOLE}/calls?end=answered`);
+  await Promise.all([page.waitForNavigation(), rows.first().getByRole("link").first().click()]);
+  await look(page, "call-answered");
+  await page.goto(`${CONSOLE}/calls?code=nothing_has_this`);
+  await look(page, "calls-none-fits");
+  await page.goto(`${CONSOLE}/calls?connection=x`);
+  await look(page, "calls-wrong-filter");
+  await page.goto(`${CONSOLE}/calls/9999999`);
+  await look(page, "call-unknown");
 }
 
 const say = (said) => fetch(`${ISSUER}/control`, { method: "POST", body: JSON.stringify(said) });
@@ -582,7 +647,12 @@ async function withoutScript(browser, own) {
   await page.goto(`${CONSOLE}/account`);
   await press(page, "Make new recovery codes");
   check((await page.locator("li.code").count()) === 10, "without script there are no new codes");
+  await page.goto(`${CONSOLE}/calls`);
+  check((await page.locator("#calls tbody tr").count()) > 20, "without script there are no calls");
+  check(!(await page.getByRole("button", { name: "Pause" }).isVisible()), "there is nothing to pause");
   await page.goto(`${CONSOLE}/`);
+  await page.getByText("By the hour, as a table").click();
+  check((await page.locator("#hours tbody tr").count()) === 24, "without script there are no hours");
   await press(page, "Sign out");
   check(page.url() === `${CONSOLE}/sign-in`, "without script nobody gets out");
   await context.close();

@@ -82,6 +82,9 @@ fn every_page_is_sound_in_a_browser() {
         .env("WEIRGATE_TEST_BROWSER", folder)
         .env("CHROMIUM", CHROMIUM)
         .env("CONSOLE", console)
+        .env("GATEWAY", format!("{}{}", text(&line, "gateway"), world.path("")))
+        .env("KEY", &world.key)
+        .env("STRANGER", &world.stranger_key)
         .env("ISSUER", idp.as_ref().map_or("", |idp| &idp.issuer))
         .env("SETUP", text(&line, "setup_url"));
     if let Some(shots) = env::var_os("WEIRGATE_TEST_SHOTS") {

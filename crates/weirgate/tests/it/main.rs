@@ -26,6 +26,7 @@ mod demo;
 mod doctor;
 mod echo;
 mod evidence;
+mod followed;
 mod hostile;
 mod http2;
 mod http2_provider;

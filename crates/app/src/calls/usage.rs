@@ -1,0 +1,112 @@
+//! When something was used last.
+
+use audit::Intent;
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
+};
+use types::{Action, Client, Connection, Id, Key, Provider, Timestamp};
+
+/// Ways of use, and keys, that are remembered. Those that were used longest ago give way.
+const REMEMBERED: usize = 50_000;
+
+/// What a call used.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Used {
+    pub client: Id<Client>,
+    pub provider: Id<Provider>,
+    pub connection: Id<Connection>,
+    pub action: &'static str,
+    pub object: Option<String>,
+    pub operation: String,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    used: HashMap<Used, Timestamp>,
+    keys: HashMap<Id<Key>, Timestamp>,
+    /// What was used last by then may be forgotten.
+    forgotten_to: Option<Timestamp>,
+}
+
+impl Usage {
+    pub(super) fn note(&mut self, intent: &Intent) {
+        let used = Used {
+            client: intent.client,
+            provider: intent.provider,
+            connection: intent.connection,
+            action: Action::as_str(intent.action),
+            object: intent.object.clone(),
+            operation: intent.operation.clone(),
+        };
+        let forgotten = [
+            note(&mut self.used, used, intent.at, REMEMBERED),
+            note(&mut self.keys, intent.key, intent.at, REMEMBERED),
+        ];
+        self.forgotten_to = forgotten.into_iter().chain([self.forgotten_to]).max().flatten();
+    }
+
+    /// From when on it is known what was used.
+    pub(crate) fn known_from(&self, since: Timestamp) -> Timestamp {
+        self.forgotten_to.map_or(since, |forgotten| since.max(forgotten))
+    }
+
+    /// What was used since then.
+    pub(crate) fn since(&self, since: Timestamp) -> (BTreeSet<Used>, BTreeSet<Id<Key>>) {
+        let used = self.used.iter().filter(|(_, at)| **at >= since).map(|(used, _)| used.clone());
+        let keys = self.keys.iter().filter(|(_, at)| **at >= since).map(|(key, _)| *key);
+        (used.collect(), keys.collect())
+    }
+}
+
+/// Notes the last time; where there are too many, the older half is forgotten. Until when that was used,
+/// if so.
+fn note<K: Eq + Hash>(
+    times: &mut HashMap<K, Timestamp>,
+    key: K,
+    at: Timestamp,
+    limit: usize,
+) -> Option<Timestamp> {
+    let last = times.entry(key).or_insert(at);
+    *last = at.max(*last);
+    if times.len() <= limit {
+        return None;
+    }
+    let mut all: Vec<Timestamp> = times.values().copied().collect();
+    let middle = all.len() / 2;
+    let (_, forgotten, _) = all.select_nth_unstable(middle);
+    let forgotten = *forgotten;
+    times.retain(|_, last| *last > forgotten);
+    Some(forgotten)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_are_forgotten_from_the_oldest_on_and_it_is_known_until_when() {
+        let mut times = HashMap::new();
+        let at = Timestamp::from_micros;
+        for n in 0..10 {
+            assert_eq!(note(&mut times, n, at(n), 10), None);
+        }
+        assert_eq!(note(&mut times, 0, at(20), 10), None);
+        assert_eq!(note(&mut times, 10, at(10), 10), Some(at(6)));
+        let mut left: Vec<i64> = times.into_keys().collect();
+        left.sort_unstable();
+        assert_eq!(left, [0, 7, 8, 9, 10]);
+        let usage = Usage { forgotten_to: Some(at(6)), ..Usage::default() };
+        assert_eq!((usage.known_from(at(3)), usage.known_from(at(8))), (at(6), at(8)));
+    }
+
+    /// The clock may be set back: what counts is the latest time that was seen.
+    #[test]
+    fn the_last_use_does_not_go_back() {
+        let mut times = HashMap::new();
+        note(&mut times, 1, Timestamp::from_micros(9), 10);
+        note(&mut times, 1, Timestamp::from_micros(2), 10);
+        assert_eq!(times[&1], Timestamp::from_micros(9));
+    }
+}
