@@ -1,6 +1,7 @@
 //! Home: how things stand.
 
 use crate::{
+    account::untold,
     assets,
     console::Console,
     pages::{Asked, Home, Refusal, or_failed, person},
@@ -65,6 +66,7 @@ struct HomePage {
     day: Option<DayView>,
     shows_keys: bool,
     expiring: Vec<(String, String, String)>,
+    notices: Vec<(String, String)>,
     unused_days: u16,
     /// Grants of which something was not used, and keys that nobody showed.
     unused: Option<(usize, usize)>,
@@ -130,6 +132,7 @@ pub(crate) async fn home(
         day: may(Act::AuditRead).then(|| DayView::from(day)),
         shows_keys: may(Act::ClientRead),
         expiring,
+        notices: untold(&console, signed_in).await?,
         unused_days: UNUSED_DAYS,
         unused,
     };
