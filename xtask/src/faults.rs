@@ -42,23 +42,28 @@ pub(crate) fn matrix(tree: &Tree) -> Vec<Problem> {
     problems
 }
 
-const ASVS: &str = "docs/asvs.md";
+/// Tables of what standards ask.
+const STANDARDS: [&str; 2] = ["docs/asvs.md", "docs/standards.md"];
 
-/// Rows of `docs/asvs.md` are `| ID | level | asks | how | TESTS |`; tests stand in backticks by their
+/// Their rows are `| ID | ... | how | TESTS |`, where an id has a digit; tests stand in backticks by their
 /// names alone, or the cell says `none` and the one before why.
-pub(crate) fn asvs(tree: &Tree) -> Vec<Problem> {
-    let text = tree.files.get(ASVS).map_or("", String::as_str);
+pub(crate) fn standards(tree: &Tree) -> Vec<Problem> {
     let tests: BTreeSet<String> =
         tests(tree).into_iter().map(|(_, _, function)| function).collect();
+    STANDARDS.iter().flat_map(|file| standard(tree, file, &tests)).collect()
+}
+
+fn standard(tree: &Tree, file: &str, tests: &BTreeSet<String>) -> Vec<Problem> {
+    let text = tree.files.get(file).map_or("", String::as_str);
     let mut problems = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [id, _, _, how, proof] = cells.as_slice() else { continue };
-        if !id.starts_with('V') {
+        let [id, .., how, proof] = cells.as_slice() else { continue };
+        if cells.len() < 4 || !id.contains(|letter: char| letter.is_ascii_digit()) {
             continue;
         }
         let mut problem = |what: String, remedy: &str| {
-            let (file, remedy) = (ASVS.to_owned(), remedy.to_owned());
+            let (file, remedy) = (file.to_owned(), remedy.to_owned());
             let why = "the table is the evidence that a requirement holds";
             problems.push(Problem { file, line: at + 1, what, why, remedy });
         };
@@ -135,7 +140,7 @@ mod tests {
         let whats = |row: &str| -> Vec<String> {
             let source = ("crates/api/tests/it/x.rs", SOURCE);
             let tree = Tree::of(&[("docs/asvs.md", row), source]);
-            asvs(&tree).into_iter().map(|problem| problem.what).collect()
+            standards(&tree).into_iter().map(|problem| problem.what).collect()
         };
         for good in [
             "| V1.1.1 | 1 | a | h | `first`, `second` |",

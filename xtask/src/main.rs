@@ -42,7 +42,7 @@ const RULES: &[Rule] = &[
     ("links", documents::links),
     ("architecture", documents::architecture),
     ("fault matrix", faults::matrix),
-    ("ASVS", faults::asvs),
+    ("standards", faults::standards),
 ];
 
 fn main() -> anyhow::Result<ExitCode> {
