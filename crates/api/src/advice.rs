@@ -4,7 +4,7 @@ use crate::{
     pages::{Asked, Home, Refusal, asked_for, or_failed, person},
     views::{Frame, moment, page},
 };
-use app::{Error, advisor, clients};
+use app::{Error, advisor, clients, people::users};
 use askama::Template;
 use axum::{
     extract::{Extension, Path, RawQuery, State},
@@ -43,8 +43,12 @@ struct AdvicePage {
     back_to: String,
     keys: Vec<KeyView>,
     grants: Vec<GrantView>,
+    /// Address or id, roles and id of those who did not come.
+    people: Vec<(String, String, String)>,
+    sees_people: bool,
     may_change: bool,
     may_revoke: bool,
+    may_disable: bool,
 }
 
 pub(crate) async fn advice(
@@ -72,6 +76,17 @@ pub(crate) async fn advice(
         purpose: one.grant.grant.purpose,
         unused: if one.is_whole { "all of it".to_owned() } else { one.unused.join(", ") },
     });
+    let sees_people = console.offers(signed_in, Act::UserRead);
+    let mut people = Vec::new();
+    if sees_people && !found.people.is_empty() {
+        let listed = or_failed(users::list(&console.instance).await)?;
+        people.extend(found.people.into_iter().map(|one| {
+            let address = listed.iter().find(|user| user.id == one.id);
+            let address = address.and_then(|user| user.address.clone());
+            let name = address.unwrap_or_else(|| one.id.to_string());
+            (name, one.roles.join(", "), one.id.to_string())
+        }));
+    }
     let answer = AdvicePage {
         frame: Frame::inside(&console, &visit, signed_in, "/advice"),
         days,
@@ -81,6 +96,9 @@ pub(crate) async fn advice(
         keys: keys.collect(),
         grants: grants.collect(),
         may_change: console.offers(signed_in, Act::GrantApply),
+        people,
+        sees_people,
+        may_disable: console.offers(signed_in, Act::UserDisable),
         may_revoke: console.offers(signed_in, Act::KeyRevoke),
     };
     Ok(page(StatusCode::OK, &answer))

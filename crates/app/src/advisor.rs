@@ -1,4 +1,5 @@
-//! What nobody used for a while: keys, grants, and of grants objects and actions. By this node's log.
+//! What nobody used for a while: keys, grants, of grants objects and actions, and roles of people who
+//! did not come. By this node's log.
 
 use crate::{
     calls::{Used, reading},
@@ -6,9 +7,10 @@ use crate::{
     error::Error,
     grants::{self, Listed},
     instance::Instance,
+    people::{self, sessions},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use types::{Action, Id, Key, Timestamp};
+use types::{Action, Id, Key, Timestamp, User, UserState};
 
 /// A key in force that nobody showed.
 #[derive(Debug)]
@@ -29,6 +31,14 @@ pub struct IdleGrant {
     pub unused: Vec<String>,
 }
 
+/// Somebody with roles who did not sign in, has no session that was seen, and changed nothing.
+#[derive(Debug)]
+pub struct IdlePerson {
+    pub id: Id<User>,
+    pub roles: Vec<String>,
+    pub created_at: Timestamp,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Advice {
@@ -40,6 +50,7 @@ pub struct Advice {
     pub calls: u64,
     pub keys: Vec<IdleKey>,
     pub grants: Vec<IdleGrant>,
+    pub people: Vec<IdlePerson>,
 }
 
 struct Seen {
@@ -48,6 +59,7 @@ struct Seen {
     calls: u64,
     keys: BTreeSet<Id<Key>>,
     used: BTreeSet<Used>,
+    people: BTreeSet<Id<User>>,
 }
 
 /// Looks back so far.
@@ -64,10 +76,11 @@ pub async fn advise(instance: &Arc<Instance>, back: Duration) -> Result<Advice, 
             let (hour, calls) = known.hours.calls_since(since);
             let looked_back_to = known.first_at.map(|first| first.max(hour).min(now));
             let (used, keys) = known.usage.since(since);
-            Seen { since, looked_back_to, calls, keys, used }
+            let people = known.usage.people_since(since);
+            Seen { since, looked_back_to, calls, keys, used, people }
         })
     });
-    let Seen { since, looked_back_to, calls, keys: shown, used } = seen.await?;
+    let Seen { since, looked_back_to, calls, keys: shown, used, people } = seen.await?;
     let keys = clients::list(instance).await?.into_iter().flat_map(|client| {
         let name = client.name;
         client.keys.into_iter().map(move |key| (name.clone(), key))
@@ -89,7 +102,30 @@ pub async fn advise(instance: &Arc<Instance>, back: Duration) -> Result<Advice, 
         calls,
         keys: keys.collect(),
         grants: listed.filter_map(|grant| idle_in(grant, &used)).collect(),
+        people: idle_people(instance, since, &people).await?,
     })
+}
+
+async fn idle_people(
+    instance: &Instance,
+    since: Timestamp,
+    came: &BTreeSet<Id<User>>,
+) -> Result<Vec<IdlePerson>, Error> {
+    let sessions = sessions::list(instance, None).await?;
+    // At whichever node.
+    let seen: BTreeSet<Id<User>> =
+        sessions.iter().filter(|one| one.seen_at >= since).map(|one| one.signed_in.user).collect();
+    let people = people::now(instance).await?;
+    let idle = people.users.iter().filter(|row| {
+        let had_time = row.created_at < since && row.state != UserState::Disabled;
+        had_time && !row.roles.is_empty() && !came.contains(&row.id) && !seen.contains(&row.id)
+    });
+    let idle = idle.map(|row| IdlePerson {
+        id: row.id,
+        roles: row.roles.clone(),
+        created_at: row.created_at,
+    });
+    Ok(idle.collect())
 }
 
 /// What of a grant nobody used; `None` where all of it was.

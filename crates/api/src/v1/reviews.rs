@@ -1,16 +1,18 @@
 //! Reviews of rights, what waits for a second person, and what nobody uses: to be looked at.
 
 use super::{
-    Answer, guard,
+    Answer,
+    guard::{self, Caller},
     paging::{Page, Paging},
     problem::Asked,
 };
 use crate::console::Console;
 use app::{Error, advisor, proposals, reviews};
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
 };
+use policy::{Act, Decision};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 use utoipa::ToSchema;
@@ -121,6 +123,15 @@ pub(crate) struct Advice {
     looked_back_to: Option<String>,
     keys: Vec<IdleKey>,
     grants: Vec<IdleGrant>,
+    people: Vec<IdlePerson>,
+}
+
+/// Somebody with roles who did not sign in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct IdlePerson {
+    id: String,
+    roles: Vec<String>,
+    created_at: String,
 }
 
 /// A key in force that nobody showed.
@@ -145,11 +156,12 @@ pub(crate) struct IdleGrant {
     unused: Vec<String>,
 }
 
-/// Grants and keys that nobody used for a while, by this node's log.
+/// Grants and keys that nobody used for a while, and people who did not come, by this node's log.
 #[utoipa::path(get, path = "/v1/advice", tag = "grants", params(Back),
     responses((status = 200, body = Advice, description = "As asked.")))]
 pub(crate) async fn advice(
     State(console): State<Arc<Console>>,
+    Extension(caller): Extension<Caller>,
     Asked(back): Asked<Back>,
 ) -> Answer<Advice> {
     let days = back.days.unwrap_or(90);
@@ -174,10 +186,18 @@ pub(crate) async fn advice(
         is_whole: one.is_whole,
         unused: one.unused,
     });
+    // Who there is, is for those who may see people.
+    let sees_people = matches!(caller.may(&console, Act::UserRead), Decision::Allowed(_));
+    let people = found.people.into_iter().filter(|_| sees_people).map(|one| IdlePerson {
+        id: one.id.to_string(),
+        roles: one.roles,
+        created_at: one.created_at.to_string(),
+    });
     Ok(Json(Advice {
         since: found.since.to_string(),
         looked_back_to: found.looked_back_to.map(|at| at.to_string()),
         keys: keys.collect(),
         grants: grants.collect(),
+        people: people.collect(),
     }))
 }

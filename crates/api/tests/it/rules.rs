@@ -190,6 +190,14 @@ async fn what_nobody_uses_goes_by_a_click(house: &House) {
     house.wait(std::time::Duration::from_hours(48));
     let mut sam = house.invited("sue@example.com", &["security"]).await.browser;
     let page = sam.get("/advice?days=1").await;
+    // Rea came two days ago, and Sue comes now.
+    assert!(
+        page.text.contains("rea@example.com") && page.text.contains("Disable"),
+        "{}",
+        page.text
+    );
+    assert!(!page.text.contains("sue@example.com"), "{}", page.text);
+    assert!(!sam.get("/advice?days=30").await.text.contains("rea@example.com"));
     let key = crate::browser::between(&page.text, "action=\"/keys/", "\"").to_owned();
     let done = sam.post(&format!("/keys/{key}"), &[]).await;
     assert_eq!(done.location(), "/advice", "{}", done.text);

@@ -124,6 +124,7 @@ impl Known {
             }
             Record::RefusedCount(one) => self.hours.refused(one.at, one.count),
             Record::Unauthenticated(one) => self.hours.refused(one.at, one.count),
+            Record::Changed(changed) => self.usage.note_change(&changed),
             _ => {}
         }
     }

@@ -1,11 +1,12 @@
 //! When something was used last.
 
-use audit::Intent;
+use crate::people::sign_in::SIGN_IN;
+use audit::{Changed, Intent};
 use std::{
     collections::{BTreeSet, HashMap},
     hash::Hash,
 };
-use types::{Action, Client, Connection, Id, Key, Provider, Timestamp};
+use types::{Action, Client, Connection, Id, Key, Provider, Timestamp, User};
 
 /// Ways of use, and keys, that are remembered. Those that were used longest ago give way.
 const REMEMBERED: usize = 50_000;
@@ -26,6 +27,8 @@ pub(crate) struct Used {
 pub(crate) struct Usage {
     used: HashMap<Used, Timestamp>,
     keys: HashMap<Id<Key>, Timestamp>,
+    /// When somebody signed in, or changed something.
+    people: HashMap<Id<User>, Timestamp>,
     /// What was used last by then may be forgotten.
     forgotten_to: Option<Timestamp>,
 }
@@ -45,6 +48,19 @@ impl Usage {
             note(&mut self.keys, intent.key, intent.at, REMEMBERED),
         ];
         self.forgotten_to = forgotten.into_iter().chain([self.forgotten_to]).max().flatten();
+    }
+
+    pub(super) fn note_change(&mut self, changed: &Changed) {
+        let came = changed.what.strip_prefix("user ").filter(|_| changed.verb == SIGN_IN);
+        let who = came.or_else(|| changed.actor.strip_prefix("user:"));
+        let Some(user) = who.and_then(|id| id.parse().ok()) else { return };
+        let forgotten = note(&mut self.people, user, changed.at, REMEMBERED);
+        self.forgotten_to = forgotten.max(self.forgotten_to);
+    }
+
+    /// Who signed in or changed something since then.
+    pub(crate) fn people_since(&self, since: Timestamp) -> BTreeSet<Id<User>> {
+        self.people.iter().filter(|(_, at)| **at >= since).map(|(user, _)| *user).collect()
     }
 
     /// From when on it is known what was used.

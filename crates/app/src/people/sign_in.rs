@@ -35,6 +35,8 @@ pub(crate) const HASHES_AT_ONCE: usize = 2;
 /// How long one may wait for that.
 const HASH_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How the log says that somebody came in.
+pub(crate) const SIGN_IN: &str = "user.sign_in";
 /// How the log says that an identity provider let somebody in.
 pub(crate) const BY_PROVIDER: &str = "sso";
 
@@ -198,7 +200,7 @@ pub(crate) async fn full_session(
 
 pub(crate) fn came(row: &UserRow, by: &str) -> Change {
     Change {
-        verb: "user.sign_in",
+        verb: SIGN_IN,
         what: format!("user {}", row.id),
         details: vec![("by", by.to_owned())],
         ..Change::default()

@@ -253,13 +253,27 @@ pub(crate) async fn advise(session: &Session, days: u16) -> Result<(), Failure> 
             "unused": one.unused,
         }));
     }
-    if keys.is_empty() && grants.is_empty() {
-        text.push("Every key and every grant was used.");
+    let mut people = Vec::new();
+    for one in &advice.people {
+        let roles = one.roles.join(", ");
+        text.push(format!(
+            "{} did not come, and has {roles}: drop the roles, or disable it",
+            one.id
+        ));
+        people.push(json!({
+            "id": one.id.to_string(),
+            "roles": one.roles,
+            "created_at": one.created_at.to_string(),
+        }));
+    }
+    if keys.is_empty() && grants.is_empty() && people.is_empty() {
+        text.push("Every key and every grant was used, and everybody came.");
     }
     let json = json!({
         "since": advice.since.to_string(),
         "looked_back_to": back_to,
         "calls": advice.calls,
+        "people": people,
         "keys": keys,
         "grants": grants,
     });
