@@ -667,7 +667,7 @@ async function passkeys(ada) {
   await fill(ada, { "Name of the passkey": "laptop" });
   await press(ada, "Go on");
   check(ada.url() === `${CONSOLE}/account`, `a new passkey leads to ${ada.url()}`);
-  check(await ada.getByText("laptop").isVisible(), "the passkey is not listed");
+  check(await ada.getByRole("cell", { name: "laptop", exact: true }).isVisible(), "the passkey is not listed");
 
   await press(ada, "Sign out");
   await press(ada, "Sign in with a passkey");
