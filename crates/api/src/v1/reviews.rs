@@ -106,6 +106,7 @@ pub(crate) async fn proposals(
 
 /// How far to look back.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Back {
     /// Days; 90 if none are given.
