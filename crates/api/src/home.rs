@@ -13,7 +13,7 @@ use app::{
     clients::{self, KeyState},
     connections,
     people::{sessions::SignedIn, users},
-    providers,
+    providers, reviews,
 };
 use askama::Template;
 use axum::{
@@ -170,6 +170,18 @@ async fn standing(console: &Console, signed_in: &SignedIn) -> Result<Standing, R
             let due =
                 due.map(|key| (key.id.to_string(), client.name.clone(), moment(key.expires_at)));
             found.expiring.extend(due);
+        }
+    }
+    if may(Act::ReviewRead) {
+        let now = instance.clock.now();
+        let listed = or_failed(reviews::list(instance).await)?;
+        if let Some(open) = listed.iter().find(|one| one.closed_at.is_none()) {
+            let name = if open.is_overdue(now) {
+                "Rights whose review is overdue"
+            } else {
+                "Rights to be reviewed"
+            };
+            found.counts.push((name, open.open_items(), "/reviews"));
         }
     }
     Ok(found)

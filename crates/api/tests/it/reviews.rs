@@ -33,6 +33,7 @@ async fn rights_are_confirmed_dropped_and_exported() {
     let (house, mut ada) = furnished().await;
     let mut sam = house.invited("sam@example.com", &["security"]).await.browser;
     let path = begin(&mut sam).await;
+    assert!(sam.get("/").await.text.contains("Rights to be reviewed"));
     let page = sam.get(&path).await;
     assert!(page.text.contains("administrator, of ada@example.com"), "{}", page.text);
     // A role of one's own is for somebody else.
@@ -62,6 +63,7 @@ async fn rights_are_confirmed_dropped_and_exported() {
     assert_eq!(done.status, 303, "{}", done.text);
     let closed = sam.post(&format!("{path}/close"), &[]).await;
     assert_eq!(closed.status, 303, "{}", closed.text);
+    assert!(!sam.get("/").await.text.contains("Rights to be reviewed"));
     let evidence = sam.get(&format!("{path}/evidence")).await;
     let id = path.trim_start_matches("/reviews/");
     let file = format!("attachment; filename=\"{id}.json\"");
@@ -69,4 +71,18 @@ async fn rights_are_confirmed_dropped_and_exported() {
     let json: Value = serde_json::from_str(&evidence.text).unwrap();
     assert_eq!(json["review"]["undecided"], 0);
     assert!(!evidence.text.contains("example.com"), "people are told by their ids");
+}
+
+#[tokio::test]
+async fn a_review_that_is_overdue_is_told() {
+    let (house, _) = furnished().await;
+    let mut sam = house.invited("sam@example.com", &["security"]).await.browser;
+    begin(&mut sam).await;
+    house.wait(std::time::Duration::from_hours(31 * 24));
+    let mut sue = house.invited("sue@example.com", &["auditor"]).await.browser;
+    assert!(sue.get("/").await.text.contains("Rights whose review is overdue"));
+    let page = sue.get("/reviews").await;
+    assert!(page.text.contains("overdue since"), "{}", page.text);
+    // Who may only look finds nothing to press.
+    assert!(!page.text.contains("<button>Begin"), "{}", page.text);
 }
