@@ -25,7 +25,7 @@ use axum::{
 use identity::Password;
 use serde::Deserialize;
 use std::time::Duration;
-use types::{Factor, FactorKind, Id, Session, Token};
+use types::{Factor, FactorKind, Id, Session, Timestamp, Token};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -55,7 +55,7 @@ struct AccountPage {
     has_password: bool,
     tokens: Vec<TokenView>,
     new_token: Option<String>,
-    notices: Vec<(String, String)>,
+    notices: Untold,
 }
 
 struct FactorView {
@@ -146,26 +146,40 @@ async fn account_view(
     Ok(page(problem.map_or(StatusCode::OK, status_of), &answer))
 }
 
+/// Notices with their times, and the newest one's in microseconds.
+pub(crate) struct Untold {
+    pub(crate) listed: Vec<(String, String)>,
+    pub(crate) newest: i64,
+}
+
 /// What of the account was changed that its owner has not seen yet.
-pub(crate) async fn untold(
-    console: &Console,
-    signed_in: &SignedIn,
-) -> Result<Vec<(String, String)>, Refusal> {
-    let listed = or_failed(notices::list(&console.instance, signed_in.user).await)?.into_iter();
+pub(crate) async fn untold(console: &Console, signed_in: &SignedIn) -> Result<Untold, Refusal> {
+    let listed = or_failed(notices::list(&console.instance, signed_in.user).await)?;
+    let newest = listed.iter().map(|one| one.at().as_micros()).max().unwrap_or_default();
     let in_words = |text: &str| {
         let mut letters = text.chars();
         letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>())
     };
-    Ok(listed.map(|one| (moment(one.at()), in_words(&one.what).unwrap_or_default())).collect())
+    let listed = listed.iter();
+    let shown = listed.map(|one| (moment(one.at()), in_words(&one.what).unwrap_or_default()));
+    Ok(Untold { listed: shown.collect(), newest })
+}
+
+#[derive(Deserialize)]
+pub(crate) struct SeenForm {
+    #[serde(default)]
+    newest: String,
 }
 
 pub(crate) async fn notices_seen(
     State(console): Home,
     Extension(visit): Asked,
+    Form(form): Form<SeenForm>,
 ) -> Result<Response, Refusal> {
     let signed_in = person(&visit)?;
     let ctx = or_failed(console.context(Some(signed_in)))?;
-    let done = notices::seen(&console.instance, &ctx, signed_in).await;
+    let newest = Timestamp::from_micros(form.newest.parse().unwrap_or_default());
+    let done = notices::seen(&console.instance, &ctx, signed_in, newest).await;
     back(&console, &visit, done).await
 }
 

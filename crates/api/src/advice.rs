@@ -46,6 +46,7 @@ struct AdvicePage {
     /// Address or id, roles and id of those who did not come.
     people: Vec<(String, String, String)>,
     sees_people: bool,
+    is_long_enough: bool,
     may_change: bool,
     may_revoke: bool,
     may_disable: bool,
@@ -95,7 +96,8 @@ pub(crate) async fn advice(
         back_to: found.looked_back_to.map_or_else(|| "now".to_owned(), moment),
         keys: keys.collect(),
         grants: grants.collect(),
-        may_change: console.offers(signed_in, Act::GrantApply),
+        may_change: found.is_long_enough && console.offers(signed_in, Act::GrantApply),
+        is_long_enough: found.is_long_enough,
         people,
         sees_people,
         may_disable: console.offers(signed_in, Act::UserDisable),

@@ -192,7 +192,7 @@ impl Console {
 
     /// Whether a page shows what leads to the act: a step-up may still be due.
     pub(crate) fn offers(&self, signed_in: &SignedIn, act: Act) -> bool {
-        match self.decide(signed_in, act, None) {
+        match self.decide(signed_in, act, signed_in.source) {
             Decision::Allowed(_) | Decision::NeedsStepUp(_) => true,
             // As a proposal.
             Decision::NeedsApproval(_) => act == Act::GrantApply,

@@ -166,12 +166,12 @@ pub(crate) async fn before(
         }
         Some(token) => sessions::look_up(&console.instance, token).await,
     };
+    let source = request.extensions().get::<Peer>().and_then(|peer| peer.0);
     let signed_in = match found {
-        Ok(found) => found,
+        Ok(found) => found.map(|person| SignedIn { source, ..person }),
         Err(error) => return views::failed(&error),
     };
     let asked = host(&request, &console).unwrap_or_default();
-    let source = request.extensions().get::<Peer>().and_then(|peer| peer.0);
     // Forms are bound to the session, or before there is one to a cookie of their own.
     let mut new_form = None;
     let bound = match (&cookies.session, &cookies.form) {

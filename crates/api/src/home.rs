@@ -1,7 +1,7 @@
 //! Home: how things stand.
 
 use crate::{
-    account::untold,
+    account::{Untold, untold},
     assets,
     console::Console,
     pages::{Asked, Home, Refusal, or_failed, person},
@@ -66,7 +66,7 @@ struct HomePage {
     day: Option<DayView>,
     shows_keys: bool,
     expiring: Vec<(String, String, String)>,
-    notices: Vec<(String, String)>,
+    notices: Untold,
     unused_days: u16,
     /// Grants of which something was not used, and keys that nobody showed.
     unused: Option<(usize, usize)>,

@@ -187,7 +187,7 @@ impl Tail {
             let row = row.map_err(|_| "A call could not be shown.")?;
             let id = call.end_index().unwrap_or(self.after);
             let _ = write!(text, "id: {id}\nevent: call\n");
-            for line in row.lines().filter(|line| !line.is_empty()) {
+            for line in row.split(['\r', '\n']).filter(|line| !line.is_empty()) {
                 let _ = writeln!(text, "data: {line}");
             }
             text.push('\n');
@@ -207,7 +207,9 @@ impl Tail {
         let person = found.map_err(|_| "The console cannot look now. Load the page again.")?;
         let person = person.ok_or(ENDED)?;
         match self.console.decide(&person, Act::AuditRead, self.source) {
-            Decision::Allowed(_) if person.level == types::SessionLevel::Full => Ok(person),
+            Decision::Allowed(_) if person.level == types::SessionLevel::Full => {
+                Ok(SignedIn { source: self.source, ..person })
+            }
             _ => Err("Your roles do not permit it any more."),
         }
     }

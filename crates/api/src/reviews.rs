@@ -129,6 +129,7 @@ struct ReviewPage {
     closed_by: String,
     items: Vec<ItemView>,
     is_open: bool,
+    is_stepped_up: bool,
     may_decide: bool,
     is_any_left_here: bool,
     earlier: Option<usize>,
@@ -169,6 +170,7 @@ async fn review_view(
         by: people.actor(&shown.begun_by),
         closed_by: shown.closed_by.as_deref().map(|by| people.actor(by)).unwrap_or_default(),
         is_open: shown.closed_at.is_none(),
+        is_stepped_up: signed_in.is_stepped_up(console.instance.clock.now()),
         may_decide,
         is_any_left_here: items.iter().any(|item| item.outcome.is_empty()),
         earlier: (first > 0).then(|| first.saturating_sub(ITEMS) + 1),
@@ -218,16 +220,14 @@ impl People {
     }
 
     fn item(&self, item: &Item) -> ItemView {
-        let (what, words) = match &item.about {
-            About::Grant { name, words, .. } => (name.clone(), words.clone()),
-            About::Role { user, role, .. } => {
-                (format!("{role}, of {}", self.name(user)), Vec::new())
-            }
+        let what = match &item.about {
+            About::Grant { name, .. } => name.clone(),
+            About::Role { user, role, .. } => format!("{role}, of {}", self.name(user)),
         };
         ItemView {
             number: item.number,
             what,
-            words,
+            words: item.about.words(),
             is_managed: matches!(item.about, About::Role { is_managed: true, .. }),
             is_own: matches!(&item.about, About::Role { user, .. } if *user == self.own),
             outcome: match &item.state {

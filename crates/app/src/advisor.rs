@@ -48,6 +48,8 @@ pub struct Advice {
     pub looked_back_to: Option<Timestamp>,
     /// Calls that ended since then.
     pub calls: u64,
+    /// This node's log goes back so far: else what was used at others, or before, is not known.
+    pub is_long_enough: bool,
     pub keys: Vec<IdleKey>,
     pub grants: Vec<IdleGrant>,
     pub people: Vec<IdlePerson>,
@@ -60,6 +62,7 @@ struct Seen {
     keys: BTreeSet<Id<Key>>,
     used: BTreeSet<Used>,
     people: BTreeSet<Id<User>>,
+    first_at: Option<Timestamp>,
 }
 
 /// Looks back so far.
@@ -77,10 +80,10 @@ pub async fn advise(instance: &Arc<Instance>, back: Duration) -> Result<Advice, 
             let looked_back_to = known.first_at.map(|first| first.max(hour).min(now));
             let (used, keys) = known.usage.since(since);
             let people = known.usage.people_since(since);
-            Seen { since, looked_back_to, calls, keys, used, people }
+            Seen { since, looked_back_to, calls, keys, used, people, first_at: known.first_at }
         })
     });
-    let Seen { since, looked_back_to, calls, keys: shown, used, people } = seen.await?;
+    let Seen { since, looked_back_to, calls, keys: shown, used, people, first_at } = seen.await?;
     let keys = clients::list(instance).await?.into_iter().flat_map(|client| {
         let name = client.name;
         client.keys.into_iter().map(move |key| (name.clone(), key))
@@ -95,11 +98,14 @@ pub async fn advise(instance: &Arc<Instance>, back: Duration) -> Result<Advice, 
         created_at: key.created_at,
         expires_at: key.expires_at,
     });
-    let listed = grants::list(instance).await?.into_iter().filter(|grant| grant.is_in_force);
+    // One that is younger had no time to be used.
+    let is_meant = |grant: &Listed| grant.is_in_force && grant.created_at < since;
+    let listed = grants::list(instance).await?.into_iter().filter(is_meant);
     Ok(Advice {
         since,
         looked_back_to,
         calls,
+        is_long_enough: first_at.is_some_and(|first| first <= since),
         keys: keys.collect(),
         grants: listed.filter_map(|grant| idle_in(grant, &used)).collect(),
         people: idle_people(instance, since, &people).await?,

@@ -241,6 +241,8 @@ pub enum Error {
     ReviewDays { limit: u16 },
     #[error("an item is named twice")]
     ReviewTwice,
+    #[error("item {number} is a role that an identity provider gives")]
+    ReviewManaged { number: usize },
     #[error("item {number} was changed or dropped since the review began")]
     ReviewItem { number: usize },
     #[error("at most {limit} reviews are kept")]
@@ -351,6 +353,7 @@ impl Error {
             | Self::ReviewClosed
             | Self::ReviewOpen { .. }
             | Self::ReviewItem { .. }
+            | Self::ReviewManaged { .. }
             | Self::TooManyReviews { .. }
             | Self::NothingToReview
             | Self::OwnRole
@@ -670,6 +673,10 @@ impl Error {
             Self::ReviewOpen { .. } => {
                 "Confirm or drop them first, or close it with `--drop-undecided`, which drops them.".into()
             }
+            Self::ReviewManaged { .. } => {
+                "Change the person's groups at the identity provider, and confirm the item, or leave it \
+                 until the review is closed.".into()
+            }
             Self::ReviewItem { .. } => {
                 "Look at the review again; nothing was decided of any item.".into()
             }
@@ -682,7 +689,8 @@ impl Error {
                     .into()
             }
             Self::NothingToReview => "Apply grants, or invite people, first.".into(),
-            Self::OwnRole => "Ask somebody else whose role permits review.decide.".into(),
+            Self::OwnRole => "Ask somebody else whose role permits review.decide, or confirm it at the command line on the \
+                 data folder: `weirgate review confirm`.".into(),
             Self::TooManyProposals { .. } => "Decide some of those that wait first.".into(),
             Self::TooManyViews { .. } => "Remove one first.".into(),
             Self::ManagedElsewhere => {

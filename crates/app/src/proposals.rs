@@ -164,8 +164,8 @@ fn begun(catalogue: &Catalogue, new: &New) -> Result<ResolvedGrant, Error> {
         client: IdText(client),
         connection: connection.filter(|_| provider.is_none()),
         provider,
-        purpose: new.purpose.clone(),
-        expires: new.expires.clone(),
+        purpose: new.purpose.trim().to_owned(),
+        expires: new.expires.trim().to_owned(),
         allow: Vec::new(),
     })
 }

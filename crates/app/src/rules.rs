@@ -229,6 +229,18 @@ pub(crate) fn plan(
     Ok(changes)
 }
 
+/// What a role permits, by the names of acts; nothing where there is no such role.
+pub(crate) fn permitted_by(people: &People, role: &str) -> Vec<String> {
+    let built_in = BUILT_IN.iter().find(|(name, _)| *name == role).map(|(_, acts)| acts.to_vec());
+    let acts = built_in.unwrap_or_else(|| {
+        let own = people.roles.iter().find(|row| row.name.as_str() == role);
+        acts_of(own.map(|row| &row.body)).into_iter().collect()
+    });
+    let mut names: Vec<String> = acts.iter().map(ToString::to_string).collect();
+    names.sort_unstable();
+    names
+}
+
 fn acts_of(body: Option<&String>) -> BTreeSet<Act> {
     body.and_then(|body| CustomRole::from_stored("role", body).ok())
         .map(|role| role.acts)

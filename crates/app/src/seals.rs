@@ -620,12 +620,15 @@ pub(crate) fn trusted(mut rows: Everything, broken: &[Broken]) -> Everything {
     // A factor or a policy that is missing would permit more: where anything of people is not as it
     // was left, nobody comes in.
     let of_people =
-        [USER, FACTOR, LINK, TOKEN, IDENTITY_PROVIDER, IDENTITY, PROPOSAL, REVIEW, ROLE, POLICY];
+        [USER, FACTOR, LINK, TOKEN, IDENTITY_PROVIDER, IDENTITY, PROPOSAL, ROLE, POLICY];
     // And without a policy, calls would pass that it forbids.
     if broken.iter().any(|one| one.place.0 == POLICY) {
         rows.grants.clear();
     }
-    // A filter decides nothing: without it somebody sees a page less.
+    // A review lets nobody in, and neither does a filter.
+    if broken.iter().any(|one| one.place.0 == REVIEW) {
+        rows.people.reviews.clear();
+    }
     if broken.iter().any(|one| one.place.0 == VIEW) {
         rows.people.views.clear();
     }

@@ -195,7 +195,10 @@ impl Said {
     fn of(record: &Record, previous: Option<&Row>) -> Self {
         let Record::Changed(one) = record else { return Self::default() };
         let mut said = Self::default();
-        let earlier = previous.and_then(|row| match &row.record {
+        // Others tell what happened, and not how something is.
+        let sets =
+            [".import", ".put", ".change", ".roles"].iter().any(|end| one.verb.ends_with(end));
+        let earlier = previous.filter(|_| sets).and_then(|row| match &row.record {
             Record::Changed(earlier) => Some((row.index, earlier)),
             _ => None,
         });

@@ -131,7 +131,7 @@ pub(super) async fn place(console: &Console) -> Result<SemaphorePermit<'_>, Prob
 /// What no token does.
 pub(super) fn needs_step_up(act: Act) -> Problem {
     let detail = format!("{act} needs a step-up, which no token has");
-    let remedy = "Do it at the command line on the data folder, or in the console.";
+    let remedy = "Do it at the command line on the data folder, or where there is a page for it in the console.";
     Problem::new(StatusCode::FORBIDDEN, "not_permitted", detail, remedy)
 }
 

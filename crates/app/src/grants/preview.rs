@@ -4,10 +4,11 @@ use super::ResolvedGrant;
 use projection::{Limits, Mode, Projector, Spec, parse_list};
 use provider::{FieldKind, Object, ObjectId, Provider, ScalarKind, Step};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
-/// How far objects are followed that are part of others.
+/// How far objects are followed that are part of others, and how many of their fields are shown in all.
 const DEPTH: usize = 3;
+const MAX_INNER_FIELDS: usize = 2_000;
 
 /// By object that the grant lets read: what would pass of an answer in which every declared field has a
 /// value.
@@ -19,7 +20,7 @@ pub(crate) fn preview(grant: &ResolvedGrant, model: &Provider) -> Vec<(String, S
             by_object.entry(object).or_default().extend(allow.fields.iter().cloned());
         }
     }
-    let answer = Answer { by_object, model };
+    let answer = Answer { by_object, model, left: Cell::new(MAX_INNER_FIELDS) };
     let shown = answer.by_object.keys().filter_map(|name| {
         let (_, object) = model.object_by_name(name)?;
         let value = answer.passing(object, DEPTH)?;
@@ -31,29 +32,41 @@ pub(crate) fn preview(grant: &ResolvedGrant, model: &Provider) -> Vec<(String, S
 struct Answer<'g> {
     by_object: BTreeMap<&'g str, Vec<String>>,
     model: &'g Provider,
+    /// Fields of inner objects that may be shown still.
+    left: Cell<usize>,
 }
 
 impl Answer<'_> {
     /// What would pass of an object, by the fields that are granted of it.
     fn passing(&self, object: &Object, depth: usize) -> Option<Value> {
         let fields = self.by_object.get(object.name.as_str())?;
-        let whole = self.sample(object, depth).to_string();
+        let whole = self.sample(object, fields, depth).to_string();
         serde_json::from_slice(&projected(&whole, fields)?).ok()
     }
 
     /// An object within another: of it passes what is granted of it itself.
     fn part(&self, id: ObjectId, depth: usize) -> Value {
         let object = self.model.object(id).filter(|_| depth > 0);
+        let object = object.filter(|object| {
+            let left = self.left.get().checked_sub(object.fields.len());
+            self.left.set(left.unwrap_or(0));
+            left.is_some()
+        });
         object.and_then(|object| self.passing(object, depth - 1)).unwrap_or_else(|| json!({}))
     }
 
-    fn sample(&self, object: &Object, depth: usize) -> Value {
+    fn sample(&self, object: &Object, granted: &[String], depth: usize) -> Value {
         let mut whole = Value::Object(Map::new());
         for field in &object.fields {
             let value = match &field.kind {
                 FieldKind::Scalar { kind, is_array: true } => json!([scalar(*kind)]),
                 FieldKind::Scalar { kind, is_array: false } => scalar(*kind),
                 FieldKind::Inline => continue,
+                FieldKind::Named(_) | FieldKind::OneOfNamed(_)
+                    if !granted.contains(&field.path) =>
+                {
+                    continue;
+                }
                 FieldKind::Named(id) => self.part(*id, depth),
                 FieldKind::OneOfNamed(ids) => {
                     ids.first().map_or_else(|| json!({}), |id| self.part(*id, depth))
@@ -141,7 +154,11 @@ mod tests {
     }"##;
 
     fn shown(allow: &Value) -> BTreeMap<String, Value> {
-        let model = provider::load(DESCRIPTION.as_bytes(), None, &LoadLimits::default()).unwrap();
+        shown_of(DESCRIPTION, allow)
+    }
+
+    fn shown_of(description: &str, allow: &Value) -> BTreeMap<String, Value> {
+        let model = provider::load(description.as_bytes(), None, &LoadLimits::default()).unwrap();
         let grant: ResolvedGrant = serde_json::from_value(json!({
             "client": "clnt_06ewk4g000e0g0000000000005",
             "provider": "prov_06ewk4g000e0g0000000000003",
@@ -178,5 +195,28 @@ mod tests {
     fn an_object_within_another_of_which_nothing_is_granted_shows_nothing() {
         let shown = shown(&json!([allow("Person", &["read"], &["name", "home"])]));
         assert_eq!(shown["Person"], json!({"name": "...", "home": {}}));
+    }
+
+    /// Fields that lead to each other a hundred times cost what a few do.
+    #[test]
+    fn a_preview_of_objects_that_lead_to_each_other_is_bounded() {
+        let names: Vec<String> = (0..100).map(|number| format!("f{number}")).collect();
+        let fields: Map<String, Value> = names
+            .iter()
+            .map(|name| (name.clone(), json!({"$ref": "#/components/schemas/Person"})))
+            .collect();
+        let description = json!({
+            "openapi": "3.1.0", "info": {"title": "t", "version": "1"},
+            "servers": [{"url": "https://api.example.com"}],
+            "paths": {"/people": {"get": {"operationId": "p", "responses": {"200": {
+                "description": "d", "content": {"application/json": {"schema":
+                {"$ref": "#/components/schemas/Person"}}}}}}}},
+            "components": {"schemas": {"Person": {"type": "object", "properties": fields}}},
+        });
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let shown =
+            shown_of(&description.to_string(), &json!([allow("Person", &["read"], &names)]));
+        let fields = shown["Person"].to_string().matches(':').count();
+        assert!((100..=2_100).contains(&fields), "{fields}");
     }
 }

@@ -76,11 +76,23 @@ pub async fn list(instance: &Instance, user: Id<User>) -> Result<Vec<Notice>, Er
     kept.map_or_else(|| Ok(Vec::new()), |kept| read(&SecretBytes::new(kept.into_bytes())))
 }
 
-/// Forgets them: their owner has seen them.
-pub async fn seen(instance: &Instance, ctx: &OpContext, signed_in: &SignedIn) -> Result<(), Error> {
+/// Forgets those up to the newest that their owner was shown: what came since stays.
+pub async fn seen(
+    instance: &Instance,
+    ctx: &OpContext,
+    signed_in: &SignedIn,
+    newest: Timestamp,
+) -> Result<(), Error> {
+    let untold = list(instance, signed_in.user).await?;
+    if untold.iter().all(|one| one.at() > newest) {
+        return Ok(());
+    }
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let person = Person::find(instance, &mut changing, signed_in.user).await?;
-    keep(instance, &mut changing, &person, &[]).await?;
+    let kept = person.opened(instance, &mut changing, person.place(NOTICES)).await?;
+    let mut left = kept.map_or_else(|| Ok(Vec::new()), |kept| read(&kept))?;
+    left.retain(|one| one.at() > newest);
+    keep(instance, &mut changing, &person, &left).await?;
     changing.record(Change {
         verb: "user.notices_seen",
         what: format!("user {}", signed_in.user),

@@ -12,7 +12,7 @@ use crate::{
 };
 use identity::SessionToken;
 use policy::Decider;
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use store::{SessionRow, UserRow};
 use types::{Id, OpContext, Session, SessionLevel, Timestamp, User, UserState};
 
@@ -44,6 +44,8 @@ pub struct SignedIn {
     pub expires_at: Timestamp,
     /// Until when acts that need it are open; in the past if they are not.
     pub stepped_up_until: Option<Timestamp>,
+    /// Where the request comes from, if that is known: policies may ask for it.
+    pub source: Option<IpAddr>,
 }
 
 impl SignedIn {
@@ -150,6 +152,7 @@ fn signed_in(row: &SessionRow, user: &UserRow) -> SignedIn {
         created_at: row.created_at,
         expires_at: row.expires_at,
         stepped_up_until: row.stepped_up_at.map(|at| at + STEP_UP_LIFE),
+        source: None,
     }
 }
 

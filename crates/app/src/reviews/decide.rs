@@ -11,7 +11,7 @@ use crate::{
     grants::{self, ResolvedGrant},
     instance::Instance,
     people::{sessions::SignedIn, users},
-    seals,
+    rules, seals,
 };
 use std::{collections::BTreeSet, time::Duration};
 use store::{Everything, ReviewRow};
@@ -119,6 +119,7 @@ fn items(instance: &Instance, everything: &Everything) -> Result<Vec<Kept>, Erro
         let roles = user.roles.iter().map(|role| About::Role {
             user: user.id.to_string(),
             role: role.clone(),
+            acts: rules::permitted_by(&everything.people, role),
             is_managed,
         });
         items.extend(roles);
@@ -209,7 +210,11 @@ async fn decide_within(
         let unknown = Error::NotFound { kind: "item", name: number.to_string() };
         let index = number.checked_sub(1);
         let kept = index.and_then(|index| opened.body.items.get_mut(index)).ok_or(unknown)?;
-        let is_left = kept.decision.as_ref().is_none_or(|one| one.outcome == Outcome::Confirmed);
+        // What was confirmed may still be dropped.
+        let is_left = kept
+            .decision
+            .as_ref()
+            .is_none_or(|one| one.outcome == Outcome::Confirmed && verdict == Verdict::Drop);
         if !is_left || !is_as_it_was(&kept.about, &opened.everything, &opened.grants) {
             return Err(Error::ReviewItem { number });
         }
@@ -229,7 +234,7 @@ async fn decide_within(
                     let user = kept.about.user();
                     let user = user.ok_or(Error::Internal { what: "a review names nobody" })?;
                     if users::is_managed(&opened.everything.people, user) {
-                        return Err(Error::ManagedElsewhere);
+                        return Err(Error::ReviewManaged { number });
                     }
                     users::drop_role(instance, changing, user, role).await?;
                 }
@@ -294,7 +299,17 @@ pub async fn close(
             kept.decision = Some(by(ctx, Outcome::Changed));
         }
     }
-    let verdicts: Vec<_> = open_items.iter().map(|number| (*number, Verdict::Drop)).collect();
+    let mut verdicts = Vec::new();
+    for number in open_items {
+        let kept = opened.body.items.get_mut(number - 1);
+        let kept = kept.ok_or(Error::Internal { what: "a review lost an item" })?;
+        let user = kept.about.user();
+        if user.is_some_and(|user| users::is_managed(&opened.everything.people, user)) {
+            kept.decision = Some(by(ctx, Outcome::Elsewhere));
+        } else {
+            verdicts.push((number, Verdict::Drop));
+        }
+    }
     decide_within(instance, ctx, &mut changing, signed_in, &mut opened, &verdicts).await?;
     opened.body.closed_by = Some(ctx.actor.to_string());
     let row = ReviewRow { body: written(&opened.body)?, closed_at: Some(ctx.now), ..opened.row };
@@ -312,6 +327,7 @@ pub async fn close(
             ("confirmed", count(Outcome::Confirmed)),
             ("dropped", count(Outcome::Dropped)),
             ("changed", count(Outcome::Changed)),
+            ("elsewhere", count(Outcome::Elsewhere)),
             ("evidence_sha256", digest),
         ],
         ..Change::default()

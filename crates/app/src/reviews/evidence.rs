@@ -42,8 +42,8 @@ fn about(about: &About) -> Value {
         About::Grant { name, words, grant } => {
             json!({"kind": "grant", "grant": name, "opens": words, "as_stored": grant})
         }
-        About::Role { user, role, is_managed } => {
-            json!({"kind": "role", "user": user, "role": role, "is_managed": is_managed})
-        }
+        About::Role { user, role, acts, is_managed } => json!({
+            "kind": "role", "user": user, "role": role, "permits": acts, "is_managed": is_managed,
+        }),
     }
 }

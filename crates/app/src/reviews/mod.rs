@@ -12,7 +12,7 @@ mod tests;
 pub use decide::{Undecided, Verdict, begin, close, decide, remove};
 pub use evidence::evidence;
 
-use crate::{apply, error::Error, grants::ResolvedGrant, instance::Instance, seals};
+use crate::{apply, error::Error, grants::ResolvedGrant, instance::Instance, rules, seals};
 use serde::{Deserialize, Serialize};
 use store::{Everything, ReviewRow};
 use types::{Id, Review, Timestamp, User};
@@ -49,6 +49,8 @@ pub enum About {
     Role {
         user: String,
         role: String,
+        /// What it permits.
+        acts: Vec<String>,
         /// An identity provider gives it, and alone can take it away.
         is_managed: bool,
     },
@@ -62,6 +64,8 @@ pub enum Outcome {
     Dropped,
     /// It was changed or taken away while the review was under way.
     Changed,
+    /// A role that its identity provider alone can take away.
+    Elsewhere,
 }
 
 impl Outcome {
@@ -70,6 +74,7 @@ impl Outcome {
             Self::Confirmed => "confirmed",
             Self::Dropped => "dropped",
             Self::Changed => "changed",
+            Self::Elsewhere => "left to the identity provider",
         }
     }
 }
@@ -182,9 +187,10 @@ fn written(body: &Body) -> Result<String, Error> {
 fn is_as_it_was<P>(about: &About, everything: &Everything<P>, grants: &[ResolvedGrant]) -> bool {
     match about {
         About::Grant { grant, .. } => grants.contains(grant),
-        About::Role { user, role, .. } => {
+        About::Role { user, role, acts, .. } => {
             let found = everything.people.users.iter().find(|row| row.id.to_string() == *user);
             found.is_some_and(|row| row.roles.contains(role))
+                && rules::permitted_by(&everything.people, role) == *acts
         }
     }
 }
@@ -195,6 +201,14 @@ impl About {
         match self {
             Self::Grant { name, .. } => format!("grant {name}"),
             Self::Role { user, role, .. } => format!("role {role} of {user}"),
+        }
+    }
+
+    /// What it opens or permits.
+    pub fn words(&self) -> Vec<String> {
+        match self {
+            Self::Grant { words, .. } => words.clone(),
+            Self::Role { acts, .. } => vec![format!("permits {}", acts.join(", "))],
         }
     }
 

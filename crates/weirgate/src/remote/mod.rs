@@ -114,8 +114,7 @@ fn asked(verb: &Verb) -> Result<Asked, Failure> {
         _ => Err(Failure::new(
             USAGE,
             "this command, or an option of it, does not work on a server",
-            "Run it on the data folder, without --server-url, or use the console: what needs a step-up no \
-             token does.",
+            "Run it on the data folder, without --server-url. What needs a step-up no token does.",
         )),
     }
 }

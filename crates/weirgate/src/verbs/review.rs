@@ -7,7 +7,7 @@ use crate::{
 };
 use app::{
     Instance,
-    reviews::{self, About, Reviewed, State, Undecided, Verdict},
+    reviews::{self, Reviewed, State, Undecided, Verdict},
 };
 use serde_json::{Value, json};
 use types::{Clock as _, Id, Review, SystemClock, Timestamp};
@@ -109,10 +109,8 @@ fn show(session: &Session, one: &Reviewed, only_open: bool) -> Result<(), Failur
             State::Decided(decision) => format!("{} by {}", decision.outcome.as_str(), decision.by),
         };
         text.push(format!("{:>4}  {}: {state}", item.number, item.about.in_words()));
-        if let About::Grant { words, .. } = &item.about {
-            for words in words {
-                text.push(format!("        {words}"));
-            }
+        for words in item.about.words() {
+            text.push(format!("        {words}"));
         }
     }
     Ok(session.output.result(&one.to_json(), text)?)
