@@ -1,7 +1,7 @@
 //! Ways to an identity provider that goes by the installation's clock: what leads in, and when.
 
 use super::{
-    sso::{self, Back, Begun, Errand, Return, Settings, ShownAt, Web},
+    sso::{self, Back, Begun, Errand, Return, Settings, ShownAt, TRIP_LIFE, Web},
     tests::{Office, refused},
 };
 use crate::error::Error;
@@ -10,7 +10,7 @@ use outbound::{FixedResolver, TlsConfig};
 use serde_json::json;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 use testkit::{IdentityProvider, oidc};
-use types::{SecretBytes, Slug};
+use types::{OpContext, SecretBytes, Slug, Timestamp};
 
 const CONSOLE: &str = "https://gate.example.com";
 
@@ -147,4 +147,126 @@ async fn an_answer_counts_once_though_its_provider_takes_a_code_twice() {
     // Another sign-in is another answer.
     let grace = hall.goes_to("corp", &idp).await;
     assert!(hall.comes_back(&grace).await.is_ok());
+}
+
+/// Between two providers: whoever began at one is not taken in by what comes back as another's.
+#[tokio::test]
+async fn an_answer_is_not_taken_for_another_providers() {
+    let hall = Hall::open().await;
+    let (corp, evil) = (hall.provider(), hall.provider());
+    hall.add("corp", corp.issuer()).await.unwrap();
+    hall.add("evil", evil.issuer()).await.unwrap();
+    let before = hall.numbers().await;
+    let there = slug("evil");
+    for with_issuer in [true, false] {
+        // The codes of both, at the place of the one that was not asked.
+        let grace = hall.goes_to("corp", &corp).await;
+        let other = hall.goes_to("evil", &evil).await;
+        let state = part(&grace.query, "state");
+        for code in [part(&grace.query, "code"), part(&other.query, "code")] {
+            for issuer in [corp.issuer(), evil.issuer()] {
+                let mut query = format!("code={code}&state={state}");
+                if with_issuer {
+                    query.push_str(&format!("&iss={issuer}"));
+                }
+                let came = hall.comes_back_to(&there, &grace, &query, None).await;
+                hall.is_strange(came, before).await;
+            }
+        }
+        // With the other's state it is what another browser began.
+        let came = hall.comes_back_to(&there, &grace, &other.query, None).await;
+        hall.is_strange(came, before).await;
+    }
+    // At its own place, with what the other gave.
+    let grace = hall.goes_to("corp", &corp).await;
+    let named = grace.query.replace(&part(&grace.query, "iss"), &spelled(evil.issuer()));
+    let error = refused(hall.comes_back_to(&grace.name, &grace, &named, None).await);
+    assert!(matches!(error, Error::Sso(OidcError::CallbackIssuer)), "{error}");
+    assert_eq!((corp.exchanges(), evil.exchanges()), (0, 0), "no code goes to anybody");
+    assert_eq!(hall.numbers().await, before);
+    let grace = hall.goes_to("corp", &corp).await;
+    assert!(hall.comes_back(&grace).await.is_ok());
+    assert_eq!((corp.exchanges(), evil.exchanges()), (1, 0));
+}
+
+#[tokio::test]
+async fn an_answer_counts_for_ten_minutes() {
+    let hall = Hall::open().await;
+    let idp = hall.provider();
+    hall.add("corp", idp.issuer()).await.unwrap();
+    let moment = Duration::from_micros(1);
+    for late in [moment, Duration::from_hours(1), Duration::from_hours(25)] {
+        let grace = hall.goes_to("corp", &idp).await;
+        hall.office.wait(TRIP_LIFE + late);
+        idp.set_time(hall.seconds());
+        let before = hall.numbers().await;
+        hall.is_strange(hall.comes_back(&grace).await, before).await;
+    }
+    // By a clock that was set back, an answer comes before it was asked for.
+    let grace = hall.goes_to("corp", &idp).await;
+    let before = hall.numbers().await;
+    for early in [moment, Duration::from_hours(1)] {
+        let now = hall.office.ctx().now.as_micros() - early.as_micros() as i64;
+        let ctx = OpContext { now: Timestamp::from_micros(now), ..hall.office.ctx() };
+        let (trip, query) = (grace.begun.trip.expose(), grace.query.as_str());
+        let back = Return { console_url: CONSOLE, name: &grace.name, trip, query };
+        let came = sso::end(&hall.office.instance, &ctx, &hall.web, None, back).await;
+        hall.is_strange(came, before).await;
+    }
+    assert_eq!(idp.exchanges(), 0);
+    // To the moment.
+    hall.office.wait(TRIP_LIFE);
+    idp.set_time(hall.seconds());
+    assert!(matches!(hall.comes_back(&grace).await, Ok(Back::In(_))));
+}
+
+/// What comes back makes us ask the provider: how often, is counted by where it comes from.
+#[tokio::test]
+async fn answers_are_slowed_by_the_place_they_come_from() {
+    let hall = Hall::open().await;
+    let idp = hall.provider();
+    hall.add("corp", idp.issuer()).await.unwrap();
+    let (here, elsewhere) = (IpAddr::from([192, 0, 2, 7]), IpAddr::from([192, 0, 2, 8]));
+    let came = async |query: fn(&str) -> String, from: IpAddr| {
+        let somebody = hall.goes_to("corp", &idp).await;
+        let query = query(&somebody.query);
+        hall.comes_back_to(&somebody.name, &somebody, &query, Some(from)).await
+    };
+    let with_a_wrong_code = |query: &str| query.replacen("code=", "code=x", 1);
+    let as_it_is = |query: &str| query.to_owned();
+    // Whoever comes in is no failure of the place.
+    for _ in 0..25 {
+        assert!(came(as_it_is, here).await.is_ok());
+    }
+    // What has no state that fits is neither counted nor asked about.
+    for _ in 0..25 {
+        let strange = came(|_| "code=c&state=s".to_owned(), here).await;
+        assert!(matches!(strange, Err(Error::Sso(OidcError::State))));
+    }
+    for _ in 0..20 {
+        let refused = came(with_a_wrong_code, here).await;
+        assert!(matches!(refused, Err(Error::Sso(OidcError::CodeRefused(_)))), "{refused:?}");
+    }
+    let asked = idp.server().requests().len();
+    for query in [with_a_wrong_code, as_it_is] {
+        let slowed = came(query, here).await;
+        assert!(matches!(slowed, Err(Error::SignInSlowed { .. })), "{slowed:?}");
+    }
+    assert_eq!(idp.server().requests().len(), asked, "the provider is not asked");
+    assert!(came(as_it_is, elsewhere).await.is_ok());
+    hall.office.wait(Duration::from_secs(1));
+    assert!(came(as_it_is, here).await.is_ok());
+    // One came in, and took back what was counted of it: the next waits no longer than this one did.
+    hall.office.wait(Duration::from_secs(1));
+    assert!(came(as_it_is, here).await.is_ok());
+}
+
+fn part(query: &str, name: &str) -> String {
+    let parts = query.split('&').filter_map(|pair| pair.split_once('='));
+    parts.into_iter().find(|(given, _)| *given == name).unwrap().1.to_owned()
+}
+
+/// As it stands in a query.
+fn spelled(text: &str) -> String {
+    text.replace(':', "%3A").replace('/', "%2F")
 }
