@@ -96,6 +96,11 @@ impl IdentityProvider {
         self.desk.metadata()
     }
 
+    /// Its keys, as they are published.
+    pub fn keys(&self) -> Value {
+        self.desk.keys()
+    }
+
     /// Sets its clock.
     pub fn set_time(&self, now_secs: i64) {
         lock(&self.desk.state).now_secs = now_secs;

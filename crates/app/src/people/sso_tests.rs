@@ -6,10 +6,15 @@ use super::{
 };
 use crate::error::Error;
 use identity::oidc::OidcError;
-use outbound::{FixedResolver, TlsConfig};
+use outbound::{FixedResolver, Resolve, ResolveError, TlsConfig};
 use serde_json::json;
-use std::{net::IpAddr, sync::Arc, time::Duration};
-use testkit::{IdentityProvider, oidc};
+use std::{
+    net::IpAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use testkit::{Answer, FaultyProvider, IdentityProvider, oidc};
 use types::{OpContext, SecretBytes, Slug, Timestamp};
 
 const CONSOLE: &str = "https://gate.example.com";
@@ -259,6 +264,103 @@ async fn answers_are_slowed_by_the_place_they_come_from() {
     // One came in, and took back what was counted of it: the next waits no longer than this one did.
     hall.office.wait(Duration::from_secs(1));
     assert!(came(as_it_is, here).await.is_ok());
+}
+
+/// One address for all names, which may become another.
+#[derive(Debug)]
+struct Names(Mutex<IpAddr>);
+
+impl Resolve for Names {
+    fn resolve<'a>(
+        &'a self,
+        _: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveError>> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(vec![*self.0.lock().unwrap()])))
+    }
+}
+
+/// What metadata names on other hosts is judged when it is used, whatever it was before.
+#[tokio::test]
+async fn a_place_that_moves_inside_is_given_no_code() {
+    let mut hall = Hall::open().await;
+    let names = Arc::new(Names(Mutex::new([93, 184, 216, 34].into())));
+    let tls = Arc::new(TlsConfig::new(None).unwrap());
+    hall.web = Web::new(Arc::clone(&names) as _, tls);
+    let (idp, inside) = (hall.provider(), FaultyProvider::start_tls().unwrap());
+    let mut said = idp.metadata();
+    said["token_endpoint"] = json!(format!("https://id.example:{}/token", inside.addr().port()));
+    idp.server().on(oidc::METADATA, Answer::json(200, &said));
+    hall.add("corp", idp.issuer()).await.unwrap();
+    let before = hall.numbers().await;
+    for address in [IpAddr::from([127, 0, 0, 1]), "::1".parse().unwrap(), [10, 0, 0, 1].into()] {
+        let grace = hall.goes_to("corp", &idp).await;
+        *names.0.lock().unwrap() = address;
+        let error = refused(hall.comes_back(&grace).await);
+        assert_eq!(why(&error), "provider_address_refused", "{address}");
+    }
+    // Its keys, as they are read again.
+    said["jwks_uri"] = said["token_endpoint"].clone();
+    said["token_endpoint"] = idp.metadata()["token_endpoint"].clone();
+    idp.server().on(oidc::METADATA, Answer::json(200, &said));
+    hall.office.wait(Duration::from_mins(11));
+    let name = slug("corp");
+    let begun = sso::begin(&hall.office.instance, &hall.web, CONSOLE, &name, Errand::SignIn).await;
+    assert_eq!(why(&refused(begun)), "provider_address_refused");
+    assert_eq!((inside.connections(), idp.exchanges()), (0, 0));
+    assert_eq!(hall.numbers().await.1, before.1);
+}
+
+/// Another port of the issuer's own host is another place, and must be public.
+#[tokio::test]
+async fn only_the_issuers_own_place_may_be_inside() {
+    let hall = Hall::open().await;
+    let (idp, inside) = (hall.provider(), FaultyProvider::start().unwrap());
+    for named in ["jwks_uri", "token_endpoint"] {
+        for place in [inside.url().to_owned(), inside.url().replace("http:", "https:")] {
+            let mut said = idp.metadata();
+            said[named] = json!(format!("{place}/x"));
+            idp.server().on(oidc::METADATA, Answer::json(200, &said));
+            let added = refused(hall.add("corp", idp.issuer()).await);
+            assert!(why(&added).contains("a URL of its metadata"), "{named} {place}: {added}");
+        }
+    }
+    assert_eq!(inside.connections(), 0);
+}
+
+#[tokio::test]
+async fn nobody_is_followed_to_another_place() {
+    let hall = Hall::open().await;
+    let (idp, inside) = (hall.provider(), FaultyProvider::start().unwrap());
+    for place in [oidc::METADATA, oidc::KEYS] {
+        let right = if place == oidc::METADATA { idp.metadata() } else { idp.keys() };
+        inside.on(place, Answer::json(200, &right));
+        for status in [301, 302, 303, 307, 308] {
+            let there = format!("{}{place}", inside.url());
+            idp.server().on(place, Answer::redirect(status, &there));
+            let added = refused(hall.add("corp", idp.issuer()).await);
+            assert_eq!(why(&added), format!("it answered with status {status}"), "{place}");
+        }
+        idp.server().on(place, Answer::json(200, &right));
+    }
+    hall.add("corp", idp.issuer()).await.unwrap();
+    let before = hall.numbers().await;
+    for status in [301, 302, 303, 307, 308] {
+        let there = format!("{}/token", inside.url());
+        idp.server().on(oidc::TOKEN, Answer::redirect(status, &there));
+        let grace = hall.goes_to("corp", &idp).await;
+        let error = refused(hall.comes_back(&grace).await);
+        assert!(matches!(error, Error::Sso(OidcError::CodeRefused(_))), "{status}: {error}");
+    }
+    assert_eq!(idp.exchanges(), 5);
+    assert_eq!(inside.connections(), 0, "the secret and the code go nowhere else");
+    assert_eq!(hall.numbers().await, before);
+}
+
+fn why(error: &Error) -> &str {
+    match error {
+        Error::IdentityProviderUnreachable { why } => why,
+        other => panic!("{other}"),
+    }
 }
 
 fn part(query: &str, name: &str) -> String {
