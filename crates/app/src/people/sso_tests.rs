@@ -211,7 +211,7 @@ async fn an_answer_counts_for_ten_minutes() {
     let grace = hall.goes_to("corp", &idp).await;
     let before = hall.numbers().await;
     for early in [moment, Duration::from_hours(1)] {
-        let now = hall.office.ctx().now.as_micros() - early.as_micros() as i64;
+        let now = hall.office.ctx().now.as_micros() - i64::try_from(early.as_micros()).unwrap();
         let ctx = OpContext { now: Timestamp::from_micros(now), ..hall.office.ctx() };
         let (trip, query) = (grace.begun.trip.expose(), grace.query.as_str());
         let back = Return { console_url: CONSOLE, name: &grace.name, trip, query };
