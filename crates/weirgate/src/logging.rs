@@ -62,6 +62,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("seconds", "by how much a clock jumped, or differs"),
     ("status", "our answer's status"),
     ("suppressed", "failed calls of this code without a line of their own"),
+    ("user.id", "whose passkey there may be a copy of"),
 ];
 
 /// Our own crates, by their targets.

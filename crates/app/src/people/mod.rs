@@ -14,6 +14,8 @@ pub mod users;
 #[cfg(test)]
 mod managed_tests;
 #[cfg(test)]
+mod sso_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 use crate::{change::Changing, customers, error::Error, instance::Instance, rules, seals};

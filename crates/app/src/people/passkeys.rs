@@ -6,13 +6,13 @@
 use super::{
     EMAIL, FACTOR, Person,
     factors::{self, Enrolled, MAX_FACTORS},
-    is_second, keyed, sessions,
+    is_second, keyed, notices, sessions,
     sessions::SignedIn,
     sign_in::{self, Source},
     text, users,
 };
 use crate::{
-    change::{Care, Changing},
+    change::{Care, Change, Changing},
     error::Error,
     instance::Instance,
 };
@@ -277,7 +277,7 @@ pub async fn second_factor(
     attempt.count(instance, ctx.now).await?;
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let person = Person::find(instance, &mut changing, signed_in.user).await?;
-    show(&mut changing, party, &person, answer, state, ctx.now).await?;
+    let mut changing = show(instance, changing, ctx, party, &person, answer, state).await?;
     let token =
         sign_in::full_session(instance, &mut changing, ctx, &person, signed_in, "passkey").await?;
     attempt.forget(instance, &mut changing, person.row.id).await?;
@@ -321,7 +321,7 @@ pub async fn sign_in(
     attempt.count_by_place(instance, ctx.now).await?;
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let person = Person::find(instance, &mut changing, user).await?;
-    show(&mut changing, party, &person, answer, state, ctx.now).await?;
+    let mut changing = show(instance, changing, ctx, party, &person, answer, state).await?;
     let level = SessionLevel::Full;
     let token = sessions::begin(instance, &mut changing, ctx, person.row.id, level).await?;
     changing.record(sign_in::came(&person.row, "passkey alone"));
@@ -331,26 +331,57 @@ pub async fn sign_in(
 }
 
 /// Judges an answer by the passkeys that the person has now, and notes what is new of the one shown.
-async fn show(
-    changing: &mut Changing<'_>,
+async fn show<'i>(
+    instance: &'i Instance,
+    mut changing: Changing<'i>,
+    ctx: &OpContext,
     party: &RelyingParty,
     person: &Person,
     answer: &str,
     state: Authentication,
-    now: Timestamp,
-) -> Result<(), Error> {
+) -> Result<Changing<'i>, Error> {
     if person.row.state != UserState::Active {
         return Err(Error::PasskeyRefused);
     }
     let (rows, known): (Vec<&FactorRow>, Vec<Passkey>) = passkeys(person)?.into_iter().unzip();
-    let shown = party.finish_authentication(answer, state, &known, now).map_err(refused)?;
+    let shown = match party.finish_authentication(answer, state, &known, ctx.now) {
+        Err(PasskeyError::Cloned) => {
+            tell_of_copy(instance, changing, ctx, person).await?;
+            return Err(Error::PasskeyRefused);
+        }
+        judged => judged.map_err(refused)?,
+    };
     if shown.user != handle_of(person.row.id) {
         return Err(Error::PasskeyRefused);
     }
     let place = known.iter().position(|one| one.id() == shown.passkey.id());
     let row = place.and_then(|place| rows.get(place)).ok_or(Error::PasskeyRefused)?;
     let body = shown.passkey.to_json().map_err(refused)?;
-    let used = Some(now.as_micros());
+    let used = Some(ctx.now.as_micros());
     changing.tx.put_factor(&FactorRow { body, used, ..FactorRow::clone(row) }).await?;
-    Ok(())
+    Ok(changing)
+}
+
+/// Whoever looks into it needs to know whose passkey there may be a copy of. The signature was right,
+/// so that nobody without the key fills the log, or frightens its owner.
+async fn tell_of_copy(
+    instance: &Instance,
+    mut changing: Changing<'_>,
+    ctx: &OpContext,
+    person: &Person,
+) -> Result<(), Error> {
+    let user = person.row.id;
+    tracing::warn!(user.id = %user, error = %PasskeyError::Cloned, "a passkey was refused");
+    changing.record(Change {
+        verb: "factor.alarm",
+        what: format!("user {user}"),
+        details: vec![("reason", "there may be a copy of a passkey".to_owned())],
+        ..Change::default()
+    });
+    let what =
+        "a passkey was refused, because there may be a copy of it: remove it, and enrol the \
+                device anew"
+            .to_owned();
+    notices::tell(instance, &mut changing, ctx, user, what).await?;
+    changing.commit().await.map(drop)
 }

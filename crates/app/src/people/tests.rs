@@ -303,6 +303,29 @@ async fn a_password_alone_reaches_the_second_factor_and_nothing_else() {
     assert!(office.look(&half).await.is_none());
 }
 
+/// The code that an app was enrolled with was seen by whoever looked on: it lets nobody in.
+#[tokio::test]
+async fn the_code_of_an_enrolment_does_not_sign_in() {
+    let office = Office::open().await;
+    let ada = office.administrator().await;
+    let signed_in = office.look(&ada.session).await.unwrap();
+    let new = factors::begin_totp(&office.instance, &office.ctx(), &signed_in).await.unwrap();
+    let seed = base32(new.spelled.expose());
+    let shown = code(&seed, &office.clock);
+    let ctx = office.ctx();
+    let done = factors::confirm_totp(&office.instance, &ctx, &signed_in, &shown, "tablet");
+    let session = done.await.unwrap().session;
+    let half = office.half(ADA).await;
+    // At the sign-in, and as a step-up.
+    for session in [&half, &session] {
+        let again = office.second(session, &shown).await;
+        assert!(matches!(refused(again), Error::FactorRefused));
+    }
+    // The app's next one does.
+    office.wait(Duration::from_secs(30));
+    office.second(&half, &code(&seed, &office.clock)).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_code_counts_once() {
     let office = Office::open().await;
@@ -1040,6 +1063,63 @@ async fn a_passkey_that_is_not_right_lets_nobody_in() {
     device.counter = 1;
     let answer = device.get(asked.options.as_json(), &right()).unwrap();
     refused(office.come(&asked, &answer).await, "a copy");
+}
+
+/// Alone, after a password and as a step-up: its owner is told, and whoever reads the log, whose it is.
+#[tokio::test]
+async fn a_copy_of_a_passkey_is_told_of() {
+    let office = Office::open().await;
+    let link = office.first().await;
+    let enrolling = office.accept(&link.token, Some(ADA), PASSWORD).await.unwrap();
+    let (mut device, enrolled) = office.device(&enrolling, 1).await;
+    let ada = office.look(&enrolled.session).await.unwrap();
+    let bob = office.invited("bob@example.com", &["auditor"]).await;
+    let mut stranger = device::Device::new(9).unwrap();
+    (stranger.user, stranger.id) = (device.user.clone(), device.id.clone());
+    device.counter = 7;
+    let asked = office.asked();
+    let answer = device.get(asked.options.as_json(), &right()).unwrap();
+    office.come(&asked, &answer).await.unwrap();
+    let told = async |user| notices::list(&office.instance, user).await.unwrap().len();
+    // Whoever has not the key says what they like of its counter.
+    let asked = office.asked();
+    let answer = stranger.get(asked.options.as_json(), &right()).unwrap();
+    assert!(matches!(office.come(&asked, &answer).await, Err(Error::PasskeyRefused)));
+    assert_eq!(told(ada.user).await, 0);
+    // The copy is behind.
+    device.counter = 3;
+    let asked = office.asked();
+    let answer = device.get(asked.options.as_json(), &right()).unwrap();
+    assert!(matches!(office.come(&asked, &answer).await, Err(Error::PasskeyRefused)));
+    let half = office.half(ADA).await;
+    for session in [&half, &enrolled.session] {
+        let (party, ctx, signed_in) = (party(), office.ctx(), office.look(session).await.unwrap());
+        let asked = passkeys::begin_authentication(&office.instance, &ctx, &party, &signed_in);
+        let asked = asked.await.unwrap();
+        let answer = device.get(asked.options.as_json(), &right()).unwrap();
+        let answer = (asked.handle.expose(), answer.as_str());
+        let instance = &office.instance;
+        let shown = passkeys::second_factor(instance, &ctx, &party, None, &signed_in, answer).await;
+        assert!(matches!(shown, Err(Error::PasskeyRefused)), "{shown:?}");
+    }
+    assert_eq!((told(ada.user).await, told(bob.id).await), (3, 0));
+    crate::sequence::settle(&office.instance).await.unwrap();
+    let mut alarms = Vec::new();
+    crate::audit_log::walk_back(&office.instance.folder, None, |_, record| {
+        if let crate::audit_log::Record::Changed(changed) = record
+            && changed.verb == "factor.alarm"
+        {
+            alarms.push(changed.what.clone());
+        }
+        true
+    })
+    .unwrap();
+    assert_eq!(alarms, vec![format!("user {}", ada.user); 3]);
+    // The device itself goes on.
+    device.counter = 8;
+    let asked = office.asked();
+    let answer = device.get(asked.options.as_json(), &right()).unwrap();
+    office.come(&asked, &answer).await.unwrap();
 }
 
 /// What one session began is answered by no other, and a passkey is one person's.

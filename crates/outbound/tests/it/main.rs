@@ -13,6 +13,7 @@ mod addresses;
 mod connecting;
 mod exchanges;
 mod framing;
+mod hellos;
 mod http2;
 mod http2_hostile;
 mod reuse;

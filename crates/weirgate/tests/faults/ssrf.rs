@@ -5,6 +5,10 @@ use crate::{
     is_inside,
     world::{World, binary, code, ok, ok_with},
 };
+use app::{
+    Init, Instance, RootKeyPlace,
+    people::sso::{self, Settings, ShownAt, Web},
+};
 use outbound::{
     AddressClass, Deadlines, GuardPolicy, HickoryResolver, OutboundError, Pool, PoolConfig, Target,
     TargetError, TlsConfig,
@@ -13,14 +17,16 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    path::Path,
     sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
 use testkit::{
-    Answer, DnsReply, DnsServer, PacketRecorder, Refusal, THING_DESCRIPTION, Weirgate, client,
-    honest_hosts, hostile_hosts, namespace,
+    Answer, DnsReply, DnsServer, IdentityProvider, PacketRecorder, Refusal, THING_DESCRIPTION,
+    Weirgate, client, honest_hosts, hostile_hosts, namespace, oidc,
 };
+use types::{Actor, Clock as _, Id, OpContext, SecretBytes, Slug, SystemClock, SystemRandom};
 
 const NAME_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
 
@@ -425,4 +431,122 @@ fn a_providers_name_that_leads_inside_is_refused_call_by_call() {
     let heard = recorder.connections().unwrap();
     assert!(heard.len() >= 400 && heard.iter().all(|to| *to == world.addr), "{heard:?}");
     assert_eq!(world.provider.connections(), 0);
+}
+
+/// An installation's own code of sign-in, where each packet is heard.
+struct Hall {
+    instance: Instance,
+    name: Slug,
+}
+
+impl Hall {
+    async fn open(folder: &Path) -> Self {
+        let init = Init {
+            dir: &folder.join("data"),
+            server: None,
+            config: "",
+            root_key: RootKeyPlace::File(&folder.join("root.key")),
+            actor: Self::ctx(),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+        };
+        let instance = Instance::init(init).await.unwrap().instance;
+        Self { instance, name: "corp".parse().unwrap() }
+    }
+
+    fn ctx() -> OpContext {
+        let now = SystemClock.now();
+        let request = Id::generate(now, &SystemRandom).unwrap();
+        OpContext { actor: Actor::Local { uid: 7 }, request, now }
+    }
+
+    /// Names are asked of the system, and nothing is known from before.
+    fn web() -> Web {
+        let tls = Arc::new(TlsConfig::new(None).unwrap());
+        Web::new(Arc::new(HickoryResolver::from_system().unwrap()), tls)
+    }
+
+    async fn add(&self, idp: &IdentityProvider) -> Result<(), app::Error> {
+        let settings = Settings {
+            issuer: idp.issuer().to_owned(),
+            client_id: oidc::CLIENT_ID.to_owned(),
+            scopes: Vec::new(),
+            groups_claim: "groups".to_owned(),
+            roles: [("staff".to_owned(), vec!["auditor".to_owned()])].into(),
+            second_factor: ShownAt::Weirgate,
+        };
+        let secret = SecretBytes::new(oidc::CLIENT_SECRET.as_bytes().to_vec());
+        let (instance, ctx, web) = (&self.instance, Self::ctx(), Self::web());
+        sso::add(instance, &ctx, &web, &self.name, &settings, secret).await.map(drop)
+    }
+
+    /// Signs in by a provider, if it is added; why not, and `None` where it is not.
+    async fn signs_in(&self, idp: &IdentityProvider) -> Option<String> {
+        self.add(idp).await.ok()?;
+        let (instance, web, url) = (&self.instance, Self::web(), "https://gate.example.com");
+        let begun = sso::begin(instance, &web, url, &self.name, sso::Errand::SignIn).await.unwrap();
+        let back = idp.pass(&begun.url);
+        let (_, query) = back.split_once('?').unwrap();
+        let trip = begun.trip.expose();
+        let back = sso::Return { console_url: url, name: &self.name, trip, query };
+        let ended = sso::end(instance, &Self::ctx(), &web, None, back).await.map(drop);
+        sso::remove(instance, &Self::ctx(), &self.name).await.unwrap();
+        Some(ended.unwrap_err().to_string())
+    }
+}
+
+/// What an identity provider's metadata names: each spelling, and each address behind a name.
+#[test]
+fn what_an_identity_provider_names_sees_no_packet() {
+    if !is_inside("ssrf::what_an_identity_provider_names_sees_no_packet") {
+        return;
+    }
+    let names = DnsServer::start(NAME_SERVER).unwrap();
+    let here = vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
+    names.otherwise(DnsReply::Addresses(here));
+    let mut hosts: Vec<(bool, String)> = hostile_hosts()
+        .into_iter()
+        .map(|(refusal, host)| (refusal == Refusal::Name, host))
+        .collect();
+    for (number, address) in hostile_addresses().into_iter().enumerate() {
+        let name = format!("h{number}.example");
+        names.on(&name, [DnsReply::Addresses(vec![address])]);
+        hosts.push((true, name));
+    }
+    let recorder = PacketRecorder::start().unwrap();
+    let now = SystemClock.now().as_micros() / 1_000_000;
+    let idp = IdentityProvider::start(now).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut asked = 0;
+    run(async {
+        let hall = Hall::open(folder.path()).await;
+        for (is_name, host) in hosts {
+            let url = format!("https://{host}/x");
+            let mut said = idp.metadata();
+            said["jwks_uri"] = json!(url);
+            idp.server().on(oidc::METADATA, Answer::json(200, &said));
+            let error = hall.add(&idp).await.map(drop).unwrap_err().to_string();
+            if is_name {
+                assert!(error.contains("provider_address_refused"), "{host}: {error}");
+            }
+            let mut said = idp.metadata();
+            said["token_endpoint"] = json!(url);
+            idp.server().on(oidc::METADATA, Answer::json(200, &said));
+            // Some spellings that are no host to others are a name to whoever reads URLs as browsers do.
+            match hall.signs_in(&idp).await {
+                Some(error) => {
+                    assert!(error.contains("provider_address_refused"), "{host}: {error}");
+                    asked += 1;
+                }
+                None => assert!(!is_name, "{host}"),
+            }
+        }
+        assert!(asked > 150, "{asked}");
+        // The same is heard where it is not refused: at the issuer's own place.
+        idp.server().on(oidc::METADATA, Answer::json(200, &idp.metadata()));
+        hall.add(&idp).await.unwrap();
+    });
+    let heard = recorder.connections().unwrap();
+    assert!(heard.contains(&idp.server().addr()), "{heard:?}");
+    assert!(heard.iter().all(|to| *to == idp.server().addr()), "{heard:?}");
 }

@@ -19,6 +19,7 @@ mod calls;
 mod canaries;
 mod configured;
 mod console;
+mod consoles;
 mod crash;
 mod crowd;
 mod defects;

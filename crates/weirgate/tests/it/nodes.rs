@@ -23,7 +23,7 @@ pub fn postgres() -> Option<&'static Postgres> {
 }
 
 /// A world on PostgreSQL, with the database's URL.
-fn world(postgres: &Postgres) -> (World, String) {
+pub fn world(postgres: &Postgres) -> (World, String) {
     let mut weirgate = binary();
     let url = on_server(&mut weirgate, postgres);
     (World::prepared_by(weirgate), url)

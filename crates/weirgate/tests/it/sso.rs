@@ -344,7 +344,7 @@ fn an_answer_that_this_browser_did_not_ask_for_is_refused() {
     assert_eq!(browser.cookies["__Host-weirgate-sso"], "", "the cookie is taken back");
     let mut thief = scene.browser();
     thief.cookies.insert("__Host-weirgate-sso".into(), trip);
-    refused(&mut thief, &back, "refused the code (invalid_grant)");
+    refused(&mut thief, &back, another);
 
     // Another name, another way, and other sites.
     let mut browser = scene.browser();

@@ -2,8 +2,8 @@
 //!
 //! A sign-in that was begun is remembered by the browser alone, in a cookie from which `state`, `nonce`
 //! and the PKCE verifier are made under a key of ours: strangers that begin many leave nothing here, and
-//! any node can end what another began. Whom an answer is about is the issuer's subject: no account is
-//! ever found by an address.
+//! any node can end what another began. What came back is remembered, and counts once. Whom an answer is
+//! about is the issuer's subject: no account is ever found by an address.
 
 mod accounts;
 mod providers;
@@ -188,6 +188,7 @@ pub async fn end(
     // What comes back makes us ask the provider: strangers do not decide how often.
     let attempt = sign_in::place_attempt(instance, source);
     attempt.count_by_place(instance, ctx.now).await?;
+    use_up(instance, &trip, ctx.now).await?;
     let claims = judged(instance, ctx.now, web, &row, &settings, &trip, back).await?;
     let subject = subject_digest(instance, &settings.issuer, &claims.subject);
 
@@ -247,6 +248,21 @@ pub async fn end(
     attempt.forget_place(&mut changing).await?;
     changing.commit().await?;
     Ok(done)
+}
+
+/// An answer counts once, whichever node it comes to, whatever became of it, and whether or not the
+/// provider takes its code twice: a copy of the cookie and the answer would lead in again.
+async fn use_up(instance: &Instance, trip: &Trip, now: Timestamp) -> Result<(), Error> {
+    // Kept among failures, of which a job deletes those that are a day old: by then it is late.
+    let lookup = instance.secrets.pepper.lookup_digest("sso answer", &trip.state);
+    if instance.store.failures(&lookup).await?.is_some() {
+        return Err(OidcError::State.into());
+    }
+    // Of several at once, the first that is counted goes on.
+    match instance.store.count_failure(&lookup, trip.began_at, now).await? {
+        1 => Ok(()),
+        _ => Err(OidcError::State.into()),
+    }
 }
 
 /// What the provider says of whoever comes back, if it is believed.

@@ -129,6 +129,8 @@ impl Web {
         let issuer = Issuer::parse(&settings.issuer)?;
         let (_, said) = self.get(&issuer, &issuer.metadata_url()).await?;
         let metadata = Metadata::read(&issuer, &said)?;
+        // What could never be asked for tokens is told before somebody wants to come in.
+        placed(&issuer, metadata.token_endpoint.as_str())?;
         let (_, said) = self.get(&issuer, metadata.keys_url.as_str()).await?;
         let keys = KeySet::read(&said)?;
         Ok(Known { metadata, keys, read_at: now })
@@ -182,7 +184,7 @@ fn busy() -> Error {
 }
 
 /// Where a URL leads. The operator named the issuer, so that a private network is no reason to refuse
-/// it; what its metadata names elsewhere must be public.
+/// it; what its metadata names elsewhere must be public, which is judged at each connection.
 fn placed(issuer: &Issuer, url: &str) -> Result<Question, Error> {
     let unusable = |why: String| Error::IdentityProviderUnreachable { why };
     let uri: Uri = url.parse().map_err(|_| unusable("its URL is malformed".to_owned()))?;
