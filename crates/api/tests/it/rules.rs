@@ -173,7 +173,7 @@ async fn what_nobody_uses_goes_by_a_click(house: &House) {
                  \"2999-12-31\"\nallow = [{ object = \"Employee\", actions = [\"read\"], fields = [\"id\"] }]\n";
     let files = [("reports.toml".to_owned(), grant.as_bytes().to_vec())];
     let plan = apply::plan_files(&house.instance, &files).await.unwrap();
-    apply::commit(&house.instance, &ctx, plan, apply::Removal::AllIsMeant).await.unwrap();
+    apply::commit(&house.instance, &ctx, plan, Removal::AllIsMeant).await.unwrap();
     app::sequence::settle(&house.instance).await.unwrap();
     let mut early = house.invited("eve@example.com", &["security"]).await.browser;
     let page = early.get("/advice?days=1").await;
