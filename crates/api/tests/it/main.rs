@@ -13,6 +13,7 @@ mod audit;
 mod browser;
 mod calls;
 mod grants;
+mod ids;
 mod live;
 mod pages;
 mod passkeys;
