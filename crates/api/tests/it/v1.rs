@@ -446,6 +446,48 @@ async fn what_is_read_and_ended_is_what_there_is() {
     assert!(note["checkpoint"].as_str().unwrap().contains("\u{2014}"), "{note}");
 }
 
+/// Whatever an answer is, it has the headers of the console's pages.
+#[tokio::test]
+async fn every_answer_of_the_api_has_the_strict_headers() {
+    let house = furnished().await;
+    let mut ines = house.invited("ines@example.com", &["integrator"]).await;
+    let token = token(&mut ines, "integrator").await;
+    let bearer = format!("Bearer {token}");
+    let with =
+        |kind: &'static str| vec![("authorization", bearer.as_str()), ("content-type", kind)];
+    let json = || with("application/json");
+    let long = "x".repeat((1 << 20) + 1);
+    for (status, method, path, headers, body) in [
+        (200, "GET", "/v1/providers", json(), ""),
+        (200, "PUT", "/v1/clients/payroll", json(), ""),
+        (201, "PUT", "/v1/clients/another", json(), ""),
+        (204, "DELETE", "/v1/keys/KEY", json(), ""),
+        (400, "POST", "/v1/grants/plan", json(), "{"),
+        (401, "GET", "/v1/providers", vec![], ""),
+        (403, "GET", "/v1/users", json(), ""),
+        (404, "GET", "/v1/clients/nobody", json(), ""),
+        (404, "GET", "/v1/nowhere", json(), ""),
+        (405, "PATCH", "/v1/clients", json(), ""),
+        (405, "OPTIONS", "/v1/clients", json(), ""),
+        (413, "POST", "/v1/grants/plan", json(), &long),
+        (415, "POST", "/v1/grants/plan", with("text/plain"), "{}"),
+        (422, "POST", "/v1/grants/plan", json(), "{}"),
+        (428, "PUT", "/v1/providers/hr", json(), "{\"description\": \"{}\"}"),
+    ] {
+        let clients = app::clients::list(&house.instance).await.unwrap();
+        let path = path.replace("KEY", &clients[0].keys[0].id.to_string());
+        let mut headers = headers;
+        headers.push(("origin", "https://evil.example"));
+        let answer = house.send(method, &path, &headers, body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
+        crate::assert_strict(&answer, false, &format!("{status} {method} {path}"));
+    }
+    house.break_it();
+    let answer = house.send("GET", "/v1/installation", &json(), "").await;
+    assert_eq!(answer.status, 500);
+    crate::assert_strict(&answer, false, "a defect");
+}
+
 /// The description that is committed is the one that is served.
 #[tokio::test]
 async fn the_committed_description_is_the_one_that_is_served() {
