@@ -18,6 +18,7 @@ mod live;
 mod pages;
 mod passkeys;
 mod refusals;
+mod reports;
 mod reviews;
 mod rules;
 mod v1;
@@ -50,8 +51,17 @@ pub fn assert_strict(answer: &Answer, is_tls: bool, what: &str) {
     let headers = &answer.headers;
     let policy = headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{what}");
-    assert!(policy.contains("frame-ancestors 'none'"), "{what}");
+    for part in [
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+        "report-uri /csp-report",
+        "report-to csp",
+    ] {
+        assert!(policy.split("; ").any(|one| one == part), "{what}: {part}");
+    }
     for (name, value) in [
+        ("reporting-endpoints", "csp=\"/csp-report\""),
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
         ("referrer-policy", "same-origin"),
@@ -83,8 +93,17 @@ async fn every_answer_has_the_same_strict_headers() {
         .map(|(method, path, _)| (*method, concrete(path)))
         .chain(API_ROUTES.iter().map(|(method, path, _)| (*method, concrete(path))))
         .collect();
-    let others =
-        ["/nowhere", "/healthz", "/readyz", "/metrics", "/assets/", "/openapi.json", "/v1/nowhere"];
+    let others = [
+        "/nowhere",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/assets/",
+        "/openapi.json",
+        "/v1/nowhere",
+        "/csp-report",
+        "/.well-known/security.txt",
+    ];
     asked.extend(others.map(|path| ("GET", path.to_owned())));
     for is_tls in [false, true] {
         let house = House::built(is_tls).await;
