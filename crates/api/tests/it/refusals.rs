@@ -432,6 +432,52 @@ async fn no_spelling_of_a_route_leads_further() {
     assert!(tried > 2_000, "{tried}");
 }
 
+/// Fields that no form has count for nothing.
+#[tokio::test]
+async fn forms_take_their_own_fields_alone() {
+    let house = House::open().await;
+    let mut ada = house.administrator().await;
+    let instance = &house.instance;
+    let own = users::find(instance, ADA).await.unwrap();
+    ada.browser.get("/users").await;
+    let more = [
+        ("address", "bob@example.com"),
+        ("roles", "auditor"),
+        ("state", "active"),
+        ("id", "user_00000000000000000000000009"),
+        ("password", PASSWORD),
+        ("user", "user_00000000000000000000000009"),
+        ("valid_from", "0"),
+        ("has_second_factor", "true"),
+    ];
+    let invited = ada.browser.post("/users/invite", &more).await;
+    assert_eq!(invited.status, 200, "{}", invited.text);
+    let bob = users::find(instance, "bob@example.com").await.unwrap();
+    let listed = users::list(instance).await.unwrap();
+    let row = listed.iter().find(|one| one.id == bob).unwrap();
+    assert_eq!((row.state.as_str(), row.has_second_factor), ("invited", false));
+    ada.browser.post(&format!("/users/{bob}/roles"), &more).await;
+    let listed = users::list(instance).await.unwrap();
+    let row = listed.iter().find(|one| one.id == bob).unwrap();
+    assert_eq!(
+        (row.state.as_str(), row.roles.as_slice()),
+        ("invited", &["auditor".to_owned()][..])
+    );
+    let user = bob.to_string();
+    let token = [
+        ("name", "t"),
+        ("roles", "administrator"),
+        ("days", "1"),
+        ("user", user.as_str()),
+        ("expires_at", "9999-01-01T00:00:00Z"),
+    ];
+    ada.browser.get("/account").await;
+    assert_eq!(ada.browser.post("/account/tokens", &token).await.status, 200);
+    assert!(app::people::tokens::list(instance, bob).await.unwrap().is_empty());
+    let made = app::people::tokens::list(instance, own).await.unwrap();
+    assert!(made[0].expires_at.since(house.context().now) <= Duration::from_hours(24));
+}
+
 /// Its status, and where it leads.
 async fn asked(
     browser: &mut crate::browser::Browser,
