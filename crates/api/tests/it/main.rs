@@ -47,7 +47,7 @@ async fn without_a_page_of_ours_before_it_there_is_no_form() {
 }
 
 /// What stands on every answer, whatever it says, and what on none.
-pub fn assert_strict(answer: &Answer, is_tls: bool, what: &str) {
+fn assert_strict(answer: &Answer, is_tls: bool, what: &str) {
     let headers = &answer.headers;
     let policy = headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{what}");
