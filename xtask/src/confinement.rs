@@ -2,7 +2,7 @@
 
 use crate::{
     manifests::{dependencies, line_of, members},
-    rust::{mentions, views, without_tests},
+    rust::{bodies_of, mentions, views, without_tests},
     tree::{Problem, Tree, crate_of, line_at},
 };
 
@@ -262,6 +262,43 @@ pub(crate) fn clock(tree: &Tree) -> Vec<Problem> {
     problems
 }
 
+/// Functions that compare what somebody shows with what is secret. Digests that rows are looked up by
+/// are no such: who can choose them knows what they are of.
+const JUDGES: &[(&str, &str)] = &[
+    ("crates/identity/src/oidc/id_token.rs", "verify"),
+    ("crates/identity/src/oidc/request.rs", "has_state"),
+    ("crates/identity/src/password.rs", "verify"),
+    ("crates/identity/src/token.rs", "matches"),
+    ("crates/vault/src/pepper.rs", "digests_match"),
+];
+
+pub(crate) fn constant_time(tree: &Tree) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (file, name) in JUDGES {
+        // Rules are tested with trees of a single file.
+        let Some(source) = tree.files.get(*file) else { continue };
+        let code = without_tests(&views(source).code);
+        let is_told = |(start, length): &(usize, usize)| {
+            let body = code.get(*start..start + length).unwrap_or_default();
+            body.contains("constant_time::verify_slices_are_equal(")
+        };
+        let bodies = bodies_of(&code, name);
+        if bodies.is_empty() || !bodies.iter().all(is_told) {
+            let at = bodies.first().map_or(0, |(start, _)| *start);
+            problems.push(Problem {
+                file: (*file).to_owned(),
+                line: line_at(&code, at),
+                what: format!("`{name}` does not compare in constant time"),
+                why: "how long a comparison takes would tell how much of a guess is right",
+                remedy: "use `constant_time::verify_slices_are_equal`; a function that moved is \
+                         named in JUDGES in xtask"
+                    .into(),
+            });
+        }
+    }
+    problems
+}
+
 /// Whether the whole file is for tests.
 fn is_test_file(file: &str) -> bool {
     let is_under = |folder: &str| file.split('/').any(|part| part == folder);
@@ -308,6 +345,19 @@ mod tests {
         );
         let sql = "#[cfg(test)]\nmod tests { use sqlx::query; }";
         assert_eq!(lines(confinement, "crates/app/src/a.rs", sql), [2]);
+    }
+
+    #[test]
+    fn secrets_are_compared_in_constant_time() {
+        let file = "crates/vault/src/pepper.rs";
+        let right = "fn a() {}\nfn digests_match(a: &[u8], b: &[u8]) -> bool {\n    \
+                     constant_time::verify_slices_are_equal(a, b).is_ok()\n}\n";
+        assert!(lines(constant_time, file, right).is_empty());
+        let wrong = right.replace("constant_time::verify_slices_are_equal(a, b).is_ok()", "a == b");
+        assert_eq!(lines(constant_time, file, &wrong), [2]);
+        let hidden = wrong.replace("a == b", "a == b // constant_time::verify_slices_are_equal(");
+        assert_eq!(lines(constant_time, file, &hidden), [2]);
+        assert_eq!(lines(constant_time, file, "fn a() {}\n"), [1], "moved");
     }
 
     #[test]

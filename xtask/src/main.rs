@@ -32,6 +32,7 @@ const RULES: &[Rule] = &[
     ("features", confinement::features),
     ("unsafe", confinement::no_unsafe),
     ("clock", confinement::clock),
+    ("constant time", confinement::constant_time),
     ("banned", dependencies::banned),
     ("licences", dependencies::licences),
     ("deny.toml", dependencies::deny_file),

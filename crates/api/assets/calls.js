@@ -4,6 +4,7 @@ const tail = document.getElementById("tail");
 const table = document.getElementById("calls");
 const rows = table.querySelector("tbody");
 const state = document.getElementById("tail-state");
+const empty = document.getElementById("call-row").content.firstElementChild;
 const [button] = tail.getElementsByTagName("button");
 const KEPT = 200;
 let source = null;
@@ -44,9 +45,16 @@ function follow() {
   source.addEventListener("open", () => tell(`Following: ${shown} new.`));
   source.addEventListener("call", ({ data, lastEventId }) => {
     after = lastEventId;
-    const holder = document.createElement("tbody");
-    holder.innerHTML = data;
-    const row = holder.firstElementChild;
+    // By its parts: nothing that comes is read as HTML.
+    const call = JSON.parse(data);
+    const row = empty.cloneNode(true);
+    row.id = `call-${call.index}`;
+    for (const place of row.querySelectorAll("[data-of]")) place.textContent = call[place.dataset.of];
+    const [first, code] = row.querySelectorAll("a");
+    first.href = `/calls/${call.index}`;
+    code.href = `/calls/${call.index}#code`;
+    if (!call.code) code.remove();
+    row.querySelector("[data-of=status]").className = call.tone;
     // It may be there as under way.
     document.getElementById(row.id)?.remove();
     rows.prepend(row);

@@ -2,7 +2,7 @@
 
 mod shown;
 
-pub(crate) use shown::{CallRow, Names, Sees};
+pub(crate) use shown::{Names, RowView, Sees};
 
 use crate::{
     access::sees_customers,
@@ -24,7 +24,7 @@ use axum::{
     response::{IntoResponse as _, Redirect, Response},
 };
 use policy::Act;
-use shown::{Choice, Meaning, RowView};
+use shown::{Choice, Meaning};
 use std::time::Duration;
 use types::{Id, Request as RequestKind};
 
@@ -112,6 +112,8 @@ struct CallsPage {
 
 struct Followed {
     script: &'static str,
+    /// What each call that ends becomes one of.
+    row: RowView,
     stream: String,
     after: u64,
 }
@@ -144,6 +146,7 @@ pub(crate) async fn calls(
     };
     let tail = (before.is_none() && problem.is_none()).then(|| Followed {
         script: assets::CALLS.path.as_str(),
+        row: RowView::empty(),
         stream: filter.at(live::PATH, None),
         after: listed.newest.unwrap_or(0),
     });

@@ -1,6 +1,6 @@
 //! What the console answers from.
 
-use crate::live::Streams;
+use crate::{live::Streams, reports::Counted};
 use app::{
     Instance,
     audit_check::Checker,
@@ -21,6 +21,12 @@ pub trait Vitals: Send + Sync {
 
     /// What `/metrics` answers.
     fn metrics(&self) -> Bytes;
+
+    /// Counts a page that broke this directive of the content security policy.
+    fn breach(&self, directive: &'static str);
+
+    /// Where weaknesses are told of.
+    fn security_contact(&self) -> Option<String>;
 
     /// What it was told, and what became of it.
     fn about(&self) -> About;
@@ -90,6 +96,7 @@ pub struct Console {
     pub(crate) party: Option<Party>,
     /// For what takes long: one at a time, so that the rest goes on.
     pub(crate) dear: Semaphore,
+    pub(crate) reports: Counted,
     /// Places for streams.
     pub(crate) streams: Arc<Streams>,
 }
@@ -160,7 +167,8 @@ impl Console {
     ) -> Self {
         let party = Party::of(&reached.url);
         let (log, dear) = (LogDesk::default(), Semaphore::new(1));
-        Self { instance, vitals, reached, web, log, party, dear, streams: Arc::default() }
+        let (reports, streams) = (Counted::default(), Arc::default());
+        Self { instance, vitals, reached, web, log, party, dear, reports, streams }
     }
 
     /// Who acts, as part of which request.

@@ -29,7 +29,11 @@ const MAX_BODY_BYTES: usize = 64 * 1_024;
 const PATIENCE: Duration = Duration::from_secs(30);
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; \
-                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'; \
+                      report-uri /csp-report; report-to csp";
+/// Where browsers report breaches of that: those that know it by its newer name, and all others.
+const REPORTS: &str = "csp=\"/csp-report\"";
 
 /// What the guard found out of a request, for its handler.
 #[derive(Clone, Debug)]
@@ -105,6 +109,7 @@ pub(crate) fn put_headers(headers: &mut HeaderMap, is_tls: bool, is_kept: bool) 
         headers.insert(name, HeaderValue::from_static(value));
     };
     put(header::CONTENT_SECURITY_POLICY, POLICY);
+    put(HeaderName::from_static("reporting-endpoints"), REPORTS);
     put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     put(header::X_FRAME_OPTIONS, "DENY");
     // Without any, browsers would say `Origin: null` of our own forms (Fetch §3.2).

@@ -22,6 +22,7 @@ mod live;
 mod pages;
 mod passkeys;
 mod people;
+mod reports;
 mod reviews;
 mod router;
 mod rules;

@@ -1,7 +1,7 @@
 //! Calls as they end, for a page that follows them (server-sent events, HTML §9.2).
 
 use crate::{
-    calls::{CallRow, Filter, Names, Sees},
+    calls::{Filter, Names, RowView, Sees},
     console::Console,
     cookies::Cookies,
     pages::{Asked, Home, Refusal, asked_for, or_failed, person},
@@ -10,7 +10,6 @@ use app::{
     calls::{Call, Wanted, newer, newest},
     people::{sessions, sessions::SignedIn},
 };
-use askama::Template as _;
 use axum::{
     body::{Body, Bytes},
     extract::{Extension, RawQuery, State},
@@ -183,14 +182,11 @@ impl Tail {
         let calls = calls.split_off(skipped);
         self.name(&calls, Sees::of(&self.console, &person)).await?;
         for call in &calls {
-            let row = CallRow::of(call, &self.names).render();
+            let row = serde_json::to_string(&RowView::of(call, &self.names));
             let row = row.map_err(|_| "A call could not be shown.")?;
             let id = call.end_index().unwrap_or(self.after);
-            let _ = write!(text, "id: {id}\nevent: call\n");
-            for line in row.split(['\r', '\n']).filter(|line| !line.is_empty()) {
-                let _ = writeln!(text, "data: {line}");
-            }
-            text.push('\n');
+            // JSON has no line breaks of its own.
+            let _ = write!(text, "id: {id}\nevent: call\ndata: {row}\n\n");
         }
         if text.is_empty() && self.said_at.elapsed() >= HEARTBEAT {
             let at = self.after;

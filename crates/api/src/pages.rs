@@ -27,7 +27,7 @@ use axum::{
 use identity::{EmailAddress, LinkToken, Password, SessionToken};
 use serde::Deserialize;
 use std::sync::Arc;
-use types::{LinkPurpose, SecretText, SessionLevel};
+use types::{LinkPurpose, SecretText, SessionLevel, Timestamp};
 
 pub(crate) type Home = State<Arc<Console>>;
 pub(crate) type Asked = Extension<Visit>;
@@ -42,6 +42,16 @@ pub(crate) async fn health(State(console): Home, uri: Uri) -> Response {
 pub(crate) async fn metrics(State(console): Home) -> Response {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], console.vitals.metrics()).into_response()
+}
+
+/// Whom to tell of a weakness (RFC 9116). It never lapses: nobody would see that in time.
+pub(crate) async fn security(State(console): Home) -> Response {
+    const DAY_US: i64 = 24 * 3_600 * 1_000_000;
+    let Some(contact) = console.vitals.security_contact() else { return views::not_found() };
+    let today = console.instance.clock.now().as_micros() / DAY_US;
+    let expires = Timestamp::from_micros((today + 180) * DAY_US);
+    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    (kind, format!("Contact: {contact}\nExpires: {expires}\n")).into_response()
 }
 
 pub(crate) async fn asset(Path(name): Path<String>) -> Response {

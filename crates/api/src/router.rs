@@ -4,7 +4,8 @@ use crate::{
     access::Access,
     account, advice, audit, calls,
     console::{Console, Peer},
-    grants, guard, home, live, pages, passkeys, people, reviews, rules, settings, sso, v1, views,
+    grants, guard, home, live, pages, passkeys, people, reports, reviews, rules, settings, sso, v1,
+    views,
 };
 use axum::{
     BoxError, Router,
@@ -122,6 +123,7 @@ impl Site {
         Self(
             pages(Arc::clone(&console))
                 .merge(v1::router(Arc::clone(&console)))
+                .merge(breaches(Arc::clone(&console)))
                 .merge(vitals(console)),
         )
     }
@@ -148,7 +150,16 @@ fn vitals(console: Arc<Console>) -> Router {
         .route("/healthz", get(pages::health))
         .route("/readyz", get(pages::health))
         .route("/metrics", get(pages::metrics))
+        .route("/.well-known/security.txt", get(pages::security))
         .layer(from_fn_with_state(Arc::clone(&console), guard::strict))
+        .with_state(console)
+}
+
+/// Where browsers tell of breaches. They come without anybody's session, and not from a form.
+fn breaches(console: Arc<Console>) -> Router {
+    Router::new()
+        .route("/csp-report", post(reports::take))
+        .layer(from_fn_with_state(Arc::clone(&console), guard::around))
         .with_state(console)
 }
 

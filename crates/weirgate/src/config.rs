@@ -130,6 +130,7 @@ pub(crate) struct Config {
     pub gateway_addr: SocketAddr,
     pub console_addr: SocketAddr,
     pub console_url: Option<String>,
+    pub security_contact: Option<String>,
     pub behind_proxy: bool,
     /// The listeners' certificate, which could be loaded.
     pub tls: Option<TlsFiles>,
@@ -385,6 +386,10 @@ mod tests {
             "console_url = \"https://console.example/path\"",
             "console_url = \"https://:8401\"",
             "console_url = \"console.example\"",
+            "security_contact = \"security@example.com\"",
+            "security_contact = \"mailto:@example.com\"",
+            "security_contact = \"http://example.com/security\"",
+            "security_contact = \"mailto:a@example.com\\nExpires: 2999-01-01T00:00:00Z\"",
             "max_calls = 1\nmax_calls = 2",
             "[gateway]\naddr = \"127.0.0.1:1\"",
             "extra_roots_file = \"Cargo.toml\"",

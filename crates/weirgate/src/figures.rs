@@ -122,6 +122,11 @@ pub(crate) const METRICS: &[Metric] = &[
         "weirgate_certificate_expires_timestamp_seconds",
         "When the listeners' certificate ends, in seconds since 1970; 0 without `tls_cert`.",
     ),
+    count(
+        "weirgate_policy_breaches_total",
+        &[("directive", "a directive's name, `other`")],
+        "Pages of the console that broke its content security policy, as browsers report it.",
+    ),
     count("weirgate_clock_jumps_total", &[], "Jumps of this machine's clock by more than 10 s."),
     value(
         "weirgate_clock_skew_seconds",

@@ -35,6 +35,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("console", "address of the console's port"),
     ("core", "number of a core of the data plane"),
     ("count", "how many"),
+    ("directive", "of the content security policy, that a page of the console broke"),
     ("duration_ms", "of a call, in milliseconds"),
     ("error", "what failed, and its cause"),
     ("files", "open files that the system allows"),

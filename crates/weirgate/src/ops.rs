@@ -7,6 +7,7 @@ use gateway::{Crowd, Gateway, Patient, Places, ServerTls, Visitor, accept, keep_
 use http::{Request, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics::counter;
 use std::{
     convert::Infallible,
     io,
@@ -144,6 +145,7 @@ pub(crate) struct Own {
     /// As it was at the start; the certificate may be replaced.
     pub about: About,
     pub tls: Option<ServerTls>,
+    pub security_contact: Option<String>,
 }
 
 impl Vitals for Own {
@@ -153,6 +155,14 @@ impl Vitals for Own {
 
     fn metrics(&self) -> Bytes {
         self.figures.render().into()
+    }
+
+    fn breach(&self, directive: &'static str) {
+        counter!("weirgate_policy_breaches_total", "directive" => directive).increment(1);
+    }
+
+    fn security_contact(&self) -> Option<String> {
+        self.security_contact.clone()
     }
 
     fn about(&self) -> About {

@@ -212,6 +212,7 @@ impl Server {
             figures: figures.clone(),
             about: about(config, gateway_addr, console_addr),
             tls: listener_tls.clone(),
+            security_contact: config.security_contact.clone(),
         };
         let reached = Reached {
             url: console_url,

@@ -8,8 +8,8 @@ use app::{
     people::sessions::SignedIn,
     providers,
 };
-use askama::Template;
 use policy::Act;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use types::{Client, Id, Provider};
 
@@ -94,7 +94,8 @@ impl Choice {
     }
 }
 
-/// A row of the list.
+/// A row of the list, on a page or by itself in a stream.
+#[derive(Default, Serialize)]
 pub(crate) struct RowView {
     pub index: u64,
     pub request: String,
@@ -112,21 +113,13 @@ pub(crate) struct RowView {
     pub withheld: String,
 }
 
-/// A row by itself, as a stream sends it.
-#[derive(Template)]
-#[template(path = "call_row.html")]
-pub(crate) struct CallRow {
-    row: RowView,
-}
-
-impl CallRow {
-    pub(crate) fn of(call: &Call, names: &Names) -> Self {
-        Self { row: RowView::of(call, names) }
-    }
-}
-
 impl RowView {
-    pub(super) fn of(call: &Call, names: &Names) -> Self {
+    /// With all of its parts, for the page's script to fill.
+    pub(super) fn empty() -> Self {
+        Self { code: "code".to_owned(), ..Self::default() }
+    }
+
+    pub(crate) fn of(call: &Call, names: &Names) -> Self {
         let client = names.clients.get(&call.client).cloned();
         let provider = call.granted.as_ref().map(|granted| {
             let name = names.providers.get(&granted.provider).cloned();

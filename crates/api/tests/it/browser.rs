@@ -15,7 +15,7 @@ use outbound::{FixedResolver, TlsConfig};
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -34,6 +34,8 @@ const SCRIPTS: [&str; 4] = ["passkey", "calls", "home", "uplot"];
 struct Server {
     /// As a defect would have it.
     panics: AtomicBool,
+    breaches: Mutex<Vec<&'static str>>,
+    contact: OnceLock<String>,
 }
 
 impl Vitals for Server {
@@ -47,6 +49,14 @@ impl Vitals for Server {
 
     fn metrics(&self) -> Bytes {
         Bytes::from_static(b"figures 1\n")
+    }
+
+    fn breach(&self, directive: &'static str) {
+        self.breaches.lock().unwrap().push(directive);
+    }
+
+    fn security_contact(&self) -> Option<String> {
+        self.contact.get().cloned()
     }
 
     fn about(&self) -> About {
@@ -116,6 +126,15 @@ impl House {
     /// From now on home panics.
     pub fn break_it(&self) {
         self.server.panics.store(true, Ordering::Relaxed);
+    }
+
+    /// Of the content security policy, that were counted since this was asked.
+    pub fn breaches(&self) -> Vec<&'static str> {
+        std::mem::take(&mut *self.server.breaches.lock().unwrap())
+    }
+
+    pub fn set_security_contact(&self, contact: &str) {
+        self.server.contact.set(contact.to_owned()).unwrap();
     }
 
     pub fn wait(&self, time: Duration) {

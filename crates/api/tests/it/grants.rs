@@ -12,7 +12,7 @@ async fn seeded(house: &House) {
 }
 
 /// The path of the only grant, and its boxes: all, and those that are ticked.
-async fn grant(browser: &mut Browser) -> (String, Vec<String>, Vec<String>) {
+pub async fn grant(browser: &mut Browser) -> (String, Vec<String>, Vec<String>) {
     let list = browser.get("/grants").await;
     assert_eq!(list.status, 200, "{}", list.text);
     let id = between(&list.text, "<a href=\"/grants/grnt", "\"").to_owned();
@@ -35,7 +35,7 @@ async fn effect(browser: &mut Browser, path: &str, boxes: &[String]) -> Answer {
     browser.post(&format!("{path}/effect"), &fields).await
 }
 
-async fn save(browser: &mut Browser, path: &str, boxes: &[String]) -> Answer {
+pub async fn save(browser: &mut Browser, path: &str, boxes: &[String]) -> Answer {
     let shown = effect(browser, path, boxes).await.text;
     let shown = between(&shown, "name=\"shown\" value=\"", "\"").to_owned();
     let mut fields: Vec<(&str, &str)> = boxes.iter().map(|one| ("field", one.as_str())).collect();
@@ -43,7 +43,7 @@ async fn save(browser: &mut Browser, path: &str, boxes: &[String]) -> Answer {
     browser.post(&format!("{path}/save"), &fields).await
 }
 
-fn with(ticked: &[String], more: &[&str]) -> Vec<String> {
+pub fn with(ticked: &[String], more: &[&str]) -> Vec<String> {
     ticked.iter().cloned().chain(more.iter().map(|one| (*one).to_owned())).collect()
 }
 

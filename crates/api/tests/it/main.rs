@@ -13,23 +13,28 @@ mod audit;
 mod browser;
 mod calls;
 mod grants;
+mod ids;
 mod live;
 mod pages;
 mod passkeys;
 mod refusals;
+mod reports;
 mod reviews;
 mod rules;
 mod v1;
 mod walk;
 
-use api::ROUTES;
-use browser::House;
+use api::{API_ROUTES, ROUTES};
+use browser::{Answer, House};
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const HERE: (&str, &str) = ("origin", browser::HERE);
 
 fn concrete(path: &str) -> String {
-    path.replace("{name}", "nothing").replace("{token}", "nothing").replace("{id}", "nothing")
+    path.replace("{name}", "nothing")
+        .replace("{token}", "nothing")
+        .replace("{id}", "nothing")
+        .replace("{field}", "nothing")
 }
 
 #[tokio::test]
@@ -41,38 +46,91 @@ async fn without_a_page_of_ours_before_it_there_is_no_form() {
     }
 }
 
+/// What stands on every answer, whatever it says, and what on none.
+fn assert_strict(answer: &Answer, is_tls: bool, what: &str) {
+    let headers = &answer.headers;
+    let policy = headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{what}");
+    for part in [
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+        "report-uri /csp-report",
+        "report-to csp",
+    ] {
+        assert!(policy.split("; ").any(|one| one == part), "{what}: {part}");
+    }
+    for (name, value) in [
+        ("reporting-endpoints", "csp=\"/csp-report\""),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("cross-origin-embedder-policy", "require-corp"),
+    ] {
+        assert_eq!(headers[name], value, "{what}");
+    }
+    assert!(headers.contains_key("permissions-policy"), "{what}");
+    let is_kept = headers["cache-control"] != "no-store";
+    let is_asset = what.contains("/assets/") && answer.status == 200;
+    assert_eq!(is_kept, is_asset, "{what}");
+    let mut names = headers.keys().map(http::HeaderName::as_str);
+    assert!(names.all(|name| !name.starts_with("access-control-")), "{what}");
+    let transport = headers.get("strict-transport-security").map(|value| value.to_str().unwrap());
+    assert_eq!(transport, is_tls.then_some("max-age=63072000; includeSubDomains"), "{what}");
+    // JSON is UTF-8 by its definition.
+    if let Some(kind) = headers.get("content-type").map(|kind| kind.to_str().unwrap()) {
+        let is_json = ["application/json", "application/problem+json"].contains(&kind);
+        assert!(is_json || kind.ends_with("; charset=utf-8"), "{what}: {kind}");
+    }
+}
+
 #[tokio::test]
 async fn every_answer_has_the_same_strict_headers() {
-    let house = House::open().await;
-    let mut asked: Vec<(String, String)> =
-        ROUTES.iter().map(|(method, path, _)| ((*method).into(), concrete(path))).collect();
-    let others = ["/nowhere", "/healthz", "/readyz", "/metrics", "/assets/"];
-    asked.extend(others.map(|path| ("GET".into(), path.into())));
-    asked.extend([("PUT".into(), "/sign-in".into()), ("PUT".into(), "/metrics".into())]);
-    for (method, path) in asked {
-        let answer = house.send(&method, &path, &[], "").await;
-        let headers = &answer.headers;
-        let policy = headers["content-security-policy"].to_str().unwrap();
-        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{path}");
-        assert!(policy.contains("frame-ancestors 'none'"), "{path}");
-        for (name, value) in [
-            ("x-content-type-options", "nosniff"),
-            ("referrer-policy", "same-origin"),
-            ("cross-origin-opener-policy", "same-origin"),
-            ("cross-origin-resource-policy", "same-origin"),
-            ("cross-origin-embedder-policy", "require-corp"),
-        ] {
-            assert_eq!(headers[name], value, "{method} {path}");
+    let mut asked: Vec<(&str, String)> = ROUTES
+        .iter()
+        .map(|(method, path, _)| (*method, concrete(path)))
+        .chain(API_ROUTES.iter().map(|(method, path, _)| (*method, concrete(path))))
+        .collect();
+    let others = [
+        "/nowhere",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/assets/",
+        "/openapi.json",
+        "/v1/nowhere",
+        "/csp-report",
+        "/.well-known/security.txt",
+    ];
+    asked.extend(others.map(|path| ("GET", path.to_owned())));
+    for is_tls in [false, true] {
+        let house = House::built(is_tls).await;
+        let page = house.send("GET", "/sign-in", &[], "").await.text;
+        let style = browser::between(&page, "rel=\"stylesheet\" href=\"", "\"").to_owned();
+        asked.push(("GET", style));
+        for (method, path) in &asked {
+            // As asked, as another site's script would ask, and what a browser asks before that.
+            for (method, headers) in [
+                (*method, [].as_slice()),
+                (*method, &[("origin", "https://evil.example"), ("host", "evil.example")]),
+                (*method, &[("origin", "https://evil.example")]),
+                ("PUT", &[("origin", "null")]),
+                (
+                    "OPTIONS",
+                    &[
+                        ("origin", "https://evil.example"),
+                        ("access-control-request-method", method),
+                        ("access-control-request-headers", "authorization"),
+                    ],
+                ),
+            ] {
+                let answer = house.send(method, path, headers, "").await;
+                assert_strict(&answer, is_tls, &format!("{method} {path} {headers:?}"));
+                assert!(method != "OPTIONS" || answer.status >= 400, "{path}: {}", answer.status);
+            }
         }
-        assert!(headers.contains_key("permissions-policy"), "{path}");
-        let is_asset = path.starts_with("/assets/") && answer.status == 200;
-        assert!(is_asset || headers["cache-control"] == "no-store", "{path}");
-        assert!(!headers.contains_key("strict-transport-security"), "{path}");
-    }
-    let house = House::built(true).await;
-    for path in ["/sign-in", "/nowhere", "/healthz"] {
-        let answer = house.send("GET", path, &[], "").await;
-        assert!(answer.headers.contains_key("strict-transport-security"), "{path}");
     }
 }
 

@@ -341,3 +341,151 @@ async fn older_entries_are_reached_page_by_page() {
     let page = ada.browser.get("/audit?before=0").await.text;
     assert!(page.contains("No entries are before this"), "{page}");
 }
+
+#[tokio::test]
+async fn all_other_sessions_end_and_nobody_elses() {
+    let house = House::open().await;
+    let mut ada = house.administrator().await;
+    let mut bob = house.invited("bob@example.com", &["auditor"]).await;
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let mut other = house.browser();
+        other.gives_password(ADA, PASSWORD).await;
+        let code = ada.recovery.pop().unwrap();
+        assert_eq!(other.post("/sign-in/factor", &[("code", &code)]).await.location(), "/");
+        others.push(other);
+    }
+    let mut half = house.browser();
+    half.gives_password(ADA, PASSWORD).await;
+    ada.browser.get("/account").await;
+    let ended = ada.browser.post("/account/sessions/end-others", &[]).await;
+    assert_eq!(ended.location(), "/account");
+    for other in others.iter_mut().chain([&mut half]) {
+        assert_eq!(other.get("/account").await.location(), "/sign-in");
+    }
+    assert_eq!(ada.browser.get("/account").await.status, 200);
+    assert_eq!(bob.browser.get("/account").await.status, 200);
+    let listed = app::people::sessions::list(&house.instance, None).await.unwrap();
+    assert_eq!(listed.len(), 2);
+}
+
+/// Other spellings of a path, and other ways to say a method, lead no further than the route itself.
+#[tokio::test]
+async fn no_spelling_of_a_route_leads_further() {
+    let house = House::open().await;
+    house.administrator().await;
+    let mut reader = house.invited("rea@example.com", &["read-only"]).await.browser;
+    let mut nobody = house.browser();
+    nobody.get("/sign-in").await;
+    let console = api::ROUTES.iter().map(|(method, path, _)| (*method, *path));
+    let routes = console.chain(api::API_ROUTES.iter().map(|(method, path, _)| (*method, *path)));
+    let mut tried = 0;
+    for (method, path) in routes.filter(|(_, path)| !["/sign-out", "/"].contains(path)) {
+        let path = path.replace(['{', '}'], "");
+        let (first, rest) = path.split_at(2);
+        let encoded = format!("/%{:02x}{rest}", first.as_bytes()[1]);
+        let spelled = [
+            path.to_uppercase(),
+            format!("{path}/"),
+            format!("/{path}"),
+            path.replacen('/', "//", 2),
+            format!("/account/..{path}"),
+            format!("/account/%2e%2e{path}"),
+            format!("/.{path}"),
+            format!("{path};x"),
+            format!("{path}%00"),
+            format!("{path}%20"),
+            path.replace('/', "%2f").replacen("%2f", "/", 1),
+            encoded,
+        ];
+        for (who, browser) in [("nobody", &mut nobody), ("a reader", &mut reader)] {
+            let itself = asked(browser, method, &path, &[]).await;
+            let generation = house.instance.store.generation().await.unwrap();
+            for other in spelled.iter().filter(|other| **other != path) {
+                let answer = asked(browser, method, other, &[]).await;
+                let is_refused = [400, 401, 403, 404, 405].contains(&answer.0);
+                assert!(is_refused || answer == itself, "{method} {other} as {who}: {answer:?}");
+                tried += 1;
+            }
+            let after = house.instance.store.generation().await.unwrap();
+            assert_eq!(after, generation, "{method} {path} as {who}");
+            let cookies = browser.cookie_line();
+            let ways = ["x-http-method-override", "x-http-method", "x-method-override"];
+            for (method, way, says) in ways
+                .iter()
+                .flat_map(|way| [("GET", *way, "POST"), ("GET", *way, "DELETE")])
+                .chain([("HEAD", "accept", "*/*")])
+            {
+                let plain = house.send("GET", &path, &[("cookie", &cookies)], "").await;
+                let headers = [("cookie", cookies.as_str()), (way, says)];
+                let answer = house.send(method, &path, &headers, "").await;
+                let statuses = (answer.status, plain.status);
+                assert_eq!(statuses.0, statuses.1, "{method} {path} with {way} as {who}");
+            }
+            if method == "GET" {
+                let answer = asked(browser, "POST", &path, &[("_method", "GET")]).await;
+                let as_form = asked(browser, "POST", &path, &[]).await;
+                assert_eq!(answer, as_form, "{path} as {who}");
+            }
+        }
+    }
+    assert!(tried > 2_000, "{tried}");
+}
+
+/// Fields that no form has count for nothing.
+#[tokio::test]
+async fn forms_take_their_own_fields_alone() {
+    let house = House::open().await;
+    let mut ada = house.administrator().await;
+    let instance = &house.instance;
+    let own = users::find(instance, ADA).await.unwrap();
+    ada.browser.get("/users").await;
+    let more = [
+        ("address", "bob@example.com"),
+        ("roles", "auditor"),
+        ("state", "active"),
+        ("id", "user_00000000000000000000000009"),
+        ("password", PASSWORD),
+        ("user", "user_00000000000000000000000009"),
+        ("valid_from", "0"),
+        ("has_second_factor", "true"),
+    ];
+    let invited = ada.browser.post("/users/invite", &more).await;
+    assert_eq!(invited.status, 200, "{}", invited.text);
+    let bob = users::find(instance, "bob@example.com").await.unwrap();
+    let listed = users::list(instance).await.unwrap();
+    let row = listed.iter().find(|one| one.id == bob).unwrap();
+    assert_eq!((row.state.as_str(), row.has_second_factor), ("invited", false));
+    ada.browser.post(&format!("/users/{bob}/roles"), &more).await;
+    let listed = users::list(instance).await.unwrap();
+    let row = listed.iter().find(|one| one.id == bob).unwrap();
+    assert_eq!(
+        (row.state.as_str(), row.roles.as_slice()),
+        ("invited", &["auditor".to_owned()][..])
+    );
+    let user = bob.to_string();
+    let token = [
+        ("name", "t"),
+        ("roles", "administrator"),
+        ("days", "1"),
+        ("user", user.as_str()),
+        ("expires_at", "9999-01-01T00:00:00Z"),
+    ];
+    ada.browser.get("/account").await;
+    assert_eq!(ada.browser.post("/account/tokens", &token).await.status, 200);
+    assert!(app::people::tokens::list(instance, bob).await.unwrap().is_empty());
+    let made = app::people::tokens::list(instance, own).await.unwrap();
+    assert!(made[0].expires_at.since(house.context().now) <= Duration::from_hours(24));
+}
+
+/// Its status, and where it leads.
+async fn asked(
+    browser: &mut crate::browser::Browser,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> (u16, String) {
+    let answer =
+        if method == "GET" { browser.get(path).await } else { browser.post(path, fields).await };
+    (answer.status, answer.location().to_owned())
+}

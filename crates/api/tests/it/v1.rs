@@ -446,6 +446,162 @@ async fn what_is_read_and_ended_is_what_there_is() {
     assert!(note["checkpoint"].as_str().unwrap().contains("\u{2014}"), "{note}");
 }
 
+/// Whatever an answer is, it has the headers of the console's pages.
+#[tokio::test]
+async fn every_answer_of_the_api_has_the_strict_headers() {
+    let house = furnished().await;
+    let mut ines = house.invited("ines@example.com", &["integrator"]).await;
+    let token = token(&mut ines, "integrator").await;
+    let bearer = format!("Bearer {token}");
+    let with =
+        |kind: &'static str| vec![("authorization", bearer.as_str()), ("content-type", kind)];
+    let json = || with("application/json");
+    let long = "x".repeat((1 << 20) + 1);
+    for (status, method, path, headers, body) in [
+        (200, "GET", "/v1/providers", json(), ""),
+        (200, "PUT", "/v1/clients/payroll", json(), ""),
+        (201, "PUT", "/v1/clients/another", json(), ""),
+        (204, "DELETE", "/v1/keys/KEY", json(), ""),
+        (400, "POST", "/v1/grants/plan", json(), "{"),
+        (401, "GET", "/v1/providers", vec![], ""),
+        (403, "GET", "/v1/users", json(), ""),
+        (404, "GET", "/v1/clients/nobody", json(), ""),
+        (404, "GET", "/v1/nowhere", json(), ""),
+        (405, "PATCH", "/v1/clients", json(), ""),
+        (405, "OPTIONS", "/v1/clients", json(), ""),
+        (413, "POST", "/v1/grants/plan", json(), &long),
+        (415, "POST", "/v1/grants/plan", with("text/plain"), "{}"),
+        (422, "POST", "/v1/grants/plan", json(), "{}"),
+        (428, "PUT", "/v1/providers/hr", json(), "{\"description\": \"{}\"}"),
+    ] {
+        let clients = app::clients::list(&house.instance).await.unwrap();
+        let path = path.replace("KEY", &clients[0].keys[0].id.to_string());
+        let mut headers = headers;
+        headers.push(("origin", "https://evil.example"));
+        let answer = house.send(method, &path, &headers, body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
+        crate::assert_strict(&answer, false, &format!("{status} {method} {path}"));
+    }
+    house.break_it();
+    let answer = house.send("GET", "/v1/installation", &json(), "").await;
+    assert_eq!(answer.status, 500);
+    crate::assert_strict(&answer, false, "a defect");
+}
+
+/// Deep, wide, long and ambiguous documents are refused at every body, and by the next moment the rest
+/// goes on.
+#[tokio::test]
+async fn no_document_is_too_deep_or_too_wide() {
+    let house = furnished().await;
+    let mut ines = house.invited("ines@example.com", &["integrator"]).await;
+    let token = token(&mut ines, "integrator").await;
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let members: Vec<String> = (0..100_000).map(|n| format!("\"m{n}\":0")).collect();
+    let open_close = |open: &str, close: &str| open.repeat(100_000) + "0" + &close.repeat(100_000);
+    let documents = [
+        open_close("[", "]"),
+        open_close("{\"a\":", "}"),
+        format!("{{\"description\":{}}}", open_close("[", "]")),
+        format!("{{\"files\":{}}}", open_close("[", "]")),
+        format!("{{{}}}", members.join(",")),
+        format!("{{\"description\":\"{}\"}}", "x".repeat(1_000_000)),
+        format!("{{\"description\":{}}}", "9".repeat(1_000_000)),
+        "{\"description\":\"{}\",\"description\":\"{}\"}".to_owned(),
+        "{\"files\":[],\"files\":[]}".to_owned(),
+        "{\"description\":\"{}\",\"more\":1}".to_owned(),
+        "{\"files\":[{\"name\":\"a.toml\",\"text\":\"\",\"more\":1}]}".to_owned(),
+        "\u{FEFF}{}".to_owned(),
+        "{\"description\":\"\\ud800\"}".to_owned(),
+        "NaN".to_owned(),
+    ];
+    let generation = house.instance.store.generation().await.unwrap();
+    let bodies = [
+        ("PUT", "/v1/providers/another"),
+        ("POST", "/v1/providers/hr/diff"),
+        ("POST", "/v1/grants/plan"),
+    ];
+    for (method, path) in bodies {
+        for document in &documents {
+            let began = std::time::Instant::now();
+            let answer = house.send(method, path, &headers, document).await;
+            let what = format!("{method} {path} {document:.40}");
+            assert!((400..500).contains(&answer.status), "{what}: {}", answer.text);
+            problem(&answer);
+            // The build is a debug one, on a machine that does other things too.
+            assert!(began.elapsed() < Duration::from_secs(5), "{what}: {:?}", began.elapsed());
+        }
+    }
+    assert_eq!(house.instance.store.generation().await.unwrap(), generation);
+}
+
+/// What an answer says is what the description declares, and no member more.
+#[tokio::test]
+async fn answers_have_declared_members_alone() {
+    let house = furnished().await;
+    let mut ada = house.administrator().await;
+    let token = token(&mut ada, "administrator").await;
+    let ctx = house.context();
+    app::reviews::begin(&house.instance, &ctx, "autumn", 30).await.unwrap();
+    let description: Value = serde_json::from_str(&api::DESCRIPTION).unwrap();
+    let id = |page: &Value| page["items"][0]["id"].as_str().unwrap().to_owned();
+    let mut looked_at = 0;
+    for (method, route, _) in API_ROUTES.iter().filter(|(method, ..)| *method == "GET") {
+        let mut path = route.replace("{field}", "Employee.id").replace("{name}", "hr");
+        if route.contains("/clients/") {
+            path = path.replace("/hr", "/payroll");
+        }
+        if let Some((list, _)) = route.split_once("/{id}") {
+            path = path.replace("{id}", &id(&get(&house, &token, list).await));
+        }
+        let answer = get(&house, &token, &path).await;
+        let operation = &description["paths"][*route][method.to_lowercase()];
+        let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        assert!(schema.is_object(), "{route}");
+        declared(&description, schema, &answer, route);
+        looked_at += 1;
+    }
+    assert!(looked_at > 20, "{looked_at}");
+}
+
+/// Panics at a member that the schema does not name.
+fn declared(description: &Value, schema: &Value, value: &Value, place: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let schema = description.pointer(reference.trim_start_matches('#')).unwrap();
+        return declared(description, schema, value, place);
+    }
+    for several in ["oneOf", "anyOf", "allOf"] {
+        if let Some(all) = schema[several].as_array() {
+            let own: Vec<&Value> = all.iter().filter(|one| one["type"] != "null").collect();
+            let [one] = own[..] else { panic!("{place}: {several} of many") };
+            if !value.is_null() {
+                declared(description, one, value, place);
+            }
+            return;
+        }
+    }
+    match value {
+        Value::Object(members) => {
+            let Some(known) = schema["properties"].as_object() else {
+                // An object that is told to be any.
+                assert_eq!(schema["type"], "object", "{place}");
+                return;
+            };
+            for (name, value) in members {
+                let schema = known.get(name);
+                let schema = schema.unwrap_or_else(|| panic!("{place}.{name} is not declared"));
+                declared(description, schema, value, &format!("{place}.{name}"));
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                declared(description, &schema["items"], item, &format!("{place}[]"));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The description that is committed is the one that is served.
 #[tokio::test]
 async fn the_committed_description_is_the_one_that_is_served() {

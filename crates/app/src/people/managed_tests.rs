@@ -1,7 +1,7 @@
 //! Accounts that an identity provider made, beside those that come in by themselves.
 
 use super::{
-    ADMINISTRATOR,
+    ADMINISTRATOR, sso,
     tests::{Office, refused, right},
     users,
 };
@@ -11,10 +11,15 @@ use crate::{
     error::Error,
 };
 use store::{IdentityProviderRow, IdentityRow};
-use types::{Id, User};
+use types::{Id, Identity, User};
 
 /// From now on a provider has made this account.
 async fn manage(office: &Office, user: Id<User>) {
+    link(office, user, true).await;
+}
+
+/// From now on somebody comes in by a provider.
+async fn link(office: &Office, user: Id<User>, is_managed: bool) -> Id<Identity> {
     let (instance, ctx) = (&office.instance, office.ctx());
     let mut changing = Changing::begin(instance, &ctx, Care::Whole).await.unwrap();
     let key = customers::create(instance, &mut changing.tx, &ctx, [7; 32], "corp").await.unwrap();
@@ -31,12 +36,13 @@ async fn manage(office: &Office, user: Id<User>) {
         user,
         provider: Some(provider.id),
         subject: [8; 32],
-        is_managed: true,
+        is_managed,
         created_at: ctx.now,
     };
     changing.tx.put_identity(&identity).await.unwrap();
     changing.record(Change { verb: "test", what: "test".into(), ..Change::default() });
     changing.commit().await.unwrap();
+    identity.id
 }
 
 /// The provider may have let go of whoever holds the passkey.
@@ -76,4 +82,21 @@ async fn a_managed_account_is_no_last_administrator() {
     assert!(matches!(managed, Error::ManagedElsewhere), "{managed}");
     users::set_disabled(&office.instance, &ctx, mia.id, true).await.unwrap();
     users::remove(&office.instance, &ctx, mia.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn somebody_elses_identity_is_not_unlinked() {
+    let office = Office::open().await;
+    let ada = office.administrator().await;
+    let mia = office.invited("mia@example.com", &[ADMINISTRATOR]).await;
+    let identity = link(&office, mia.id, false).await;
+    let (instance, ctx) = (&office.instance, office.ctx());
+    for (token, is_own) in [(&ada.session, false), (&mia.session, true), (&mia.session, false)] {
+        let signed_in = office.look(token).await.unwrap();
+        let before = instance.store.generation().await.unwrap();
+        let done = sso::unlink(instance, &ctx, &signed_in, identity).await;
+        let moved = instance.store.generation().await.unwrap() != before;
+        assert_eq!((done.is_ok(), moved), (is_own, is_own), "{done:?}");
+        assert!(is_own || matches!(done, Err(Error::NotFound { kind: "identity", .. })));
+    }
 }

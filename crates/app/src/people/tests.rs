@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{Error, Init, Instance, RootKeyPlace, clients, seals_tests::id_of};
 use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use identity::{EmailAddress, LinkToken, Password, PersonalToken, SessionToken};
 use sessions::SignedIn;
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -23,7 +24,7 @@ const PASSWORD: &str = "seven herons wade upstream";
 const ADA: &str = "ada@example.com";
 
 pub(crate) struct Office {
-    _home: TempDir,
+    home: TempDir,
     clock: Arc<ManualClock>,
     pub instance: Instance,
 }
@@ -52,7 +53,7 @@ impl Office {
             random: Arc::new(SystemRandom),
         };
         let instance = Instance::init(init).await.unwrap().instance;
-        Self { _home: home, clock, instance }
+        Self { home, clock, instance }
     }
 
     pub(crate) fn ctx(&self) -> OpContext {
@@ -905,6 +906,52 @@ async fn what_is_personal_stands_nowhere_in_clear() {
         assert!(!finds(code.as_bytes()) && !finds(code.replace('-', "").as_bytes()));
     }
     assert!(finds(ada.id.to_string().as_bytes()));
+}
+
+/// Whatever lets somebody in by being shown is kept as a digest, in the database, its log and a backup.
+#[tokio::test]
+async fn what_lets_somebody_in_stands_nowhere() {
+    let office = Office::open().await;
+    let ada = office.administrator().await;
+    let (instance, ctx) = (&office.instance, office.ctx());
+    let address = EmailAddress::parse("bob@example.com").unwrap();
+    let roles = ["administrator".to_owned()];
+    let link = users::invite(instance, &ctx, &address, &roles).await.unwrap();
+    let half = office.half(ADA).await;
+    let signed_in = office.look(&ada.session).await.unwrap();
+    let wanted = tokens::Wanted { name: "t", roles: &roles, life: Duration::from_hours(24) };
+    let personal = tokens::create(instance, &ctx, &signed_in, &wanted).await.unwrap();
+    let form = super::form_token(instance, &ada.session);
+    let (folder, copy) = (&instance.folder, office.home.path().join("copy"));
+    crate::backup::create(folder, &copy, &*office.clock, &SystemRandom).await.unwrap();
+    crate::sequence::settle(instance).await.unwrap();
+    let mut files = vec![copy];
+    let mut folders = vec![office.home.path().join("data")];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    let contents: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    let finds = |needle: &[u8]| {
+        contents.iter().any(|all| all.windows(needle.len()).any(|window| window == needle))
+    };
+    for text in [
+        ada.session.expose(),
+        half.expose(),
+        link.token.expose(),
+        personal.token.expose(),
+        form.as_str(),
+    ] {
+        assert!(!finds(text.as_bytes()), "{text}");
+        // Nor as the bytes that it spells.
+        if let Ok(bytes) = URL_SAFE_NO_PAD.decode(text) {
+            assert!(!finds(&bytes) && !finds(crate::change::hex(&bytes).as_bytes()), "{text}");
+        }
+    }
+    // What is there would be found.
+    assert!(finds(personal.id.to_string().as_bytes()) && files.len() > 4);
 }
 
 const ORIGIN: &str = "http://localhost:8401";

@@ -93,6 +93,22 @@ impl Reader<'_> {
         Some(url)
     }
 
+    /// As a line of a text file holds it.
+    fn contact(&mut self, name: &str) -> Option<String> {
+        let given = Some(self.text(name).value.clone()).filter(|given| !given.is_empty())?;
+        let is_one_word = given.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_mail = given.strip_prefix("mailto:").is_some_and(|rest| {
+            rest.split_once('@').is_some_and(|(who, host)| !who.is_empty() && !host.is_empty())
+        });
+        let is_page = given.starts_with("https://") && url::Url::parse(&given).is_ok();
+        if !is_one_word || !(is_mail || is_page) {
+            let remedy =
+                "Write it like mailto:security@example.com or https://example.com/security.";
+            self.fail(name, "is no contact", remedy.into());
+        }
+        Some(given)
+    }
+
     fn endpoint(&mut self, name: &str) -> Option<Endpoint> {
         let text = &self.text(name).value;
         if text.is_empty() {
@@ -328,6 +344,7 @@ pub(super) fn check(reader: &mut Reader<'_>) -> Config {
         gateway_addr,
         console_addr,
         console_url,
+        security_contact: reader.contact("security_contact"),
         behind_proxy,
         tls,
         public_url,

@@ -42,6 +42,12 @@ pub(crate) const KEYS: &[Key] = &[
         "Scheme and authority by which browsers reach the console, beside localhost and the address that it is bound to; under other names it is not served.",
     ),
     key(
+        "security_contact",
+        "",
+        "URL",
+        "Where somebody tells of a weakness of this installation, like mailto:security@example.com or an https URL: the console's port shows it as /.well-known/security.txt.",
+    ),
+    key(
         "behind_proxy",
         "false",
         "true or false",

@@ -355,6 +355,22 @@ async function call(path, key, method = "GET") {
   return answer.status;
 }
 
+/** Whatever script got into a page could not write HTML. Breaches are complaints, so in a page of its own. */
+async function takesNoHtml(page) {
+  const own = await page.context().newPage();
+  await own.goto(`${CONSOLE}/account`);
+  const isRefused = await own.evaluate(() => {
+    try {
+      document.createElement("p").innerHTML = "<b>x</b>";
+      return false;
+    } catch (error) {
+      return error instanceof TypeError;
+    }
+  });
+  check(isRefused, "a page takes HTML from a script");
+  await own.close();
+}
+
 /** Calls as they end: while the page is open, paused, and after that each by itself. */
 async function followed(page) {
   const rows = page.locator("#calls tbody tr");
@@ -379,6 +395,7 @@ async function followed(page) {
   await count(24, "all are shown");
   await look(page, "calls-following");
 
+  await takesNoHtml(page);
   await page.goto(`${CONSOLE}/`);
   check((await page.locator("#chart canvas").count()) === 1, "no chart is drawn");
   await page.getByText("By the hour, as a table").click();

@@ -62,7 +62,7 @@ fn a_call_is_seen_as_it_ends_and_later_without_anything_that_passed() {
     let answer = world.get("/things/1");
     assert_eq!(answer.status, 200);
     let request = answer.header("weirgate-request-id").unwrap().to_owned();
-    let told = read_until(&mut stream, "</tr>");
+    let told = read_until(&mut stream, "read Thing");
     assert!(told.contains("event: call") && told.contains("read Thing"), "{told}");
     let stranger = format!("Bearer {}", world.stranger_key);
     let path = world.path("/things/1");
@@ -71,7 +71,7 @@ fn a_call_is_seen_as_it_ends_and_later_without_anything_that_passed() {
     let more = read_until(&mut stream, "not_granted");
     assert!(more.contains("stranger"), "{more}");
     assert_eq!(world.post("/things", &serde_json::json!({"name": "Ada Lovelace"})).status, 201);
-    let last = read_until(&mut stream, "</tr>");
+    let last = read_until(&mut stream, "create Thing");
 
     let call = ada.get(&format!("/calls/{request}")).unwrap();
     assert_eq!(call.status, 200, "{}", call.text());
@@ -81,7 +81,7 @@ fn a_call_is_seen_as_it_ends_and_later_without_anything_that_passed() {
     let made = figures(&home);
     assert_eq!(made, "Calls let through 2 Of these failed 0 Calls refused 1");
     let list = ada.get("/calls").unwrap();
-    assert_eq!(list.text().matches("<tr id=\"call-").count(), 3);
+    assert_eq!(list.text().matches("\n<tr id=\"call-").count(), 3);
     let pages = [&call, &home, &list].map(Response::text);
     let all = pages.iter().map(String::as_str).chain([told.as_str(), &more, &last]);
     for seen in all {
