@@ -70,7 +70,7 @@ pub(crate) async fn advice(
         created_at: moment(key.created_at),
         expires_at: moment(key.expires_at),
     });
-    let grants = found.grants.into_iter().map(|one| GrantView {
+    let grants = found.grants.into_iter().filter(|one| !one.is_young).map(|one| GrantView {
         id: one.grant.id.to_string(),
         client: one.grant.client,
         target: one.grant.connection.map_or(one.grant.provider, |id| id.to_string()),

@@ -117,7 +117,8 @@ pub(crate) async fn home(
     if !day.is_behind && may(Act::GrantRead) && may(Act::ClientRead) {
         let back = Duration::from_hours(24 * u64::from(UNUSED_DAYS));
         let found = or_failed(advisor::advise(instance, back).await)?;
-        unused = Some((found.grants.len(), found.keys.len()));
+        let grants = found.grants.iter().filter(|one| !one.is_young).count();
+        unused = Some((grants, found.keys.len()));
     }
     let ready = console.vitals.health("/readyz");
     let hindrance = ready.filter(|(status, _)| !status.is_success()).map(|(_, what)| what.trim());

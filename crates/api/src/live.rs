@@ -87,6 +87,8 @@ struct Tail {
     /// Calls that ended with this entry or before are known to whoever follows.
     after: u64,
     names: Names,
+    /// Whose they are.
+    sees: Sees,
     named_at: Instant,
     ticks: Interval,
     said_at: Instant,
@@ -105,7 +107,8 @@ pub(crate) async fn stream(
         let busy = "Too many pages follow calls; close one.\n";
         return Ok((StatusCode::TOO_MANY_REQUESTS, busy).into_response());
     };
-    let names = or_failed(Names::read(&console, Sees::of(&console, signed_in)).await)?;
+    let sees = Sees::of(&console, signed_in);
+    let names = or_failed(Names::read(&console, sees).await)?;
     let wanted = match Filter::of(query.as_deref()).wanted(&names) {
         Ok(wanted) => wanted,
         Err(problem) => return Ok((StatusCode::UNPROCESSABLE_ENTITY, problem).into_response()),
@@ -121,6 +124,7 @@ pub(crate) async fn stream(
     let tail = Tail {
         source: visit.source,
         after,
+        sees,
         named_at: now,
         said_at: now,
         is_over: false,
@@ -213,8 +217,9 @@ impl Tail {
     /// Reads names again where one is missing.
     async fn name(&mut self, calls: &[Call], sees: Sees) -> Result<(), &'static str> {
         let is_whole = calls.iter().all(|call| self.names.has_all(call, sees));
-        if !is_whole && self.named_at.elapsed() >= NAMES_EVERY {
-            self.named_at = Instant::now();
+        let is_same = self.sees == sees;
+        if !is_same || !is_whole && self.named_at.elapsed() >= NAMES_EVERY {
+            (self.named_at, self.sees) = (Instant::now(), sees);
             let read = Names::read(&self.console, sees).await;
             self.names = read.map_err(|_| "Names cannot be read now. Load the page again.")?;
         }

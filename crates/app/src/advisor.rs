@@ -27,6 +27,8 @@ pub struct IdleGrant {
     pub grant: Listed,
     /// Nothing of it was.
     pub is_whole: bool,
+    /// It was made since then, and had no time to be used.
+    pub is_young: bool,
     /// Like `read Employee`, or `download export`: what was not.
     pub unused: Vec<String>,
 }
@@ -98,16 +100,14 @@ pub async fn advise(instance: &Arc<Instance>, back: Duration) -> Result<Advice, 
         created_at: key.created_at,
         expires_at: key.expires_at,
     });
-    // One that is younger had no time to be used.
-    let is_meant = |grant: &Listed| grant.is_in_force && grant.created_at < since;
-    let listed = grants::list(instance).await?.into_iter().filter(is_meant);
+    let listed = grants::list(instance).await?.into_iter().filter(|grant| grant.is_in_force);
     Ok(Advice {
         since,
         looked_back_to,
         calls,
         is_long_enough: first_at.is_some_and(|first| first <= since),
         keys: keys.collect(),
-        grants: listed.filter_map(|grant| idle_in(grant, &used)).collect(),
+        grants: listed.filter_map(|grant| idle_in(grant, &used, since)).collect(),
         people: idle_people(instance, since, &people).await?,
     })
 }
@@ -135,7 +135,7 @@ async fn idle_people(
 }
 
 /// What of a grant nobody used; `None` where all of it was.
-fn idle_in(listed: Listed, used: &BTreeSet<Used>) -> Option<IdleGrant> {
+fn idle_in(listed: Listed, used: &BTreeSet<Used>, since: Timestamp) -> Option<IdleGrant> {
     let grant = &listed.grant;
     let own: Vec<&Used> = used
         .iter()
@@ -172,7 +172,9 @@ fn idle_in(listed: Listed, used: &BTreeSet<Used>) -> Option<IdleGrant> {
     unused.sort();
     unused.dedup();
     let is_whole = own.is_empty();
+    let is_young = listed.created_at >= since;
     (is_whole || !unused.is_empty() && all > 0).then_some(IdleGrant {
+        is_young,
         grant: listed,
         is_whole,
         unused,

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use types::{Client, Id, Provider};
 
 /// Which names somebody sees; in place of the others they see ids.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sees {
     clients: bool,
     providers: bool,

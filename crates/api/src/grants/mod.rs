@@ -224,7 +224,7 @@ async fn unused(
 ) -> Result<Chosen, Error> {
     let days = advice::days_of(days).ok_or(Error::NameUnknown { kind: "number of days" })?;
     let advice = advisor::advise(&console.instance, advice::back(days)).await?;
-    let idle = advice.grants.into_iter().filter(|_| advice.is_long_enough);
+    let idle = advice.grants.into_iter().filter(|one| advice.is_long_enough && !one.is_young);
     let idle = idle.into_iter().find(|one| one.grant.id == grant);
     let wanted = match idle {
         Some(one) if one.is_whole => Wanted::Nothing,

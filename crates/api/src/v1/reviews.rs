@@ -153,6 +153,8 @@ pub(crate) struct IdleGrant {
     purpose: String,
     /// Nothing of it was used.
     is_whole: bool,
+    /// It was made since then, and had no time to be used.
+    is_young: bool,
     /// Like `read Employee`: what was not.
     unused: Vec<String>,
 }
@@ -185,6 +187,7 @@ pub(crate) async fn advice(
         provider: one.grant.provider,
         purpose: one.grant.grant.purpose,
         is_whole: one.is_whole,
+        is_young: one.is_young,
         unused: one.unused,
     });
     // Who there is, is for those who may see people.

@@ -150,6 +150,31 @@ async fn a_stream_ends_with_the_session_the_person_and_the_right() {
     stream.ends_with("do not permit").await;
 }
 
+/// Whoever may not read clients any more is told their ids from the next call on.
+#[tokio::test]
+async fn names_that_somebody_sees_no_more_are_not_told() {
+    let book = Book::open().await;
+    let house = &book.house;
+    let mut ada = house.administrator().await.browser;
+    let role = "[[role]]\nname = \"listener\"\nacts = [\"audit.read\"]\n";
+    let files = [("roles.toml".to_owned(), role.as_bytes().to_vec())];
+    let plan = app::apply::plan_files(&house.instance, &files).await.unwrap();
+    let removal = app::apply::Removal::SomeGrantsRemain;
+    app::apply::commit(&house.instance, &house.context(), plan, removal).await.unwrap();
+    let leo = house.invited("leo@example.com", &["auditor"]).await.browser;
+    let mut stream = Stream::open(&house.site, &leo, "", None).await;
+    book.call(None).await;
+    assert!(stream.next().await.unwrap().contains("payroll"));
+    let address = identity::EmailAddress::parse("leo@example.com").unwrap();
+    let user = app::people::users::find(&house.instance, address.as_str()).await.unwrap();
+    ada.get("/users").await;
+    let done = ada.post(&format!("/users/{user}/roles"), &[("roles", "listener")]).await;
+    assert_eq!(done.location(), "/users", "{}", done.text);
+    book.call(None).await;
+    let told = stream.next().await.unwrap();
+    assert!(told.contains("event: call") && !told.contains("payroll"), "{told}");
+}
+
 /// A page that is open by itself is nobody's activity.
 #[tokio::test]
 async fn following_keeps_nobody_signed_in() {

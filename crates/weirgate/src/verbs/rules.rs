@@ -239,7 +239,12 @@ pub(crate) async fn advise(session: &Session, days: u16) -> Result<(), Failure> 
         let grant = &one.grant;
         let target = grant.connection.map_or_else(|| grant.provider.clone(), |id| id.to_string());
         let name = format!("{} on {target}, to {}", grant.client, grant.grant.purpose);
-        if one.is_whole {
+        if one.is_young {
+            text.push(format!(
+                "grant {name}: it is younger than that; not used: {}",
+                one.unused.join(", ")
+            ));
+        } else if one.is_whole {
             text.push(format!("grant {name}: nothing of it was used; take it out of the files"));
         } else {
             text.push(format!("grant {name}: not used: {}", one.unused.join(", ")));
@@ -250,6 +255,7 @@ pub(crate) async fn advise(session: &Session, days: u16) -> Result<(), Failure> 
             "target": target,
             "purpose": grant.grant.purpose,
             "whole": one.is_whole,
+            "young": one.is_young,
             "unused": one.unused,
         }));
     }

@@ -215,6 +215,8 @@ fn what_nobody_used_is_named() {
         |world: &World, days: &str| ok(&world.weirgate, &["advise", "--days", days, "--json"]);
     let idle = advise(&world, "1");
     assert_eq!((&idle["calls"], &idle["grants"][0]["whole"]), (&json!(0), &json!(true)), "{idle}");
+    assert_eq!(idle["grants"][0]["young"], true);
+    assert_eq!(advise(&world, "0")["grants"][0]["young"], false);
     // A key that was just made had no time to be used; looking back over nothing, it had.
     assert_eq!(idle["keys"], json!([]));
     assert_eq!(advise(&world, "0")["keys"].as_array().unwrap().len(), 2);
