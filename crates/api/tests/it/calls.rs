@@ -180,7 +180,7 @@ async fn a_call_tells_what_the_log_has_and_whose_it_was_only_to_some() {
         "20 ms",
         "1000 bytes",
         "as of change 7",
-        "/audit?before=",
+        "/audit/entries/",
         "/grants/grnt_",
         &book.customer,
     ] {
