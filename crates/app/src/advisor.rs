@@ -2,7 +2,8 @@
 //! did not come. By this node's log.
 
 use crate::{
-    calls::{Used, reading},
+    audit_log::reading,
+    calls::Used,
     clients::{self, KeyState},
     error::Error,
     grants::{self, Listed},

@@ -16,8 +16,10 @@ use std::{
     io::{self, Write},
     ops::Range,
     path::Path,
+    sync::Arc,
 };
 use store::{ServerUrl, Store, StoreError};
+use tokio::sync::Semaphore;
 use types::OpContext;
 
 /// What is held against a log.
@@ -203,6 +205,40 @@ pub fn public_key(folder: &DataFolder) -> Result<VerifierKey, Error> {
     read_key(&folder.audit_key())
 }
 
+/// That read a log at once, however many ask: each keeps a thread busy.
+const READERS: usize = 4;
+
+/// Places of those who read.
+#[derive(Debug)]
+pub(crate) struct Readers(Arc<Semaphore>);
+
+impl Default for Readers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(READERS)))
+    }
+}
+
+/// Reads files, which is not for an async thread. Whoever asks may go away meanwhile: the place is held
+/// until it is read.
+///
+/// # Errors
+/// Those of reading.
+pub async fn reading<T: Send + 'static>(
+    instance: &Arc<Instance>,
+    read: impl FnOnce(&Instance) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let broken = Error::Internal { what: "the log could not be read" };
+    let place = Arc::clone(&instance.readers.0).acquire_owned().await;
+    let Ok(place) = place else { return Err(broken) };
+    let instance = Arc::clone(instance);
+    let done = tokio::task::spawn_blocking(move || {
+        let done = read(&instance);
+        drop(place);
+        done
+    });
+    done.await.map_err(|_| broken)?
+}
+
 /// The newest `limit` entries, newest first.
 pub fn list(folder: &DataFolder, limit: usize) -> Result<Vec<(u64, Record)>, Error> {
     Ok(verify::list(&folder.audit(), limit)?)
@@ -368,4 +404,58 @@ pub fn each_entry(
     audit::each_entry(&folder.audit(), &key, range, |index, record| {
         each(index, record).map_err(|error| Error::from(ExportError::Io(error)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seals_tests::Home;
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    };
+    use tokio::task::JoinSet;
+
+    /// However many ask, and though those who asked have gone away.
+    #[tokio::test]
+    async fn a_few_read_the_log_at_once() {
+        let home = Home::new();
+        let instance = Arc::new(home.init().await);
+        let (go_on, waits) = mpsc::channel::<()>();
+        let waits = Arc::new(Mutex::new(waits));
+        let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let mut askers = JoinSet::new();
+        for number in 0..12 {
+            let (instance, waits) = (Arc::clone(&instance), Arc::clone(&waits));
+            let (reading_now, most) = (Arc::clone(&under_way), Arc::clone(&most));
+            let asker = askers.spawn(async move {
+                reading(&instance, move |_| {
+                    let now = reading_now.fetch_add(1, Ordering::SeqCst) + 1;
+                    most.fetch_max(now, Ordering::SeqCst);
+                    // Whoever waits for the lock reads as much as whoever has it.
+                    waits.lock().unwrap().recv().unwrap();
+                    reading_now.fetch_sub(1, Ordering::SeqCst);
+                    Ok(())
+                })
+                .await
+            });
+            if number < READERS {
+                while under_way.load(Ordering::SeqCst) <= number {
+                    tokio::task::yield_now().await;
+                }
+                // Its reader goes on, and keeps its place.
+                asker.abort();
+            }
+        }
+        for _ in 0..12 {
+            go_on.send(()).unwrap();
+        }
+        let mut done = 0;
+        while let Some(asker) = askers.join_next().await {
+            done += usize::from(asker.is_ok_and(|read| read.is_ok()));
+        }
+        assert_eq!(done, 12 - READERS);
+        assert_eq!(most.load(Ordering::SeqCst), READERS);
+    }
 }

@@ -9,6 +9,7 @@ pub use key_file::{RootKeyPlace, is_inside};
 pub(crate) use secrets::InstanceSecrets;
 
 use crate::{
+    audit_log::Readers,
     calls::Ledger,
     change::{Change, Changing},
     customers,
@@ -73,6 +74,7 @@ pub struct Instance {
     seen: Mutex<Option<VaultHead>>,
     pub(crate) desk: Desk,
     pub(crate) calls: Ledger,
+    pub(crate) readers: Readers,
 }
 
 impl fmt::Debug for Instance {
@@ -154,6 +156,7 @@ impl Instance {
                 seen,
                 desk: Desk::default(),
                 calls: Ledger::default(),
+                readers: Readers::default(),
             };
             let head = instance.fill(&ctx, &generation).await?;
             Ok((instance, head))
@@ -226,6 +229,7 @@ impl Instance {
             seen,
             desk: Desk::default(),
             calls: Ledger::default(),
+            readers: Readers::default(),
         })
     }
 
@@ -354,6 +358,7 @@ impl Instance {
             seen,
             desk: Desk::default(),
             calls: Ledger::default(),
+            readers: Readers::default(),
         };
         if everything.head.is_none() {
             // Rare, and its state is large: not on every caller's stack.
@@ -390,6 +395,7 @@ impl Instance {
             seen: Mutex::new(*self.seen.lock().unwrap_or_else(PoisonError::into_inner)),
             desk: Desk::default(),
             calls: Ledger::default(),
+            readers: Readers::default(),
         })
     }
 
@@ -574,6 +580,7 @@ impl Instance {
             seen,
             desk: Desk::default(),
             calls: Ledger::default(),
+            readers: Readers::default(),
         }
     }
 }

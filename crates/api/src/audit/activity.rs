@@ -1,7 +1,7 @@
 //! What a filter's entries amount to, counted when somebody asks for it.
 
 use super::{
-    address, aside,
+    address,
     form::{self, Given},
     names,
 };
@@ -11,6 +11,7 @@ use crate::{
 };
 use app::{
     Error,
+    audit_log::reading,
     audit_search::{self, Activity, COUNTED, Filter, Names},
 };
 use askama::Template;
@@ -78,14 +79,14 @@ pub(crate) async fn activity(
         let places = Arc::clone(&console.log.counting.0);
         let gone = Error::Internal { what: "nobody may count any more" };
         let place = or_failed(places.acquire_owned().await.map_err(|_| gone))?;
-        let (folder, wanted) = (console.instance.folder.clone(), filter.clone());
+        let wanted = filter.clone();
         let now = console.instance.clock.now();
-        aside(move || {
-            let found = audit_search::activity(&folder, &wanted, now);
+        let found = reading(&console.instance, move |instance| {
+            let found = audit_search::activity(&instance.folder, &wanted, now);
             drop(place);
             found
-        })
-        .await?
+        });
+        or_failed(found.await)?
     } else {
         Activity::default()
     };

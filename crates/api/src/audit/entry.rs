@@ -1,12 +1,12 @@
 //! An entry of the log as people read it, with what was before and after.
 
-use super::{aside, names};
+use super::names;
 use crate::{
-    pages::{Asked, Home, Refusal, person},
+    pages::{Asked, Home, Refusal, or_failed, person},
     views::{self, Frame, moment, page},
 };
 use app::{
-    audit_log::Record,
+    audit_log::{Record, reading},
     audit_search::{self, Names, Row},
 };
 use askama::Template;
@@ -149,8 +149,9 @@ pub(crate) async fn entry(
 ) -> Result<Response, Refusal> {
     let signed_in = person(&visit)?;
     let Ok(index) = id.parse::<u64>() else { return Ok(views::not_found()) };
-    let folder = console.instance.folder.clone();
-    let Some(found) = aside(move || audit_search::entry(&folder, index)).await? else {
+    let found =
+        reading(&console.instance, move |instance| audit_search::entry(&instance.folder, index));
+    let Some(found) = or_failed(found.await)? else {
         return Ok(views::not_found());
     };
     let names = names(&console, signed_in).await?;

@@ -1,7 +1,7 @@
 //! A stretch of the log as a file, however long: it is written as fast as it is read at the other end,
 //! and never held whole.
 
-use super::{aside, form::Given};
+use super::form::Given;
 use crate::{
     guard::to_step_up,
     pages::{Asked, Home, Refusal, or_failed, person},
@@ -9,7 +9,7 @@ use crate::{
 };
 use app::{
     DataFolder, Error,
-    audit_log::{self, Form},
+    audit_log::{self, Form, reading},
     audit_search::{self, Names},
 };
 use axum::{
@@ -59,8 +59,10 @@ pub(crate) async fn export(
     let range = match wanted {
         Wish::Entries(range) => range,
         Wish::Period { from, to } => {
-            let folder = folder.clone();
-            aside(move || audit_search::range_of(&folder, from, to)).await?
+            let range = reading(&console.instance, move |instance| {
+                audit_search::range_of(&instance.folder, from, to)
+            });
+            or_failed(range.await)?
         }
     };
     let recorded = async {

@@ -17,6 +17,7 @@ use crate::{
 use app::{
     Error,
     audit_check::Begun,
+    audit_log::reading,
     audit_search::{self, Filter, Found, Names, Sees},
     people::sessions::SignedIn,
     saved_views,
@@ -179,23 +180,10 @@ async fn shown(
 }
 
 async fn searched(console: &Console, filter: Filter, before: Option<u64>) -> Result<Found, Error> {
-    let folder = console.instance.folder.clone();
-    beside(move || audit_search::search(&folder, &filter, before, ROWS)).await
-}
-
-/// Reads files, which is not for an async thread.
-async fn beside<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let read = tokio::task::spawn_blocking(read).await;
-    let broken = |_| Error::Internal { what: "the log could not be read" };
-    read.map_err(broken).and_then(|read| read)
-}
-
-async fn aside<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Refusal> {
-    or_failed(beside(read).await)
+    reading(&console.instance, move |instance| {
+        audit_search::search(&instance.folder, &filter, before, ROWS)
+    })
+    .await
 }
 
 pub(crate) async fn verify(

@@ -6,7 +6,7 @@ use super::{
     problem::{Asked, Problem},
 };
 use crate::console::Console;
-use app::{Error, audit_log};
+use app::audit_log::{self, reading};
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
@@ -44,9 +44,9 @@ pub(crate) async fn entries(
             Problem::new(StatusCode::BAD_REQUEST, "malformed", detail, "Begin without one.")
         })?),
     };
-    let read = move || {
+    let items = reading(&console.instance, move |instance| {
         let mut items = Vec::new();
-        audit_log::walk_back(&console.instance.folder, before, |index, record| {
+        audit_log::walk_back(&instance.folder, before, |index, record| {
             let fields = record.fields().into_iter();
             let fields = fields.map(|(name, value)| (name, value.to_string()));
             items.push(Entry {
@@ -57,11 +57,9 @@ pub(crate) async fn entries(
             });
             items.len() < limit
         })?;
-        Ok::<_, Error>(items)
-    };
-    // It reads files, which is not for an async thread.
-    let read = tokio::task::spawn_blocking(read).await;
-    let items = read.map_err(|_| Error::Internal { what: "the log could not be read" })??;
+        Ok(items)
+    })
+    .await?;
     let oldest = items.last().map(|one| one.index).filter(|oldest| *oldest > 0);
     Ok(Json(Page { items, next: oldest.map(|oldest| cursor(&oldest.to_string())) }))
 }
@@ -71,8 +69,7 @@ pub(crate) async fn entries(
 #[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "audit",
     responses((status = 200, body = Checkpoint, description = "As asked.")))]
 pub(crate) async fn checkpoint(State(console): State<Arc<Console>>) -> Answer<Checkpoint> {
-    let read = move || audit_log::checkpoint(&console.instance.folder);
-    let read = tokio::task::spawn_blocking(read).await;
-    let read = read.map_err(|_| Error::Internal { what: "the log could not be read" })??;
+    let instance = &console.instance;
+    let read = reading(instance, |instance| audit_log::checkpoint(&instance.folder)).await?;
     Ok(Json(Checkpoint { checkpoint: read }))
 }

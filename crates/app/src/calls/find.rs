@@ -1,8 +1,8 @@
 //! One call, wherever in the log it is.
 
-use super::{Call, End, reading};
+use super::{Call, End};
 use crate::{
-    audit_log::{self, Record},
+    audit_log::{self, Record, reading},
     error::Error,
     folder::DataFolder,
     grants,

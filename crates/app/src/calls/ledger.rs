@@ -1,8 +1,8 @@
 //! What a process knows of its log's calls, and how it reads on.
 
-use super::{Call, Day, End, Usage, figures::Hours, reading};
+use super::{Call, Day, End, Usage, figures::Hours};
 use crate::{
-    audit_log::{self, Record},
+    audit_log::{self, Record, reading},
     error::Error,
     folder::DataFolder,
     instance::Instance,

@@ -1,8 +1,8 @@
 //! Calls by what they are about, the newest first.
 
-use super::{Call, End, reading};
+use super::{Call, End};
 use crate::{
-    audit_log::{self, Record},
+    audit_log::{self, Record, reading},
     error::Error,
     folder::DataFolder,
     instance::Instance,

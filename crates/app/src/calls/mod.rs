@@ -21,18 +21,5 @@ pub(crate) use usage::{Usage, Used};
 /// What an error's code means and what to do about it, as Markdown.
 pub use gateway::error_page as meaning;
 
-use crate::{error::Error, instance::Instance};
-use std::sync::Arc;
-
-/// Reads files, which is not for an async thread.
-pub(crate) async fn reading<T: Send + 'static>(
-    instance: &Arc<Instance>,
-    read: impl FnOnce(&Instance) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let instance = Arc::clone(instance);
-    let done = tokio::task::spawn_blocking(move || read(&instance)).await;
-    done.map_err(|_| Error::Internal { what: "the log could not be read" })?
-}
-
 #[cfg(test)]
 mod tests;
