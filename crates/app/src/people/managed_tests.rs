@@ -2,7 +2,7 @@
 
 use super::{
     ADMINISTRATOR, sso,
-    tests::{Office, refused, right},
+    tests::{Office, ceremonies::right, refused},
     users,
 };
 use crate::{
