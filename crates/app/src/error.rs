@@ -249,6 +249,8 @@ pub enum Error {
     TooManyReviews { limit: usize },
     #[error("nothing is granted to programs or people, so there is nothing to review")]
     NothingToReview,
+    #[error("whoever began this may not go on with it")]
+    NoLongerPermitted,
     #[error("one's own role is confirmed by somebody else")]
     OwnRole,
     #[error("at most {limit} proposals wait at once")]
@@ -357,6 +359,7 @@ impl Error {
             | Self::TooManyReviews { .. }
             | Self::NothingToReview
             | Self::OwnRole
+            | Self::NoLongerPermitted
             | Self::TooManyProposals { .. }
             | Self::TooManyViews { .. }
             | Self::AdministratorExists
@@ -689,6 +692,7 @@ impl Error {
                     .into()
             }
             Self::NothingToReview => "Apply grants, or invite people, first.".into(),
+            Self::NoLongerPermitted => "Sign in again, with a role that permits it.".into(),
             Self::OwnRole => "Ask somebody else whose role permits review.decide, or confirm it at the command line on the \
                  data folder: `weirgate review confirm`.".into(),
             Self::TooManyProposals { .. } => "Decide some of those that wait first.".into(),

@@ -3,6 +3,7 @@
 
 use super::form::Given;
 use crate::{
+    console::Console,
     guard::to_step_up,
     pages::{Asked, Home, Refusal, or_failed, person},
     views,
@@ -11,6 +12,7 @@ use app::{
     DataFolder, Error,
     audit_log::{self, Form, reading},
     audit_search::{self, Names},
+    people::sessions,
 };
 use axum::{
     body::{Body, Bytes},
@@ -19,18 +21,23 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
+use policy::{Act, Decision};
 use std::{
     io::{self, BufWriter, Write},
+    net::IpAddr,
     ops::Range,
     sync::Arc,
+    time::Duration,
 };
-use tokio::sync::mpsc;
-use types::Timestamp;
+use tokio::{sync::mpsc, time::Instant};
+use types::{Id, Timestamp, User};
 
 /// What is written before it is handed on, in bytes.
 const PIECE: usize = 64 * 1_024;
 /// Pieces that wait for whoever reads; then the writer waits.
 const WAITING: usize = 4;
+/// How often it is judged whether whoever takes them still may.
+const JUDGED_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn export(
     State(console): Home,
@@ -88,12 +95,19 @@ pub(crate) async fn export(
         Some(first) => or_failed(first)?,
         None => Bytes::new(),
     };
-    let rest = stream::unfold(pieces, |mut pieces| async {
+    let taker = Taker { user: signed_in.user, source: visit.source, judged_at: Instant::now() };
+    let rest = stream::unfold(Some((pieces, taker, console)), |going_on| async {
+        let (mut pieces, mut taker, console) = going_on?;
         let piece = pieces.recv().await?;
+        let piece = match piece {
+            Ok(piece) => taker.judged(&console).await.map(|()| piece),
+            error => error,
+        };
         if let Err(error) = &piece {
             tracing::error!(%error, "an export of the log ended early");
+            return Some((piece, None));
         }
-        Some((piece, pieces))
+        Some((piece, Some((pieces, taker, console))))
     });
     let all = futures_util::StreamExt::chain(stream::iter([Ok(first)]), rest);
     let kind = match form {
@@ -105,6 +119,30 @@ pub(crate) async fn export(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CONTENT_DISPOSITION, name);
     Ok(response)
+}
+
+/// Who takes entries along, for as long as it takes.
+struct Taker {
+    user: Id<User>,
+    source: Option<IpAddr>,
+    judged_at: Instant,
+}
+
+impl Taker {
+    /// Whether they still may: not once they signed out, were disabled or lost the right.
+    async fn judged(&mut self, console: &Console) -> Result<(), Error> {
+        if self.judged_at.elapsed() < JUDGED_EVERY {
+            return Ok(());
+        }
+        self.judged_at = Instant::now();
+        let somebody = sessions::somebody_now(&console.instance, self.user).await?;
+        let decision = somebody.map(|one| console.decide(&one, Act::AuditExport, self.source));
+        match decision {
+            // The step-up was asked for when it began.
+            Some(Decision::Allowed(_) | Decision::NeedsStepUp(_)) => Ok(()),
+            _ => Err(Error::NoLongerPermitted),
+        }
+    }
 }
 
 enum Wish {

@@ -5,6 +5,7 @@ use app::{audit_log, saved_views, sequence::OpenLog};
 use audit::{
     Commitment, Durability, Intent, Outcome, Record, Refused, Unauthenticated, verify_export,
 };
+use http_body_util::BodyExt as _;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -441,6 +442,65 @@ async fn an_export_is_what_the_verifier_takes_and_the_log_says_who_took_it() {
         .collect();
     assert_eq!(said.len(), 3, "{said:?}");
     assert!(said.iter().any(|one| one.contains("form: jsonl; from: 2; to: 5")), "{said:?}");
+}
+
+/// What waits to be read is all that leaves after that.
+#[tokio::test]
+async fn an_export_ends_with_the_session_the_person_and_the_right() {
+    let all = furnished().await;
+    let house = &all.house;
+    let facts = Facts::new(house);
+    let now = house.clock.now();
+    log(house, (0..4_000).flat_map(|_| facts.call(now, 0, "Employee", (200, None)))).await;
+    let (instance, ctx) = (&house.instance, house.context());
+    let size = audit_log::list(&instance.folder, 1).unwrap()[0].0;
+    for end in ["a step-up", "session", "person", "right"] {
+        let address = format!("{}@example.com", end.replace(' ', "-"));
+        let mut taker = house.invited(&address, &["auditor"]).await;
+        taker.browser.get("/audit").await;
+        let mut body = url::form_urlencoded::Serializer::new(String::new());
+        body.extend_pairs([("form", taker.browser.form.as_str()), ("as", "jsonl")]);
+        let request = http::Request::post("/audit/export")
+            .header("host", "localhost:8401")
+            .header("cookie", taker.browser.cookie_line())
+            .header("origin", "http://localhost:8401")
+            .header("sec-fetch-site", "same-origin")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(http_body_util::Full::new(bytes::Bytes::from(body.finish())))
+            .unwrap();
+        let answer = house.site.answer(None, request).await;
+        assert_eq!(answer.status(), 200);
+        let mut body = answer.into_body();
+        let mut taken = body.frame().await.unwrap().unwrap().into_data().unwrap().to_vec();
+        let user = app::people::users::find(instance, &address).await.unwrap();
+        match end {
+            // It exchanges the session, and ends nothing.
+            "a step-up" => {
+                let code = house.code(&taker.seed);
+                let done = taker.browser.post("/step-up", &[("code", &code)]).await;
+                assert_eq!(done.status, 303, "{}", done.text);
+            }
+            "session" => {
+                taker.browser.post("/sign-out", &[]).await;
+            }
+            "person" => app::people::users::set_disabled(instance, &ctx, user, true).await.unwrap(),
+            _ => {
+                let roles = ["read-only".to_owned()];
+                app::people::users::set_roles(instance, &ctx, user, &roles).await.unwrap();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let mut is_cut = false;
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => taken.extend_from_slice(&frame.into_data().unwrap()),
+                Err(_) => is_cut = true,
+            }
+        }
+        let lines = taken.iter().filter(|byte| **byte == b'\n').count() as u64;
+        assert_eq!(is_cut, end != "a step-up", "{end}: {lines}");
+        assert_eq!(lines > size, end == "a step-up", "{end}: {lines} of {size}");
+    }
 }
 
 #[tokio::test]

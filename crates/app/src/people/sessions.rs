@@ -193,6 +193,16 @@ pub async fn list(instance: &Instance, of: Option<Id<User>>) -> Result<Vec<Liste
     Ok(listed.collect())
 }
 
+/// Somebody as of now, by any whole session of theirs that is in force: for what goes on longer than a
+/// request, through a step-up that exchanges the session that began it.
+pub async fn somebody_now(instance: &Instance, user: Id<User>) -> Result<Option<SignedIn>, Error> {
+    let listed = list(instance, Some(user)).await?.into_iter();
+    let found = listed.map(|one| one.signed_in).find(|one| one.level == SessionLevel::Full);
+    let Some(found) = found else { return Ok(None) };
+    let decider = Some(super::decider(instance).await?);
+    Ok(Some(SignedIn { decider, ..found }))
+}
+
 /// Ends a session: its owner's sign-out, or somebody else's act.
 pub async fn end(instance: &Instance, ctx: &OpContext, id: Id<Session>) -> Result<(), Error> {
     let mut changing = Changing::begin(instance, ctx, Care::Ending).await?;
