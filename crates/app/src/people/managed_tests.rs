@@ -14,7 +14,7 @@ use store::{IdentityProviderRow, IdentityRow};
 use types::{Id, Identity, User};
 
 /// From now on a provider has made this account.
-async fn manage(office: &Office, user: Id<User>) {
+pub(crate) async fn manage(office: &Office, user: Id<User>) {
     link(office, user, true).await;
 }
 

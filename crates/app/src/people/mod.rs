@@ -12,7 +12,7 @@ pub mod tokens;
 pub mod users;
 
 #[cfg(test)]
-mod managed_tests;
+pub(crate) mod managed_tests;
 #[cfg(test)]
 mod sso_tests;
 #[cfg(test)]

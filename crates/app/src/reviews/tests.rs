@@ -12,6 +12,7 @@ use crate::{
     grants,
     people::{
         ADMINISTRATOR,
+        managed_tests::manage,
         tests::{Office, Somebody, refused},
         users,
     },
@@ -229,4 +230,56 @@ async fn what_cannot_be_a_review_is_refused() {
     }
     let unknown = refused(show(instance, None).await);
     assert!(matches!(unknown, Error::NameUnknown { .. }), "{unknown}");
+}
+
+/// Who confirms a role confirms what it permitted when the review began.
+#[tokio::test]
+async fn a_role_that_permits_more_since_is_not_confirmed() {
+    let office = Office::open().await;
+    let instance = &office.instance;
+    let role = async |acts: &str| {
+        let text = format!("[[role]]\nname = \"listener\"\nacts = [{acts}]\n");
+        let files = [("roles.toml".to_owned(), text.into_bytes())];
+        let plan = apply::plan_files(instance, &files).await.unwrap();
+        apply::commit(instance, &office.ctx(), plan, Removal::SomeGrantsRemain).await.unwrap();
+    };
+    role("\"audit.read\"").await;
+    office.administrator().await;
+    office.invited("leo@example.com", &["listener"]).await;
+    let id = begin(instance, &office.ctx(), "Autumn", 30).await.unwrap();
+    let number = numbers(&office, |about| is_role(about, "listener")).await[0];
+    let shown = show(instance, None).await.unwrap().items.remove(number - 1);
+    assert_eq!(shown.about.words(), ["permits audit.read"]);
+    role("\"audit.read\", \"audit.export\"").await;
+    let refusal = refused(decided(&office, id, &[(number, Verdict::Confirm)]).await);
+    assert!(matches!(refusal, Error::ReviewItem { .. }), "{refusal}");
+    role("\"audit.read\"").await;
+    decided(&office, id, &[(number, Verdict::Confirm)]).await.unwrap();
+    // What was confirmed is not confirmed by somebody else in the first one's place.
+    let again = refused(decided(&office, id, &[(number, Verdict::Confirm)]).await);
+    assert!(matches!(again, Error::ReviewItem { .. }), "{again}");
+}
+
+/// A role that would come back with the next sign-in.
+#[tokio::test]
+async fn what_a_provider_gives_is_left_to_it() {
+    let (office, id, mia) = office_and_mia().await;
+    manage(&office, mia.id).await;
+    let items = show(&office.instance, None).await.unwrap().items;
+    let is_mias = |about: &About| about.user() == Some(mia.id);
+    let mias: Vec<usize> =
+        items.iter().filter(|item| is_mias(&item.about)).map(|item| item.number).collect();
+    let refusal = refused(decided(&office, id, &[(mias[0], Verdict::Drop)]).await);
+    assert!(matches!(refusal, Error::ReviewManaged { number } if number == mias[0]), "{refusal}");
+    let own = numbers(&office, |about| about.user().is_some_and(|user| user != mia.id)).await;
+    decided(&office, id, &[(own[0], Verdict::Confirm)]).await.unwrap();
+    let ctx = office.ctx();
+    let closed = close(&office.instance, &ctx, None, id, Undecided::Drop).await.unwrap();
+    for number in mias {
+        let State::Decided(decision) = &closed.items[number - 1].state else { panic!("{number}") };
+        assert_eq!(decision.outcome, Outcome::Elsewhere);
+    }
+    let people = users::list(&office.instance).await.unwrap();
+    let roles = &people.iter().find(|one| one.id == mia.id).unwrap().roles;
+    assert_eq!(roles.len(), 2, "they are as its provider said");
 }
