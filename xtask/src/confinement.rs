@@ -228,6 +228,7 @@ const MONOTONIC: &[(&str, &str)] = &[
     ("crates/weirgate/src/clock_watch.rs", "the wall clock is held against the time that passes"),
     ("crates/app/src/calls/ledger.rs", "the log is read a few times a second, whoever asks"),
     ("crates/api/src/live.rs", "when a stream was last told something"),
+    ("crates/api/src/audit/export.rs", "when whoever takes entries was last judged"),
     ("crates/app/src/follow.rs", "when the store was asked, for the age of the Snapshot"),
 ];
 
