@@ -220,6 +220,7 @@ const MONOTONIC: &[(&str, &str)] = &[
     ("crates/app/src/folder.rs", "how long a server waits for the folder"),
     ("crates/gateway/src/limits.rs", "windows of time must not follow the wall clock"),
     ("crates/gateway/src/snapshot.rs", "a Snapshot must not outlive a clock that is set back"),
+    ("crates/gateway/src/renewals.rs", "how long a call has waited for a token"),
     ("crates/gateway/src/recorder.rs", "how long a call has waited for the log"),
     ("crates/gateway/src/crowd.rs", "how long a connection has been idle"),
     ("crates/app/src/folder.rs", "how long the folder's lock was waited for"),

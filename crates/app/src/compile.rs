@@ -15,13 +15,19 @@ use crate::{
     policies::{InForce, Scope, digest_of as policies_digest},
     providers,
     rights::{self, CompiledRights},
-    servers,
+    servers::{self, ServerError},
+    tokens::{
+        APP_COLUMN, APP_TABLE, CredentialRows, Material, Renewable, Renewables, TOKEN_COLUMN,
+        needed_scopes, spread_of,
+    },
 };
 use aws_lc_rs::digest;
 use gateway::{
-    ConnectionEntry, KeyEntry, LimitSettings, Meter, ProviderEntry, Snapshot, SnapshotSecrets,
+    ConnectionEntry, CredentialEntry, KeyEntry, LimitSettings, Meter, ProviderEntry, Snapshot,
+    SnapshotSecrets,
 };
 use http::{HeaderName, HeaderValue};
+use outbound::GuardPolicy;
 use provider::{LoadLimits, PathRouter};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -29,7 +35,7 @@ use std::{
 };
 use store::{ConnectionRow, CustomerRow, Everything, ProviderRow, SealedRow};
 use types::{Client, Connection, Environment, Id, Provider, Timestamp};
-use vault::{MemoryKey, Placement, SealedInjection};
+use vault::{MemoryKey, Placement, auth::Moment};
 
 /// Keeps what the last Snapshot was made of.
 pub(crate) struct Compiler {
@@ -55,10 +61,29 @@ struct KnownProvider {
 struct KnownConnection {
     row: ConnectionRow,
     customer: Option<CustomerRow>,
-    credential: Option<SealedRow>,
+    rows: Option<CredentialRows>,
     provider: Arc<ProviderEntry>,
     provider_digest: [u8; 32],
-    entry: Arc<ConnectionEntry>,
+    /// `None`: nothing can be called before the first tokens say where.
+    entry: Option<Arc<ConnectionEntry>>,
+    guard: Arc<GuardPolicy>,
+    acquires: Option<Acquires>,
+}
+
+/// What of a connection's credential is obtained.
+#[derive(Clone)]
+struct Acquires {
+    scheme: String,
+    /// When it is due.
+    renew_at: Option<Timestamp>,
+    is_over: bool,
+}
+
+/// A connection as it was compiled.
+struct Built {
+    entry: Option<ConnectionEntry>,
+    guard: Arc<GuardPolicy>,
+    acquires: Option<Acquires>,
 }
 
 struct KnownRights {
@@ -76,6 +101,8 @@ pub(crate) struct Compiled {
     pub missing: Vec<ProviderRow>,
     /// When it has to be compiled again though nothing changed: a grant expires.
     pub valid_until: Timestamp,
+    /// Connections whose tokens are renewed.
+    pub renewables: Renewables,
 }
 
 /// A description, read.
@@ -187,10 +214,13 @@ impl Compiler {
             &rows.providers.iter().map(|row| row.id).collect(),
         );
         let is_missing = |id| missing.iter().any(|row: &ProviderRow| row.id == id);
+        let renewables = self.renewables(&connections, &rights);
+        let is_unplaced = |id| renewables.get(&id).is_some_and(|one| one.is_unplaced);
         let pending = rows
             .connections
             .iter()
-            .filter(|row| row.revoked_at.is_none() && is_missing(row.provider))
+            .filter(|row| row.revoked_at.is_none())
+            .filter(|row| is_missing(row.provider) || is_unplaced(row.id))
             .map(|row| (row.id, row.environment))
             .collect();
         let snapshot = Snapshot {
@@ -201,7 +231,41 @@ impl Compiler {
             rights,
             secrets: Arc::clone(&self.secrets),
         };
-        Compiled { snapshot, missing, valid_until }
+        Compiled { snapshot, missing, valid_until, renewables }
+    }
+
+    /// What is renewed, by the connections just compiled.
+    fn renewables(
+        &self,
+        connections: &HashMap<Id<Connection>, Arc<ConnectionEntry>>,
+        rights: &AllRights,
+    ) -> Renewables {
+        let mut renewables = Renewables::new();
+        let mut allowed: HashMap<Id<Connection>, BTreeSet<usize>> = HashMap::new();
+        for ((_, connection), rights) in rights {
+            allowed.entry(*connection).or_default().extend(rights.operations.keys());
+        }
+        for (id, known) in &self.connections {
+            let Some(acquires) = known.acquires.as_ref().filter(|one| !one.is_over) else {
+                continue;
+            };
+            let (Some(customer), Some(rows)) = (&known.customer, &known.rows) else { continue };
+            let model = &known.provider.model;
+            let operations = allowed.get(id).into_iter().flatten();
+            let operations = operations.filter_map(|index| model.operations.get(*index));
+            let renewable = Renewable {
+                row: known.row.clone(),
+                customer: customer.clone(),
+                rows: rows.clone(),
+                provider: Arc::clone(&known.provider),
+                guard: Arc::clone(&known.guard),
+                scopes: needed_scopes(model, &acquires.scheme, operations),
+                renew_at: acquires.renew_at,
+                is_unplaced: !connections.contains_key(id),
+            };
+            renewables.insert(*id, Arc::new(renewable));
+        }
+        renewables
     }
 
     fn connections(
@@ -216,18 +280,24 @@ impl Compiler {
             let Some(provider) = self.providers.get(&row.provider) else { continue };
             let meter = self.meters.connection(row.id);
             let customer = index.customers.get(&row.customer).copied();
-            let credential = index.credentials.get(&row.id.to_bytes()).copied();
+            let credential = index.rows_of(row);
             let kept = self.connections.remove(&row.id).filter(|kept| {
                 kept.row == *row
                     && kept.customer.as_ref() == customer
-                    && kept.credential.as_ref() == credential
+                    && kept.rows == credential
                     && kept.provider_digest == provider.digest
                     && Arc::ptr_eq(&kept.provider, &provider.entry)
             });
-            let entry = match kept {
-                Some(kept) => kept.entry,
+            let built = match kept {
+                Some(kept) => {
+                    if let Some(entry) = &kept.entry {
+                        entries.insert(row.id, Arc::clone(entry));
+                    }
+                    known.insert(row.id, kept);
+                    continue;
+                }
                 None => match self.connection(instance, &index, row, &provider.entry, meter) {
-                    Ok(entry) => Arc::new(entry),
+                    Ok(built) => built,
                     Err(error) => {
                         tracing::error!(
                             connection.id = %row.id,
@@ -238,16 +308,22 @@ impl Compiler {
                     }
                 },
             };
-            entries.insert(row.id, Arc::clone(&entry));
+            let Built { entry, guard, acquires } = built;
+            let entry = entry.map(Arc::new);
+            if let Some(entry) = &entry {
+                entries.insert(row.id, Arc::clone(entry));
+            }
             known.insert(
                 row.id,
                 KnownConnection {
                     row: row.clone(),
                     customer: customer.cloned(),
-                    credential: credential.cloned(),
+                    rows: credential,
                     provider: Arc::clone(&provider.entry),
                     provider_digest: provider.digest,
                     entry,
+                    guard,
+                    acquires,
                 },
             );
         }
@@ -262,7 +338,7 @@ impl Compiler {
         row: &ConnectionRow,
         provider: &Arc<ProviderEntry>,
         meter: Arc<Meter>,
-    ) -> Result<ConnectionEntry, Error> {
+    ) -> Result<Built, Error> {
         let missing = |what| Error::Internal { what };
         let source = index
             .providers
@@ -273,21 +349,39 @@ impl Compiler {
             .get(&row.customer)
             .ok_or(missing("the connection's customer is missing"))?;
         let customer = customers::open(instance, customer)?;
-        let sealed = index
-            .credentials
-            .get(&row.id.to_bytes())
-            .ok_or(missing("the connection's credential is missing"))?;
-        let opened = instance.open_sealed(&customer.key, sealed)?;
-        let credential = vault::Credential::from_record_bytes(&opened)?;
-        let placements = placement::placements(&provider.model, &row.scheme)
-            .ok_or(missing("the connection's security scheme is no longer described"))?;
-        let injection = credential.inject(&placements)?;
-        let memory = &self.secrets.memory_key;
-        let sealed = SealedInjection::seal(memory, &injection)?;
-        let places: Vec<_> =
-            placements.into_iter().chain(placement::declared(&provider.model)).collect();
+        let rows = index.rows_of(row).ok_or(missing("the connection's credential is missing"))?;
+        let material = Material::open(instance, &provider.model, row, &customer, &rows)?;
+        let spread = spread_of(row.id, material.version);
+        let moment = Moment { now: instance.clock.now(), random: instance.random.as_ref() };
+        let memory = (&self.secrets.memory_key, moment);
+        let credential = material.entry(&row.variables, memory, spread)?;
+        let acquires = material.acquiring().map(|(scheme, _)| Acquires {
+            scheme: scheme.to_owned(),
+            renew_at: material.token.as_ref().and_then(|token| token.renew_at(spread)),
+            is_over: matches!(credential, CredentialEntry::Ended),
+        });
+        let places: Vec<(String, Placement)> =
+            placement::places(&material.ways).chain(placement::declared(&provider.model)).collect();
         let policy = providers::guard_policy(&source.allow_private)?.owned_by(row.id.to_bytes());
-        let plan = servers::plan(&provider.model, source.server.as_deref(), &row.variables)?;
+        let guard = Arc::new(policy.clone());
+        let plan = servers::plan_with(
+            &provider.model,
+            source.server.as_deref(),
+            &row.variables,
+            &material.taken(),
+        );
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(ServerError::VariableMissing { name })
+                if matches!(credential, CredentialEntry::Missing)
+                    && material
+                        .acquiring()
+                        .is_some_and(|(_, plan)| plan.taken().contains(name.as_str())) =>
+            {
+                return Ok(Built { entry: None, guard, acquires });
+            }
+            Err(error) => return Err(error.into()),
+        };
         let servers = plan
             .urls
             .iter()
@@ -302,7 +396,7 @@ impl Compiler {
             })
             .collect::<Option<Vec<_>>>()
             .ok_or(missing("a fixed header is malformed"))?;
-        Ok(ConnectionEntry {
+        let entry = ConnectionEntry {
             id: row.id,
             environment: row.environment,
             customer: customer.id,
@@ -310,13 +404,14 @@ impl Compiler {
             provider: Arc::clone(provider),
             servers,
             server_of: plan.of_operation,
-            guard: Arc::new(policy),
+            guard: Arc::clone(&guard),
             meter,
-            credential: Some(sealed),
+            credential,
             credential_params: query_params(&places),
             credential_headers: header_names(&places),
             fixed_headers,
-        })
+        };
+        Ok(Built { entry: Some(entry), guard, acquires })
     }
 
     fn rights(
@@ -461,11 +556,19 @@ fn header_names(placements: &[(String, Placement)]) -> BTreeSet<String> {
         .collect()
 }
 
+/// Sealed values of one name, by their record.
+fn sealed<'r>(rows: &'r Everything, table: &str, column: &str) -> HashMap<[u8; 16], &'r SealedRow> {
+    let named = rows.sealed.iter().filter(|row| row.table == table && row.column == column);
+    named.map(|row| (row.record, row)).collect()
+}
+
 /// Rows by what they are looked up with.
 struct Index<'a> {
     providers: HashMap<Id<Provider>, &'a ProviderRow>,
     customers: HashMap<Id<types::Customer>, &'a CustomerRow>,
     credentials: HashMap<[u8; 16], &'a SealedRow>,
+    tokens: HashMap<[u8; 16], &'a SealedRow>,
+    apps: HashMap<[u8; 16], &'a SealedRow>,
 }
 
 impl<'a> Index<'a> {
@@ -473,12 +576,22 @@ impl<'a> Index<'a> {
         Self {
             providers: rows.providers.iter().map(|row| (row.id, row)).collect(),
             customers: rows.customers.iter().map(|row| (row.id, row)).collect(),
-            credentials: rows
-                .sealed
-                .iter()
-                .filter(|row| row.table == CREDENTIAL_TABLE && row.column == CREDENTIAL_COLUMN)
-                .map(|row| (row.record, row))
-                .collect(),
+            credentials: sealed(rows, CREDENTIAL_TABLE, CREDENTIAL_COLUMN),
+            tokens: sealed(rows, CREDENTIAL_TABLE, TOKEN_COLUMN),
+            apps: sealed(rows, APP_TABLE, APP_COLUMN),
         }
+    }
+
+    /// All that a connection's credential is made of.
+    fn rows_of(&self, row: &ConnectionRow) -> Option<CredentialRows> {
+        let own = row.id.to_bytes();
+        let app = self.apps.get(&row.provider.to_bytes()).copied();
+        let app =
+            app.and_then(|app| Some((app.clone(), (*self.customers.get(&app.customer)?).clone())));
+        Some(CredentialRows {
+            credential: (*self.credentials.get(&own)?).clone(),
+            token: self.tokens.get(&own).map(|row| (*row).clone()),
+            app,
+        })
     }
 }

@@ -1,16 +1,19 @@
 //! Connections: a customer's credential for a provider, sealed and ready for use.
 
 use crate::{
+    apps,
     change::{Care, Change, Changing, listed},
     customers,
     error::Error,
     instance::Instance,
-    placement, providers, seals, servers,
+    placement, providers, seals,
+    servers::{self, ServerError},
+    tokens::{self, Material, Reach},
 };
 use provider::LoadLimits;
 use std::collections::{BTreeMap, BTreeSet};
 use types::{Connection, Environment, Id, OpContext, SecretBytes, Slug, Timestamp};
-use vault::Credential;
+use vault::{Credential, Supply, auth::TokenSet};
 
 /// What `connection create` is given.
 #[derive(Debug)]
@@ -45,15 +48,28 @@ pub async fn create(
 ) -> Result<Created, Error> {
     check_customer(&create.customer)?;
     check_headers(&create.headers)?;
-    let credential = Credential::parse(&create.secret)?;
     let row = providers::row(instance, &create.provider).await?;
     let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
+    let credential = Credential::parse_for(&create.secret, &placement::inputs(&model))?;
+    let app = apps::find(instance, row.id).await?;
+    let supply = Supply { token: None, app: app.as_ref(), variables: Some(&create.variables) };
+    let chosen = placement::choose(&model, create.scheme.as_deref(), &credential, supply)?;
     let policy = providers::guard_policy(&row.allow_private)?;
-    let urls = servers::plan(&model, row.server.as_deref(), &create.variables)?.urls;
+    let ways = placement::ways(&model, &chosen.name).unwrap_or_default();
+    let urls = match servers::plan(&model, row.server.as_deref(), &create.variables) {
+        Ok(plan) => plan.urls,
+        // The provider's token endpoint will say it.
+        Err(ServerError::VariableMissing { name })
+            if placement::acquiring(&ways)
+                .is_some_and(|(_, plan)| plan.taken().contains(name.as_str())) =>
+        {
+            Vec::new()
+        }
+        Err(error) => return Err(error.into()),
+    };
     for url in &urls {
         providers::target(url, &policy)?;
     }
-    let chosen = placement::choose(&model, create.scheme.as_deref(), &credential)?;
 
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let tx = &mut changing.tx;
@@ -65,7 +81,7 @@ pub async fn create(
         ("scheme", chosen.name.clone()),
     ];
     // A filled URL says what its variables are: they stand as commitments alone.
-    if create.variables.is_empty() {
+    if create.variables.is_empty() && !urls.is_empty() {
         let shown: Vec<String> = urls.iter().map(|url| providers::shown(url)).collect();
         details.push(("servers", listed(&shown)));
     }
@@ -179,6 +195,102 @@ pub async fn revoke(instance: &Instance, ctx: &OpContext, id: Id<Connection>) ->
         ..Change::default()
     });
     changing.commit().await.map(drop)
+}
+
+/// What can be said of a connection's credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Active,
+    /// A token has to be obtained first.
+    Waiting,
+    /// Somebody has to consent anew.
+    ConsentEnded,
+    Revoked,
+}
+
+impl State {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Waiting => "waiting",
+            Self::ConsentEnded => "consent_ended",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// A connection, without anything of its secrets.
+#[derive(Debug)]
+pub struct Shown {
+    pub id: Id<Connection>,
+    pub provider: String,
+    pub customer: String,
+    pub environment: Environment,
+    pub scheme: String,
+    pub state: State,
+    /// Of its tokens; 0: Weirgate obtains none.
+    pub version: u64,
+    pub obtained_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    /// Scopes that the grants in force need.
+    pub needed: Vec<String>,
+    /// Scopes that were given though nobody asked, and those that were not given though asked for.
+    pub beyond: Vec<String>,
+    pub missing: Vec<String>,
+    /// How often in a row no token was obtained, and when it is tried again.
+    pub failed: Option<(u32, Timestamp)>,
+}
+
+/// Shows one connection.
+pub async fn show(instance: &Instance, id: Id<Connection>) -> Result<Shown, Error> {
+    let everything = seals::load_whole(instance).await?;
+    let not_found = || Error::NotFound { kind: "connection", name: id.to_string() };
+    let row = everything.connections.iter().find(|row| row.id == id).ok_or_else(not_found)?;
+    let provider = everything.providers.iter().find(|one| one.id == row.provider);
+    let provider =
+        provider.ok_or(Error::Internal { what: "the connection's provider is missing" })?;
+    let limits = LoadLimits::default();
+    let model = provider::load(&provider.description, provider.overlay.as_deref(), &limits)?;
+    let rows = tokens::rows_of(&everything, row);
+    let rows = rows.ok_or(Error::Internal { what: "the connection's credential is missing" })?;
+    let customer = everything.customers.iter().find(|one| one.id == row.customer);
+    let customer =
+        customer.ok_or(Error::Internal { what: "the connection's customer is missing" })?;
+    let opened = customers::open(instance, customer)?;
+    let material = Material::open(instance, &model, row, &opened, &rows)?;
+    let acquiring = material.acquiring();
+    let needed = match acquiring {
+        Some((scheme, _)) => {
+            let reach = Reach { provider, connection: Some(id), environment: row.environment };
+            tokens::needed_by_grants(&everything, &model, reach, scheme, instance.clock.now())?
+        }
+        None => Vec::new(),
+    };
+    let token = material.token.as_ref().filter(|_| acquiring.is_some());
+    let state = match (row.revoked_at, acquiring, token) {
+        (Some(_), _, _) => State::Revoked,
+        (None, Some(_), None) => State::Waiting,
+        (None, Some(_), Some(token)) if token.ended.is_some() => State::ConsentEnded,
+        (None, _, _) => State::Active,
+    };
+    let (beyond, missing) = token.map_or_else(Default::default, TokenSet::scope_differences);
+    let owned = |scopes: Vec<&str>| scopes.into_iter().map(ToOwned::to_owned).collect();
+    let failed = instance.store.failed_renewals().await?;
+    Ok(Shown {
+        id,
+        provider: provider.slug.to_string(),
+        customer: customers::name(instance, &everything, row.customer)?,
+        environment: row.environment,
+        scheme: row.scheme.clone(),
+        state,
+        version: material.version,
+        obtained_at: token.map(|token| token.obtained_at),
+        expires_at: token.and_then(|token| token.expires_at),
+        needed,
+        beyond: owned(beyond),
+        missing: owned(missing),
+        failed: failed.into_iter().find(|one| one.0 == id).map(|one| (one.1, one.2)),
+    })
 }
 
 /// A line of `connection list`.

@@ -158,6 +158,12 @@ pub enum Error {
     Tls(#[from] outbound::TlsConfigError),
     #[error("the secret cannot be used")]
     Credential(#[from] vault::CredentialError),
+    #[error(transparent)]
+    Auth(#[from] vault::auth::AuthError),
+    #[error("no token was obtained: {why}")]
+    TokenNotObtained { code: &'static str, why: String },
+    #[error("the provider has no security scheme for which an app is registered")]
+    AppUseless,
     #[error("the provider has no security scheme of the name that --scheme gives")]
     SchemeUnknown { choices: Vec<String> },
     #[error("the secret fits several security schemes: {}", choices.join(", "))]
@@ -311,6 +317,7 @@ impl Error {
             | Self::Server(_)
             | Self::Target { .. }
             | Self::Credential(_)
+            | Self::AppUseless
             | Self::SchemeUnknown { .. }
             | Self::SchemeAmbiguous { .. }
             | Self::SchemeFitsNone { .. }
@@ -380,7 +387,9 @@ impl Error {
             | Self::NodeAlive { .. }
             | Self::ServersMove { .. }
             | Self::NoGrants { .. } => Kind::Refused,
-            Self::IdentityProviderUnreachable { .. } => Kind::Unreachable,
+            Self::IdentityProviderUnreachable { .. } | Self::TokenNotObtained { .. } => {
+                Kind::Unreachable
+            }
             Self::Store(error) if error.is_unreachable() => Kind::Unreachable,
             // What could not be read says nothing of the log.
             Self::AuditVerify(VerifyError::Io(_))
@@ -603,6 +612,12 @@ impl Error {
             }
             Self::Credential(_) => {
                 "docs/reference/secrets.md shows what each kind of secret looks like.".into()
+            }
+            Self::TokenNotObtained { code, .. } => {
+                format!("docs/reference/authentication.md says what `{code}` means and what to try.")
+            }
+            Self::AppUseless => {
+                "An app is for OAuth 2.0: declare the flow by `x-weirgate-auth` in an overlay.".into()
             }
             Self::HeaderRefused { .. } => {
                 "Leave it out: --header is for names like a tenant's or a version's.".into()

@@ -7,6 +7,7 @@ use crate::{
     instance::Instance,
     nodes, seals,
     sequence::OpenLog,
+    tokens::TokenDesk,
 };
 use gateway::{LimitSettings, Recorder, SharedSnapshot};
 use std::{
@@ -36,16 +37,18 @@ pub struct Follower {
     instance: Arc<Instance>,
     compiler: Compiler,
     valid_until: Timestamp,
+    desk: TokenDesk,
 }
 
 /// Compiles the first Snapshot: a server is ready only with everything read.
 pub async fn first(
     instance: Arc<Instance>,
     limits: LimitSettings,
+    desk: TokenDesk,
 ) -> Result<(Follower, SharedSnapshot), Error> {
     let asked_at = Instant::now();
     let compiler = Compiler::new(&instance, limits)?;
-    let mut follower = Follower { instance, compiler, valid_until: Timestamp::MAX };
+    let mut follower = Follower { instance, compiler, valid_until: Timestamp::MAX, desk };
     let mut tried = Tried::new();
     let mut snapshot = loop {
         let Compiled { snapshot, missing, .. } = follower.compile().await?;
@@ -201,6 +204,7 @@ impl Follower {
             tokio::select! {
                 biased;
                 _ = stopped.changed() => return,
+                () = self.desk.news.notified() => {}
                 _ = ticks.tick() => {}
             }
             count = count.wrapping_add(1);
@@ -293,8 +297,10 @@ impl Follower {
     async fn compile(&mut self) -> Result<Compiled, Error> {
         let rows = seals::load(&self.instance).await?;
         let now = self.instance.clock.now();
-        let compiled = self.compiler.compile(&self.instance, &rows, now);
+        let mut compiled = self.compiler.compile(&self.instance, &rows, now);
         self.valid_until = compiled.valid_until;
+        let renewables = std::mem::take(&mut compiled.renewables);
+        self.desk.publish(&self.instance, renewables);
         Ok(compiled)
     }
 

@@ -12,6 +12,8 @@ mod instance;
 mod accounts;
 pub mod advisor;
 pub mod apply;
+pub mod apps;
+mod asking;
 pub mod audit_check;
 pub mod audit_log;
 pub mod audit_search;
@@ -36,6 +38,7 @@ pub mod rules;
 pub mod saved_views;
 pub mod sequence;
 pub mod servers;
+pub mod tokens;
 pub mod witness;
 
 mod change;
@@ -50,6 +53,7 @@ mod seals;
 #[cfg(test)]
 mod seals_tests;
 
+pub use asking::Asker;
 pub use audit::{FolderLock, Space};
 pub use error::{Error, Kind};
 pub use folder::DataFolder;

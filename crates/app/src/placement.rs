@@ -1,8 +1,12 @@
 //! Which security scheme a secret is for, and where its parts go in a request.
 
 use crate::error::Error;
-use provider::{Provider, SecurityScheme};
-use vault::{Credential, Placement};
+use provider::{
+    Provider, SecurityScheme,
+    auth::{Apply, AuthPlan, Input},
+};
+use std::{collections::BTreeMap, sync::Arc};
+use vault::{Credential, Placement, Supply, Way};
 
 /// A scheme that fits the secret.
 #[derive(Debug)]
@@ -15,20 +19,20 @@ pub(crate) fn choose(
     provider: &Provider,
     named: Option<&str>,
     credential: &Credential,
+    supply: Supply<'_>,
 ) -> Result<Chosen, Error> {
     let choices = choices(provider);
     if let Some(name) = named {
-        let placements = placements(provider, name)
+        let ways = ways(provider, name)
             .ok_or_else(|| Error::SchemeUnknown { choices: choices.clone() })?;
         // Says what is missing where the secret does not fit.
-        credential.inject(&placements)?;
+        credential.check(&ways, supply)?;
         return Ok(Chosen { name: name.to_owned() });
     }
     let mut fitting: Vec<Chosen> = choices
         .iter()
         .filter_map(|name| {
-            let placements = placements(provider, name)?;
-            credential.inject(&placements).ok()?;
+            credential.check(&ways(provider, name)?, supply).ok()?;
             Some(Chosen { name: name.clone() })
         })
         .collect();
@@ -52,23 +56,23 @@ fn choices(provider: &Provider) -> Vec<String> {
     let mut choices: Vec<String> = provider
         .security_schemes
         .iter()
-        .filter(|(_, scheme)| placement(scheme).is_some())
+        .filter(|(name, scheme)| way(provider, name, scheme).is_some())
         .map(|(name, _)| name.clone())
         .collect();
     let requirements = provider.operations.iter().filter_map(|one| one.security.as_ref()).flatten();
     for requirement in requirements.filter(|schemes| schemes.len() > 1) {
         let joined = requirement.keys().cloned().collect::<Vec<_>>().join(TOGETHER);
-        if !choices.contains(&joined) && placements(provider, &joined).is_some() {
+        if !choices.contains(&joined) && ways(provider, &joined).is_some() {
             choices.push(joined);
         }
     }
     choices
 }
 
-/// Where the parts of a scheme go; `None` where the name means nothing here.
-pub(crate) fn placements(provider: &Provider, name: &str) -> Option<Vec<(String, Placement)>> {
+/// How the parts of a scheme get into a call; `None` where the name means nothing here.
+pub(crate) fn ways(provider: &Provider, name: &str) -> Option<Vec<(String, Way)>> {
     if let Some(scheme) = provider.security_schemes.get(name) {
-        return Some(vec![(name.to_owned(), placement(scheme)?)]);
+        return Some(vec![(name.to_owned(), way(provider, name, scheme)?)]);
     }
     if provider.security_schemes.is_empty() {
         let place = match name.split_once(':') {
@@ -82,23 +86,80 @@ pub(crate) fn placements(provider: &Provider, name: &str) -> Option<Vec<(String,
             }
             _ => return None,
         };
-        return Some(vec![(name.to_owned(), place)]);
+        return Some(vec![(name.to_owned(), Way::Place(place))]);
     }
     name.split(TOGETHER)
         .map(|part| {
             let scheme = provider.security_schemes.get(part)?;
-            Some((part.to_owned(), placement(scheme)?))
+            Some((part.to_owned(), way(provider, part, scheme)?))
         })
         .collect::<Option<Vec<_>>>()
         .filter(|parts| parts.len() > 1)
 }
 
+/// A scheme's plan where it has one, else the place of its value.
+fn way(provider: &Provider, name: &str, scheme: &SecurityScheme) -> Option<Way> {
+    match provider.auth.get(name) {
+        Some(plan) => Some(Way::Plan(Arc::new(plan.clone()))),
+        None => placement(scheme).map(Way::Place),
+    }
+}
+
+/// The plan among the ways of a scheme that obtains a token, and the scheme's own name.
+pub(crate) fn acquiring(ways: &[(String, Way)]) -> Option<(&str, &Arc<AuthPlan>)> {
+    ways.iter().find_map(|(name, way)| match way {
+        Way::Plan(plan) if plan.acquire.is_some() => Some((name.as_str(), plan)),
+        _ => None,
+    })
+}
+
+/// The places that ways put something in.
+pub(crate) fn places(ways: &[(String, Way)]) -> impl Iterator<Item = (String, Placement)> {
+    ways.iter().flat_map(|(name, way)| match way {
+        Way::Place(place) => vec![(name.clone(), place.clone())],
+        Way::Plan(plan) => {
+            let places = plan_places(plan);
+            places.into_iter().map(|place| (name.clone(), place)).collect()
+        }
+    })
+}
+
+/// Where a plan puts what it makes.
+fn plan_places(plan: &AuthPlan) -> Vec<Placement> {
+    let mut places: Vec<Placement> = plan
+        .apply
+        .iter()
+        .map(|apply| match apply {
+            Apply::Header { name, .. } => Placement::Header { name: name.clone() },
+            Apply::Query { name, .. } => Placement::Query { name: name.clone() },
+        })
+        .collect();
+    if plan.sigv4.is_some() {
+        let names = ["authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"];
+        places.extend(names.map(|name| Placement::Header { name: name.to_owned() }));
+    }
+    if plan.oauth2().is_some_and(|oauth2| oauth2.has_dpop) {
+        places.push(Placement::Header { name: "dpop".to_owned() });
+    }
+    places
+}
+
+/// Every member that a secret for this provider may have by its plans.
+pub(crate) fn inputs(provider: &Provider) -> BTreeMap<String, Input> {
+    let all = provider.auth.values().flat_map(|plan| &plan.inputs);
+    all.map(|(name, input)| (name.clone(), input.clone())).collect()
+}
+
 /// All places of credentials that the provider declares, whichever a connection uses.
 pub(crate) fn declared(provider: &Provider) -> impl Iterator<Item = (String, Placement)> {
-    provider
+    let plain = provider
         .security_schemes
         .iter()
-        .filter_map(|(name, scheme)| Some((name.clone(), placement(scheme)?)))
+        .filter_map(|(name, scheme)| Some((name.clone(), placement(scheme)?)));
+    let planned = provider.auth.iter().flat_map(|(name, plan)| {
+        plan_places(plan).into_iter().map(move |place| (name.clone(), place))
+    });
+    plain.chain(planned)
 }
 
 /// Where a scheme's credential goes; `None` for what this version cannot do.
@@ -107,7 +168,7 @@ fn placement(scheme: &SecurityScheme) -> Option<Placement> {
         SecurityScheme::ApiKeyHeader { name } => Placement::Header { name: name.clone() },
         SecurityScheme::ApiKeyQuery { name } => Placement::Query { name: name.clone() },
         SecurityScheme::Basic => Placement::Basic,
-        // A token that somebody obtained elsewhere; Weirgate's own flows come later.
+        // A token that somebody obtained elsewhere, where no plan says how to obtain one.
         SecurityScheme::Bearer
         | SecurityScheme::OAuth2 { .. }
         | SecurityScheme::OpenIdConnect { .. } => Placement::Bearer,
@@ -139,11 +200,14 @@ mod tests {
             ("key", SecurityScheme::ApiKeyHeader { name: "X-Key".into() }),
         ]);
         let basic = credential(r#"{"username":"a","password":"b"}"#);
-        assert_eq!(choose(&both, None, &basic).unwrap().name, "basicAuth");
+        assert_eq!(choose(&both, None, &basic, Supply::default()).unwrap().name, "basicAuth");
         let key = credential(r#"{"api_key":"k"}"#);
-        assert_eq!(choose(&both, None, &key).unwrap().name, "key");
-        assert!(matches!(choose(&both, Some("nope"), &key), Err(Error::SchemeUnknown { .. })));
-        assert!(choose(&both, Some("basicAuth"), &key).is_err());
+        assert_eq!(choose(&both, None, &key, Supply::default()).unwrap().name, "key");
+        assert!(matches!(
+            choose(&both, Some("nope"), &key, Supply::default()),
+            Err(Error::SchemeUnknown { .. })
+        ));
+        assert!(choose(&both, Some("basicAuth"), &key, Supply::default()).is_err());
     }
 
     #[test]
@@ -153,17 +217,20 @@ mod tests {
             ("query", SecurityScheme::ApiKeyQuery { name: "key".into() }),
         ]);
         let key = credential(r#"{"api_key":"k"}"#);
-        assert!(matches!(choose(&two, None, &key), Err(Error::SchemeAmbiguous { .. })));
-        assert_eq!(choose(&two, Some("query"), &key).unwrap().name, "query");
+        assert!(matches!(
+            choose(&two, None, &key, Supply::default()),
+            Err(Error::SchemeAmbiguous { .. })
+        ));
+        assert_eq!(choose(&two, Some("query"), &key, Supply::default()).unwrap().name, "query");
     }
 
     #[test]
     fn a_description_without_security_takes_the_plain_words() {
         let none = provider(&[]);
         let key = credential(r#"{"api_key":"k"}"#);
-        assert!(choose(&none, Some("header:X-Key"), &key).is_ok());
-        assert!(choose(&none, Some("query:key"), &key).is_ok());
-        assert!(choose(&none, Some("header:"), &key).is_err());
-        assert!(choose(&none, Some("cookie:a"), &key).is_err());
+        assert!(choose(&none, Some("header:X-Key"), &key, Supply::default()).is_ok());
+        assert!(choose(&none, Some("query:key"), &key, Supply::default()).is_ok());
+        assert!(choose(&none, Some("header:"), &key, Supply::default()).is_err());
+        assert!(choose(&none, Some("cookie:a"), &key, Supply::default()).is_err());
     }
 }

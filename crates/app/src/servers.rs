@@ -17,6 +17,10 @@ pub enum ServerError {
         "the value of the server variable `{name}` must be one DNS label (letters, digits and -)"
     )]
     VariableValue { name: String },
+    #[error(
+        "the provider's token endpoint said `{name}`, which cannot stand in the server's name: it must be below a name that the description spells out"
+    )]
+    VariableTaken { name: String },
     #[error("no server has a variable of a name that --var gives")]
     VariableUnknown,
     #[error("the server URL `{url}` has a `{{` without `}}`")]
@@ -40,6 +44,17 @@ pub fn plan(
     named: Option<&str>,
     variables: &BTreeMap<String, String>,
 ) -> Result<ServerPlan, ServerError> {
+    plan_with(provider, named, variables, &BTreeMap::new())
+}
+
+/// The same, with what the provider's own token endpoint said of the connection: an instance's name.
+/// Such a value may be several labels, and only where a literal name stands behind it.
+pub fn plan_with(
+    provider: &Provider,
+    named: Option<&str>,
+    variables: &BTreeMap<String, String>,
+    taken: &BTreeMap<String, String>,
+) -> Result<ServerPlan, ServerError> {
     if let Some(url) = named {
         if !variables.is_empty() {
             return Err(ServerError::VariableUnknown);
@@ -48,11 +63,11 @@ pub fn plan(
     }
     let mut known = BTreeSet::new();
     let document = usable(&provider.servers).ok_or(ServerError::NoServer)?;
-    let mut urls = vec![fill(document, variables, &mut known)?];
+    let mut urls = vec![fill(document, (variables, taken), &mut known)?];
     let mut of_operation = HashMap::new();
     for (index, operation) in provider.operations.iter().enumerate() {
         let Some(server) = usable(&operation.servers) else { continue };
-        let url = fill(server, variables, &mut known)?;
+        let url = fill(server, (variables, taken), &mut known)?;
         let place = urls.iter().position(|known| *known == url).unwrap_or_else(|| {
             urls.push(url);
             urls.len() - 1
@@ -80,7 +95,7 @@ fn usable(servers: &[Server]) -> Option<&Server> {
 
 fn fill(
     server: &Server,
-    variables: &BTreeMap<String, String>,
+    (variables, taken): (&BTreeMap<String, String>, &BTreeMap<String, String>),
     known: &mut BTreeSet<String>,
 ) -> Result<String, ServerError> {
     let mut filled = String::new();
@@ -91,7 +106,11 @@ fn fill(
             .split_once('}')
             .ok_or_else(|| ServerError::TemplateMalformed { url: server.url.clone() })?;
         known.insert(name.to_owned());
-        filled.push_str(&value_of(server, name, variables)?);
+        match taken.get(name).filter(|_| !variables.contains_key(name)) {
+            Some(value) if is_names(value) && is_anchored(&filled, after) => filled.push_str(value),
+            Some(_) => return Err(ServerError::VariableTaken { name: name.to_owned() }),
+            None => filled.push_str(&value_of(server, name, variables)?),
+        }
         rest = after;
     }
     filled.push_str(rest);
@@ -125,6 +144,20 @@ fn value_of(
     Err(ServerError::VariableChoice { name: name.to_owned(), choices: choices.to_vec() })
 }
 
+fn is_names(text: &str) -> bool {
+    text.len() <= 200 && text.split('.').all(is_dns_label)
+}
+
+/// Whether what is filled in stays below a name that the description spells out: it stands at the
+/// beginning of the host, and behind it comes `.example.com`.
+fn is_anchored(before: &str, after: &str) -> bool {
+    let host = after.split(['/', ':', '?']).next().unwrap_or_default();
+    let labels = host.strip_prefix('.').map(|rest| rest.split('.').collect::<Vec<_>>());
+    before.ends_with("://")
+        && labels
+            .is_some_and(|labels| labels.len() >= 2 && labels.iter().all(|one| is_dns_label(one)))
+}
+
 /// RFC 1123 §2.1: letters, digits and inner hyphens, at most 63.
 fn is_dns_label(text: &str) -> bool {
     (1..=63).contains(&text.len())
@@ -154,6 +187,24 @@ mod tests {
         let provider = Provider { servers, ..Provider::default() };
         let given = given.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         plan(&provider, None, &given).map(|plan| plan.urls)
+    }
+
+    #[test]
+    fn what_a_token_endpoint_says_stays_below_a_literal_name() {
+        let filled = |url: &str, value: &str| {
+            let provider = Provider { servers: vec![server(url, &[])], ..Provider::default() };
+            let taken = BTreeMap::from([("instance".to_owned(), value.to_owned())]);
+            plan_with(&provider, None, &BTreeMap::new(), &taken).map(|plan| plan.urls.concat())
+        };
+        let url = "https://{instance}.example.com/api";
+        assert_eq!(filled(url, "acme--dev.box").unwrap(), "https://acme--dev.box.example.com/api");
+        for bad in ["", "a/b", "a.", "a@b", "evil.com/", "a..b"] {
+            assert!(filled(url, bad).is_err(), "{bad}");
+        }
+        for bad in ["https://{instance}/", "https://{instance}.com/", "https://a.{instance}.b.com/"]
+        {
+            assert!(filled(bad, "acme").is_err(), "{bad}");
+        }
     }
 
     #[test]

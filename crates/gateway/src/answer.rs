@@ -423,7 +423,7 @@ mod tests {
         let secret = types::SecretBytes::new(br#"{"api_key":"a name of mine"}"#.to_vec());
         let place = vault::Placement::Header { name: "x-key".into() };
         let injection =
-            vault::Credential::parse(&secret).unwrap().inject(&[("s".into(), place)]).unwrap();
+            vault::Credential::parse(&secret).unwrap().place(&[("s".into(), place)]).unwrap();
         let sealed = vault::SealedInjection::seal(&key, &injection).unwrap();
         let echoes = Echoes::of(&sealed.open(&key).unwrap());
         for spelling in ["a name of mine", r"a n\u0061m\u0065 of mine"] {

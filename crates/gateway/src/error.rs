@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use outbound::OutboundError;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 use types::{Fault, Id, Origin, Request};
 
 /// A call that was refused or failed.
@@ -79,6 +80,12 @@ pub enum CallError {
     ProviderUpdating,
     #[error("the connection's credential cannot be opened")]
     CredentialUnavailable,
+    #[error("a token for the connection is being obtained")]
+    CredentialRenewing,
+    #[error("no token for the connection could be obtained ({code})")]
+    RenewalFailed { code: &'static str, wait: Duration },
+    #[error("what was consented to for this connection is over")]
+    ConsentEnded,
     #[error(transparent)]
     Outbound(#[from] OutboundError),
     #[error("the provider answered {status}")]
@@ -144,12 +151,15 @@ impl CallError {
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
             | Self::ProviderUpdating
+            | Self::CredentialRenewing
             | Self::CredentialUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::ProviderError { status, .. } => match status {
                 400..=499 => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
                 _ => StatusCode::BAD_GATEWAY,
             },
             Self::Outbound(_)
+            | Self::RenewalFailed { .. }
+            | Self::ConsentEnded
             | Self::ProviderCredentialRefused { .. }
             | Self::ProviderErrorInside { .. }
             | Self::AnswerRefused { .. }
@@ -217,15 +227,20 @@ impl CallError {
             Self::BodyTooLarge { .. } => "Send less, or raise `max_write_bytes`.",
             Self::BodyTimeout { .. } | Self::CallerGone => "Send the request again.",
             Self::PreconditionFailed => "Read the object again and use the ETag of that answer.",
-            Self::Held(_) | Self::Overloaded | Self::ProviderUpdating => {
-                "Wait for the time that Retry-After gives."
-            }
+            Self::Held(_)
+            | Self::Overloaded
+            | Self::ProviderUpdating
+            | Self::CredentialRenewing
+            | Self::RenewalFailed { .. } => "Wait for the time that Retry-After gives.",
             Self::AuditUnavailable => {
                 "The operator must look at the disk of the data folder and at the server's log lines; once the log can be written it goes on by itself."
             }
             Self::SnapshotStale { .. } => "The operator must look at the database.",
             Self::CredentialUnavailable => {
                 "The operator must restore the data folder, or create the connection anew with `weirgate connection create`."
+            }
+            Self::ConsentEnded => {
+                "Somebody has to consent anew: `weirgate connection reconnect CONNECTION`, or the console's page of the connection."
             }
             Self::Outbound(error) => remedy_of_outbound(error),
             Self::ProviderError { status: 500.., .. } => {
@@ -267,6 +282,9 @@ impl CallError {
             }
             Self::ProviderCredentialRefused { status } => {
                 problem.insert("provider_status".into(), json!(status));
+            }
+            Self::RenewalFailed { code, .. } => {
+                problem.insert("reason".into(), json!(code));
             }
             Self::ProviderErrorInside { code } => {
                 problem.insert("provider_code".into(), json!(code));
@@ -354,6 +372,9 @@ impl Fault for CallError {
         match self {
             Self::Outbound(error) => error.origin(),
             Self::ProviderError { .. }
+            | Self::CredentialRenewing
+            | Self::RenewalFailed { .. }
+            | Self::ConsentEnded
             | Self::ProviderCredentialRefused { .. }
             | Self::ProviderErrorInside { .. }
             | Self::AnswerRefused { .. }
@@ -381,6 +402,8 @@ impl Fault for CallError {
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
             | Self::ProviderUpdating
+            | Self::CredentialRenewing
+            | Self::RenewalFailed { .. }
             | Self::BodyTimeout { .. }
             | Self::CallerGone => true,
             _ => false,
@@ -426,6 +449,9 @@ impl Fault for CallError {
             Self::SnapshotStale { .. } => "snapshot_stale",
             Self::ProviderUpdating => "provider_updating",
             Self::CredentialUnavailable => "credential_unavailable",
+            Self::CredentialRenewing => "credential_renewing",
+            Self::RenewalFailed { .. } => "credential_renewal_failed",
+            Self::ConsentEnded => "consent_ended",
             Self::Outbound(error) => error.code(),
             Self::ProviderError { .. } => "provider_error",
             Self::ProviderCredentialRefused { .. } => "provider_credential_refused",

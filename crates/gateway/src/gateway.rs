@@ -9,6 +9,7 @@ use crate::{
     failpoint::Failpoint,
     observations::Observations,
     recorder::Recorder,
+    renewals::Renewals,
     snapshot::{SharedSnapshot, Snapshot},
 };
 use http::StatusCode;
@@ -58,6 +59,7 @@ pub struct Gateway {
     pub metrics: Metrics,
     pub(crate) bodies: Arc<BodyRoom>,
     pub observations: Observations,
+    pub renewals: Arc<Renewals>,
     under_way: Arc<AtomicUsize>,
     is_draining: AtomicBool,
 }
@@ -86,7 +88,7 @@ impl Drop for Slot {
 
 impl Gateway {
     pub fn new(
-        shared: Arc<SharedSnapshot>,
+        (shared, renewals): (Arc<SharedSnapshot>, Arc<Renewals>),
         recorder: Arc<Recorder>,
         events: EventSink,
         clock: Arc<dyn Clock>,
@@ -105,6 +107,7 @@ impl Gateway {
             public_url,
             metrics: Metrics::new(),
             observations: Observations::default(),
+            renewals,
             under_way: Arc::default(),
             is_draining: AtomicBool::new(false),
         }

@@ -31,6 +31,7 @@ mod patient;
 mod provider_error;
 mod query;
 mod recorder;
+mod renewals;
 mod rewrite;
 mod server;
 mod tls;
@@ -53,6 +54,9 @@ pub use observations::Observation;
 pub use patient::Patient;
 pub use provider_error::{error_terms, is_error_term};
 pub use recorder::Recorder;
+pub use renewals::{
+    CredentialEntry, ReadyCredential, RenewalFailure, Renewals, TokenFacts, Wanted,
+};
 pub use server::{Bounds, Listeners, MakePool, Running, StartError, start};
 pub use snapshot::{
     AnswerRule, AtMoment, ConnectionEntry, Decision, KeyEntry, Policies, Projected, ProviderEntry,

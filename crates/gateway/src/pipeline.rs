@@ -14,6 +14,7 @@ use crate::{
     limits::{self, Places},
     observations, provider_error, query,
     recorder::{OpenIntent, Refusal, failure_of},
+    renewals::Wanted,
     rewrite::{Asked, UrlRewriter},
     snapshot::{AnswerRule, ConnectionEntry, Decision, KeyEntry, Rights, Snapshot},
     trace_link::TraceLink,
@@ -29,9 +30,18 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use outbound::{Lease, Target, UpstreamBody};
 use provider::{Method, Operation, RouteOutcome, decode_path};
-use std::{net::IpAddr, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use types::{Connection, Fault, Id, Request as RequestKind, Timestamp};
-use vault::Echoes;
+use vault::{
+    Echoes,
+    auth::{CallFacts, Moment},
+};
 
 /// Where calls arrive: `/proxy/{connection}/{path}`.
 pub(crate) const PROXY_PREFIX: &str = "/proxy/";
@@ -83,6 +93,7 @@ struct Permit {
 }
 
 /// What may be sent, without its credential.
+#[derive(Clone)]
 struct Minimised {
     method: HttpMethod,
     path_and_query: String,
@@ -179,6 +190,7 @@ async fn run(
     known.phases.begin(Phase::Request, core.gateway.clock.now().since(started));
     let minimised =
         minimise_request(core, &snapshot, &caller, &routed, &permit, &parts, incoming).await?;
+    let mut connection = usable_credential(core, &routed, &permit).await?;
     watch.check()?;
     core.gateway.settings.failpoint.reach("request", &routed.path);
     known.phases.begin(Phase::Intent, core.gateway.clock.now().since(started));
@@ -187,6 +199,9 @@ async fn run(
     known.has_intent = true;
 
     let place = minimised.path_and_query.clone();
+    // What is safe and has no body may be sent once more with another token.
+    let again =
+        (minimised.method.is_safe() && minimised.body.is_empty()).then(|| minimised.clone());
     // From here on every failure must close the intent.
     let result = async {
         if !method_of(&parts.method).is_some_and(Method::is_safe) {
@@ -194,11 +209,29 @@ async fn run(
         }
         intent.begin(Phase::Connect);
         let lease = guard_address(core, &routed).await?;
-        let (asked, echoes) = inject_credential(&snapshot, &routed, &permit, minimised)?;
+        let (asked, echoes) =
+            inject_credential(core, &snapshot, (&routed, &connection), &permit, minimised)?;
         // All of the above may have waited: what was withdrawn meanwhile is not sent.
         watch.check()?;
         intent.begin(Phase::Provider);
         core.gateway.settings.failpoint.reach("provider", &routed.path);
+        let answered = send(lease, asked, &mut intent.facts.attempts).await?;
+        let refused = refused_token(core, &routed, &permit, &connection, answered.status());
+        let (Some(refused), Some(again)) = (refused, again) else { return Ok((answered, echoes)) };
+        // The refusal's body is nobody's; its connection ends with it.
+        drop(answered);
+        let gateway = &core.gateway;
+        let renewed = gateway.renewals.another(
+            &gateway.shared,
+            gateway.clock.as_ref(),
+            routed.connection.id,
+            refused,
+        );
+        connection = renewed.await?;
+        let lease = guard_address(core, &routed).await?;
+        let (asked, echoes) =
+            inject_credential(core, &snapshot, (&routed, &connection), &permit, again)?;
+        watch.check()?;
         Ok((send(lease, asked, &mut intent.facts.attempts).await?, echoes))
     }
     .await;
@@ -431,19 +464,66 @@ async fn guard_address<'c>(core: &'c Core, routed: &Routed<'_>) -> Result<Lease<
     Ok(core.pool.checkout(routed.target, &routed.connection.guard, deadlines).await?)
 }
 
+/// The connection with a credential that can be used now; waits for one that is being obtained.
+async fn usable_credential(
+    core: &Core,
+    routed: &Routed<'_>,
+    permit: &Permit,
+) -> Result<Arc<ConnectionEntry>, CallError> {
+    if permit.decision.is_open {
+        return Ok(Arc::clone(routed.connection));
+    }
+    let gateway = &core.gateway;
+    gateway.renewals.usable(&gateway.shared, gateway.clock.as_ref(), routed.connection).await
+}
+
+/// The version of a token that Weirgate obtained and the provider does not take: another is asked for.
+fn refused_token(
+    core: &Core,
+    routed: &Routed<'_>,
+    permit: &Permit,
+    connection: &ConnectionEntry,
+    status: StatusCode,
+) -> Option<u64> {
+    let is_ours = status == StatusCode::UNAUTHORIZED && !permit.decision.is_open;
+    if !is_ours || !connection.credential.is_renewable() {
+        return None;
+    }
+    let version = connection.credential.version();
+    let wanted = Wanted { connection: routed.connection.id, refused: Some(version) };
+    core.gateway.renewals.ask(wanted);
+    Some(version)
+}
+
 /// Opens the credential for this use and writes it into the request; what was opened is wiped. What
 /// it would look like in an answer is kept as long as the call lasts.
 fn inject_credential(
+    core: &Core,
     snapshot: &Snapshot,
-    routed: &Routed<'_>,
+    (routed, connection): (&Routed<'_>, &ConnectionEntry),
     permit: &Permit,
     minimised: Minimised,
 ) -> Result<(Request<Full<Bytes>>, Echoes), CallError> {
     let Minimised { method, mut path_and_query, mut headers, body } = minimised;
+    let base = routed.target.base_path().trim_end_matches('/');
     let mut echoes = Echoes::none();
-    if let Some(sealed) = &routed.connection.credential {
-        let opened = sealed
-            .open(&snapshot.secrets.memory_key)
+    if let Some(ready) = connection.credential.ready() {
+        if let Some(token) = &ready.token {
+            token.was_used.store(true, Ordering::Relaxed);
+        }
+        let (path, query) = path_and_query.split_once('?').unwrap_or((&path_and_query, ""));
+        let call = CallFacts {
+            method: method.as_str(),
+            host: routed.target.authority(),
+            path: &format!("{base}{path}"),
+            query,
+            body: &body,
+        };
+        let gateway = &core.gateway;
+        let moment = Moment { now: gateway.clock.now(), random: gateway.random.as_ref() };
+        let opened = ready
+            .sealed
+            .open_for(&snapshot.secrets.memory_key, &call, moment)
             .map_err(|_| CallError::CredentialUnavailable)?;
         // A provider may remember what it was sent, and repeat it where it was not.
         echoes = Echoes::of(&opened);
@@ -463,10 +543,10 @@ fn inject_credential(
                     path_and_query.push('=');
                     path_and_query.push_str(value);
                 }
+                vault::OpenPart::Unsent { .. } => {}
             }
         }
     }
-    let base = routed.target.base_path().trim_end_matches('/');
     let mut request = Request::builder()
         .method(method)
         .uri(format!("{base}{path_and_query}"))
@@ -858,8 +938,12 @@ pub(crate) fn problem(error: &CallError, request: Id<RequestKind>) -> Response<A
         CallError::Overloaded
         | CallError::AuditUnavailable
         | CallError::SnapshotStale { .. }
-        | CallError::ProviderUpdating => {
+        | CallError::ProviderUpdating
+        | CallError::CredentialRenewing => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        CallError::RenewalFailed { wait, .. } => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
         _ if error.status() == StatusCode::UNAUTHORIZED => {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

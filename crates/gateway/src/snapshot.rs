@@ -3,7 +3,7 @@
 //! `app` compiles it from the store; the gateway only reads it. A call takes one `Arc` of it and
 //! decides everything from that.
 
-use crate::{etag::TagKey, limits::Meter};
+use crate::{etag::TagKey, limits::Meter, renewals::CredentialEntry};
 use arc_swap::ArcSwap;
 use audit::Commitment;
 use http::{HeaderName, HeaderValue};
@@ -19,8 +19,9 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 use types::{Action, Client, Connection, Customer, Environment, Id, Key, Provider, Timestamp};
-use vault::{KeyPepper, MemoryKey, SealedInjection};
+use vault::{KeyPepper, MemoryKey};
 
 /// Everything that a call is decided by.
 #[derive(Debug)]
@@ -78,8 +79,7 @@ pub struct ConnectionEntry {
     /// Which of `servers` an operation uses, where it is not the first.
     pub server_of: HashMap<usize, usize>,
     pub guard: Arc<GuardPolicy>,
-    /// `None`: the provider takes no credential.
-    pub credential: Option<SealedInjection>,
+    pub credential: CredentialEntry,
     /// Query parameters that carry a credential, by this connection's scheme or another of the
     /// provider: they never come from a caller, in a query or a form, and never reach one in a URL.
     pub credential_params: BTreeSet<String>,
@@ -296,6 +296,8 @@ pub struct SharedSnapshot {
     confirmed_at: AtomicU64,
     /// Whether what is in force contradicts the record of changes.
     is_distrusted: AtomicBool,
+    /// Moves with each replacement.
+    replaced: watch::Sender<u64>,
 }
 
 impl SharedSnapshot {
@@ -306,7 +308,13 @@ impl SharedSnapshot {
             begun: asked_at,
             confirmed_at: AtomicU64::new(0),
             is_distrusted: AtomicBool::new(false),
+            replaced: watch::Sender::new(0),
         }
+    }
+
+    /// Tells of each replacement, for those who wait for one.
+    pub fn replacements(&self) -> watch::Receiver<u64> {
+        self.replaced.subscribe()
     }
 
     pub fn load(&self) -> Arc<Snapshot> {
@@ -319,8 +327,10 @@ impl SharedSnapshot {
     }
 
     pub fn replace(&self, snapshot: Snapshot, asked_at: Instant) {
+        let generation = snapshot.generation;
         self.current.store(Arc::new(snapshot));
         self.confirm(asked_at);
+        self.replaced.send_replace(generation);
     }
 
     /// The store, asked at `asked_at`, answered that nothing has changed.

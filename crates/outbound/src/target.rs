@@ -132,7 +132,7 @@ impl Target {
     }
 
     /// The value of the Host header (RFC 9110 §7.2).
-    pub(crate) fn authority(&self) -> &str {
+    pub fn authority(&self) -> &str {
         let rest = self.0.base_url.split_once("://").map_or("", |(_, rest)| rest);
         rest.split('/').next().unwrap_or(rest)
     }

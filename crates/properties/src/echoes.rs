@@ -22,7 +22,7 @@ pub(crate) fn echoes(secret: &str, placement: Placement) -> Option<Echoes> {
         _ => json!({"api_key": secret}),
     };
     let secret = SecretBytes::new(secret.to_string().into_bytes());
-    let injection = Credential::parse(&secret).ok()?.inject(&[("s".into(), placement)]).ok()?;
+    let injection = Credential::parse(&secret).ok()?.place(&[("s".into(), placement)]).ok()?;
     let sealed = SealedInjection::seal(&KEY, &injection).expect("it is sealed");
     Some(Echoes::of(&sealed.open(&KEY).expect("it is opened")))
 }

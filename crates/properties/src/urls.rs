@@ -74,7 +74,7 @@ fn connection(model: provider::Provider) -> ConnectionEntry {
         servers: Vec::new(),
         server_of: HashMap::new(),
         guard: Arc::default(),
-        credential: None,
+        credential: gateway::CredentialEntry::None,
         credential_params: BTreeSet::from([PARAM.to_owned()]),
         credential_headers: BTreeSet::new(),
         meter,

@@ -46,8 +46,9 @@ pub(crate) struct Document<'a> {
 }
 
 /// Our own keys, as docs/reference/overlay.md tells them.
-const EXTENSIONS: [&str; 10] = [
+const EXTENSIONS: [&str; 11] = [
     "x-weirgate-action",
+    "x-weirgate-auth",
     "x-weirgate-error",
     "x-weirgate-http1-only",
     "x-weirgate-kept",

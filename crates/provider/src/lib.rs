@@ -19,6 +19,7 @@ mod parse;
 mod schema;
 mod security;
 
+pub mod auth;
 pub mod diff;
 pub mod model;
 pub mod observe;

@@ -134,15 +134,18 @@ pub fn load_value(
     let drafts = operations::read(&mut shapes, dialect);
     shapes.run();
     let servers = security::document_servers(shapes.document, dialect);
-    let security_schemes = security::schemes(shapes.document, dialect);
-    security::check_requirements(shapes.document, &drafts, &security_schemes);
+    let operations = drafts.iter().flat_map(|draft| &draft.operation.servers);
+    let variables = security::variables(servers.iter().chain(operations));
+    let security = security::schemes(shapes.document, dialect, &variables);
+    security::check_requirements(shapes.document, &drafts, &security.schemes);
     let mut provider = Provider {
         title: info(&document, "title"),
         version: info(&document, "version"),
         servers,
         limits: limits_of(shapes.document),
         is_http1_only: is_http1_only(shapes.document),
-        security_schemes,
+        security_schemes: security.schemes,
+        auth: security.plans,
         ..Provider::default()
     };
     objects::assemble(&mut provider, shapes, drafts);

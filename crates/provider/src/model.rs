@@ -3,7 +3,7 @@
 //! Schemas become an arena of [`Shape`]s, so that recursion in a description is a cycle of ids and
 //! never an endless structure. Nothing here refers to the source document any more.
 
-use crate::path_template::PathTemplate;
+use crate::{auth::AuthPlan, path_template::PathTemplate};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -28,6 +28,8 @@ pub struct Provider {
     pub shapes: Vec<Shape>,
     /// By the name that the description gives them.
     pub security_schemes: BTreeMap<String, SecurityScheme>,
+    /// What a scheme's calls need beyond a value in one place, by the scheme's name.
+    pub auth: BTreeMap<String, AuthPlan>,
     /// The document's own servers; operations may override them.
     pub servers: Vec<Server>,
     /// `x-weirgate-limits`: what the provider takes, beside what is configured.

@@ -1,6 +1,7 @@
 //! Security schemes, requirements and servers, of both dialects.
 
 use crate::{
+    auth::{self, AuthPlan, Flow, UrlTemplate},
     document::{Document, Node},
     load::Dialect,
     model::{SecurityRequirement, SecurityScheme, Server, ServerVariable},
@@ -8,10 +9,19 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How the provider authenticates, by the names that the description gives.
+#[derive(Default)]
+pub(crate) struct Schemes {
+    pub schemes: BTreeMap<String, SecurityScheme>,
+    pub plans: BTreeMap<String, AuthPlan>,
+}
+
+/// `variables` are the names that servers leave open.
 pub(crate) fn schemes(
     document: &mut Document<'_>,
     dialect: Dialect,
-) -> BTreeMap<String, SecurityScheme> {
+    variables: &BTreeSet<String>,
+) -> Schemes {
     let top = document.top();
     let section = match dialect {
         Dialect::Swagger2 => document.member(top, "securityDefinitions"),
@@ -19,16 +29,87 @@ pub(crate) fn schemes(
             .member(top, "components")
             .and_then(|components| document.member(components, "securitySchemes")),
     };
-    let Some(section) = section else { return BTreeMap::new() };
-    let mut schemes = BTreeMap::new();
+    let Some(section) = section else { return Schemes::default() };
+    let mut found = Schemes::default();
     for (name, node) in document.members(section) {
         if name.starts_with("x-") {
             continue;
         }
         let Some(node) = document.resolve(node) else { continue };
-        schemes.insert(name.to_owned(), scheme(document, node));
+        let scheme = scheme(document, node);
+        if let Some(plan) = plan(document, node, &scheme, variables) {
+            found.plans.insert(name.to_owned(), plan);
+        }
+        found.schemes.insert(name.to_owned(), scheme);
     }
-    schemes
+    found
+}
+
+/// The overlay's plan, else the description's flows. One that cannot be read is no plan, and the scheme
+/// then takes a token that somebody obtained elsewhere.
+fn plan<'a>(
+    document: &mut Document<'a>,
+    node: Node<'a>,
+    scheme: &SecurityScheme,
+    variables: &BTreeSet<String>,
+) -> Option<AuthPlan> {
+    let described = auth::from_description(flows(node));
+    let Some(given) = document.extension(node, "x-weirgate-auth") else { return described };
+    match auth::from_extension(given.value, scheme, described.as_ref(), variables) {
+        Ok(plan) => {
+            if plan.authorization_code().is_some() && plan.oauth2().is_some_and(|one| !one.has_pkce)
+            {
+                document.report(given, "pkce_off", "codes are exchanged without PKCE (RFC 7636)");
+            }
+            Some(plan)
+        }
+        Err(why) => {
+            document.report(given, "bad_auth", &why);
+            None
+        }
+    }
+}
+
+/// The flows that the description gives whole URLs for. What an app could not be sent to is told where
+/// somebody wants to use it.
+fn flows(node: Node<'_>) -> Vec<Flow> {
+    let url = |flow: &serde_json::Value, name: &str| {
+        let text = flow.get(name)?.as_str()?;
+        // The description's own URLs have no values in them.
+        let parsed = UrlTemplate::parse(text).ok()?;
+        parsed.names().is_empty().then_some(parsed)
+    };
+    let read = |kind: &str, flow: &serde_json::Value| {
+        let token_url = url(flow, "tokenUrl")?;
+        match kind {
+            "authorizationCode" | "accessCode" => Some(Flow::AuthorizationCode {
+                authorization_url: url(flow, "authorizationUrl")?,
+                refresh_url: url(flow, "refreshUrl").unwrap_or_else(|| token_url.clone()),
+                token_url,
+            }),
+            "clientCredentials" | "application" => Some(Flow::ClientCredentials { token_url }),
+            _ => None,
+        }
+    };
+    if let Some(declared) = node.value.get("flows").and_then(|flows| flows.as_object()) {
+        return declared.iter().filter_map(|(kind, flow)| read(kind, flow)).collect();
+    }
+    let kind = node.value.get("flow").and_then(|flow| flow.as_str());
+    kind.and_then(|kind| read(kind, node.value)).into_iter().collect()
+}
+
+/// The names that servers leave to each connection.
+pub(crate) fn variables<'s>(servers: impl IntoIterator<Item = &'s Server>) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for server in servers {
+        let mut rest = server.url.as_str();
+        while let Some((_, after)) = rest.split_once('{') {
+            let Some((name, after)) = after.split_once('}') else { break };
+            names.insert(name.to_owned());
+            rest = after;
+        }
+    }
+    names
 }
 
 fn scheme<'a>(document: &mut Document<'a>, node: Node<'a>) -> SecurityScheme {

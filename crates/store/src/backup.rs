@@ -67,6 +67,9 @@ const TABLES: &[Table] = &[
         ("id" Text 1), ("provider" Text 2), ("customer" Text 3), ("environment" Text 4),
         ("scheme" Text 5), ("variables" Text 6), ("headers" Text 7), ("created_at" Number 8),
         ("revoked_at" Number 9)),
+    table!("renewal" by "connection":
+        ("connection" Text 1), ("version" Number 2), ("node" Text 3), ("begun_at" Number 4),
+        ("until_at" Number 5), ("failures" Number 6), ("next_at" Number 7)),
     table!("user_account" by "id":
         ("id" Text 1), ("customer" Text 2), ("lookup" Bytes 3), ("state" Text 4), ("roles" Text 5),
         ("created_at" Number 6), ("valid_from" Number 7)),

@@ -11,6 +11,7 @@ mod dialect;
 mod error;
 mod location;
 mod people;
+mod renewals;
 mod rows;
 mod store;
 mod tx;
@@ -24,6 +25,7 @@ pub use people::{
     FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, People, ProposalRow,
     ReviewRow, RuleRow, SessionRow, TokenRow, UserRow, ViewRow,
 };
+pub use renewals::{Renewal, RenewalClaim};
 pub use rows::{
     Accounts, ClientRow, ConnectionRow, CustomerRow, Everything, GrantChanges, GrantRow,
     GrantTarget, KeyRow, MovedRow, OutboxRow, ProviderFacts, ProviderRow, RowSeal, SealedHead,

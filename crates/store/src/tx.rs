@@ -224,6 +224,15 @@ impl Tx {
         self.one(query).await
     }
 
+    pub async fn customer(
+        &mut self,
+        id: Id<types::Customer>,
+    ) -> Result<Option<CustomerRow>, StoreError> {
+        let query = sql("SELECT id, lookup, vault_generation, wrapped_key, commitment, created_at
+             FROM customer WHERE id = $1");
+        self.one(query.bind(id.to_string())).await
+    }
+
     pub async fn insert_customer(&mut self, row: &CustomerRow) -> Result<(), StoreError> {
         let query = sql("INSERT INTO customer
              (id, lookup, vault_generation, wrapped_key, commitment, created_at)

@@ -28,6 +28,31 @@ impl Timestamp {
         Some(Self(time.as_microsecond()))
     }
 
+    /// Seconds since 1970.
+    pub const fn as_seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    /// RFC 3339 in UTC, with whole seconds.
+    pub fn to_rfc3339_seconds(self) -> String {
+        self.written("%Y-%m-%dT%H:%M:%SZ")
+    }
+
+    /// RFC 9110 §5.6.7.
+    pub fn to_http_date(self) -> String {
+        self.written("%a, %d %b %Y %H:%M:%S GMT")
+    }
+
+    /// ISO 8601 without separators, with whole seconds: `20261127T140000Z`.
+    pub fn to_compact(self) -> String {
+        self.written("%Y%m%dT%H%M%SZ")
+    }
+
+    fn written(self, format: &str) -> String {
+        let time = jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::MAX);
+        time.strftime(format).to_string()
+    }
+
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }

@@ -1,11 +1,13 @@
 //! What a provider accepts, as an operator gives it, and what of it goes into a request.
 
 use crate::{
-    injection::{Injection, Part, Placement},
+    auth::{self, AuthError, Lacking, Moment, TokenSet, Variables},
+    injection::{self, Injection, Part, Placement, Way},
     secret_json::{self, Member, Value, shown, write_text},
 };
+use provider::auth::{Apply, AuthPlan, Input};
 use secrecy::zeroize::Zeroizing;
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 use types::SecretBytes;
 
 /// Bytes of the largest secret file.
@@ -20,6 +22,8 @@ pub enum CredentialKind {
     ApiKey,
     /// `{"token": ...}`
     Token,
+    /// What a provider's plan declares.
+    Named,
 }
 
 impl CredentialKind {
@@ -28,6 +32,7 @@ impl CredentialKind {
             Self::UsernamePassword => &["username", "password"],
             Self::ApiKey => &["api_key"],
             Self::Token => &["token"],
+            Self::Named => &[],
         }
     }
 }
@@ -38,6 +43,7 @@ impl fmt::Display for CredentialKind {
             Self::UsernamePassword => "`username` and `password`",
             Self::ApiKey => "`api_key`",
             Self::Token => "`token`",
+            Self::Named => "the members that the provider's plan names",
         })
     }
 }
@@ -59,9 +65,25 @@ enum Form {
 }
 
 enum Secret {
-    UsernamePassword { username: Zeroizing<String>, password: Zeroizing<String> },
+    UsernamePassword {
+        username: Zeroizing<String>,
+        password: Zeroizing<String>,
+    },
     ApiKey(Zeroizing<String>),
     Token(Zeroizing<String>),
+    /// The members that a provider's plan declares.
+    Named(BTreeMap<String, Zeroizing<String>>),
+}
+
+/// What a credential is used with, beside itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Supply<'s> {
+    /// What was obtained for it.
+    pub token: Option<&'s TokenSet>,
+    /// The provider's app: the company's registration with the provider, which all connections share.
+    pub app: Option<&'s Credential>,
+    /// The connection's own variables.
+    pub variables: Option<&'s BTreeMap<String, String>>,
 }
 
 impl fmt::Debug for Credential {
@@ -116,6 +138,25 @@ pub enum CredentialError {
     BadPlace { scheme: String, name: String, why: &'static str },
     #[error("two security schemes want to write `{name}`")]
     SamePlace { name: String },
+    #[error("the secret has no `{name}`, which the security scheme `{scheme}` needs")]
+    InputMissing { scheme: String, name: String },
+    #[error("the secret has `{name}`, for which the security scheme `{scheme}` has no use")]
+    InputUnused { scheme: String, name: String },
+    #[error(
+        "the secret's `{name}` does not have the form that the security scheme `{scheme}` demands"
+    )]
+    InputUnfit { scheme: String, name: String },
+    #[error(
+        "the security scheme `{scheme}` needs somebody's consent: use `weirgate connection create --oauth`, or give a `refresh_token` that was obtained elsewhere"
+    )]
+    NeedsConsent { scheme: String },
+    /// No token was obtained yet.
+    #[error("the security scheme `{scheme}` has no token yet")]
+    TokenMissing { scheme: String },
+    #[error("two security schemes that are used together are made anew for each call")]
+    TwoLive,
+    #[error("the security scheme `{scheme}`: {error}")]
+    Auth { scheme: String, error: AuthError },
 }
 
 const FORMS: &str = "`username` and `password`, `api_key`, or `token`";
@@ -128,6 +169,21 @@ impl Credential {
     /// Anything else is refused by name: unknown and repeated members, empty values, control
     /// characters and line ends, spaces around keys and tokens.
     pub fn parse(json: &SecretBytes) -> Result<Self, CredentialError> {
+        Self::read(json, &Names::Declared(&BTreeMap::new()))
+    }
+
+    /// The same, with the members that a provider's plans declare.
+    ///
+    /// # Errors
+    /// As [`Credential::parse`].
+    pub fn parse_for(
+        json: &SecretBytes,
+        declared: &BTreeMap<String, Input>,
+    ) -> Result<Self, CredentialError> {
+        Self::read(json, &Names::Declared(declared))
+    }
+
+    fn read(json: &SecretBytes, names: &Names<'_>) -> Result<Self, CredentialError> {
         let bytes = json.expose();
         if bytes.len() > MAX_SECRET_FILE_BYTES {
             let limit = MAX_SECRET_FILE_BYTES;
@@ -139,7 +195,7 @@ impl Credential {
         }
         let is_keyed = members.iter().all(|member| matches!(member.value, Value::Object(_)));
         if !is_keyed {
-            return Secret::read(members).map(|secret| Self(Form::One(secret)));
+            return Secret::read(members, names).map(|secret| Self(Form::One(secret)));
         }
         let mut secrets = BTreeMap::new();
         for Member { name, value } in members {
@@ -148,7 +204,7 @@ impl Credential {
             if inner.is_empty() {
                 return Err(CredentialError::EmptyValue { member: told(&name) });
             }
-            secrets.insert(name, Secret::read(inner)?);
+            secrets.insert(name, Secret::read(inner, names)?);
         }
         Ok(Self(Form::PerScheme(secrets)))
     }
@@ -174,33 +230,146 @@ impl Credential {
 
     /// Reads what [`Credential::to_record_bytes`] gave.
     pub fn from_record_bytes(bytes: &SecretBytes) -> Result<Self, CredentialError> {
-        Self::parse(bytes)
+        Self::read(bytes, &Names::Any)
     }
 
-    /// What goes where in a request, for the schemes that it uses, by name.
+    /// Whether the secret is what the schemes need, so far as it can be told before a token is asked
+    /// for.
     ///
     /// # Errors
     /// Tells which scheme the secret does not fit and what it needs.
-    pub fn inject(&self, schemes: &[(String, Placement)]) -> Result<Injection, CredentialError> {
+    pub fn check(
+        &self,
+        schemes: &[(String, Way)],
+        supply: Supply<'_>,
+    ) -> Result<(), CredentialError> {
+        self.check_schemes(schemes)?;
+        for (scheme, way) in schemes {
+            let secret = self.secret_for(scheme, schemes)?;
+            match way {
+                Way::Place(placement) => secret.place(scheme, placement).map(drop)?,
+                Way::Plan(plan) if secret.is_token_for(plan) => {}
+                Way::Plan(plan) => secret.check_plan(scheme, plan, supply)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn check_schemes(&self, schemes: &[(String, Way)]) -> Result<(), CredentialError> {
         if schemes.is_empty() {
             return Err(CredentialError::NoScheme);
-        }
-        let mut parts = Vec::with_capacity(schemes.len());
-        for (scheme, placement) in schemes {
-            parts.push(self.secret_for(scheme, schemes)?.place(scheme, placement)?);
         }
         if let Form::PerScheme(secrets) = &self.0
             && secrets.keys().any(|name| schemes.iter().all(|(scheme, _)| scheme != name))
         {
             return Err(CredentialError::SchemeUnused);
         }
-        Injection::new(parts)
+        Ok(())
+    }
+
+    /// What goes where in a request, for the schemes that it uses, by name.
+    ///
+    /// # Errors
+    /// Tells which scheme the secret does not fit and what it needs.
+    pub fn inject(
+        &self,
+        schemes: &[(String, Way)],
+        supply: Supply<'_>,
+        moment: Moment<'_>,
+    ) -> Result<Injection, CredentialError> {
+        self.check_schemes(schemes)?;
+        let mut parts = Vec::with_capacity(schemes.len());
+        let mut live = None;
+        for (scheme, way) in schemes {
+            let secret = self.secret_for(scheme, schemes)?;
+            let plan = match way {
+                Way::Place(placement) => {
+                    parts.push(secret.place(scheme, placement)?);
+                    continue;
+                }
+                Way::Plan(plan) if secret.is_token_for(plan) => {
+                    parts.push(secret.place(scheme, &Placement::Bearer)?);
+                    continue;
+                }
+                Way::Plan(plan) => plan,
+            };
+            let mut values = secret.values(supply);
+            if plan.acquire.is_some() {
+                let token = supply.token.filter(|token| token.ended.is_none());
+                let missing = || CredentialError::TokenMissing { scheme: shown(scheme) };
+                let token = token.ok_or_else(missing)?;
+                for (name, value) in token.values.iter() {
+                    values.set(name, value);
+                }
+                if let Some(key) = &token.proof_key {
+                    values.set(auth::PROOF_KEY, key);
+                }
+                values.remove("refresh_token");
+            }
+            if plan.is_per_call() {
+                if live.is_some() {
+                    return Err(CredentialError::TwoLive);
+                }
+                live = Some((Arc::clone(plan), values));
+                continue;
+            }
+            let made = auth::parts(plan, &values, None, moment);
+            parts.extend(
+                made.map_err(|error| CredentialError::Auth { scheme: shown(scheme), error })?,
+            );
+        }
+        Injection::new(parts, live)
+    }
+
+    /// The same for schemes whose values are put in one place each.
+    ///
+    /// # Errors
+    /// As [`Credential::inject`].
+    pub fn place(&self, places: &[(String, Placement)]) -> Result<Injection, CredentialError> {
+        let way = |place: &Placement| Way::Place(place.clone());
+        let schemes: Vec<_> =
+            places.iter().map(|(scheme, place)| (scheme.clone(), way(place))).collect();
+        self.check_schemes(&schemes)?;
+        let parts = places
+            .iter()
+            .map(|(scheme, place)| self.secret_for(scheme, &schemes)?.place(scheme, place));
+        Injection::new(parts.collect::<Result<_, _>>()?, None)
+    }
+
+    /// The values from which a scheme's token is obtained.
+    ///
+    /// # Errors
+    /// [`CredentialError`] if the secret has nothing for the scheme.
+    pub fn values_for(
+        &self,
+        scheme: &str,
+        schemes: &[(String, Way)],
+        supply: Supply<'_>,
+    ) -> Result<Variables, CredentialError> {
+        Ok(self.secret_for(scheme, schemes)?.values(supply))
+    }
+
+    /// Whether the secret is a token that somebody obtained elsewhere, for a scheme that could obtain
+    /// one.
+    pub fn is_given_token(&self, scheme: &str, schemes: &[(String, Way)], plan: &AuthPlan) -> bool {
+        self.secret_for(scheme, schemes).is_ok_and(|secret| secret.is_token_for(plan))
+    }
+
+    /// A text of the secret, where it has one form for all schemes.
+    pub fn member(&self, name: &str) -> Option<&str> {
+        let Form::One(secret) = &self.0 else { return None };
+        secret.pairs().into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// A secret without anything in it: what a connection has whose provider's app is all.
+    pub const fn empty() -> Self {
+        Self(Form::One(Secret::Named(BTreeMap::new())))
     }
 
     fn secret_for(
         &self,
         scheme: &str,
-        schemes: &[(String, Placement)],
+        schemes: &[(String, Way)],
     ) -> Result<&Secret, CredentialError> {
         match &self.0 {
             Form::One(secret) if schemes.len() == 1 => Ok(secret),
@@ -217,10 +386,10 @@ impl Credential {
         const AROUND: usize = 64;
         // An escaped control character in a scheme's name takes six bytes.
         match &self.0 {
-            Form::One(secret) => AROUND + 2 * secret.len(),
+            Form::One(secret) => AROUND + secret.longest_spelling(),
             Form::PerScheme(secrets) => secrets
                 .iter()
-                .map(|(scheme, secret)| AROUND + 6 * scheme.len() + 2 * secret.len())
+                .map(|(scheme, secret)| AROUND + 6 * scheme.len() + secret.longest_spelling())
                 .sum(),
         }
     }
@@ -231,8 +400,53 @@ pub(crate) fn told(name: &str) -> String {
     known_member(name).map_or("?", |(known, _)| known).to_owned()
 }
 
+/// Which members a secret may have.
+enum Names<'n> {
+    /// The usual ones, and those that a provider's plans declare.
+    Declared(&'n BTreeMap<String, Input>),
+    /// Weirgate sealed it: it was judged when it was given.
+    Any,
+}
+
 impl Secret {
-    fn read(members: Vec<Member>) -> Result<Self, CredentialError> {
+    fn read(members: Vec<Member>, names: &Names<'_>) -> Result<Self, CredentialError> {
+        let usual =
+            [CredentialKind::UsernamePassword, CredentialKind::ApiKey, CredentialKind::Token];
+        let is_usual = usual.into_iter().any(|kind| {
+            let known = kind.members();
+            members.len() == known.len()
+                && members.iter().all(|member| known.contains(&member.name.as_str()))
+        });
+        if is_usual {
+            return Self::read_usual(members);
+        }
+        match names {
+            Names::Declared(declared)
+                if declared.is_empty()
+                    || members.iter().any(|member| !declared.contains_key(&member.name)) =>
+            {
+                Self::read_usual(members)
+            }
+            _ => Self::read_named(members, names),
+        }
+    }
+
+    fn read_named(members: Vec<Member>, names: &Names<'_>) -> Result<Self, CredentialError> {
+        let mut named = BTreeMap::new();
+        for Member { name, value } in members {
+            let Value::Text(text) = value else {
+                return Err(CredentialError::NotText { member: name });
+            };
+            if let Names::Declared(declared) = names {
+                let input = declared.get(&name).ok_or(CredentialError::Unknown)?;
+                check_input(&name, input, &text)?;
+            }
+            named.insert(name, text);
+        }
+        Ok(Self::Named(named))
+    }
+
+    fn read_usual(members: Vec<Member>) -> Result<Self, CredentialError> {
         let mut texts: BTreeMap<&'static str, Zeroizing<String>> = BTreeMap::new();
         let mut kind: Option<CredentialKind> = None;
         for Member { name, value } in members {
@@ -264,6 +478,8 @@ impl Secret {
             }
             CredentialKind::ApiKey => Self::ApiKey(take("api_key")?),
             CredentialKind::Token => Self::Token(take("token")?),
+            // None of the usual members is of this kind.
+            CredentialKind::Named => return Err(CredentialError::Unknown),
         })
     }
 
@@ -272,28 +488,97 @@ impl Secret {
             Self::UsernamePassword { .. } => CredentialKind::UsernamePassword,
             Self::ApiKey(_) => CredentialKind::ApiKey,
             Self::Token(_) => CredentialKind::Token,
+            Self::Named(_) => CredentialKind::Named,
         }
     }
 
-    fn texts(&self) -> Vec<&str> {
+    fn pairs(&self) -> Vec<(&str, &str)> {
         match self {
-            Self::UsernamePassword { username, password } => vec![username, password],
-            Self::ApiKey(text) | Self::Token(text) => vec![text],
+            Self::UsernamePassword { username, password } => {
+                vec![("username", username), ("password", password)]
+            }
+            Self::ApiKey(text) => vec![("api_key", text)],
+            Self::Token(text) => vec![("token", text)],
+            Self::Named(named) => {
+                named.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect()
+            }
         }
     }
 
-    fn len(&self) -> usize {
-        self.texts().iter().map(|text| text.len()).sum()
+    /// Every member at most; a line end takes six bytes.
+    fn longest_spelling(&self) -> usize {
+        self.pairs().iter().map(|(name, text)| 8 + 6 * (name.len() + text.len())).sum()
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        for (place, (name, text)) in self.kind().members().iter().zip(self.texts()).enumerate() {
-            out.push(if place == 0 { b'{' } else { b',' });
+        out.push(b'{');
+        for (place, (name, text)) in self.pairs().into_iter().enumerate() {
+            if place > 0 {
+                out.push(b',');
+            }
             write_text(out, name);
             out.push(b':');
             write_text(out, text);
         }
         out.push(b'}');
+    }
+
+    /// A token that somebody obtained elsewhere, for a scheme whose plan would obtain one.
+    fn is_token_for(&self, plan: &AuthPlan) -> bool {
+        matches!(self, Self::Token(_)) && plan.oauth2().is_some()
+    }
+
+    /// What templates may use: the secret's own before the app's before the connection's variables.
+    fn values(&self, supply: Supply<'_>) -> Variables {
+        let mut values = Variables::default();
+        for (name, value) in self.pairs() {
+            values.set(name, value);
+        }
+        if let Some(Form::One(app)) = supply.app.map(|app| &app.0) {
+            for (name, value) in app.pairs() {
+                if !values.has(name) {
+                    values.set(name, value);
+                }
+            }
+        }
+        for (name, value) in supply.variables.into_iter().flatten() {
+            if !values.has(name) {
+                values.set(name, value);
+            }
+        }
+        values
+    }
+
+    fn check_plan(
+        &self,
+        scheme: &str,
+        plan: &AuthPlan,
+        supply: Supply<'_>,
+    ) -> Result<(), CredentialError> {
+        for (name, value) in self.pairs() {
+            let Some(input) = plan.inputs.get(name) else {
+                let (scheme, name) = (shown(scheme), told(name));
+                return Err(CredentialError::InputUnused { scheme, name });
+            };
+            if input.pattern.as_ref().is_some_and(|pattern| pattern.taken(value).is_none()) {
+                let (scheme, name) = (shown(scheme), name.to_owned());
+                return Err(CredentialError::InputUnfit { scheme, name });
+            }
+        }
+        for apply in &plan.apply {
+            if let Apply::Header { name, .. } = apply {
+                injection::check_header(scheme, name)?;
+            }
+        }
+        match auth::is_sufficient(plan, &self.values(supply)) {
+            Ok(()) => Ok(()),
+            // What was consented to is there already.
+            Err(Lacking::Consent) if supply.token.is_some() => Ok(()),
+            Err(Lacking::Consent) => Err(CredentialError::NeedsConsent { scheme: shown(scheme) }),
+            Err(Lacking::Value(name)) => {
+                Err(CredentialError::InputMissing { scheme: shown(scheme), name })
+            }
+        }
     }
 
     fn place(&self, scheme: &str, placement: &Placement) -> Result<Part, CredentialError> {
@@ -319,6 +604,21 @@ fn known_member(name: &str) -> Option<(&'static str, CredentialKind)> {
         let known = kind.members().iter().find(|known| **known == name)?;
         Some((*known, kind))
     })
+}
+
+/// What would be cut or misread on its way is refused when it is given.
+fn check_input(name: &str, input: &Input, value: &str) -> Result<(), CredentialError> {
+    let bad = |why| Err(CredentialError::BadValue { member: name.to_owned(), why });
+    let is_line_end = |letter: char| matches!(letter, '\n' | '\r');
+    match value {
+        "" => Err(CredentialError::EmptyValue { member: name.to_owned() }),
+        _ if !input.has_lines && value.contains(is_line_end) => bad("contains a line end"),
+        _ if value.chars().any(|letter| letter.is_control() && !is_line_end(letter)) => {
+            bad("contains a control character")
+        }
+        _ if !input.has_lines && value.trim() != value => bad("begins or ends with a space"),
+        _ => Ok(()),
+    }
 }
 
 /// What would be cut, sent twice or misread on its way is refused when it is given.

@@ -45,6 +45,7 @@ impl Echoes {
         for part in opened.iter() {
             match part {
                 OpenPart::Header { value, .. } => echoes.add_header(value),
+                OpenPart::Unsent { value } => echoes.add(value),
                 OpenPart::Query { value, .. } => {
                     let decoded = percent_encoding::percent_decode_str(value);
                     let decoded = Zeroizing::new(decoded.collect::<Vec<u8>>());
@@ -215,7 +216,7 @@ mod tests {
 
     fn echoes(part: Part) -> Echoes {
         let key = MemoryKey::generate(&SeededRandom::new(1)).unwrap();
-        let injection = Injection::new(vec![part]).unwrap();
+        let injection = Injection::new(vec![part], None).unwrap();
         let sealed = SealedInjection::seal(&key, &injection).unwrap();
         Echoes::of(&sealed.open(&key).unwrap())
     }

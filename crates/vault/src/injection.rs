@@ -3,12 +3,14 @@
 
 use crate::{
     CredentialError, CredentialKind, VaultError,
+    auth::{self, CallFacts, Moment, Variables},
     key::{Key, Purpose},
     secret_json::shown,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use provider::auth::AuthPlan;
 use secrecy::zeroize::Zeroizing;
-use std::fmt;
+use std::{fmt, sync::Arc};
 use types::{Random, SecretBytes};
 
 /// Where a security scheme puts a credential. Cookies are not among them: what a provider sets in
@@ -35,8 +37,20 @@ impl Placement {
     }
 }
 
+/// How a scheme's credential gets into a call.
+#[derive(Debug, Clone)]
+pub enum Way {
+    /// A value in one place.
+    Place(Placement),
+    Plan(Arc<AuthPlan>),
+}
+
 /// What a credential adds to a request, in clear. Made by [`crate::Credential::inject`].
-pub struct Injection(Vec<Part>);
+pub struct Injection {
+    parts: Vec<Part>,
+    /// What is made anew for each call.
+    live: Option<(Arc<AuthPlan>, Variables)>,
+}
 
 impl fmt::Debug for Injection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,6 +69,8 @@ pub(crate) struct Part {
 enum Place {
     Header = 1,
     Query = 2,
+    /// Nowhere: it is only looked for in answers.
+    Unsent = 3,
 }
 
 /// Headers that frame a message, choose its target, or hold what never comes from a description:
@@ -112,6 +128,21 @@ impl Part {
         Ok(Self { place: Place::Header, name, value: Zeroizing::new(key.as_bytes().to_vec()) })
     }
 
+    /// A header whose name a plan gives, with a value that was checked.
+    pub(crate) fn written_header(name: &str, value: Vec<u8>) -> Self {
+        Self { place: Place::Header, name: name.to_owned(), value: Zeroizing::new(value) }
+    }
+
+    /// A parameter of which name and value are percent-encoded.
+    pub(crate) fn written_query(name: &str, value: Zeroizing<Vec<u8>>) -> Self {
+        Self { place: Place::Query, name: name.to_owned(), value }
+    }
+
+    pub(crate) fn unsent(value: &str) -> Self {
+        let value = Zeroizing::new(value.as_bytes().to_vec());
+        Self { place: Place::Unsent, name: String::new(), value }
+    }
+
     pub(crate) fn query(scheme: &str, name: &str, key: &str) -> Result<Self, CredentialError> {
         if name.is_empty() || name.chars().any(char::is_control) {
             let why = "is no name of a parameter";
@@ -121,8 +152,8 @@ impl Part {
                 why,
             });
         }
-        let name = String::from_utf8_lossy(&percent_encode(name)).into_owned();
-        Ok(Self { place: Place::Query, name, value: percent_encode(key) })
+        let name = String::from_utf8_lossy(&auth::percent(name.as_bytes())).into_owned();
+        Ok(Self { place: Place::Query, name, value: auth::percent(key.as_bytes()) })
     }
 }
 
@@ -148,49 +179,42 @@ const fn is_token(byte: u8) -> bool {
         )
 }
 
-/// Everything but the unreserved characters of RFC 3986 §2.3.
-fn percent_encode(text: &str) -> Zeroizing<Vec<u8>> {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let mut encoded = Zeroizing::new(Vec::with_capacity(3 * text.len()));
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(byte);
-        } else {
-            encoded.push(b'%');
-            for half in [byte >> 4, byte & 15] {
-                encoded.push(DIGITS.get(usize::from(half)).copied().unwrap_or(b'0'));
-            }
-        }
-    }
-    encoded
+/// Whether a plan may put something into this header: told when a connection is made.
+pub(crate) fn check_header(scheme: &str, name: &str) -> Result<(), CredentialError> {
+    Part::header(scheme, name, "").map(drop)
 }
 
 impl Injection {
-    pub(crate) fn new(parts: Vec<Part>) -> Result<Self, CredentialError> {
+    pub(crate) fn new(
+        parts: Vec<Part>,
+        live: Option<(Arc<AuthPlan>, Variables)>,
+    ) -> Result<Self, CredentialError> {
         for (place, part) in parts.iter().enumerate() {
-            let is_same = |other: &Part| other.place == part.place && other.name == part.name;
+            let is_same = |other: &Part| {
+                other.place == part.place && other.name == part.name && part.place != Place::Unsent
+            };
             if parts.iter().skip(place + 1).any(is_same) {
                 return Err(CredentialError::SamePlace { name: shown(&part.name) });
             }
         }
-        Ok(Self(parts))
+        Ok(Self { parts, live })
     }
+}
 
-    /// Place, lengths of name and value (4 bytes each), name, value; for each part.
-    fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let bytes = self.0.iter().map(|part| 9 + part.name.len() + part.value.len()).sum();
-        let mut encoded = Zeroizing::new(Vec::with_capacity(bytes));
-        for part in &self.0 {
-            encoded.push(part.place as u8);
-            for bytes in [part.name.as_bytes(), &part.value] {
-                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                encoded.extend_from_slice(&length.to_be_bytes());
-            }
-            encoded.extend_from_slice(part.name.as_bytes());
-            encoded.extend_from_slice(&part.value);
+/// Place, lengths of name and value (4 bytes each), name, value; for each part.
+fn encode(parts: &[Part]) -> Zeroizing<Vec<u8>> {
+    let bytes = parts.iter().map(|part| 9 + part.name.len() + part.value.len()).sum();
+    let mut encoded = Zeroizing::new(Vec::with_capacity(bytes));
+    for part in parts {
+        encoded.push(part.place as u8);
+        for bytes in [part.name.as_bytes(), &part.value] {
+            let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            encoded.extend_from_slice(&length.to_be_bytes());
         }
-        encoded
+        encoded.extend_from_slice(part.name.as_bytes());
+        encoded.extend_from_slice(&part.value);
     }
+    encoded
 }
 
 /// A key of this process alone: what is sealed under it is lost when the process ends.
@@ -210,7 +234,10 @@ impl MemoryKey {
 
 /// An [`Injection`] as it waits in memory: a core dump without the [`MemoryKey`]'s page shows
 /// nothing of it.
-pub struct SealedInjection(Vec<u8>);
+pub struct SealedInjection {
+    parts: Vec<u8>,
+    live: Option<(Arc<AuthPlan>, Vec<u8>)>,
+}
 
 impl fmt::Debug for SealedInjection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -218,22 +245,63 @@ impl fmt::Debug for SealedInjection {
     }
 }
 
+/// Why an injection is not there for a call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error(transparent)]
+    Auth(#[from] auth::AuthError),
+}
+
 impl SealedInjection {
     pub fn seal(key: &MemoryKey, injection: &Injection) -> Result<Self, VaultError> {
-        key.0.seal(Purpose::Injection, &[], &injection.encode()).map(Self)
+        let seal = |plain: &[u8]| key.0.seal(Purpose::Injection, &[], plain);
+        let live = match &injection.live {
+            Some((plan, variables)) => Some((Arc::clone(plan), seal(&variables.encode())?)),
+            None => None,
+        };
+        Ok(Self { parts: seal(&encode(&injection.parts))?, live })
     }
 
-    /// Opens it for one use. Drop what this yields as soon as the request is written.
+    /// Opens what is the same for all calls.
+    ///
+    /// # Errors
+    /// [`VaultError::NotAuthentic`] if it was not sealed under this key.
     pub fn open(&self, key: &MemoryKey) -> Result<OpenInjection, VaultError> {
-        let open = OpenInjection(key.0.open(Purpose::Injection, &[], &self.0)?);
-        // Sealed by this process in this format; a part that does not read would be left out of
-        // the request silently.
-        let mut rest = open.0.expose();
-        while !rest.is_empty() {
-            rest = next_part(rest).ok_or(VaultError::NotAuthentic)?.1;
-        }
-        Ok(open)
+        checked(key.0.open(Purpose::Injection, &[], &self.parts)?)
     }
+
+    /// Opens it for one call. Drop what this yields as soon as the request is written.
+    ///
+    /// # Errors
+    /// [`OpenError`] if it was not sealed under this key, or if the call has what cannot be signed.
+    pub fn open_for(
+        &self,
+        key: &MemoryKey,
+        call: &CallFacts<'_>,
+        moment: Moment<'_>,
+    ) -> Result<OpenInjection, OpenError> {
+        let open = self.open(key)?;
+        let Some((plan, sealed)) = &self.live else { return Ok(open) };
+        let opened = key.0.open(Purpose::Injection, &[], sealed)?;
+        let variables = Variables::decode(&opened).ok_or(VaultError::NotAuthentic)?;
+        let made = encode(&auth::parts(plan, &variables, Some(call), moment)?);
+        let mut whole = Vec::with_capacity(open.0.expose().len() + made.len());
+        whole.extend_from_slice(open.0.expose());
+        whole.extend_from_slice(&made);
+        Ok(checked(SecretBytes::new(whole))?)
+    }
+}
+
+/// Sealed by this process in this format; a part that does not read would be left out of the request
+/// silently.
+fn checked(opened: SecretBytes) -> Result<OpenInjection, VaultError> {
+    let mut rest = opened.expose();
+    while !rest.is_empty() {
+        rest = next_part(rest).ok_or(VaultError::NotAuthentic)?.1;
+    }
+    Ok(OpenInjection(opened))
 }
 
 /// What a credential adds to a request, in clear; wiped on drop.
@@ -251,6 +319,8 @@ pub enum OpenPart<'a> {
     },
     /// Name and value are percent-encoded already.
     Query { name: &'a str, value: &'a str },
+    /// Not sent: what the others were made of, which an answer must not repeat either.
+    Unsent { value: &'a [u8] },
 }
 
 impl fmt::Debug for OpenPart<'_> {
@@ -258,6 +328,7 @@ impl fmt::Debug for OpenPart<'_> {
         match self {
             Self::Header { name, .. } => write!(f, "Header({name}, hidden)"),
             Self::Query { name, .. } => write!(f, "Query({name}, hidden)"),
+            Self::Unsent { .. } => f.write_str("Unsent(hidden)"),
         }
     }
 }
@@ -284,6 +355,8 @@ fn next_part(bytes: &[u8]) -> Option<(OpenPart<'_>, &[u8])> {
         OpenPart::Header { name, value }
     } else if *place == Place::Query as u8 {
         OpenPart::Query { name, value: std::str::from_utf8(value).ok()? }
+    } else if *place == Place::Unsent as u8 {
+        OpenPart::Unsent { value }
     } else {
         return None;
     };

@@ -12,6 +12,7 @@
 //! log's checkpoints.
 #![forbid(unsafe_code)]
 
+pub mod auth;
 mod credential;
 mod echo;
 mod error;
@@ -25,11 +26,13 @@ mod record;
 mod root_key;
 mod secret_json;
 
-pub use credential::{Credential, CredentialError, CredentialKind, MAX_SECRET_FILE_BYTES};
+pub use credential::{Credential, CredentialError, CredentialKind, MAX_SECRET_FILE_BYTES, Supply};
 pub use echo::Echoes;
 pub use error::VaultError;
 pub use head::{HeadRow, VaultHead, head, seals_head};
-pub use injection::{Injection, MemoryKey, OpenInjection, OpenPart, Placement, SealedInjection};
+pub use injection::{
+    Injection, MemoryKey, OpenError, OpenInjection, OpenPart, Placement, SealedInjection, Way,
+};
 pub use key::MAX_RECORD_BYTES;
 pub use keyring::{CustomerKey, Keyring, WrappedCustomerKey, WrappedGeneration};
 pub use pepper::{KeyPepper, digests_match};

@@ -235,6 +235,26 @@ pub(crate) enum ProviderVerb {
     Diff(ProviderDiffArgs),
     /// Learn the shape of an answer that the description does not declare, and propose an overlay.
     Observe(ProviderObserveArgs),
+    /// Keep the company's registration with a provider (OAuth 2.0 client), which its connections share.
+    #[command(subcommand)]
+    App(ProviderAppVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProviderAppVerb {
+    /// Store it, in place of the one before.
+    Set {
+        /// The provider.
+        slug: String,
+        /// A JSON file with `client_id` and `client_secret`; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        secret_file: PathBuf,
+    },
+    /// Forget it: tokens that need it are not renewed any more.
+    Remove {
+        /// The provider.
+        slug: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -294,6 +314,11 @@ pub(crate) enum ConnectionVerb {
     },
     /// List connections.
     List,
+    /// Show a connection: its scheme, its tokens and how long they last, its scopes.
+    Show {
+        /// The connection's id.
+        id: String,
+    },
     /// Revoke a connection; takes effect within a second.
     Revoke {
         /// The connection's id.

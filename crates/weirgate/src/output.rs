@@ -25,6 +25,10 @@ impl Lines {
     pub(crate) fn push(&mut self, line: impl Into<String>) {
         self.0.push(line.into());
     }
+
+    pub(crate) fn extend(&mut self, lines: impl IntoIterator<Item = String>) {
+        self.0.extend(lines);
+    }
 }
 
 impl From<Vec<String>> for Lines {

@@ -18,11 +18,12 @@ use crate::{
 };
 use api::{About, Console, Listener, Reached, Site};
 use app::{
-    Instance, calls,
+    Asker, Instance, calls,
     configuration::{self, Told},
     follow, observe,
     people::{sso::Web, users},
     sequence::OpenLog,
+    tokens::{MAX_TOKEN_ANSWER_BYTES, Renewer, TokenDesk},
     witness::Peers,
 };
 use gateway::{
@@ -56,6 +57,7 @@ pub(crate) struct Server {
     recorder: Arc<Recorder>,
     stop: watch::Sender<bool>,
     ops: JoinHandle<()>,
+    renewer: JoinHandle<()>,
     follower: JoinHandle<OpenLog>,
     events: JoinHandle<()>,
     observed: JoinHandle<()>,
@@ -135,16 +137,19 @@ impl Server {
             tracing::warn!(%error, "no link for the first administrator could be made");
             None
         });
+        let (desk, wanted) = TokenDesk::new();
         let (follower, shared) =
-            follow::first(Arc::clone(&instance), config.limits.clone()).await?;
+            follow::first(Arc::clone(&instance), config.limits.clone(), desk.clone()).await?;
         let shared = Arc::new(shared);
+        let asker = Asker::start(Arc::clone(&resolver), Arc::clone(&tls), MAX_TOKEN_ANSWER_BYTES)
+            .map_err(|error| Failure::new(FAILED, chain(&error), ""))?;
         let recorder = Arc::new(Recorder::new(log.handle.clone(), Arc::clone(&instance.clock)));
         let handle = figures::install();
         let (sink, received) = EventSink::channel();
         let gateway_addr = listeners.addr();
         let public_url = config.public_url.clone().unwrap_or_else(|| config.url_of(gateway_addr));
         let gateway = Arc::new(Gateway::new(
-            Arc::clone(&shared),
+            (Arc::clone(&shared), Arc::clone(&desk.renewals)),
             Arc::clone(&recorder),
             sink,
             Arc::clone(&instance.clock),
@@ -232,6 +237,8 @@ impl Server {
             "follower",
             follower.run(Arc::clone(&shared), Arc::clone(&recorder), log, stopped.clone()),
         );
+        let renewer = Renewer::new(desk, wanted, shared, asker);
+        let renewer = spawn("renewer", renewer.run(stopped.clone()));
         let events = spawn("events", events::drain(received, traces, stopped.clone()));
         let certificates =
             certificates.map(|follower| spawn("certificates", follower.run(stopped.clone())));
@@ -257,6 +264,7 @@ impl Server {
             recorder,
             stop,
             ops,
+            renewer,
             follower,
             events,
             observed,
@@ -285,7 +293,7 @@ impl Server {
         // Nobody listens only if all tasks ended already.
         let _ = self.stop.send(true);
         let optional = self.certificates.into_iter().chain(self.revocations).chain(self.peers);
-        let own = [self.ops, self.upkeep, self.events, self.observed, self.counted];
+        let own = [self.ops, self.upkeep, self.events, self.observed, self.counted, self.renewer];
         for task in own.into_iter().chain(optional) {
             report_panic(task.await);
         }

@@ -25,7 +25,7 @@ fn query(name: &str) -> Placement {
 fn injected(json: &str, schemes: &[(&str, Placement)]) -> Result<Vec<String>, E> {
     let schemes: Vec<_> =
         schemes.iter().map(|(name, place)| ((*name).to_owned(), place.clone())).collect();
-    let injection = parse(json)?.inject(&schemes)?;
+    let injection = parse(json)?.place(&schemes)?;
     let key = MemoryKey::generate(&SystemRandom).unwrap();
     let open = SealedInjection::seal(&key, &injection).unwrap().open(&key).unwrap();
     Ok(open
@@ -35,6 +35,7 @@ fn injected(json: &str, schemes: &[(&str, Placement)]) -> Result<Vec<String>, E>
                 format!("{name}: {}", std::str::from_utf8(value).unwrap())
             }
             OpenPart::Query { name, value } => format!("{name}={value}"),
+            OpenPart::Unsent { .. } => panic!("nothing is kept back"),
         })
         .collect())
 }
@@ -253,7 +254,7 @@ proptest! {
             Ok(credential) => {
                 prop_assert_eq!(format!("{credential:?}"), "Credential(hidden)");
                 let places = [("scheme".to_owned(), query("key"))];
-                if let Err(error) = credential.inject(&places) {
+                if let Err(error) = credential.place(&places) {
                     prop_assert!(!shows(&error));
                 }
             }

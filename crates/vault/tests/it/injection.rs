@@ -8,7 +8,7 @@ use vault::{
 
 fn injection() -> Injection {
     let credential = Credential::parse(&secret(r#"{"token":"CANARY-token"}"#)).unwrap();
-    credential.inject(&[("s".into(), Placement::Bearer)]).unwrap()
+    credential.place(&[("s".into(), Placement::Bearer)]).unwrap()
 }
 
 #[test]

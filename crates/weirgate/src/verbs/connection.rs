@@ -7,7 +7,7 @@ use super::{
 use crate::{
     cli::ConnectionVerb,
     harmless::short,
-    output::{Failure, Lines},
+    output::{Failure, Lines, counted},
 };
 use app::connections;
 use serde_json::json;
@@ -74,6 +74,53 @@ pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Resu
                 }));
             }
             Ok(session.output.result(&json!({"connections": rows}), text)?)
+        }
+        ConnectionVerb::Show { id } => {
+            let id = parse_id("connection", id)?;
+            let instance = session.instance().await?;
+            let shown = connections::show(&instance, id).await?;
+            instance.close().await?;
+            let mut text = Lines::default();
+            text.push(format!("{}  {}  {}", shown.id, shown.provider, shown.environment));
+            text.push(format!("customer: {}", short(&shown.customer)));
+            text.push(format!("scheme: {}", shown.scheme));
+            text.push(format!("state: {}", shown.state.as_str()));
+            let times = [("obtained", shown.obtained_at), ("expires", shown.expires_at)];
+            for (name, at) in times {
+                text.extend(at.map(|at| format!("token {name}: {at}")));
+            }
+            let scopes = [
+                ("needed by the grants", &shown.needed),
+                ("given beyond what was asked", &shown.beyond),
+                ("asked for and not given", &shown.missing),
+            ];
+            for (name, scopes) in scopes {
+                text.extend(
+                    (!scopes.is_empty()).then(|| format!("scopes {name}: {}", scopes.join(" "))),
+                );
+            }
+            if let Some((failures, next_at)) = shown.failed {
+                text.push(format!(
+                    "the last {} failed; tried again at {next_at}",
+                    counted(failures as usize, "renewal")
+                ));
+            }
+            let json = json!({
+                "id": shown.id.to_string(),
+                "provider": shown.provider,
+                "customer": shown.customer,
+                "environment": shown.environment.as_str(),
+                "scheme": shown.scheme,
+                "state": shown.state.as_str(),
+                "token_obtained_at": shown.obtained_at.map(|at| at.to_string()),
+                "token_expires_at": shown.expires_at.map(|at| at.to_string()),
+                "token_version": shown.version,
+                "scopes_needed": shown.needed,
+                "scopes_beyond": shown.beyond,
+                "scopes_missing": shown.missing,
+                "renewals_failed": shown.failed.map_or(0, |(failures, _)| failures),
+            });
+            Ok(session.output.result(&json, text)?)
         }
         ConnectionVerb::Revoke { id } => {
             let id = parse_id("connection", id)?;

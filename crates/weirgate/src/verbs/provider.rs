@@ -2,21 +2,21 @@
 
 use super::{
     Session,
-    input::{parse_slug, read_input},
+    input::{parse_slug, read_input, read_secret},
 };
 use crate::{
-    cli::{ProviderDiffArgs, ProviderObserveArgs, ProviderVerb},
+    cli::{ProviderAppVerb, ProviderDiffArgs, ProviderObserveArgs, ProviderVerb},
     output::{FINDINGS, Failure, Lines, UNREACHABLE, USAGE, chain, counted},
 };
 use app::{
-    observe,
+    apps, observe,
     provider_diff::{self, Description, Level},
     providers, servers,
 };
 use provider::{LoadError, LoadLimits};
 use serde_json::json;
 use std::path::Path;
-use types::Slug;
+use types::{SecretBytes, Slug};
 
 pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(), Failure> {
     match verb {
@@ -129,7 +129,30 @@ pub(crate) async fn provider(session: &Session, verb: &ProviderVerb) -> Result<(
         }
         ProviderVerb::Diff(args) => diff(session, args).await,
         ProviderVerb::Observe(args) => observe(session, args).await,
+        ProviderVerb::App(verb) => provider_app(session, verb).await,
     }
+}
+
+async fn provider_app(session: &Session, verb: &ProviderAppVerb) -> Result<(), Failure> {
+    let (json, text) = match verb {
+        ProviderAppVerb::Set { slug, secret_file } => {
+            let slug = parse_slug("SLUG", slug)?;
+            let secret = SecretBytes::new(read_secret("--secret-file", secret_file)?);
+            let instance = session.instance_to_change().await?;
+            let fingerprint = apps::set(&instance, &session.context()?, &slug, &secret).await?;
+            session.settle(instance).await?;
+            let text = format!("Stored the app of {slug} (credential {fingerprint}).");
+            (json!({"slug": slug.as_str(), "credential": fingerprint}), text)
+        }
+        ProviderAppVerb::Remove { slug } => {
+            let slug = parse_slug("SLUG", slug)?;
+            let instance = session.instance_to_change().await?;
+            apps::remove(&instance, &session.context()?, &slug).await?;
+            session.settle(instance).await?;
+            (json!({"slug": slug.as_str()}), format!("Forgot the app of {slug}."))
+        }
+    };
+    Ok(session.output.result(&json, &text)?)
 }
 
 async fn observe(session: &Session, args: &ProviderObserveArgs) -> Result<(), Failure> {

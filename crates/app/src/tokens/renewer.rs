@@ -1,0 +1,417 @@
+//! Renews tokens: when a call asks, when the clock says so, one connection by one node.
+
+use super::{
+    Conversation, Material, Renewable, Renewables, TOKEN_COLUMN,
+    conversation::ConversationError,
+    converse,
+    protocol::{self, Books, Outcome, Said},
+    spread_of, values_of,
+};
+use crate::{
+    asking::Asker,
+    change::{Care, Change, Changing},
+    connections::CREDENTIAL_TABLE,
+    customers,
+    error::Error,
+    instance::Instance,
+};
+use arc_swap::ArcSwap;
+use audit::Commitment;
+use gateway::{Renewals, SharedSnapshot, Wanted};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use store::{Renewal, RenewalClaim};
+use tokio::{
+    sync::{Notify, Semaphore, mpsc, watch},
+    task::JoinSet,
+    time::MissedTickBehavior,
+};
+use types::{Actor, Connection, Id, OpContext, Provider, Timestamp};
+use vault::auth::{AcquireError, Goal, TokenSet};
+
+/// How often the clock is asked what is due.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A lease is longer than the longest conversation.
+const LEASE: Duration = Duration::from_mins(2);
+const LONGEST_CONVERSATION: Duration = Duration::from_mins(1);
+/// Renewals under way with one provider: what is due at once is asked for by turns.
+const AT_ONCE: usize = 4;
+/// A token that was just obtained and is refused is not the token's fault.
+const TOO_YOUNG: Duration = Duration::from_secs(5);
+/// One that failed is due again by the clock once its pause is over.
+const REFUSED_PAUSE: Duration = Duration::from_secs(30);
+
+/// What the Snapshot in force was compiled from, so far as it is about tokens.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub instance: Arc<Instance>,
+    pub renewables: Renewables,
+}
+
+/// Shared by who compiles, who renews, and calls that wait.
+#[derive(Debug, Clone)]
+pub struct TokenDesk {
+    published: Arc<ArcSwap<Option<Published>>>,
+    /// Wakes whoever follows the store.
+    pub(crate) news: Arc<Notify>,
+    pub renewals: Arc<Renewals>,
+}
+
+impl TokenDesk {
+    /// And what calls ask for.
+    pub fn new() -> (Self, mpsc::Receiver<Wanted>) {
+        let (renewals, wanted) = Renewals::new();
+        (Self { published: Arc::default(), news: Arc::default(), renewals }, wanted)
+    }
+
+    pub(crate) fn publish(&self, instance: &Arc<Instance>, renewables: Renewables) {
+        let instance = Arc::clone(instance);
+        self.published.store(Arc::new(Some(Published { instance, renewables })));
+    }
+}
+
+/// The renewer of one server.
+#[derive(Debug)]
+pub struct Renewer {
+    desk: TokenDesk,
+    asker: Asker,
+    shared: Arc<SharedSnapshot>,
+    wanted: mpsc::Receiver<Wanted>,
+    under_way: HashSet<Id<Connection>>,
+    providers: HashMap<Id<Provider>, Arc<Semaphore>>,
+    tasks: JoinSet<(Id<Connection>, Outcome)>,
+    /// When a connection whose renewal failed is tried again.
+    paused: HashMap<Id<Connection>, Timestamp>,
+}
+
+impl Renewer {
+    pub fn new(
+        desk: TokenDesk,
+        wanted: mpsc::Receiver<Wanted>,
+        shared: Arc<SharedSnapshot>,
+        asker: Asker,
+    ) -> Self {
+        Self {
+            desk,
+            asker,
+            shared,
+            wanted,
+            under_way: HashSet::new(),
+            providers: HashMap::new(),
+            tasks: JoinSet::new(),
+            paused: HashMap::new(),
+        }
+    }
+
+    /// Runs until told to stop. Renewals under way are finished: what a provider gave is kept.
+    pub async fn run(mut self, mut stopped: watch::Receiver<bool>) {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // All are cancel-safe: what was not taken comes again.
+            tokio::select! {
+                biased;
+                _ = stopped.changed() => break,
+                Some(ended) = self.tasks.join_next() => {
+                    if let Ok((connection, outcome)) = ended {
+                        self.ended(connection, &outcome);
+                    }
+                }
+                Some(wanted) = self.wanted.recv() => self.want(wanted),
+                _ = ticks.tick() => self.look(),
+            }
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn ended(&mut self, connection: Id<Connection>, outcome: &Outcome) {
+        self.under_way.remove(&connection);
+        self.paused.remove(&connection);
+        match outcome {
+            Outcome::Renewed | Outcome::Over => {
+                self.desk.renewals.forget(connection);
+                self.desk.news.notify_one();
+            }
+            // Whoever has it writes it: the store is looked at again.
+            Outcome::NotOurs => self.desk.news.notify_one(),
+            Outcome::Failed { code, retry_at } => {
+                tracing::warn!(connection.id = %connection, code, "a token could not be obtained");
+                self.paused.insert(connection, *retry_at);
+                self.desk.renewals.fail(connection, code, *retry_at);
+            }
+        }
+    }
+
+    /// A call waits for a token.
+    fn want(&mut self, wanted: Wanted) {
+        let published = self.desk.published.load_full();
+        let Some(published) = published.as_ref() else { return };
+        let Some(renewable) = published.renewables.get(&wanted.connection) else { return };
+        let now = published.instance.clock.now();
+        if wanted.refused.is_some_and(|refused| refused != renewable.version()) {
+            return;
+        }
+        if self.paused.get(&wanted.connection).is_some_and(|until| now < *until) {
+            return;
+        }
+        self.begin(&published.instance, renewable, wanted.refused.is_some());
+    }
+
+    /// What the clock says is due.
+    fn look(&mut self) {
+        let published = self.desk.published.load_full();
+        let Some(published) = published.as_ref() else { return };
+        let now = published.instance.clock.now();
+        let snapshot = self.shared.load();
+        for (id, renewable) in &published.renewables {
+            let token = snapshot.connections.get(id).and_then(|entry| entry.credential.ready());
+            let was_used = token
+                .and_then(|ready| ready.token.as_ref())
+                .is_some_and(|token| token.is_kept_alive || token.was_used.load(Ordering::Relaxed));
+            let is_due = renewable.renew_at.is_some_and(|at| now >= at) && was_used;
+            let is_paused = self.paused.get(id).is_some_and(|until| now < *until);
+            if (is_due || renewable.is_unplaced) && !is_paused {
+                self.begin(&published.instance, renewable, false);
+            }
+        }
+    }
+
+    fn begin(&mut self, instance: &Arc<Instance>, renewable: &Arc<Renewable>, was_refused: bool) {
+        let id = renewable.row.id;
+        if !self.under_way.insert(id) {
+            return;
+        }
+        let places = self
+            .providers
+            .entry(renewable.provider.id)
+            .or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE)));
+        let (places, asker) = (Arc::clone(places), self.asker.clone());
+        let (instance, renewable) = (Arc::clone(instance), Arc::clone(renewable));
+        self.tasks.spawn(async move {
+            let _place = places.acquire().await;
+            (id, renew(&instance, &asker, &renewable, was_refused).await)
+        });
+    }
+}
+
+/// Renews one connection.
+async fn renew(
+    instance: &Arc<Instance>,
+    asker: &Asker,
+    renewable: &Renewable,
+    was_refused: bool,
+) -> Outcome {
+    let now = instance.clock.now();
+    let opened = open(instance, renewable);
+    let material = match opened {
+        Ok(material) => material,
+        Err(error) => {
+            tracing::error!(connection.id = %renewable.row.id, error = %error, "a token cannot be renewed");
+            return Outcome::Failed {
+                code: "credential_unavailable",
+                retry_at: now + REFUSED_PAUSE,
+            };
+        }
+    };
+    let mut seen_to_last = None;
+    if was_refused && let Some(token) = &material.token {
+        let lasted = now.since(token.obtained_at);
+        if lasted < TOO_YOUNG {
+            return Outcome::Failed { code: "token_refused", retry_at: now + REFUSED_PAUSE };
+        }
+        if token.expires_at.is_none() {
+            seen_to_last = Some(lasted);
+        }
+    }
+    let books = StoreBooks { instance, renewable };
+    let ask = async {
+        let conversation = conversation(instance, asker, renewable, material, seen_to_last);
+        match tokio::time::timeout(LONGEST_CONVERSATION, conversation).await {
+            Ok(said) => said,
+            Err(_) => {
+                Said::Failed { code: "token_endpoint_timeout", is_passing: true, retry_after: None }
+            }
+        }
+    };
+    protocol::renew(&books, ask, spread_of(renewable.row.id, renewable.version())).await
+}
+
+fn open(instance: &Instance, renewable: &Renewable) -> Result<Material, Error> {
+    let customer = customers::open(instance, &renewable.customer)?;
+    let model = &renewable.provider.model;
+    Material::open(instance, model, &renewable.row, &customer, &renewable.rows)
+}
+
+async fn conversation(
+    instance: &Instance,
+    asker: &Asker,
+    renewable: &Renewable,
+    material: Material,
+    seen_to_last: Option<Duration>,
+) -> Said<TokenSet> {
+    let failed = |error: &ConversationError| Said::Failed {
+        code: error.code(),
+        is_passing: error.is_passing(),
+        retry_after: error.retry_after(),
+    };
+    let unmakable =
+        || Said::Failed { code: "token_request_unmakable", is_passing: false, retry_after: None };
+    let Some((scheme, plan)) = material.acquiring() else { return unmakable() };
+    let Ok(values) = values_of(&material, scheme, &renewable.row.variables) else {
+        return unmakable();
+    };
+    let plan = Arc::clone(plan);
+    let mut held = material.token;
+    if let Some(held) = &mut held
+        && seen_to_last.is_some()
+    {
+        held.seen_to_last = seen_to_last;
+    }
+    let conversation = Conversation {
+        plan: &plan,
+        goal: Goal::Renew,
+        values,
+        held,
+        scopes: renewable.scopes.clone(),
+        guard: &renewable.guard,
+    };
+    match converse(instance, asker, conversation).await {
+        Ok(tokens) => Said::Tokens(tokens),
+        Err(ConversationError::Acquire(AcquireError::Ended { code })) => Said::Over(code),
+        Err(ConversationError::Acquire(AcquireError::NeedsConsent)) => {
+            Said::Over("consent_needed".to_owned())
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// The books as the store keeps them.
+struct StoreBooks<'b> {
+    instance: &'b Instance,
+    renewable: &'b Renewable,
+}
+
+impl StoreBooks<'_> {
+    async fn put(&self, tokens: &TokenSet, verb: &'static str) -> Result<bool, Error> {
+        let (instance, renewable) = (self.instance, self.renewable);
+        let ctx = OpContext {
+            actor: Actor::System,
+            request: Id::generate(instance.clock.now(), instance.random.as_ref())?,
+            now: instance.clock.now(),
+        };
+        // A row that somebody else wrote elsewhere must not cost what the provider gave for this one.
+        let mut changing = Changing::begin(instance, &ctx, Care::Ending).await?;
+        let details = token_details(tokens, renewable.version() + 1);
+        let is_kept = put_tokens(
+            instance,
+            &mut changing,
+            &renewable.customer,
+            &renewable.row.id,
+            renewable.version(),
+            tokens,
+        )
+        .await?;
+        if !is_kept {
+            return Ok(false);
+        }
+        changing.record(Change {
+            verb,
+            what: format!("connection {}", renewable.row.id),
+            details,
+            customer: Some(Commitment::from_bytes(renewable.customer.commitment)),
+        });
+        changing.commit().await?;
+        Ok(true)
+    }
+}
+
+/// Writes tokens as the version after `version`; `false` if another stands there.
+pub(crate) async fn put_tokens(
+    instance: &Instance,
+    changing: &mut Changing<'_>,
+    customer: &store::CustomerRow,
+    connection: &Id<Connection>,
+    version: u64,
+    tokens: &TokenSet,
+) -> Result<bool, Error> {
+    let record = connection.to_bytes();
+    let row = changing.tx.connection(*connection).await?;
+    if row.is_none_or(|row| row.revoked_at.is_some()) {
+        return Ok(false);
+    }
+    let current = changing.tx.sealed(CREDENTIAL_TABLE, &record, TOKEN_COLUMN).await?;
+    if current.map_or(0, |row| row.version) != version {
+        return Ok(false);
+    }
+    // As it is now: its key may have been wrapped anew since the Snapshot was compiled.
+    let customer = changing.tx.customer(customer.id).await?;
+    let customer =
+        customer.ok_or(Error::Internal { what: "the connection's customer is missing" })?;
+    let customer = customers::open(instance, &customer)?;
+    let place = (CREDENTIAL_TABLE, &record, TOKEN_COLUMN);
+    let sealed =
+        instance.seal_version(&customer.key, place, version + 1, &tokens.to_record_bytes())?;
+    changing.tx.put_sealed(&sealed).await?;
+    Ok(true)
+}
+
+/// What an entry says of tokens: nothing of them.
+pub(crate) fn token_details(tokens: &TokenSet, version: u64) -> Vec<(&'static str, String)> {
+    let mut details = vec![("version", version.to_string())];
+    if let Some(until) = tokens.expires_at {
+        details.push(("expires_at", until.to_string()));
+    }
+    if let Some(code) = &tokens.ended {
+        details.push(("code", code.clone()));
+    }
+    // Names of scopes are the provider's: a broader token is told by count, and by name where it is asked.
+    let (broader, narrower) = tokens.scope_differences();
+    for (name, scopes) in [("scopes_beyond", broader), ("scopes_missing", narrower)] {
+        if !scopes.is_empty() {
+            details.push((name, scopes.len().to_string()));
+        }
+    }
+    details
+}
+
+impl Books for StoreBooks<'_> {
+    type Tokens = TokenSet;
+    type Fault = Error;
+
+    async fn claim(&self) -> Result<Option<Renewal>, Error> {
+        let claim = RenewalClaim {
+            connection: self.renewable.row.id,
+            version: self.renewable.version(),
+            node: &self.instance.origin,
+            now: self.now(),
+            lasts: LEASE,
+            is_patient: true,
+        };
+        Ok(self.instance.store.claim_renewal(claim).await?)
+    }
+
+    async fn keep(&self, tokens: &TokenSet) -> Result<bool, Error> {
+        self.put(tokens, "connection.renew").await
+    }
+
+    async fn end(&self, code: &str) -> Result<bool, Error> {
+        let now = self.now();
+        self.put(&TokenSet::empty(now).ended_by(code), "connection.ended").await
+    }
+
+    async fn give_back(&self, failures: u32, next_at: Timestamp) -> Result<(), Error> {
+        let (id, node) = (self.renewable.row.id, &self.instance.origin);
+        Ok(self.instance.store.end_renewal(id, node, (failures, next_at)).await?)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.instance.clock.now()
+    }
+
+    async fn sleep(&self, span: Duration) {
+        tokio::time::sleep(span).await;
+    }
+}
