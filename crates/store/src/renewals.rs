@@ -107,6 +107,15 @@ impl Store {
         tx.commit().await
     }
 
+    /// Ends the leases of a node whose server begins: whoever held them is no more. That a provider may
+    /// have been asked stays on record.
+    pub async fn forget_leases(&self, node: &str) -> Result<(), StoreError> {
+        let query = sql("UPDATE renewal SET until_at = 0 WHERE node = $1 AND until_at > 0");
+        let mut tx = self.writer().begin_aside().await?;
+        tx.change("renewal", query.bind(node.to_owned())).await?;
+        tx.commit().await
+    }
+
     /// When connections whose last renewal failed are tried again, and how often in a row it did.
     pub async fn failed_renewals(
         &self,

@@ -27,6 +27,7 @@ pub mod runner;
 pub mod sqlite;
 pub mod things;
 pub mod tls;
+pub mod tokens;
 mod wait;
 
 pub use answer::{Answer, End, Framing};
@@ -45,6 +46,7 @@ pub use runner::{Output, Server, Weirgate};
 pub use sqlite::sqlite;
 pub use things::{FAULTS, SECRET, THING_DESCRIPTION, fault, thing};
 pub use tls::{Authority, Flaw, Identity, TlsOptions};
+pub use tokens::TokenServer;
 pub use wait::{Until, poll, wait_until};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -135,7 +135,7 @@ impl Material {
         let facts =
             self.token.as_ref().filter(|_| self.acquiring().is_some()).map(|token| TokenFacts {
                 version: self.version,
-                expires_at: token.expires_at,
+                expires_at: token.usable_until(),
                 renew_at: token.renew_at(spread),
                 is_kept_alive: token.refresh_token.is_some(),
                 was_used: AtomicBool::new(false),

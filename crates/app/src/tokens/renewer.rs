@@ -39,7 +39,8 @@ const LEASE: Duration = Duration::from_mins(2);
 const LONGEST_CONVERSATION: Duration = Duration::from_mins(1);
 /// Renewals under way with one provider: what is due at once is asked for by turns.
 const AT_ONCE: usize = 4;
-/// A token that was just obtained and is refused is not the token's fault.
+/// A token that was just obtained and is refused is not the token's fault, unless it is an old one by its
+/// own measure.
 const TOO_YOUNG: Duration = Duration::from_secs(5);
 /// One that failed is due again by the clock once its pause is over.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
@@ -83,8 +84,10 @@ pub struct Renewer {
     under_way: HashSet<Id<Connection>>,
     providers: HashMap<Id<Provider>, Arc<Semaphore>>,
     tasks: JoinSet<(Id<Connection>, Outcome)>,
-    /// When a connection whose renewal failed is tried again.
-    paused: HashMap<Id<Connection>, Timestamp>,
+    /// When a connection whose renewal failed is tried again, and what it was tried with.
+    paused: HashMap<Id<Connection>, (Timestamp, Option<Arc<Renewable>>)>,
+    /// Connections whose secret, app or plan changed since: no pause holds them up.
+    changed: HashSet<Id<Connection>>,
 }
 
 impl Renewer {
@@ -103,11 +106,19 @@ impl Renewer {
             providers: HashMap::new(),
             tasks: JoinSet::new(),
             paused: HashMap::new(),
+            changed: HashSet::new(),
         }
     }
 
     /// Runs until told to stop. Renewals under way are finished: what a provider gave is kept.
     pub async fn run(mut self, mut stopped: watch::Receiver<bool>) {
+        // The folder's lock says that no other server of this node renews anything.
+        let published = self.desk.published.load_full();
+        if let Some(Published { instance, .. }) = published.as_ref()
+            && let Err(error) = instance.store.forget_leases(&instance.origin).await
+        {
+            tracing::warn!(error = %error, "leases of before cannot be ended, and end by themselves");
+        }
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -139,7 +150,10 @@ impl Renewer {
             Outcome::NotOurs => self.desk.news.notify_one(),
             Outcome::Failed { code, retry_at } => {
                 tracing::warn!(connection.id = %connection, code, "a token could not be obtained");
-                self.paused.insert(connection, *retry_at);
+                let published = self.desk.published.load_full();
+                let renewables = published.as_ref().as_ref().map(|one| &one.renewables);
+                let tried = renewables.and_then(|all| all.get(&connection)).cloned();
+                self.paused.insert(connection, (*retry_at, tried));
                 self.desk.renewals.fail(connection, code, *retry_at);
             }
         }
@@ -154,10 +168,25 @@ impl Renewer {
         if wanted.refused.is_some_and(|refused| refused != renewable.version()) {
             return;
         }
-        if self.paused.get(&wanted.connection).is_some_and(|until| now < *until) {
+        self.notice_change(renewable);
+        if self.paused.get(&wanted.connection).is_some_and(|(until, _)| now < *until) {
             return;
         }
         self.begin(&published.instance, renewable, wanted.refused.is_some());
+    }
+
+    /// Forgets a failure whose cause may be gone: what the token is obtained from is another.
+    fn notice_change(&mut self, renewable: &Arc<Renewable>) {
+        let id = renewable.row.id;
+        let Some((_, Some(tried))) = self.paused.get(&id) else { return };
+        let is_same = tried.rows == renewable.rows
+            && tried.row == renewable.row
+            && Arc::ptr_eq(&tried.provider, &renewable.provider);
+        if !is_same {
+            self.paused.remove(&id);
+            self.desk.renewals.forget(id);
+            self.changed.insert(id);
+        }
     }
 
     /// What the clock says is due.
@@ -172,7 +201,8 @@ impl Renewer {
                 .and_then(|ready| ready.token.as_ref())
                 .is_some_and(|token| token.is_kept_alive || token.was_used.load(Ordering::Relaxed));
             let is_due = renewable.renew_at.is_some_and(|at| now >= at) && was_used;
-            let is_paused = self.paused.get(id).is_some_and(|until| now < *until);
+            self.notice_change(renewable);
+            let is_paused = self.paused.get(id).is_some_and(|(until, _)| now < *until);
             if (is_due || renewable.is_unplaced) && !is_paused {
                 self.begin(&published.instance, renewable, false);
             }
@@ -189,12 +219,22 @@ impl Renewer {
             .entry(renewable.provider.id)
             .or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE)));
         let (places, asker) = (Arc::clone(places), self.asker.clone());
+        let how = How { was_refused, is_patient: !self.changed.remove(&id) };
         let (instance, renewable) = (Arc::clone(instance), Arc::clone(renewable));
         self.tasks.spawn(async move {
             let _place = places.acquire().await;
-            (id, renew(&instance, &asker, &renewable, was_refused).await)
+            (id, renew(&instance, &asker, &renewable, how).await)
         });
     }
+}
+
+/// Why a renewal begins.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    /// The provider refused the token that there is.
+    was_refused: bool,
+    /// Whether a pause after a failure counts.
+    is_patient: bool,
 }
 
 /// Renews one connection.
@@ -202,7 +242,7 @@ async fn renew(
     instance: &Arc<Instance>,
     asker: &Asker,
     renewable: &Renewable,
-    was_refused: bool,
+    how: How,
 ) -> Outcome {
     let now = instance.clock.now();
     let opened = open(instance, renewable);
@@ -217,16 +257,19 @@ async fn renew(
         }
     };
     let mut seen_to_last = None;
-    if was_refused && let Some(token) = &material.token {
+    if how.was_refused
+        && let Some(token) = &material.token
+    {
         let lasted = now.since(token.obtained_at);
-        if lasted < TOO_YOUNG {
+        let life = token.expires_at.map(|until| until.since(token.obtained_at));
+        if lasted < life.map_or(TOO_YOUNG, |life| TOO_YOUNG.min(life / 4)) {
             return Outcome::Failed { code: "token_refused", retry_at: now + REFUSED_PAUSE };
         }
         if token.expires_at.is_none() {
             seen_to_last = Some(lasted);
         }
     }
-    let books = StoreBooks { instance, renewable };
+    let books = StoreBooks { instance, renewable, is_patient: how.is_patient };
     let ask = async {
         let conversation = conversation(instance, asker, renewable, material, seen_to_last);
         match tokio::time::timeout(LONGEST_CONVERSATION, conversation).await {
@@ -292,6 +335,7 @@ async fn conversation(
 struct StoreBooks<'b> {
     instance: &'b Instance,
     renewable: &'b Renewable,
+    is_patient: bool,
 }
 
 impl StoreBooks<'_> {
@@ -388,7 +432,7 @@ impl Books for StoreBooks<'_> {
             node: &self.instance.origin,
             now: self.now(),
             lasts: LEASE,
-            is_patient: true,
+            is_patient: self.is_patient,
         };
         Ok(self.instance.store.claim_renewal(claim).await?)
     }

@@ -15,7 +15,7 @@ mod variables;
 pub use acquire::{Acquisition, AuthorizationUrl, Goal, Progress, TokenRequest};
 pub use answer::{MAX_TOKEN_ANSWER_BYTES, TokenAnswer};
 pub use fill::{CallFacts, Moment};
-pub use token_set::{TokenAge, TokenSet};
+pub use token_set::TokenSet;
 pub use variables::Variables;
 
 pub(crate) use apply::{Lacking, PROOF_KEY, is_sufficient, parts};

@@ -39,15 +39,6 @@ fn beyond<'s>(these: &'s [String], those: &[String]) -> Vec<&'s str> {
     these.iter().filter(|scope| !those.contains(scope)).map(String::as_str).collect()
 }
 
-/// How far a token's time is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenAge {
-    Fresh,
-    /// It can be used, and should be renewed.
-    Due,
-    Over,
-}
-
 impl TokenSet {
     /// When it is to be renewed: after 80 to 90 % of its life, by a number that spreads connections.
     /// One that does not say how long it lasts is renewed when it is refused.
@@ -61,14 +52,12 @@ impl TokenSet {
         Some(self.obtained_at + life / 1000 * share)
     }
 
-    pub fn age(&self, now: Timestamp, spread: u64) -> TokenAge {
-        if self.expires_at.is_some_and(|until| now >= until) {
-            return TokenAge::Over;
-        }
-        match self.renew_at(spread) {
-            Some(at) if now >= at => TokenAge::Due,
-            _ => TokenAge::Fresh,
-        }
+    /// Until when calls use it: a little less than it lasts, because the provider began to count earlier.
+    pub fn usable_until(&self) -> Option<Timestamp> {
+        const MARGIN: Duration = Duration::from_secs(5);
+        let until = self.expires_at?;
+        let life = until.since(self.obtained_at);
+        Some(self.obtained_at + life.saturating_sub(MARGIN.min(life / 20)))
     }
 
     /// Scopes that were given and not asked for, and those that were asked for and not given.
@@ -212,13 +201,12 @@ mod tests {
         set.expires_at = Some(at(1000));
         assert_eq!(set.renew_at(0), Some(at(800)));
         assert_eq!(set.renew_at(99), Some(at(899)));
-        assert_eq!(set.age(at(799), 0), TokenAge::Fresh);
-        assert_eq!(set.age(at(800), 0), TokenAge::Due);
-        assert_eq!(set.age(at(800), 50), TokenAge::Fresh);
-        assert_eq!(set.age(at(1000), 50), TokenAge::Over);
+        assert_eq!(set.usable_until(), Some(at(995)));
+        set.expires_at = Some(at(20));
+        assert_eq!(set.usable_until(), Some(at(19)));
         set.expires_at = None;
-        assert_eq!(set.age(at(1_000_000), 0), TokenAge::Fresh);
+        assert_eq!((set.renew_at(0), set.usable_until()), (None, None));
         set.seen_to_last = Some(Duration::from_secs(100));
-        assert_eq!(set.age(at(80), 0), TokenAge::Due);
+        assert_eq!(set.renew_at(0), Some(at(80)));
     }
 }

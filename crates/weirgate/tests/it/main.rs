@@ -52,4 +52,5 @@ mod tamper;
 mod telemetry;
 mod texts;
 mod tls;
+mod tokens;
 mod world;

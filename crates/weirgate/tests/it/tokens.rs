@@ -1,0 +1,411 @@
+//! Tokens that Weirgate obtains and renews: before they end, by one for all, kept before they are used.
+
+use crate::{
+    nodes::{another, postgres},
+    world::{CREDENTIAL, GRANTS, World, addr, binary, fails, ok, ok_with, on_server, text},
+};
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use testkit::{
+    Answer, Server, TokenServer, client, find_canary, thing,
+    tokens::{APP_ID, APP_SECRET, FIRST_REFRESH_TOKEN},
+    wait_until,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const SERVE: [&str; 6] =
+    ["serve", "--gateway-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0", "--json"];
+
+/// A scheme of the things' provider by which tokens are obtained at the same server.
+fn overlay(url: &str, flow: &str) -> String {
+    json!({
+        "overlay": "1.1.0",
+        "info": {"title": "tokens", "version": "1"},
+        "actions": [{
+            "target": "$.components.securitySchemes",
+            "update": {"oauth": {
+                "type": "oauth2",
+                "flows": {},
+                "x-weirgate-auth": {"oauth2": {
+                    "flow": flow,
+                    "authorization_url": format!("{url}/authorize"),
+                    "token_url": format!("{url}/token"),
+                }},
+            }},
+        }, {
+            "target": "$",
+            "update": {"security": [{"oauth": ["things.read"]}]},
+        }],
+    })
+    .to_string()
+}
+
+/// A world whose connection renews its tokens.
+struct Renewing {
+    world: World,
+    tokens: TokenServer,
+    connection: String,
+}
+
+impl Renewing {
+    fn prepared(lasts: Duration, flow: &str) -> Self {
+        Self::of(World::prepared(), lasts, flow)
+    }
+
+    fn of(world: World, lasts: Duration, flow: &str) -> Self {
+        let tokens = TokenServer::at(&world.provider, lasts);
+        for place in ["GET /things/1", "POST /things"] {
+            let status = if place.starts_with("GET") { 200 } else { 201 };
+            tokens.guard(&world.provider, place, Answer::json(status, &thing("1")));
+        }
+        let weirgate = &world.weirgate;
+        let overlay = weirgate.file("tokens.json", overlay(world.provider.url(), flow)).unwrap();
+        let description = world.weirgate.home().join("things.yaml").display().to_string();
+        let (url, place) = (world.provider.url(), world.provider.host_port());
+        ok(
+            weirgate,
+            &[
+                "provider",
+                "import",
+                &description,
+                "--name",
+                "things",
+                "--server",
+                url,
+                "--allow-private-network",
+                place,
+                "--overlay",
+                &overlay,
+                "--json",
+            ],
+        );
+        let mut secret = json!({"client_id": APP_ID, "client_secret": APP_SECRET});
+        if flow == "authorization_code" {
+            secret["refresh_token"] = json!(FIRST_REFRESH_TOKEN);
+        }
+        let connection = create(&world, &secret);
+        world.apply(GRANTS);
+        Self { world, tokens, connection }
+    }
+
+    fn call(&self, method: &str, body: &Value) -> client::Response {
+        call(self.world.addr, &self.connection, &self.world.key, method, body)
+    }
+
+    fn read(&self) -> client::Response {
+        self.call("GET", &Value::Null)
+    }
+
+    fn show(&self) -> Value {
+        ok(&self.world.weirgate, &["connection", "show", &self.connection, "--json"])
+    }
+}
+
+fn create(world: &World, secret: &Value) -> String {
+    let args = [
+        "connection",
+        "create",
+        "--provider",
+        "things",
+        "--customer",
+        "Renewing GmbH",
+        "--scheme",
+        "oauth",
+        "--secret-file",
+        "-",
+        "--json",
+    ];
+    text(&ok_with(&world.weirgate, &args, secret.to_string().as_bytes()), "id")
+}
+
+fn call(
+    at: SocketAddr,
+    connection: &str,
+    key: &str,
+    method: &str,
+    body: &Value,
+) -> client::Response {
+    let path = if method == "GET" { "things/1" } else { "things" };
+    let path = format!("/proxy/{connection}/{path}");
+    let mut headers = vec![("X-Weirgate-Key", key)];
+    let mut bytes = Vec::new();
+    if !body.is_null() {
+        headers.push(("Content-Type", "application/json"));
+        bytes = body.to_string().into_bytes();
+    }
+    client::send(at, method, &path, &headers, &bytes).unwrap()
+}
+
+#[test]
+fn a_token_is_obtained_once_and_used_until_it_ends() {
+    let mut renewing = Renewing::prepared(Duration::from_mins(10), "client_credentials");
+    assert_eq!(renewing.show()["state"], "waiting");
+    renewing.world.serve();
+    for _ in 0..5 {
+        let answer = renewing.read();
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    assert_eq!(renewing.tokens.asked(), 1);
+    let shown = renewing.show();
+    assert_eq!(shown["state"], "active", "{shown}");
+    assert_eq!(shown["token_version"], 1, "{shown}");
+    assert_eq!(shown["scopes_needed"], json!(["things.read"]), "{shown}");
+    let form = renewing.world.provider.requests();
+    let asked = form.iter().find(|one| one.path == "/token").unwrap();
+    let form = String::from_utf8_lossy(&asked.body).into_owned();
+    assert_eq!(form, "grant_type=client_credentials&scope=things.read");
+    let output = renewing.world.stop();
+    renewing.world.verify();
+    let listed = ok(&renewing.world.weirgate, &["audit", "list", "--json", "--limit", "50"]);
+    assert!(listed.to_string().contains("connection.renew"), "{listed}");
+    let texts: [(&str, &[u8]); 2] = [("out", &output.stdout), ("err", &output.stderr)];
+    let secrets = [APP_SECRET, "canary-access-1-2f7c", CREDENTIAL];
+    let found = find_canary(renewing.world.weirgate.home(), &texts, &secrets).unwrap();
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn a_thousand_callers_cause_one_renewal() {
+    let mut renewing = Renewing::prepared(Duration::from_mins(10), "authorization_code");
+    renewing.tokens.set_delay(Duration::from_millis(300));
+    renewing.world.serve();
+    let (at, connection, key) =
+        (renewing.world.addr, renewing.connection.clone(), renewing.world.key.clone());
+    let failed = Arc::new(AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let answer = call(at, &connection, &key, "GET", &Value::Null);
+                    if answer.status != 200 {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(failed.load(Ordering::Relaxed), 0);
+    assert_eq!(renewing.tokens.asked(), 1);
+}
+
+#[test]
+fn a_token_that_the_provider_refuses_is_renewed() {
+    let mut renewing = Renewing::prepared(Duration::from_mins(10), "authorization_code");
+    renewing.world.serve();
+    assert_eq!(renewing.read().status, 200);
+    // One that was obtained this moment is not the cause.
+    renewing.tokens.forget_access_tokens();
+    let answer = renewing.read();
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert_eq!(answer.json().unwrap()["code"], "credential_renewal_failed", "{answer:?}");
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
+}
+
+#[test]
+fn a_read_is_sent_again_with_another_token_and_a_write_is_not() {
+    let mut renewing = Renewing::prepared(Duration::from_mins(10), "authorization_code");
+    renewing.world.serve();
+    assert_eq!(renewing.read().status, 200);
+    thread::sleep(Duration::from_secs(6));
+    renewing.tokens.forget_access_tokens();
+    let answer = renewing.call("POST", &json!({"name": "n"}));
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert_eq!(answer.json().unwrap()["code"], "provider_credential_refused");
+    wait_until(PATIENCE, || renewing.tokens.asked() == 2);
+    wait_until(PATIENCE, || renewing.call("POST", &json!({"name": "n"})).status == 201);
+    thread::sleep(Duration::from_secs(6));
+    renewing.tokens.forget_access_tokens();
+    let answer = renewing.read();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(renewing.tokens.asked(), 3);
+    assert_eq!(renewing.tokens.reused(), 0);
+}
+
+#[test]
+fn what_was_withdrawn_is_told_and_not_asked_for_again() {
+    let mut renewing = Renewing::prepared(Duration::from_secs(2), "authorization_code");
+    renewing.world.serve();
+    assert_eq!(renewing.read().status, 200);
+    renewing.tokens.withdraw();
+    wait_until(PATIENCE, || renewing.show()["state"] == "consent_ended");
+    let asked = renewing.tokens.asked();
+    let answer = renewing.read();
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert_eq!(answer.json().unwrap()["code"], "consent_ended", "{answer:?}");
+    assert_eq!(renewing.tokens.asked(), asked);
+    let list = ["audit", "list", "--json", "--limit", "50"];
+    let listed = || ok(&renewing.world.weirgate, &list).to_string();
+    wait_until(PATIENCE, || listed().contains("connection.ended"));
+    assert!(listed().contains("invalid_grant"));
+}
+
+#[test]
+fn a_token_endpoint_that_fails_is_asked_again_later() {
+    let mut renewing = Renewing::prepared(Duration::from_mins(10), "client_credentials");
+    renewing.tokens.say_instead(Answer::status(503));
+    renewing.world.serve();
+    let answer = renewing.read();
+    assert_eq!(answer.status, 502, "{answer:?}");
+    let problem = answer.json().unwrap();
+    assert_eq!(problem["code"], "credential_renewal_failed", "{problem}");
+    assert_eq!(problem["reason"], "token_endpoint_busy", "{problem}");
+    // Whoever comes within the pause is told at once, and nobody is asked.
+    assert_eq!(renewing.read().status, 502);
+    assert_eq!(renewing.tokens.asked(), 1);
+    assert_eq!(renewing.show()["renewals_failed"], 1);
+    wait_until(PATIENCE, || renewing.read().status == 200);
+    assert_eq!(renewing.tokens.asked(), 2);
+    assert_eq!(renewing.show()["renewals_failed"], 0);
+}
+
+#[test]
+fn a_secret_that_cannot_yield_a_token_is_refused_when_it_is_given() {
+    let renewing = Renewing::prepared(Duration::from_mins(10), "authorization_code");
+    let args = [
+        "connection",
+        "create",
+        "--provider",
+        "things",
+        "--customer",
+        "Other",
+        "--scheme",
+        "oauth",
+        "--secret-file",
+        "-",
+    ];
+    let said =
+        |secret: Value| fails(&renewing.world.weirgate, 2, &args, secret.to_string().as_bytes());
+    let consent = said(json!({"client_id": "a", "client_secret": "canary-b"}));
+    assert!(consent.contains("needs somebody's consent"), "{consent}");
+    let unknown = said(json!({"client_id": "a", "canary-name": "canary-b"}));
+    assert!(!unknown.contains("canary"), "{unknown}");
+    let empty = said(json!({"client_id": "", "refresh_token": "canary-b"}));
+    assert!(empty.contains("empty") && !empty.contains("canary"), "{empty}");
+}
+
+#[test]
+fn a_providers_app_is_shared_by_its_connections() {
+    let mut renewing = Renewing::prepared(Duration::from_mins(10), "client_credentials");
+    let app = json!({"client_id": APP_ID, "client_secret": "canary-wrong-secret"}).to_string();
+    let set = ["provider", "app", "set", "things", "--secret-file", "-", "--json"];
+    ok_with(&renewing.world.weirgate, &set, app.as_bytes());
+    let args = [
+        "connection",
+        "create",
+        "--provider",
+        "things",
+        "--customer",
+        "Other",
+        "--scheme",
+        "oauth",
+        "--secret-file",
+        "-",
+        "--json",
+    ];
+    // The connection's own id, the app's secret.
+    let own = json!({"client_id": APP_ID}).to_string();
+    renewing.connection = text(&ok_with(&renewing.world.weirgate, &args, own.as_bytes()), "id");
+    renewing.world.serve();
+    let answer = renewing.read();
+    assert_eq!(answer.json().unwrap()["reason"], "invalid_client", "{answer:?}");
+    let app = json!({"client_id": APP_ID, "client_secret": APP_SECRET}).to_string();
+    ok_with(&renewing.world.weirgate, &set, app.as_bytes());
+    wait_until(PATIENCE, || renewing.read().status == 200);
+    ok(&renewing.world.weirgate, &["provider", "app", "remove", "things", "--json"]);
+    let said = fails(&renewing.world.weirgate, 3, &["provider", "app", "remove", "things"], b"");
+    assert!(said.contains("app of provider"), "{said}");
+}
+
+/// Another node of this installation.
+fn node(world: &World, url: &str) -> (testkit::Weirgate, Server, SocketAddr) {
+    let weirgate = another(world, url);
+    ok(&weirgate, &["init", "--json"]);
+    let (server, line) = weirgate.spawn_until_json(&SERVE).unwrap();
+    let at = addr(&line, "gateway");
+    (weirgate, server, at)
+}
+
+#[test]
+fn of_three_nodes_one_renews_each_time() {
+    let Some(postgres) = postgres() else { return };
+    let mut weirgate = binary();
+    let url = on_server(&mut weirgate, postgres);
+    let lasts = Duration::from_secs(2);
+    let mut renewing = Renewing::of(World::prepared_by(weirgate), lasts, "authorization_code");
+    renewing.tokens.set_delay(Duration::from_millis(100));
+    renewing.world.serve();
+    let others = [node(&renewing.world, &url), node(&renewing.world, &url)];
+    let mut places = vec![renewing.world.addr];
+    places.extend(others.iter().map(|(_, _, at)| *at));
+    let stopped = AtomicBool::new(false);
+    let (calls, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (connection, key) = (&renewing.connection, &renewing.world.key);
+    thread::scope(|scope| {
+        for at in places.iter().flat_map(|at| [*at; 4]) {
+            let (stopped, calls, failed) = (&stopped, &calls, &failed);
+            scope.spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    let answer = call(at, connection, key, "GET", &Value::Null);
+                    calls.fetch_add(1, Ordering::Relaxed);
+                    if answer.status != 200 {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        eprintln!("{} {}", answer.status, answer.text());
+                    }
+                }
+            });
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(30) && renewing.tokens.asked() < 12 {
+            thread::sleep(Duration::from_millis(100));
+        }
+        stopped.store(true, Ordering::Relaxed);
+    });
+    assert!(renewing.tokens.asked() >= 12, "{}", renewing.tokens.asked());
+    assert_eq!(renewing.tokens.reused(), 0);
+    assert!(renewing.tokens.is_alive());
+    assert_eq!(failed.load(Ordering::Relaxed), 0, "of {}", calls.load(Ordering::Relaxed));
+    let version = renewing.show()["token_version"].as_u64().unwrap();
+    assert!(version.abs_diff(renewing.tokens.asked() as u64) <= 1, "{version}");
+}
+
+#[test]
+fn a_server_that_is_killed_loses_no_grant() {
+    let lasts = Duration::from_secs(1);
+    let mut renewing = Renewing::prepared(lasts, "authorization_code");
+    // What was given and not heard is given again within a while (RFC 9700 §4.14.2): without that no
+    // client can survive an end between the provider's answer and its own disk.
+    renewing.tokens.set_grace(Duration::from_mins(10));
+    for round in 0..12_u64 {
+        renewing.world.serve();
+        let (at, connection, key) =
+            (renewing.world.addr, renewing.connection.clone(), renewing.world.key.clone());
+        let stopped = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stopped.load(Ordering::Relaxed) {
+                    let path = format!("/proxy/{connection}/things/1");
+                    let headers = [("X-Weirgate-Key", key.as_str())];
+                    // It may end in the midst of an answer.
+                    let _ = client::send(at, "GET", &path, &headers, b"");
+                }
+            });
+            thread::sleep(Duration::from_millis(700 + 131 * (round % 7)));
+            renewing.world.server.take().unwrap().kill9().unwrap();
+            stopped.store(true, Ordering::Relaxed);
+        });
+    }
+    assert!(renewing.tokens.is_alive());
+    assert!(renewing.tokens.asked() > 4, "{}", renewing.tokens.asked());
+    renewing.world.serve();
+    // The lease of whoever died ends by itself.
+    testkit::poll(Duration::from_secs(150), || renewing.read().status == 200).unwrap();
+    assert_ne!(renewing.show()["state"], "consent_ended");
+}
