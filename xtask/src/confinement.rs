@@ -224,6 +224,7 @@ const MONOTONIC: &[(&str, &str)] = &[
     ("crates/gateway/src/recorder.rs", "how long a call has waited for the log"),
     ("crates/gateway/src/crowd.rs", "how long a connection has been idle"),
     ("crates/app/src/folder.rs", "how long the folder's lock was waited for"),
+    ("crates/app/src/tokens/renewer.rs", "how long a lease was watched, whatever clocks say"),
     ("crates/app/src/witness.rs", "how long ago a witness was asked"),
     ("crates/weirgate/src/outside/mod.rs", "how old what is kept outside has become"),
     ("crates/weirgate/src/clock_watch.rs", "the wall clock is held against the time that passes"),

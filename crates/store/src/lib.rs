@@ -25,7 +25,7 @@ pub use people::{
     FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, People, ProposalRow,
     ReviewRow, RuleRow, SessionRow, TokenRow, UserRow, ViewRow,
 };
-pub use renewals::{Renewal, RenewalClaim};
+pub use renewals::{Claimed, LeftLease, Renewal, RenewalClaim};
 pub use rows::{
     Accounts, ClientRow, ConnectionRow, CustomerRow, Everything, GrantChanges, GrantRow,
     GrantTarget, KeyRow, MovedRow, OutboxRow, ProviderFacts, ProviderRow, RowSeal, SealedHead,

@@ -17,6 +17,23 @@ pub struct Renewal {
     pub was_interrupted: bool,
 }
 
+/// A lease whose node said nothing any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftLease {
+    pub node: String,
+    pub begun_at: Timestamp,
+}
+
+/// What came of a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    Ours(Renewal),
+    /// Somebody else has it, a pause is not over, or the tokens are of another version.
+    NotOurs,
+    /// It ended by its time, and whoever had it may still be about to write what the provider gave.
+    Left(LeftLease),
+}
+
 /// What somebody who would renew a connection says of itself.
 #[derive(Debug, Clone, Copy)]
 pub struct RenewalClaim<'c> {
@@ -26,6 +43,8 @@ pub struct RenewalClaim<'c> {
     pub node: &'c str,
     pub now: Timestamp,
     pub lasts: Duration,
+    /// A lease of another node that may be taken over: it was left without a word, and watched long enough.
+    pub takes_over: Option<&'c LeftLease>,
     /// Whether a pause after a failure counts: not where somebody wants to know it now.
     pub is_patient: bool,
 }
@@ -33,14 +52,11 @@ pub struct RenewalClaim<'c> {
 impl Store {
     /// Takes the lease, unless another node has it, a failure's pause is not over, or the tokens are of
     /// another version by now.
-    pub async fn claim_renewal(
-        &self,
-        claim: RenewalClaim<'_>,
-    ) -> Result<Option<Renewal>, StoreError> {
+    pub async fn claim_renewal(&self, claim: RenewalClaim<'_>) -> Result<Claimed, StoreError> {
         let id = claim.connection.to_string();
         let version = number(claim.version)?;
         let mut tx = self.writer().begin_aside().await?;
-        let before = sql("SELECT connection, version, begun_at, until_at, failures, next_at
+        let before = sql("SELECT connection, version, node, begun_at, until_at, failures, next_at
              FROM renewal WHERE connection = $1");
         let before = tx.optional(before.bind(id.clone())).await?;
         let mut renewal = Renewal { failures: 0, was_interrupted: false };
@@ -51,6 +67,19 @@ impl Store {
                 renewal.was_interrupted = row.optional_time("begun_at")?.is_some();
             }
         }
+        if let Some(row) = &before {
+            let row = Reader { table: "renewal", row };
+            let node = row.text("node")?;
+            if let Some(begun_at) = row.optional_time("begun_at")?
+                && node != claim.node
+                && row.time("until_at")? <= claim.now
+            {
+                let left = LeftLease { node, begun_at };
+                if claim.takes_over != Some(&left) {
+                    return Ok(Claimed::Left(left));
+                }
+            }
+        }
         // One statement decides, whoever else reads and writes meanwhile.
         let take = sql("INSERT INTO renewal
              (connection, version, node, begun_at, until_at, failures, next_at)
@@ -59,24 +88,28 @@ impl Store {
              SET version = $2, node = $3, begun_at = $4, until_at = $5,
                  failures = CASE WHEN renewal.version = $2 THEN renewal.failures ELSE 0 END
              WHERE renewal.until_at <= $4
+               AND (renewal.begun_at IS NULL OR renewal.node = $3
+                    OR (renewal.node = $7 AND renewal.begun_at = $8))
                AND (renewal.version < $2 OR renewal.next_at <= $4 OR $6 = 0)")
         .bind(id)
         .bind(version)
         .bind(claim.node.to_owned())
         .bind(claim.now.as_micros())
         .bind((claim.now + claim.lasts).as_micros())
-        .bind(i64::from(claim.is_patient));
+        .bind(i64::from(claim.is_patient))
+        .bind(claim.takes_over.map_or_else(String::new, |left| left.node.clone()))
+        .bind(claim.takes_over.map_or(0, |left| left.begun_at.as_micros()));
         let taken = tx.change("renewal", take).await?;
         tx.commit().await?;
         if taken == 0 {
-            return Ok(None);
+            return Ok(Claimed::NotOurs);
         }
         // Asked only now: whoever had the lease before wrote its tokens before it gave it back.
         if self.token_version(claim.connection).await? == claim.version {
-            return Ok(Some(renewal));
+            return Ok(Claimed::Ours(renewal));
         }
         self.end_renewal(claim.connection, claim.node, (0, Timestamp::EPOCH)).await?;
-        Ok(None)
+        Ok(Claimed::NotOurs)
     }
 
     /// Of a connection's tokens; 0: there are none.

@@ -10,6 +10,9 @@ mod conversation;
 mod protocol;
 mod renewer;
 mod scopes;
+#[cfg(test)]
+mod simulation;
+mod watch;
 
 pub(crate) use conversation::{Conversation, converse};
 pub use renewer::{Renewer, TokenDesk};

@@ -6,6 +6,7 @@ use super::{
     converse,
     protocol::{self, Books, Outcome, Said},
     spread_of, values_of,
+    watch::Watches,
 };
 use crate::{
     asking::Asker,
@@ -20,10 +21,10 @@ use audit::Commitment;
 use gateway::{Renewals, SharedSnapshot, Wanted};
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
 };
-use store::{Renewal, RenewalClaim};
+use store::{Claimed, Renewal, RenewalClaim};
 use tokio::{
     sync::{Notify, Semaphore, mpsc, watch},
     task::JoinSet,
@@ -35,7 +36,7 @@ use vault::auth::{AcquireError, Goal, TokenSet};
 /// How often the clock is asked what is due.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A lease is longer than the longest conversation.
-const LEASE: Duration = Duration::from_mins(2);
+const LEASE: Duration = Duration::from_secs(75);
 const LONGEST_CONVERSATION: Duration = Duration::from_mins(1);
 /// Renewals under way with one provider: what is due at once is asked for by turns.
 const AT_ONCE: usize = 4;
@@ -88,6 +89,9 @@ pub struct Renewer {
     paused: HashMap<Id<Connection>, (Timestamp, Option<Arc<Renewable>>)>,
     /// Connections whose secret, app or plan changed since: no pause holds them up.
     changed: HashSet<Id<Connection>>,
+    watches: Arc<Mutex<Watches>>,
+    /// What watches count from.
+    begun: Instant,
 }
 
 impl Renewer {
@@ -107,6 +111,8 @@ impl Renewer {
             tasks: JoinSet::new(),
             paused: HashMap::new(),
             changed: HashSet::new(),
+            watches: Arc::default(),
+            begun: Instant::now(),
         }
     }
 
@@ -221,11 +227,16 @@ impl Renewer {
         let (places, asker) = (Arc::clone(places), self.asker.clone());
         let how = How { was_refused, is_patient: !self.changed.remove(&id) };
         let (instance, renewable) = (Arc::clone(instance), Arc::clone(renewable));
+        let (watches, begun) = (Arc::clone(&self.watches), self.begun);
         self.tasks.spawn(async move {
             let _place = places.acquire().await;
-            (id, renew(&instance, &asker, &renewable, how).await)
+            (id, renew(&instance, &asker, &renewable, how, (&watches, begun)).await)
         });
     }
+}
+
+fn lock(watches: &Mutex<Watches>) -> MutexGuard<'_, Watches> {
+    watches.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a renewal begins.
@@ -243,6 +254,7 @@ async fn renew(
     asker: &Asker,
     renewable: &Renewable,
     how: How,
+    (watches, begun): (&Mutex<Watches>, Instant),
 ) -> Outcome {
     let now = instance.clock.now();
     let opened = open(instance, renewable);
@@ -269,7 +281,8 @@ async fn renew(
             seen_to_last = Some(lasted);
         }
     }
-    let books = StoreBooks { instance, renewable, is_patient: how.is_patient };
+    let is_patient = how.is_patient;
+    let books = StoreBooks { instance, renewable, is_patient, watches, begun };
     let ask = async {
         let conversation = conversation(instance, asker, renewable, material, seen_to_last);
         match tokio::time::timeout(LONGEST_CONVERSATION, conversation).await {
@@ -336,6 +349,8 @@ struct StoreBooks<'b> {
     instance: &'b Instance,
     renewable: &'b Renewable,
     is_patient: bool,
+    watches: &'b Mutex<Watches>,
+    begun: Instant,
 }
 
 impl StoreBooks<'_> {
@@ -426,15 +441,31 @@ impl Books for StoreBooks<'_> {
     type Fault = Error;
 
     async fn claim(&self) -> Result<Option<Renewal>, Error> {
+        let id = self.renewable.row.id;
+        let takes_over = lock(self.watches).over(id);
         let claim = RenewalClaim {
             connection: self.renewable.row.id,
             version: self.renewable.version(),
             node: &self.instance.origin,
             now: self.now(),
             lasts: LEASE,
+            takes_over: takes_over.as_ref(),
             is_patient: self.is_patient,
         };
-        Ok(self.instance.store.claim_renewal(claim).await?)
+        match self.instance.store.claim_renewal(claim).await? {
+            Claimed::Ours(renewal) => {
+                lock(self.watches).forget(id);
+                Ok(Some(renewal))
+            }
+            Claimed::NotOurs => {
+                lock(self.watches).forget(id);
+                Ok(None)
+            }
+            Claimed::Left(left) => {
+                lock(self.watches).see(id, left, self.begun.elapsed());
+                Ok(None)
+            }
+        }
     }
 
     async fn keep(&self, tokens: &TokenSet) -> Result<bool, Error> {
