@@ -12,6 +12,7 @@ mod assets;
 mod audit;
 mod browser;
 mod calls;
+mod expiring;
 mod grants;
 mod ids;
 mod live;
