@@ -23,6 +23,7 @@ mod reports;
 mod reviews;
 mod rules;
 mod v1;
+mod v1_audit;
 mod walk;
 
 use api::{API_ROUTES, ROUTES};
