@@ -75,7 +75,7 @@ pub(crate) async fn nodes(
 
 /// What the server was told, and what it shows.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Settings {
+pub(crate) struct Told {
     settings: Vec<Setting>,
     listeners: Vec<Listener>,
     /// The certificate that both ports show.
@@ -112,8 +112,8 @@ pub(crate) struct Certificate {
 
 /// What the server that answers was told, and what became of it.
 #[utoipa::path(get, path = "/v1/settings", tag = "installation",
-    responses((status = 200, body = Settings, description = "As asked.")))]
-pub(crate) async fn settings(State(console): State<Arc<Console>>) -> Answer<Settings> {
+    responses((status = 200, body = Told, description = "As asked.")))]
+pub(crate) async fn settings(State(console): State<Arc<Console>>) -> Answer<Told> {
     let about = console.vitals.about();
     let settings = about.settings.into_iter().map(|one| Setting {
         key: one.key,
@@ -123,7 +123,7 @@ pub(crate) async fn settings(State(console): State<Arc<Console>>) -> Answer<Sett
     });
     let listeners =
         about.listeners.into_iter().map(|one| Listener { name: one.name, url: one.url });
-    Ok(Json(Settings {
+    Ok(Json(Told {
         settings: settings.collect(),
         listeners: listeners.collect(),
         certificate: about.certificate.map(|one| Certificate {
