@@ -28,7 +28,7 @@ PAGES = [
     "/", "/providers", "/connections", "/clients", "/grants", "/audit", "/audit?text=employees",
     "/audit?text=nowhere-to-be-found", "/audit?kind=call&object=Employee&outcome=2xx",
     "/audit?outcome=nowhere_to_be_found", "/audit/activity", "/calls", "/calls?end=failed",
-    "/settings", "/users", "/advice", "/rules", "/account",
+    "/settings", "/users", "/advice", "/reviews", "/rules", "/account",
 ]
 PASSWORD = "seven herons wade upstream"
 

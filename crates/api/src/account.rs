@@ -109,7 +109,7 @@ async fn account_view(
         kind: if one.kind == FactorKind::Totp { "codes by time" } else { "passkey" },
         since: moment(one.created_at),
     });
-    let held = or_failed(tokens::list(&console.instance, user).await)?;
+    let held = or_failed(tokens::list(&console.instance, Some(user)).await)?;
     let held = held.into_iter().filter(|one| one.is_in_force).map(|one| TokenView {
         id: one.id.to_string(),
         name: one.name,

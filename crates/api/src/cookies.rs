@@ -1,8 +1,9 @@
-//! The console's cookies: the session's token, one that forms are bound to before there is a session, and
-//! one that a browser takes along to an identity provider. All are `__Host-`: no other host, port or path
+//! The console's cookies: the session's token, one that forms are bound to before there is a session, one
+//! that a browser takes along to an identity provider, and what was ticked of a review before a step-up.
+//! All are `__Host-`: no other host, port or path
 //! sets them, and no script reads them.
 
-use app::people::sso::TRIP_LIFE;
+use app::{people::sso::TRIP_LIFE, reviews::TICKED_LIFE};
 use axum::http::{HeaderMap, HeaderValue, header};
 use identity::SessionToken;
 use types::SecretText;
@@ -10,6 +11,7 @@ use types::SecretText;
 const SESSION: &str = "__Host-weirgate";
 const FORM: &str = "__Host-weirgate-form";
 const TRIP: &str = "__Host-weirgate-sso";
+const TICKED: &str = "__Host-weirgate-ticked";
 const STRICT: &str = "; SameSite=Strict";
 /// A browser that comes back from another site must bring it.
 const LAX: &str = "; SameSite=Lax";
@@ -59,6 +61,20 @@ pub(crate) fn trip(trip: &SecretText) -> Option<HeaderValue> {
 
 pub(crate) fn no_trip() -> HeaderValue {
     set(TRIP, "", &format!("{LAX}; Max-Age=0")).unwrap_or_else(|| HeaderValue::from_static(""))
+}
+
+/// What was ticked of a review; whose it is, is not judged here.
+pub(crate) fn ticked_of(headers: &HeaderMap) -> Option<&str> {
+    only(headers, TICKED)
+}
+
+pub(crate) fn ticked(text: &str) -> Option<HeaderValue> {
+    set(TICKED, text, &format!("{STRICT}; Max-Age={}", TICKED_LIFE.as_secs()))
+}
+
+pub(crate) fn nothing_ticked() -> HeaderValue {
+    let none = set(TICKED, "", &format!("{STRICT}; Max-Age=0"));
+    none.unwrap_or_else(|| HeaderValue::from_static(""))
 }
 
 fn set(name: &str, value: &str, more: &str) -> Option<HeaderValue> {

@@ -4,7 +4,7 @@ use crate::{
     access::{Way, way},
     console::{Console, Peer},
     cookies::{self, Cookies},
-    live,
+    live, reviews,
     router::access_of,
     views,
 };
@@ -191,7 +191,7 @@ pub(crate) async fn before(
             Err(error) => return views::failed(&error.into()),
         },
     };
-    let request = match checked(request, &asked, &bound, new_form.is_some()).await {
+    let mut request = match checked(request, &asked, &bound, new_form.is_some()).await {
         Ok(request) => request,
         Err(refusal) => return *refusal,
     };
@@ -203,14 +203,18 @@ pub(crate) async fn before(
             let Some(person) = signed_in.as_ref() else { return views::not_allowed() };
             match console.decide(person, act, source) {
                 Decision::Allowed(_) => {}
-                Decision::NeedsStepUp(_) => return to_step_up(request.uri().path()),
+                Decision::NeedsStepUp(_) => {
+                    let cookie = reviews::ticked(&console, person, &mut request).await;
+                    let mut response = to_step_up(request.uri().path());
+                    response.headers_mut().extend(cookie.map(|one| (header::SET_COOKIE, one)));
+                    return response;
+                }
                 // Of a grant it is a proposal; nothing else can be proposed.
                 Decision::NeedsApproval(_) if act == Act::GrantApply => needs_second = true,
                 Decision::NeedsApproval(_) | Decision::Denied(_) => return views::denied(act),
             }
         }
     }
-    let mut request = request;
     let has_passkeys = console.party.as_ref().is_some_and(|one| one.is_at(&asked));
     let elsewhere = console.party.as_ref().filter(|_| !has_passkeys);
     let passkeys_at = elsewhere.map(|one| one.origin.clone());

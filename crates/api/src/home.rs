@@ -4,14 +4,14 @@ use crate::{
     account::{Untold, untold},
     assets,
     console::Console,
+    expiring::{self, Expiring},
     pages::{Asked, Home, Refusal, or_failed, person},
     views::{Frame, moment, page, took},
 };
 use app::{
     advisor,
     calls::{self, Day, Hour},
-    clients::{self, KeyState},
-    connections,
+    clients, connections,
     people::{sessions::SignedIn, users},
     providers, reviews,
 };
@@ -24,8 +24,6 @@ use axum::{
 use policy::Act;
 use std::time::Duration;
 
-/// Keys that expire within this are shown.
-const SOON: Duration = Duration::from_hours(30 * 24);
 /// What was not used for so long is counted.
 const UNUSED_DAYS: u16 = 90;
 
@@ -64,8 +62,7 @@ struct HomePage {
     hindrance: Option<&'static str>,
     counts: Vec<(&'static str, usize, &'static str)>,
     day: Option<DayView>,
-    shows_keys: bool,
-    expiring: Vec<(String, String, String)>,
+    expiring: Expiring,
     notices: Untold,
     unused_days: u16,
     /// Grants of which something was not used, and keys that nobody showed.
@@ -111,7 +108,7 @@ pub(crate) async fn home(
     let may = |act| console.offers(signed_in, act);
     let instance = &console.instance;
     let day = or_failed(calls::day(instance).await)?;
-    let Standing { counts, expiring } = standing(&console, signed_in).await?;
+    let counts = counts(&console, signed_in).await?;
     let mut unused = None;
     // A page does not wait until a long log was read.
     if !day.is_behind && may(Act::GrantRead) && may(Act::ClientRead) {
@@ -131,8 +128,7 @@ pub(crate) async fn home(
         hindrance,
         counts,
         day: may(Act::AuditRead).then(|| DayView::from(day)),
-        shows_keys: may(Act::ClientRead),
-        expiring,
+        expiring: expiring::soon(&console, signed_in).await?,
         notices: untold(&console, signed_in).await?,
         unused_days: UNUSED_DAYS,
         unused,
@@ -141,37 +137,25 @@ pub(crate) async fn home(
 }
 
 /// What there is, as far as somebody sees it.
-#[derive(Default)]
-struct Standing {
-    counts: Vec<(&'static str, usize, &'static str)>,
-    /// Keys that expire soon, their clients, and when.
-    expiring: Vec<(String, String, String)>,
-}
-
-async fn standing(console: &Console, signed_in: &SignedIn) -> Result<Standing, Refusal> {
+async fn counts(
+    console: &Console,
+    signed_in: &SignedIn,
+) -> Result<Vec<(&'static str, usize, &'static str)>, Refusal> {
     let may = |act| console.offers(signed_in, act);
     let instance = &console.instance;
-    let mut found = Standing::default();
+    let mut counts = Vec::new();
     if may(Act::ProviderRead) {
         let count = or_failed(providers::list(instance).await)?.len();
-        found.counts.push(("Providers", count, "/providers"));
+        counts.push(("Providers", count, "/providers"));
     }
     if may(Act::ConnectionRead) {
         let all = or_failed(connections::list(instance).await)?;
         let count = all.iter().filter(|one| !one.is_revoked).count();
-        found.counts.push(("Connections in force", count, "/connections"));
+        counts.push(("Connections in force", count, "/connections"));
     }
     if may(Act::ClientRead) {
-        let listed = or_failed(clients::list(instance).await)?;
-        found.counts.push(("Clients", listed.len(), "/clients"));
-        let soon = instance.clock.now() + SOON;
-        for client in &listed {
-            let keys = client.keys.iter();
-            let due = keys.filter(|key| key.state == KeyState::InForce && key.expires_at < soon);
-            let due =
-                due.map(|key| (key.id.to_string(), client.name.clone(), moment(key.expires_at)));
-            found.expiring.extend(due);
-        }
+        let count = or_failed(clients::list(instance).await)?.len();
+        counts.push(("Clients", count, "/clients"));
     }
     if may(Act::ReviewRead) {
         let now = instance.clock.now();
@@ -182,8 +166,8 @@ async fn standing(console: &Console, signed_in: &SignedIn) -> Result<Standing, R
             } else {
                 "Rights to be reviewed"
             };
-            found.counts.push((name, open.open_items(), "/reviews"));
+            counts.push((name, open.open_items(), "/reviews"));
         }
     }
-    Ok(found)
+    Ok(counts)
 }

@@ -15,6 +15,7 @@ mod audit;
 mod calls;
 mod console;
 mod cookies;
+mod expiring;
 mod grants;
 mod guard;
 mod home;

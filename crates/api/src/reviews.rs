@@ -2,23 +2,25 @@
 
 use crate::{
     console::Console,
+    cookies,
     guard::{Visit, to_step_up},
     pages::{Asked, Home, Refusal, asked_for, or_failed, person},
     views::{Frame, moment, page, status_of, told},
 };
 use app::{
     Error,
-    people::users,
-    reviews::{self, About, Item, Reviewed, State, Undecided, Verdict},
+    people::{sessions::SignedIn, users},
+    reviews::{self, About, Item, Reviewed, State, Ticked, Undecided, Verdict},
 };
 use askama::Template;
 use axum::{
     Form,
-    body::Bytes,
-    extract::{Extension, Path, RawQuery, State as In},
-    http::{StatusCode, header},
+    body::{Body, Bytes},
+    extract::{Extension, Path, RawQuery, Request, State as In},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
+use http_body_util::BodyExt as _;
 use policy::Act;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -54,6 +56,8 @@ impl Line {
 struct ReviewsPage {
     frame: Frame,
     problem: Option<String>,
+    /// Where what was ticked before a step-up is looked at again, and of which review.
+    ticked: Option<(String, String)>,
     reviews: Vec<Line>,
     may_begin: bool,
 }
@@ -61,20 +65,29 @@ struct ReviewsPage {
 pub(crate) async fn reviews(
     In(console): Home,
     Extension(visit): Asked,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    reviews_view(&console, &visit, None).await
+    let ticked = kept(&console, person(&visit)?, &headers);
+    reviews_view(&console, &visit, ticked, None).await
 }
 
 async fn reviews_view(
     console: &Console,
     visit: &Visit,
+    ticked: Option<Ticked>,
     problem: Option<&Error>,
 ) -> Result<Response, Refusal> {
     let signed_in = person(visit)?;
     let listed = or_failed(reviews::list(&console.instance).await)?;
     let now = console.instance.clock.now();
     let is_under_way = listed.iter().any(|one| one.closed_at.is_none());
+    let ticked = ticked.and_then(|kept| {
+        let is_of = |one: &&Reviewed| one.id == kept.review && one.closed_at.is_none();
+        let review = listed.iter().find(is_of)?;
+        Some((format!("/reviews/{}?from={}", kept.review, kept.from), review.name.clone()))
+    });
     let answer = ReviewsPage {
+        ticked,
         frame: Frame::inside(console, visit, signed_in, "/reviews"),
         problem: problem.map(told),
         reviews: listed.iter().rev().map(|one| Line::of(one, now)).collect(),
@@ -103,7 +116,7 @@ pub(crate) async fn begin(
     };
     match begun.await {
         Ok(id) => Ok(Redirect::to(&format!("/reviews/{id}")).into_response()),
-        Err(error) => reviews_view(&console, &visit, Some(&error)).await,
+        Err(error) => reviews_view(&console, &visit, None, Some(&error)).await,
     }
 }
 
@@ -114,6 +127,8 @@ struct ItemView {
     words: Vec<String>,
     is_managed: bool,
     is_own: bool,
+    is_confirmed: bool,
+    is_dropped: bool,
     /// What became of it; empty while somebody may decide.
     outcome: String,
 }
@@ -132,6 +147,8 @@ struct ReviewPage {
     is_stepped_up: bool,
     may_decide: bool,
     is_any_left_here: bool,
+    /// Something of this page was ticked before, and is to be looked at again.
+    is_ticked: bool,
     earlier: Option<usize>,
     later: Option<usize>,
     from: usize,
@@ -142,16 +159,42 @@ pub(crate) async fn review(
     Extension(visit): Asked,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let from = asked_for(query.as_deref(), "from").parse().unwrap_or(1);
-    review_view(&console, &visit, &id, from, None).await
+    let ticked = kept(&console, person(&visit)?, &headers);
+    let ticked = ticked.filter(|one| one.review.to_string() == id);
+    let ticks = ticked.map(|one| one.verdicts).unwrap_or_default();
+    review_view(&console, &visit, (&id, from), &ticks, None).await
+}
+
+type Ticks = BTreeMap<usize, Verdict>;
+
+/// What this person ticked before a step-up.
+fn kept(console: &Console, signed_in: &SignedIn, headers: &HeaderMap) -> Option<Ticked> {
+    Ticked::kept(&console.instance, signed_in.user, cookies::ticked_of(headers)?)
+}
+
+/// Of a page that a step-up is due for, what was ticked, for the browser to keep: it came by a form of
+/// ours, for this session.
+pub(crate) async fn ticked(
+    console: &Console,
+    signed_in: &SignedIn,
+    request: &mut Request,
+) -> Option<HeaderValue> {
+    let id = request.uri().path().strip_prefix("/reviews/")?.strip_suffix("/decide")?;
+    let review = id.parse().ok()?;
+    let body = std::mem::replace(request.body_mut(), Body::empty());
+    let (verdicts, from) = verdicts(&body.collect().await.ok()?.to_bytes());
+    let ticked = Ticked { review, from, verdicts: verdicts.into_iter().collect() };
+    cookies::ticked(&ticked.keep(&console.instance, signed_in.user)?)
 }
 
 async fn review_view(
     console: &Console,
     visit: &Visit,
-    id: &str,
-    from: usize,
+    (id, from): (&str, usize),
+    ticks: &Ticks,
     problem: Option<&Error>,
 ) -> Result<Response, Refusal> {
     let signed_in = person(visit)?;
@@ -160,7 +203,7 @@ async fn review_view(
     let may_decide = shown.closed_at.is_none() && console.offers(signed_in, Act::ReviewDecide);
     let first = from.clamp(1, shown.items.len().max(1)) - 1;
     let here = shown.items.iter().skip(first).take(ITEMS);
-    let items: Vec<ItemView> = here.map(|item| people.item(item)).collect();
+    let items: Vec<ItemView> = here.map(|item| people.item(item, ticks)).collect();
     let after = first + items.len();
     let answer = ReviewPage {
         frame: Frame::inside(console, visit, signed_in, "/reviews"),
@@ -173,6 +216,7 @@ async fn review_view(
         is_stepped_up: signed_in.is_stepped_up(console.instance.clock.now()),
         may_decide,
         is_any_left_here: items.iter().any(|item| item.outcome.is_empty()),
+        is_ticked: items.iter().any(|item| item.is_confirmed || item.is_dropped),
         earlier: (first > 0).then(|| first.saturating_sub(ITEMS) + 1),
         later: (after < shown.items.len()).then_some(after + 1),
         from: first + 1,
@@ -219,17 +263,23 @@ impl People {
         }
     }
 
-    fn item(&self, item: &Item) -> ItemView {
+    fn item(&self, item: &Item, ticks: &Ticks) -> ItemView {
         let what = match &item.about {
             About::Grant { name, .. } => name.clone(),
             About::Role { user, role, .. } => format!("{role}, of {}", self.name(user)),
         };
+        let is_managed = matches!(item.about, About::Role { is_managed: true, .. });
+        let is_own = matches!(&item.about, About::Role { user, .. } if *user == self.own);
+        let tick = ticks.get(&item.number).filter(|_| item.state == State::Open);
         ItemView {
             number: item.number,
             what,
             words: item.about.words(),
-            is_managed: matches!(item.about, About::Role { is_managed: true, .. }),
-            is_own: matches!(&item.about, About::Role { user, .. } if *user == self.own),
+            is_managed,
+            is_own,
+            // Only what the page offers.
+            is_confirmed: !is_own && tick == Some(&Verdict::Confirm),
+            is_dropped: !is_managed && tick == Some(&Verdict::Drop),
             outcome: match &item.state {
                 State::Open => String::new(),
                 State::Changed => "changed since: nothing is left to decide".to_owned(),
@@ -273,10 +323,20 @@ pub(crate) async fn decide(
         Ok(id)
     };
     match done.await {
-        Ok(id) => Ok(Redirect::to(&format!("/reviews/{id}?from={from}")).into_response()),
+        Ok(id) => Ok(recorded(&format!("/reviews/{id}?from={from}"))),
         Err(Error::StepUpNeeded) => Ok(to_step_up("/reviews")),
-        Err(error) => review_view(&console, &visit, &id, from, Some(&error)).await,
+        Err(error) => {
+            let ticks = verdicts.into_iter().collect();
+            review_view(&console, &visit, (&id, from), &ticks, Some(&error)).await
+        }
     }
+}
+
+/// To the page that says what was decided. What was ticked before is nothing any more.
+fn recorded(path: &str) -> Response {
+    let mut response = Redirect::to(path).into_response();
+    response.headers_mut().append(header::SET_COOKIE, cookies::nothing_ticked());
+    response
 }
 
 #[derive(Deserialize)]
@@ -299,9 +359,9 @@ pub(crate) async fn close(
         Ok(id)
     };
     match done.await {
-        Ok(id) => Ok(Redirect::to(&format!("/reviews/{id}")).into_response()),
+        Ok(id) => Ok(recorded(&format!("/reviews/{id}"))),
         Err(Error::StepUpNeeded) => Ok(to_step_up("/reviews")),
-        Err(error) => review_view(&console, &visit, &id, 1, Some(&error)).await,
+        Err(error) => review_view(&console, &visit, (&id, 1), &Ticks::new(), Some(&error)).await,
     }
 }
 

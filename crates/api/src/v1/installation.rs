@@ -6,7 +6,11 @@ use super::{
     problem::Asked,
 };
 use crate::console::Console;
-use app::nodes;
+use app::{
+    Error,
+    doctor::{self, Level},
+    nodes,
+};
 use axum::{Json, extract::State};
 use serde::Serialize;
 use std::sync::Arc;
@@ -67,4 +71,104 @@ pub(crate) async fn nodes(
         claimed: one.claimed,
     });
     Ok(Json(paging.page(listed.collect(), |one| one.name.clone())?))
+}
+
+/// What the server was told, and what it shows.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Told {
+    settings: Vec<Setting>,
+    listeners: Vec<Listener>,
+    /// The certificate that both ports show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    certificate: Option<Certificate>,
+    is_behind_proxy: bool,
+}
+
+/// A key of the configuration.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Setting {
+    key: &'static str,
+    /// Without what may be secret in it.
+    value: String,
+    /// Where the value came from.
+    source: String,
+    is_default: bool,
+}
+
+/// A port.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Listener {
+    name: &'static str,
+    url: String,
+}
+
+/// From when to when it holds.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Certificate {
+    begins_at: String,
+    ends_at: String,
+}
+
+/// What the server that answers was told, and what became of it.
+#[utoipa::path(get, path = "/v1/settings", tag = "installation",
+    responses((status = 200, body = Told, description = "As asked.")))]
+pub(crate) async fn settings(State(console): State<Arc<Console>>) -> Answer<Told> {
+    let about = console.vitals.about();
+    let settings = about.settings.into_iter().map(|one| Setting {
+        key: one.key,
+        value: one.value,
+        source: one.source,
+        is_default: one.is_default,
+    });
+    let listeners =
+        about.listeners.into_iter().map(|one| Listener { name: one.name, url: one.url });
+    Ok(Json(Told {
+        settings: settings.collect(),
+        listeners: listeners.collect(),
+        certificate: about.certificate.map(|one| Certificate {
+            begins_at: one.begins_at.to_string(),
+            ends_at: one.ends_at.to_string(),
+        }),
+        is_behind_proxy: about.is_behind_proxy,
+    }))
+}
+
+/// What was found of the machine and the data folder.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Findings {
+    findings: Vec<Finding>,
+}
+
+/// What a check found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Finding {
+    check: &'static str,
+    /// `good`, `warning` or `bad`.
+    level: &'static str,
+    what: String,
+    /// What to do; empty where nothing is.
+    remedy: String,
+}
+
+/// What `weirgate doctor` finds at a glance, at the node that answers.
+#[utoipa::path(get, path = "/v1/doctor", tag = "installation",
+    responses((status = 200, body = Findings, description = "As asked.")))]
+pub(crate) async fn findings(State(console): State<Arc<Console>>) -> Answer<Findings> {
+    let instance = Arc::clone(&console.instance);
+    // It reads files, which is not for an async thread.
+    let found = tokio::task::spawn_blocking(move || doctor::glance(&instance)).await;
+    let found =
+        found.map_err(|_| Error::Internal { what: "the machine could not be looked at" })?;
+    let findings = found.into_iter().map(|one| Finding {
+        check: one.check,
+        level: match one.level {
+            Level::Good => "good",
+            Level::Warning => "warning",
+            Level::Bad => "bad",
+        },
+        what: one.what,
+        remedy: one.remedy,
+    });
+    Ok(Json(Findings { findings: findings.collect() }))
 }

@@ -55,6 +55,8 @@ pub enum Need {
 pub const API_ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/v1/installation", Need::May(Act::InstallationRead)),
     ("GET", "/v1/nodes", Need::May(Act::NodeList)),
+    ("GET", "/v1/settings", Need::May(Act::SettingsRead)),
+    ("GET", "/v1/doctor", Need::May(Act::DoctorRun)),
     ("GET", "/v1/providers", Need::May(Act::ProviderRead)),
     ("GET", "/v1/providers/{name}", Need::May(Act::ProviderRead)),
     ("PUT", "/v1/providers/{name}", Need::May(Act::ProviderImport)),
@@ -72,6 +74,7 @@ pub const API_ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/v1/proposals", Need::May(Act::GrantRead)),
     ("GET", "/v1/advice", Need::May(Act::GrantRead)),
     ("GET", "/v1/reviews", Need::May(Act::ReviewRead)),
+    ("POST", "/v1/reviews", Need::May(Act::ReviewBegin)),
     ("GET", "/v1/reviews/{id}", Need::May(Act::ReviewRead)),
     ("GET", "/v1/users", Need::May(Act::UserRead)),
     ("GET", "/v1/users/{id}", Need::May(Act::UserRead)),
@@ -91,6 +94,8 @@ pub(crate) fn router(console: Arc<Console>) -> Router {
     let guarded = Router::new()
         .route("/v1/installation", get(installation::installation))
         .route("/v1/nodes", get(installation::nodes))
+        .route("/v1/settings", get(installation::settings))
+        .route("/v1/doctor", get(installation::findings))
         .route("/v1/providers", get(providers::list))
         .route(
             "/v1/providers/{name}",
@@ -107,7 +112,7 @@ pub(crate) fn router(console: Arc<Console>) -> Router {
         .route("/v1/grants/plan", post(grants::plan))
         .route("/v1/proposals", get(reviews::proposals))
         .route("/v1/advice", get(reviews::advice))
-        .route("/v1/reviews", get(reviews::list))
+        .route("/v1/reviews", get(reviews::list).post(reviews::begin))
         .route("/v1/reviews/{id}", get(reviews::one))
         .route("/v1/users", get(people::users))
         .route("/v1/users/{id}", get(people::user))
@@ -162,6 +167,8 @@ pub static DESCRIPTION: LazyLock<String> = LazyLock::new(|| {
     paths(
         installation::installation,
         installation::nodes,
+        installation::settings,
+        installation::findings,
         providers::list,
         providers::one,
         providers::import,
@@ -179,6 +186,7 @@ pub static DESCRIPTION: LazyLock<String> = LazyLock::new(|| {
         reviews::proposals,
         reviews::advice,
         reviews::list,
+        reviews::begin,
         reviews::one,
         people::users,
         people::user,

@@ -18,8 +18,8 @@ pub(crate) struct Paging {
     /// What the page before gave as `next`.
     cursor: Option<String>,
     /// How many at most.
-    #[param(minimum = 1, maximum = 200)]
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
+    limit: Option<String>,
 }
 
 /// A page of a list.
@@ -33,14 +33,17 @@ pub(crate) struct Page<T> {
 }
 
 impl Paging {
+    pub(crate) const fn of(cursor: Option<String>, limit: Option<String>) -> Self {
+        Self { cursor, limit }
+    }
+
     pub(crate) fn limit(&self) -> Result<usize, Problem> {
-        let limit =
-            self.limit.map_or(DEFAULT, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        if (1..=MOST).contains(&limit) {
-            return Ok(limit);
-        }
-        let detail = format!("`limit` is not from 1 to {MOST}");
-        Err(Problem::new(StatusCode::BAD_REQUEST, "malformed", detail, "Ask for fewer."))
+        let Some(limit) = &self.limit else { return Ok(DEFAULT) };
+        let limit = limit.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+        limit.ok_or_else(|| {
+            let detail = format!("`limit` is no number from 1 to {MOST}");
+            Problem::new(StatusCode::BAD_REQUEST, "malformed", detail, "Give one of these.")
+        })
     }
 
     /// The key that the page before ended with.

@@ -47,6 +47,18 @@ impl Problem {
         }
     }
 
+    /// Of a query: what is wrong, and what to do, by the name of each parameter.
+    pub(crate) fn of_parameters(wrong: &[(&'static str, &'static str)]) -> Self {
+        let names: Vec<String> = wrong.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let detail = format!("{} cannot be understood", names.join(", "));
+        let remedy = match wrong {
+            [(_, remedy)] => remedy,
+            _ => "Correct each, as `problems` says.",
+        };
+        let problems = wrong.iter().map(|(name, remedy)| format!("{name}: {remedy}")).collect();
+        Self { problems, ..Self::new(StatusCode::BAD_REQUEST, "malformed", detail, remedy) }
+    }
+
     pub(crate) fn not_found(what: &str) -> Self {
         let detail = format!("there is no {what} of that name");
         Self::new(StatusCode::NOT_FOUND, "not_found", detail, "List those there are.")
@@ -115,7 +127,7 @@ impl From<JsonRejection> for Problem {
 
 impl From<QueryRejection> for Problem {
     fn from(_: QueryRejection) -> Self {
-        let detail = "the query holds something that this operation does not take";
+        let detail = "the query holds something that this operation does not take, or takes once";
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail, "It takes what /openapi.json says.")
     }
 }

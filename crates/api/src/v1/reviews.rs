@@ -4,14 +4,11 @@ use super::{
     Answer,
     guard::{self, Caller},
     paging::{Page, Paging},
-    problem::Asked,
+    problem::{Asked, Body, In, Problem},
 };
 use crate::console::Console;
 use app::{Error, advisor, proposals, reviews};
-use axum::{
-    Extension, Json,
-    extract::{Path, State},
-};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use policy::{Act, Decision};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
@@ -30,6 +27,21 @@ pub(crate) struct Review {
     items: usize,
     /// How many items nobody decided yet.
     undecided: usize,
+}
+
+impl Review {
+    fn of(one: reviews::Reviewed) -> Self {
+        Self {
+            undecided: one.open_items(),
+            id: one.id.to_string(),
+            name: one.name,
+            begun_by: one.begun_by,
+            created_at: one.created_at.to_string(),
+            due_at: one.due_at.to_string(),
+            closed_at: one.closed_at.map(|at| at.to_string()),
+            items: one.items.len(),
+        }
+    }
 }
 
 /// A review with its items and what was decided of them.
@@ -60,17 +72,34 @@ pub(crate) async fn list(
     State(console): State<Arc<Console>>,
     Asked(paging): Asked<Paging>,
 ) -> Answer<Page<Review>> {
-    let listed = reviews::list(&console.instance).await?.into_iter().map(|one| Review {
-        undecided: one.open_items(),
-        id: one.id.to_string(),
-        name: one.name,
-        begun_by: one.begun_by,
-        created_at: one.created_at.to_string(),
-        due_at: one.due_at.to_string(),
-        closed_at: one.closed_at.map(|at| at.to_string()),
-        items: one.items.len(),
-    });
+    let listed = reviews::list(&console.instance).await?.into_iter().map(Review::of);
     Ok(Json(paging.page(listed.collect(), |one| one.id.clone())?))
+}
+
+/// What a review is begun with.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewReview {
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+    /// Days until it is due.
+    #[schema(minimum = 1, maximum = 366)]
+    days: u16,
+}
+
+/// Begins a review of every grant in force and every role that somebody has. One is under way at a time:
+/// while there is one, this is refused, and begins no other.
+#[utoipa::path(post, path = "/v1/reviews", tag = "reviews", request_body = NewReview,
+    responses((status = 201, body = Review, description = "It is begun.")))]
+pub(crate) async fn begin(
+    State(console): State<Arc<Console>>,
+    Extension(caller): Extension<Caller>,
+    Body(new): Body<NewReview>,
+) -> Result<(StatusCode, Json<Review>), Problem> {
+    let ctx = caller.context(&console)?;
+    let id = reviews::begin(&console.instance, &ctx, &new.name, new.days).await?;
+    let begun = reviews::show(&console.instance, Some(id)).await?;
+    Ok((StatusCode::CREATED, Json(Review::of(begun))))
 }
 
 /// A review, with what was decided.
@@ -79,7 +108,7 @@ pub(crate) async fn list(
     responses((status = 200, body = Reviewed, description = "As asked.")))]
 pub(crate) async fn one(
     State(console): State<Arc<Console>>,
-    Path(id): Path<String>,
+    In(id): In<String>,
 ) -> Answer<Reviewed> {
     let id = id.parse().map_err(|_| Error::NameUnknown { kind: "review" })?;
     let shown = reviews::show(&console.instance, Some(id)).await?;

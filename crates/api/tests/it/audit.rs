@@ -20,11 +20,11 @@ fn id<K: IdKind>(at: Timestamp) -> Id<K> {
 }
 
 /// What calls are made of.
-struct Facts {
-    keys: [Id<Key>; 2],
-    clients: [Id<Client>; 2],
-    provider: Id<Provider>,
-    connection: Id<Connection>,
+pub struct Facts {
+    pub keys: [Id<Key>; 2],
+    pub clients: [Id<Client>; 2],
+    pub provider: Id<Provider>,
+    pub connection: Id<Connection>,
 }
 
 impl Facts {
@@ -115,18 +115,18 @@ async fn found(browser: &mut Browser, query: &str) -> BTreeSet<u64> {
 }
 
 /// A log with something of each kind, its reader, and where the calls are.
-struct Furnished {
-    house: House,
-    ada: Person,
-    facts: Facts,
-    employee: u64,
-    group: u64,
-    limited: u64,
-    refused: u64,
-    stranger: u64,
+pub struct Furnished {
+    pub house: House,
+    pub ada: Person,
+    pub facts: Facts,
+    pub employee: u64,
+    pub group: u64,
+    pub limited: u64,
+    pub refused: u64,
+    pub stranger: u64,
 }
 
-async fn furnished() -> Furnished {
+pub async fn furnished() -> Furnished {
     let house = House::open().await;
     log(&house, []).await;
     house.wait(Duration::from_hours(48));

@@ -1,6 +1,6 @@
 //! An installation with its console, and browsers that look at it.
 
-use api::{About, Console, Listener, Reached, Setting, Site, Vitals};
+use api::{About, Certificate, Console, Listener, Reached, Setting, Site, Vitals};
 use app::{
     Init, Instance, RootKeyPlace,
     people::{
@@ -36,6 +36,7 @@ struct Server {
     panics: AtomicBool,
     breaches: Mutex<Vec<&'static str>>,
     contact: OnceLock<String>,
+    certificate: OnceLock<Certificate>,
 }
 
 impl Vitals for Server {
@@ -74,7 +75,7 @@ impl Vitals for Server {
                 setting("cores", "0", "default"),
             ],
             listeners: vec![Listener { name: "Gateway", url: "http://127.0.0.1:8400".to_owned() }],
-            certificate: None,
+            certificate: self.certificate.get().copied(),
             is_behind_proxy: false,
         }
     }
@@ -135,6 +136,13 @@ impl House {
 
     pub fn set_security_contact(&self, contact: &str) {
         self.server.contact.set(contact.to_owned()).unwrap();
+    }
+
+    /// Both ports show one that holds from now on, for so long.
+    pub fn set_certificate(&self, life: Duration) {
+        let begins_at = self.clock.now();
+        let certificate = Certificate { begins_at, ends_at: begins_at + life };
+        self.server.certificate.set(certificate).unwrap();
     }
 
     pub fn wait(&self, time: Duration) {

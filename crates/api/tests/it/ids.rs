@@ -191,7 +191,7 @@ impl World {
                 listed.iter().map(|one| one.signed_in.session.to_string()).collect()
             }
             Kind::Token => {
-                let listed = tokens::list(instance, user).await.unwrap();
+                let listed = tokens::list(instance, Some(user)).await.unwrap();
                 listed.iter().map(|one| one.id.to_string()).collect()
             }
             Kind::View => {

@@ -12,6 +12,7 @@ mod assets;
 mod audit;
 mod browser;
 mod calls;
+mod expiring;
 mod grants;
 mod ids;
 mod live;
@@ -22,6 +23,7 @@ mod reports;
 mod reviews;
 mod rules;
 mod v1;
+mod v1_audit;
 mod walk;
 
 use api::{API_ROUTES, ROUTES};

@@ -18,7 +18,7 @@ async fn furnished() -> House {
 }
 
 /// A token of a person's, with these roles of theirs.
-async fn token(person: &mut Person, roles: &str) -> String {
+pub async fn token(person: &mut Person, roles: &str) -> String {
     person.browser.get("/account").await;
     let fields = [("name", "report"), ("roles", roles), ("days", "7")];
     let made = person.browser.post("/account/tokens", &fields).await;
@@ -26,7 +26,13 @@ async fn token(person: &mut Person, roles: &str) -> String {
     between(&made.text, "<p class=\"code\">", "<").to_owned()
 }
 
-async fn ask(house: &House, token: &str, method: &str, path: &str, body: Option<&Value>) -> Answer {
+pub async fn ask(
+    house: &House,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> Answer {
     let bearer = format!("Bearer {token}");
     let mut headers = vec![("authorization", bearer.as_str())];
     headers.extend(body.map(|_| ("content-type", "application/json")));
@@ -34,13 +40,13 @@ async fn ask(house: &House, token: &str, method: &str, path: &str, body: Option<
     house.send(method, path, &headers, &body).await
 }
 
-async fn get(house: &House, token: &str, path: &str) -> Value {
+pub async fn get(house: &House, token: &str, path: &str) -> Value {
     let answer = ask(house, token, "GET", path, None).await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.text);
     serde_json::from_str(&answer.text).unwrap()
 }
 
-fn problem(answer: &Answer) -> Value {
+pub fn problem(answer: &Answer) -> Value {
     let kind = answer.headers["content-type"].to_str().unwrap();
     assert_eq!(kind, "application/problem+json", "{}", answer.text);
     let problem: Value = serde_json::from_str(&answer.text).unwrap();
@@ -58,6 +64,8 @@ const ROLES: [&str; 5] = ["read-only", "integrator", "auditor", "security", "adm
 const TABLE: &[(&str, &str, [bool; 5])] = &[
     ("GET", "/v1/installation", [true, true, true, true, true]),
     ("GET", "/v1/nodes", [false, false, true, true, true]),
+    ("GET", "/v1/settings", [false, false, true, true, true]),
+    ("GET", "/v1/doctor", [false, false, false, true, true]),
     ("GET", "/v1/providers", [true, true, true, true, true]),
     ("GET", "/v1/providers/{name}", [true, true, true, true, true]),
     ("PUT", "/v1/providers/{name}", [false, true, false, false, false]),
@@ -75,6 +83,7 @@ const TABLE: &[(&str, &str, [bool; 5])] = &[
     ("GET", "/v1/proposals", [true, true, true, true, true]),
     ("GET", "/v1/advice", [true, true, true, true, true]),
     ("GET", "/v1/reviews", [false, false, true, true, true]),
+    ("POST", "/v1/reviews", [false, false, false, true, true]),
     ("GET", "/v1/reviews/{id}", [false, false, true, true, true]),
     ("GET", "/v1/users", [false, false, true, true, true]),
     ("GET", "/v1/users/{id}", [false, false, true, true, true]),
@@ -620,4 +629,45 @@ async fn the_committed_description_is_the_one_that_is_served() {
     let read = read.unwrap();
     assert_eq!(read.operations.len(), API_ROUTES.len());
     assert_eq!(read.diagnostics, [], "our own reader has nothing to say");
+}
+
+/// The reference says of each act that no token does where it is done.
+#[test]
+fn what_no_token_does_is_told() {
+    let told = include_str!("../../../../docs/reference/api.md");
+    let table = between(told, "## What no token does", "\n## ");
+    for act in policy::Act::ALL {
+        let is_told = table.contains(&format!("`{act}`"));
+        assert_eq!(is_told, act.needs_step_up(), "{act}");
+    }
+}
+
+#[tokio::test]
+async fn a_review_is_begun_once_and_what_the_server_was_told_is_read() {
+    let house = furnished().await;
+    let mut ada = house.administrator().await;
+    let token = token(&mut ada, "administrator").await;
+    for (body, status) in [
+        (json!({"name": "Autumn"}), 422),
+        (json!({"name": "", "days": 9}), 422),
+        (json!({"name": "Autumn", "days": 0}), 422),
+        (json!({"name": "Autumn", "days": 367}), 422),
+        (json!({"name": "Autumn", "days": 9, "canary": 1}), 422),
+        (json!({"name": "Autumn", "days": 9}), 201),
+        (json!({"name": "Autumn", "days": 9}), 409),
+    ] {
+        let answer = ask(&house, &token, "POST", "/v1/reviews", Some(&body)).await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.text);
+        assert!(!answer.text.contains("canary"), "{}", answer.text);
+    }
+    let listed = get(&house, &token, "/v1/reviews").await;
+    let [begun] = listed["items"].as_array().unwrap().as_slice() else { panic!("{listed}") };
+    assert_eq!((&begun["name"], begun["closed_at"].is_null()), (&json!("Autumn"), true));
+    assert!(begun["begun_by"].as_str().unwrap().starts_with("token:"), "{begun}");
+    house.set_certificate(Duration::from_hours(24));
+    let settings = get(&house, &token, "/v1/settings").await;
+    assert_eq!(settings["settings"][0]["key"], "max_calls");
+    assert!(settings["certificate"]["ends_at"].is_string(), "{settings}");
+    let found = get(&house, &token, "/v1/doctor").await;
+    assert!(found["findings"].as_array().unwrap().iter().any(|one| one["check"] == "folder"));
 }

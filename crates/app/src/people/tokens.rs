@@ -10,7 +10,7 @@ use crate::{
 use identity::PersonalToken;
 use policy::Decider;
 use std::{sync::Arc, time::Duration};
-use store::TokenRow;
+use store::{People, TokenRow, UserRow};
 use types::{Id, OpContext, SessionLevel, Timestamp, Token, User, UserState};
 
 /// No token lives longer.
@@ -126,18 +126,23 @@ pub async fn look_up(instance: &Instance, token: &PersonalToken) -> Result<Optio
     let now = instance.clock.now();
     let digest = token.digest(&keyed(instance));
     let found = people.tokens.iter().find(|row| row.digest == *digest.as_bytes());
-    let is_open = |row: &&TokenRow| row.revoked_at.is_none() && now < row.expires_at;
-    let Some(row) = found.filter(is_open) else { return Ok(None) };
-    let owner = people.users.iter().find(|one| one.id == row.user);
-    let is_in =
-        |one: &&store::UserRow| one.state == UserState::Active && row.created_at >= one.valid_from;
+    let Some(row) = found else { return Ok(None) };
+    let Some(owner) = owner_in_force(&people, row, now) else { return Ok(None) };
     let decider = super::decider(instance).await?;
-    Ok(owner.filter(is_in).map(|owner| Bearer {
+    Ok(Some(Bearer {
         decider,
         token: row.id,
         user: row.user,
         roles: row.roles.iter().filter(|role| owner.roles.contains(role)).cloned().collect(),
     }))
+}
+
+/// Whose token it is, if it counts now: also its owner may have ended, or begun anew.
+fn owner_in_force<'p>(people: &'p People, row: &TokenRow, now: Timestamp) -> Option<&'p UserRow> {
+    let is_open = row.revoked_at.is_none() && now < row.expires_at;
+    let owner = people.users.iter().find(|one| one.id == row.user)?;
+    let is_in = owner.state == UserState::Active && row.created_at >= owner.valid_from;
+    (is_open && is_in).then_some(owner)
 }
 
 /// Ends a token; of a person's own, or of anybody's.
@@ -176,18 +181,19 @@ pub struct Listed {
     pub is_in_force: bool,
 }
 
-/// The tokens of one person.
-pub async fn list(instance: &Instance, user: Id<User>) -> Result<Vec<Listed>, Error> {
+/// The tokens of one person, or of everybody.
+pub async fn list(instance: &Instance, of: Option<Id<User>>) -> Result<Vec<Listed>, Error> {
     let people = super::now(instance).await?;
     let now = instance.clock.now();
-    let own = people.tokens.iter().filter(|row| row.user == user).map(|row| Listed {
+    let rows = people.tokens.iter().filter(|row| of.is_none_or(|user| row.user == user));
+    let listed = rows.map(|row| Listed {
         id: row.id,
         user: row.user,
         name: row.name.clone(),
         roles: row.roles.clone(),
         created_at: row.created_at,
         expires_at: row.expires_at,
-        is_in_force: row.revoked_at.is_none() && now < row.expires_at,
+        is_in_force: owner_in_force(&people, row, now).is_some(),
     });
-    Ok(own.collect())
+    Ok(listed.collect())
 }

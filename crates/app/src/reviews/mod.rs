@@ -8,9 +8,11 @@ mod decide;
 mod evidence;
 #[cfg(test)]
 mod tests;
+mod ticked;
 
 pub use decide::{Undecided, Verdict, begin, close, decide, remove};
 pub use evidence::evidence;
+pub use ticked::{TICKED_LIFE, Ticked};
 
 use crate::{apply, error::Error, grants::ResolvedGrant, instance::Instance, rules, seals};
 use serde::{Deserialize, Serialize};

@@ -78,6 +78,11 @@ fn asked(verb: &Verb) -> Result<Asked, Failure> {
         }),
         Verb::Grant(GrantVerb::Proposals) => all("proposals", "/v1/proposals"),
         Verb::Review(ReviewVerb::List) => all("reviews", "/v1/reviews"),
+        Verb::Review(ReviewVerb::Begin { name, days }) => Ok(Asked::One {
+            method: Method::POST,
+            path: "/v1/reviews".to_owned(),
+            body: Some(json!({"name": name, "days": days})),
+        }),
         Verb::Review(ReviewVerb::Show { id: Some(id), open: false }) => {
             one(Method::GET, under("/v1/reviews", id))
         }
@@ -142,8 +147,7 @@ async fn answered(server: &Server, asked: Asked) -> Result<Value, Failure> {
             let is_open = |item: &&Value| item.get("closed_at").is_none_or(Value::is_null);
             let found = all.iter().find(is_open).or(all.last());
             let id = found.and_then(|item| item.get("id")).and_then(Value::as_str);
-            let none =
-                || Failure::new(NOT_FOUND, "there is no review", "Begin one on the console.");
+            let none = || Failure::new(NOT_FOUND, "there is no review", "Begin one: review begin.");
             let path = under("/v1/reviews", id.ok_or_else(none)?);
             server.ask(Method::GET, &path, None).await
         }

@@ -113,7 +113,10 @@ fn the_same_commands_work_on_a_server() {
     }
     let (_, clients, _) = on_server(&world, "client list");
     assert!(clients["clients"].as_array().unwrap().len() >= 206, "{clients}");
-    ok(&world.weirgate, &["review", "begin", "--name", "Autumn", "--days", "9", "--json"]);
+    let (status, begun, told) = on_server(&world, "review begin --name Autumn --days 9");
+    assert_eq!((status, begun["name"].as_str()), (Some(0), Some("Autumn")), "{told}");
+    let (status, _, told) = on_server(&world, "review begin --name Winter");
+    assert_eq!(status, Some(5), "one at a time: {told}");
     let (_, review, _) = on_server(&world, "review show");
     assert_eq!(review["review"]["name"], "Autumn");
 
