@@ -512,7 +512,10 @@ fn inject_credential(
             token.was_used.store(true, Ordering::Relaxed);
         }
         let (path, query) = path_and_query.split_once('?').unwrap_or((&path_and_query, ""));
+        let scheme = routed.target.base_url().split_once("://").map_or("https", |(one, _)| one);
         let call = CallFacts {
+            scheme,
+            proof_nonce: None,
             method: method.as_str(),
             host: routed.target.authority(),
             path: &format!("{base}{path}"),
@@ -529,7 +532,7 @@ fn inject_credential(
         echoes = Echoes::of(&opened);
         for part in opened.iter().filter(|_| !permit.decision.is_open) {
             match part {
-                vault::OpenPart::Header { name, value } => {
+                vault::OpenPart::Header { name, value, .. } => {
                     let name = HeaderName::from_bytes(name.as_bytes())
                         .map_err(|_| CallError::CredentialUnavailable)?;
                     let mut value = HeaderValue::from_bytes(value)
@@ -537,7 +540,7 @@ fn inject_credential(
                     value.set_sensitive(true);
                     headers.insert(name, value);
                 }
-                vault::OpenPart::Query { name, value } => {
+                vault::OpenPart::Query { name, value, .. } => {
                     path_and_query.push(if path_and_query.contains('?') { '&' } else { '?' });
                     path_and_query.push_str(name);
                     path_and_query.push('=');
