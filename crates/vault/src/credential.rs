@@ -349,6 +349,21 @@ impl Credential {
         Ok(self.secret_for(scheme, schemes)?.values(supply))
     }
 
+    /// Certificate and private key, in PEM, that connections to the provider show; `None`: they show none.
+    pub fn certificate(
+        &self,
+        schemes: &[(String, Way)],
+        supply: Supply<'_>,
+    ) -> Option<(Zeroizing<String>, Zeroizing<String>)> {
+        let mut shown = schemes.iter().filter_map(|(scheme, way)| match way {
+            Way::Plan(plan) if plan.has_client_certificate => Some(scheme),
+            _ => None,
+        });
+        let values = self.secret_for(shown.next()?, schemes).ok()?.values(supply);
+        let own = |name| values.get(name).map(|text| Zeroizing::new(text.to_owned()));
+        Some((own("certificate")?, own("private_key")?))
+    }
+
     /// Whether the secret is a token that somebody obtained elsewhere, for a scheme that could obtain
     /// one.
     pub fn is_given_token(&self, scheme: &str, schemes: &[(String, Way)], plan: &AuthPlan) -> bool {

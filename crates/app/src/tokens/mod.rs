@@ -12,6 +12,7 @@ mod renewer;
 mod scopes;
 
 pub(crate) use conversation::{Conversation, converse};
+pub(crate) use renewer::obtain;
 pub use renewer::{Renewer, TokenDesk};
 
 /// The longest answer of a token endpoint that is read.
@@ -26,8 +27,8 @@ use crate::{
     instance::Instance,
     placement,
 };
-use gateway::{CredentialEntry, ProviderEntry, ReadyCredential, TokenFacts};
-use outbound::GuardPolicy;
+use gateway::{CredentialEntry, ProofNonce, ProviderEntry, ReadyCredential, TokenFacts};
+use outbound::{ClientIdentity, GuardPolicy};
 use provider::auth::AuthPlan;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -96,6 +97,14 @@ impl Material {
         })
     }
 
+    /// What connections to the provider show.
+    pub(crate) fn identity(
+        &self,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Option<ClientIdentity>, Error> {
+        placement::identity(&self.credential, &self.ways, self.supply(variables))
+    }
+
     pub(crate) fn supply<'m>(&'m self, variables: &'m BTreeMap<String, String>) -> Supply<'m> {
         Supply { token: self.token.as_ref(), app: self.app.as_ref(), variables: Some(variables) }
     }
@@ -143,6 +152,11 @@ impl Material {
         Ok(CredentialEntry::Ready(ReadyCredential {
             sealed: SealedInjection::seal(memory, &injection)?,
             token: facts,
+            proof: self
+                .token
+                .as_ref()
+                .filter(|token| token.proof_key.is_some())
+                .map(|_| ProofNonce::default()),
         }))
     }
 }

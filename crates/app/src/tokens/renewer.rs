@@ -197,6 +197,24 @@ impl Renewer {
     }
 }
 
+/// Obtains a token for one connection outside of a running renewer, by the same order.
+///
+/// # Errors
+/// [`Error::TokenNotObtained`] with the code of why.
+pub(crate) async fn obtain(
+    instance: &Arc<Instance>,
+    asker: &Asker,
+    renewable: &Renewable,
+) -> Result<(), Error> {
+    let why = |code: &'static str, why: &str| Error::TokenNotObtained { code, why: why.to_owned() };
+    match renew(instance, asker, renewable, false).await {
+        Outcome::Renewed => Ok(()),
+        Outcome::NotOurs => Err(why("renewal_under_way", "another node is obtaining one")),
+        Outcome::Over => Err(why("consent_ended", "what was consented to is over")),
+        Outcome::Failed { code, .. } => Err(why(code, "the provider or its plan gave none")),
+    }
+}
+
 /// Renews one connection.
 async fn renew(
     instance: &Arc<Instance>,

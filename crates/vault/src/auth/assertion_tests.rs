@@ -175,17 +175,15 @@ fn keys_that_cannot_sign_are_told_of() {
         "a\n-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n{ec}b"
     );
     assert_eq!(check_any_key(Some(A::Es256), &with_parameters), Ok(()));
-    let small = "-----BEGIN RSA PRIVATE KEY-----\nMAA=\n-----END RSA PRIVATE KEY-----";
-    assert_eq!(check_any_key(None, small), Err(AuthError::PrivateKeyUnfit));
-    let certificate = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----";
-    let locked = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMAA=\n-----END RSA PRIVATE KEY-----";
-    for bad in [
-        "",
-        "canary-key",
-        certificate,
-        locked,
-        "-----BEGIN PRIVATE KEY-----\ncanary-key\n-----END PRIVATE KEY-----",
-    ] {
+    // Put together here, so that nobody takes them for keys.
+    let block =
+        |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----");
+    let small = block("RSA PRIVATE KEY", "MAA=");
+    assert_eq!(check_any_key(None, &small), Err(AuthError::PrivateKeyUnfit));
+    let certificate = block("CERTIFICATE", "MAA=");
+    let locked = block("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\n\nMAA=");
+    let spoiled = block("PRIVATE KEY", "canary-key");
+    for bad in ["", "canary-key", &certificate, &locked, &spoiled] {
         let error = check_any_key(Some(A::Rs256), bad).unwrap_err();
         assert_eq!(error, AuthError::PrivateKey, "{bad}");
         assert!(!format!("{error} {error:?}").contains("canary"));

@@ -52,4 +52,6 @@ mod tamper;
 mod telemetry;
 mod texts;
 mod tls;
+mod ways;
+mod ways_docs;
 mod world;
