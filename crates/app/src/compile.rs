@@ -363,6 +363,10 @@ impl Compiler {
         let places: Vec<(String, Placement)> =
             placement::places(&material.ways).chain(placement::declared(&provider.model)).collect();
         let policy = providers::guard_policy(&source.allow_private)?.owned_by(row.id.to_bytes());
+        let policy = match material.identity(&row.variables)? {
+            Some(identity) => policy.showing(identity),
+            None => policy,
+        };
         let guard = Arc::new(policy.clone());
         let plan = servers::plan_with(
             &provider.model,

@@ -67,6 +67,11 @@ pub async fn create(
         }
         Err(error) => return Err(error.into()),
     };
+    let mut policy = policy;
+    if let Some(identity) = placement::identity(&credential, &ways, supply)? {
+        identity.check_time(ctx.now)?;
+        policy = policy.showing(identity);
+    }
     for url in &urls {
         providers::target(url, &policy)?;
     }
@@ -232,6 +237,8 @@ pub struct Shown {
     pub version: u64,
     pub obtained_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
+    /// The end of the certificate that connections to the provider show.
+    pub certificate_expires_at: Option<Timestamp>,
     /// Scopes that the grants in force need.
     pub needed: Vec<String>,
     /// Scopes that were given though nobody asked, and those that were not given though asked for.
@@ -286,6 +293,9 @@ pub async fn show(instance: &Instance, id: Id<Connection>) -> Result<Shown, Erro
         version: material.version,
         obtained_at: token.map(|token| token.obtained_at),
         expires_at: token.and_then(|token| token.expires_at),
+        certificate_expires_at: material
+            .identity(&row.variables)?
+            .map(|identity| identity.ends_at()),
         needed,
         beyond: owned(beyond),
         missing: owned(missing),

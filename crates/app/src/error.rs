@@ -158,8 +158,17 @@ pub enum Error {
     Tls(#[from] outbound::TlsConfigError),
     #[error("the secret cannot be used")]
     Credential(#[from] vault::CredentialError),
+    #[error("the secret cannot be used")]
+    Identity(#[from] outbound::IdentityError),
     #[error(transparent)]
     Auth(#[from] vault::auth::AuthError),
+    #[error("the provider's overlay declares no check call")]
+    NoCheck,
+    #[error("the provider could not be asked")]
+    CheckUnreached {
+        #[source]
+        source: outbound::OutboundError,
+    },
     #[error("no token was obtained: {why}")]
     TokenNotObtained { code: &'static str, why: String },
     #[error("the provider has no security scheme for which an app is registered")]
@@ -317,6 +326,8 @@ impl Error {
             | Self::Server(_)
             | Self::Target { .. }
             | Self::Credential(_)
+            | Self::Identity(_)
+            | Self::NoCheck
             | Self::AppUseless
             | Self::SchemeUnknown { .. }
             | Self::SchemeAmbiguous { .. }
@@ -387,9 +398,9 @@ impl Error {
             | Self::NodeAlive { .. }
             | Self::ServersMove { .. }
             | Self::NoGrants { .. } => Kind::Refused,
-            Self::IdentityProviderUnreachable { .. } | Self::TokenNotObtained { .. } => {
-                Kind::Unreachable
-            }
+            Self::IdentityProviderUnreachable { .. }
+            | Self::TokenNotObtained { .. }
+            | Self::CheckUnreached { .. } => Kind::Unreachable,
             Self::Store(error) if error.is_unreachable() => Kind::Unreachable,
             // What could not be read says nothing of the log.
             Self::AuditVerify(VerifyError::Io(_))
@@ -609,6 +620,15 @@ impl Error {
                 "Check that root key and data folder belong together; else restore the \
                  newest backup."
                     .into()
+            }
+            Self::Identity(_) => {
+                "docs/authentication/mutual-tls.md shows how a certificate and its key are given.".into()
+            }
+            Self::CheckUnreached { .. } => {
+                "`weirgate provider check` tells which server cannot be reached, and why.".into()
+            }
+            Self::NoCheck => {
+                "Declare one by `x-weirgate-check: \"GET /me\"` at the top of an overlay, and import it.".into()
             }
             Self::Credential(_) => {
                 "docs/reference/secrets.md shows what each kind of secret looks like.".into()

@@ -1,6 +1,7 @@
 //! Which security scheme a secret is for, and where its parts go in a request.
 
 use crate::error::Error;
+use outbound::ClientIdentity;
 use provider::{
     Provider, SecurityScheme,
     auth::{Apply, AuthPlan, Input},
@@ -142,6 +143,16 @@ fn plan_places(plan: &AuthPlan) -> Vec<Placement> {
         places.push(Placement::Header { name: "dpop".to_owned() });
     }
     places
+}
+
+/// The certificate that connections show by these ways, and its key.
+pub(crate) fn identity(
+    credential: &Credential,
+    ways: &[(String, Way)],
+    supply: Supply<'_>,
+) -> Result<Option<ClientIdentity>, Error> {
+    let Some((chain, key)) = credential.certificate(ways, supply) else { return Ok(None) };
+    Ok(Some(ClientIdentity::from_pem(&chain, &key)?))
 }
 
 /// Every member that a secret for this provider may have by its plans.

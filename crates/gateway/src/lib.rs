@@ -55,7 +55,7 @@ pub use patient::Patient;
 pub use provider_error::{error_terms, is_error_term};
 pub use recorder::Recorder;
 pub use renewals::{
-    CredentialEntry, ReadyCredential, RenewalFailure, Renewals, TokenFacts, Wanted,
+    CredentialEntry, ProofNonce, ReadyCredential, RenewalFailure, Renewals, TokenFacts, Wanted,
 };
 pub use server::{Bounds, Listeners, MakePool, Running, StartError, start};
 pub use snapshot::{

@@ -14,7 +14,7 @@ use crate::{
     limits::{self, Places},
     observations, provider_error, query,
     recorder::{OpenIntent, Refusal, failure_of},
-    renewals::Wanted,
+    renewals::{ProofNonce, Wanted},
     rewrite::{Asked, UrlRewriter},
     snapshot::{AnswerRule, ConnectionEntry, Decision, KeyEntry, Rights, Snapshot},
     trace_link::TraceLink,
@@ -215,7 +215,20 @@ async fn run(
         watch.check()?;
         intent.begin(Phase::Provider);
         core.gateway.settings.failpoint.reach("provider", &routed.path);
-        let answered = send(lease, asked, &mut intent.facts.attempts).await?;
+        let mut answered = send(lease, asked, &mut intent.facts.attempts).await?;
+        let mut echoes = echoes;
+        if wants_other_proof(&connection, &answered) {
+            // The provider has not looked at the call, but says so by a status that could mean more.
+            let again = again.clone().ok_or(CallError::CredentialRenewing)?;
+            drop(answered);
+            let lease = guard_address(core, &routed).await?;
+            let injected =
+                inject_credential(core, &snapshot, (&routed, &connection), &permit, again)?;
+            watch.check()?;
+            answered = send(lease, injected.0, &mut intent.facts.attempts).await?;
+            echoes = injected.1;
+            learn_nonce(&connection, &answered);
+        }
         let refused = refused_token(core, &routed, &permit, &connection, answered.status());
         let (Some(refused), Some(again)) = (refused, again) else { return Ok((answered, echoes)) };
         // The refusal's body is nobody's; its connection ends with it.
@@ -232,7 +245,9 @@ async fn run(
         let (asked, echoes) =
             inject_credential(core, &snapshot, (&routed, &connection), &permit, again)?;
         watch.check()?;
-        Ok((send(lease, asked, &mut intent.facts.attempts).await?, echoes))
+        let answered = send(lease, asked, &mut intent.facts.attempts).await?;
+        learn_nonce(&connection, &answered);
+        Ok((answered, echoes))
     }
     .await;
     let (answered, echoes) = match result {
@@ -495,6 +510,20 @@ fn refused_token(
     Some(version)
 }
 
+/// Keeps what the provider wants the next proof of possession to hold.
+fn learn_nonce(connection: &ConnectionEntry, answered: &Response<UpstreamBody>) {
+    if let Some(proof) = connection.credential.ready().and_then(|ready| ready.proof.as_ref()) {
+        proof.learn(answered.headers());
+    }
+}
+
+/// The same, and whether it refused the call for the proof alone (RFC 9449 §9).
+fn wants_other_proof(connection: &ConnectionEntry, answered: &Response<UpstreamBody>) -> bool {
+    learn_nonce(connection, answered);
+    connection.credential.ready().is_some_and(|ready| ready.proof.is_some())
+        && ProofNonce::is_wanted(answered.status(), answered.headers())
+}
+
 /// Opens the credential for this use and writes it into the request; what was opened is wiped. What
 /// it would look like in an answer is kept as long as the call lasts.
 fn inject_credential(
@@ -512,7 +541,11 @@ fn inject_credential(
             token.was_used.store(true, Ordering::Relaxed);
         }
         let (path, query) = path_and_query.split_once('?').unwrap_or((&path_and_query, ""));
+        let nonce = ready.proof.as_ref().and_then(ProofNonce::current);
+        let scheme = routed.target.base_url().split_once("://").map_or("https", |(one, _)| one);
         let call = CallFacts {
+            scheme,
+            proof_nonce: nonce.as_ref().map(|nonce| nonce.as_str()),
             method: method.as_str(),
             host: routed.target.authority(),
             path: &format!("{base}{path}"),
@@ -529,7 +562,7 @@ fn inject_credential(
         echoes = Echoes::of(&opened);
         for part in opened.iter().filter(|_| !permit.decision.is_open) {
             match part {
-                vault::OpenPart::Header { name, value } => {
+                vault::OpenPart::Header { name, value, .. } => {
                     let name = HeaderName::from_bytes(name.as_bytes())
                         .map_err(|_| CallError::CredentialUnavailable)?;
                     let mut value = HeaderValue::from_bytes(value)
@@ -537,7 +570,7 @@ fn inject_credential(
                     value.set_sensitive(true);
                     headers.insert(name, value);
                 }
-                vault::OpenPart::Query { name, value } => {
+                vault::OpenPart::Query { name, value, .. } => {
                     path_and_query.push(if path_and_query.contains('?') { '&' } else { '?' });
                     path_and_query.push_str(name);
                     path_and_query.push('=');

@@ -5,7 +5,8 @@ use crate::{
     error::CallError,
     snapshot::{ConnectionEntry, SharedSnapshot},
 };
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use http::{HeaderMap, StatusCode, header};
 use std::{
     collections::HashMap,
     sync::{
@@ -43,6 +44,41 @@ pub struct ReadyCredential {
     pub sealed: SealedInjection,
     /// `None`: what the operator gave, which Weirgate does not renew.
     pub token: Option<TokenFacts>,
+    /// Of a token whose possession is proven (RFC 9449).
+    pub proof: Option<ProofNonce>,
+}
+
+/// What the provider wants proofs of possession to hold (RFC 9449 §9): kept in memory as long as the
+/// token is, so that a new token's first call may be asked for it.
+#[derive(Debug, Default)]
+pub struct ProofNonce(ArcSwapOption<String>);
+
+impl ProofNonce {
+    /// The longest that is kept, in bytes.
+    const LONGEST: usize = 1024;
+
+    pub(crate) fn current(&self) -> Option<Arc<String>> {
+        self.0.load_full()
+    }
+
+    /// Takes in what an answer says is wanted from now on.
+    pub(crate) fn learn(&self, headers: &HeaderMap) {
+        let Some(nonce) = headers.get("dpop-nonce").and_then(|value| value.to_str().ok()) else {
+            return;
+        };
+        let is_new = self.current().is_none_or(|known| *known != nonce);
+        if is_new && !nonce.is_empty() && nonce.len() <= Self::LONGEST {
+            self.0.store(Some(Arc::new(nonce.to_owned())));
+        }
+    }
+
+    /// Whether the provider refused a proof for the nonce in it alone: it has not looked at the call.
+    pub(crate) fn is_wanted(status: StatusCode, headers: &HeaderMap) -> bool {
+        let mut challenges = headers.get_all(header::WWW_AUTHENTICATE).iter();
+        status == StatusCode::UNAUTHORIZED
+            && headers.contains_key("dpop-nonce")
+            && challenges.any(|one| one.to_str().is_ok_and(|text| text.contains("use_dpop_nonce")))
+    }
 }
 
 /// What is known of a token.

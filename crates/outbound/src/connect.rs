@@ -47,7 +47,7 @@ pub(crate) async fn connect(
     }
     let late = OutboundError::TlsTimeout { millis: deadlines.tls.as_millis() };
     let secured = async {
-        let stream = tls.connect(target.host(), stream, target.is_http1_only()).await?;
+        let stream = tls.connect(target, policy.identity(), stream).await?;
         if agreed_on_http2(&stream) {
             Http2::begin(stream, idle_life).await.map(Connected::Http2)
         } else {

@@ -1,6 +1,9 @@
 //! Which addresses a connection may be made to.
 
-use crate::address::{AddressClass, classify, is_metadata_name};
+use crate::{
+    address::{AddressClass, classify, is_metadata_name},
+    identity::ClientIdentity,
+};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -16,6 +19,8 @@ pub struct GuardPolicy {
     allowed: Arc<BTreeMap<(String, u16), Option<IpAddr>>>,
     /// Whose calls these are: an answer out of place on a shared connection would reach others.
     owner: [u8; 16],
+    /// What connections show; of another identity they are others.
+    identity: Option<ClientIdentity>,
 }
 
 /// Text that is no `HOST:PORT`, or names what is never allowed.
@@ -59,7 +64,7 @@ impl GuardPolicy {
             }
             all.insert((host, port), address);
         }
-        Ok(Self { allowed: Arc::new(all), owner: [0; 16] })
+        Ok(Self { allowed: Arc::new(all), owner: [0; 16], identity: None })
     }
 
     /// A public address among those allowed. That needs no permission, and none lets plain http go
@@ -75,9 +80,19 @@ impl GuardPolicy {
         Self { owner, ..self }
     }
 
+    /// The same policy for connections that show this identity. They are made by TLS alone.
+    #[must_use]
+    pub fn showing(self, identity: ClientIdentity) -> Self {
+        Self { identity: Some(identity), ..self }
+    }
+
+    pub(crate) const fn identity(&self) -> Option<&ClientIdentity> {
+        self.identity.as_ref()
+    }
+
     /// Whether plain http may be used: only with exactly this host and port.
     pub(crate) fn allows_http(&self, host: &str, port: u16) -> bool {
-        self.allowed.contains_key(&(host.to_owned(), port))
+        self.identity.is_none() && self.allowed.contains_key(&(host.to_owned(), port))
     }
 
     /// Judges an address that a host resolved to, and that this machine may have itself: what

@@ -1,7 +1,7 @@
 //! TLS to providers: 1.2 and 1.3 with forward secrecy, verified against public roots and those that
 //! the operator adds.
 
-use crate::OutboundError;
+use crate::{OutboundError, identity::ClientIdentity, target::Target};
 use arc_swap::ArcSwap;
 use rustls::{
     CertificateError, ClientConfig, Error as RustlsError, RootCertStore,
@@ -103,15 +103,19 @@ impl TlsConfig {
 
     pub(crate) async fn connect(
         &self,
-        host: &str,
+        target: &Target,
+        identity: Option<&ClientIdentity>,
         stream: TcpStream,
-        is_http1_only: bool,
     ) -> Result<TlsStream<TcpStream>, OutboundError> {
-        let name = ServerName::try_from(host.to_owned())
+        let name = ServerName::try_from(target.host().to_owned())
             .map_err(|_| OutboundError::Tls(TlsFailure::NoServerName))?;
         let current = self.0.current.load_full();
-        let config = if is_http1_only { &current.http1_only } else { &current.any };
-        let connector = TlsConnector::from(Arc::clone(config));
+        let config = if target.is_http1_only() { &current.http1_only } else { &current.any };
+        let mut config = Arc::clone(config);
+        if let Some(identity) = identity {
+            Arc::make_mut(&mut config).client_auth_cert_resolver = identity.resolver();
+        }
+        let connector = TlsConnector::from(config);
         connector.connect(name, stream).await.map_err(|error| failure(&error))
     }
 }

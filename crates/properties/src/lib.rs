@@ -18,6 +18,7 @@
 mod addresses;
 mod answers;
 mod api_keys;
+mod auth;
 mod backups;
 mod codings;
 mod config;
@@ -39,13 +40,14 @@ mod urls;
 /// A property, by the name of its fuzz target.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     ("address", addresses::holds),
     ("answer_head", answers::hold),
     ("api_key", api_keys::hold),
     ("audit_entry", entries::hold),
     ("audit_export", exports::hold),
     ("audit_proof", proofs::hold),
+    ("auth", auth::hold),
     ("backup", backups::hold),
     ("checkpoint", notes::hold),
     ("coding", codings::hold),

@@ -46,9 +46,10 @@ pub(crate) struct Document<'a> {
 }
 
 /// Our own keys, as docs/reference/overlay.md tells them.
-const EXTENSIONS: [&str; 11] = [
+const EXTENSIONS: [&str; 12] = [
     "x-weirgate-action",
     "x-weirgate-auth",
+    "x-weirgate-check",
     "x-weirgate-error",
     "x-weirgate-http1-only",
     "x-weirgate-kept",

@@ -1,9 +1,10 @@
 //! From the bytes of a description to a [`Provider`].
 
 use crate::{
-    document::Document,
-    model::Provider,
-    objects, operations,
+    document::{Document, Node},
+    model::{Method, Operation, Provider},
+    objects,
+    operations::{self, Draft},
     overlay::{self, OverlayError, Room},
     parse, schema, security,
 };
@@ -148,7 +149,17 @@ pub fn load_value(
         auth: security.plans,
         ..Provider::default()
     };
+    let asked = check_of(shapes.document);
+    let names: Vec<(String, String)> = drafts.iter().filter_map(checkable).collect();
     objects::assemble(&mut provider, shapes, drafts);
+    provider.check = asked.and_then(|(node, text)| {
+        let path = check_path(&text, &names);
+        if path.is_none() {
+            let message = "x-weirgate-check is neither `GET /PATH` nor the id of a GET without parameters in its path";
+            view.report(node, "bad_extension", message);
+        }
+        path
+    });
     if !overlays.is_empty() {
         view.report_unread_extensions();
     }
@@ -171,6 +182,34 @@ fn limits_of(document: &mut Document<'_>) -> Vec<types::Rate> {
         document.report(given, "bad_extension", message);
         Vec::new()
     })
+}
+
+/// `x-weirgate-check: "GET /me"`, or an operation's id, at the document's top.
+fn check_of<'a>(document: &mut Document<'a>) -> Option<(Node<'a>, String)> {
+    let given = document.extension(document.top(), "x-weirgate-check")?;
+    let text = given.value.as_str().unwrap_or_default().to_owned();
+    Some((given, text))
+}
+
+/// Id and path of an operation that a check call may be.
+fn checkable(draft: &Draft) -> Option<(String, String)> {
+    let Operation { id, method, path, .. } = &draft.operation;
+    let is_plain = *method == Method::Get && !path.text().contains('{');
+    is_plain.then(|| (id.clone(), path.text().to_owned()))
+}
+
+/// A path that is sent as it stands: visible ASCII, without a fragment or segments that lead upwards.
+fn check_path(text: &str, names: &[(String, String)]) -> Option<String> {
+    let path = match text.strip_prefix("GET ") {
+        Some(path) => path,
+        None => names.iter().find(|(id, _)| id == text)?.1.as_str(),
+    };
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"#{}\\\"<>".contains(&byte);
+    let segments = path.split('?').next().unwrap_or_default().split('/');
+    let is_good = path.starts_with('/')
+        && path.bytes().all(is_plain)
+        && segments.clone().all(|segment| segment != "." && segment != "..");
+    is_good.then(|| path.to_owned())
 }
 
 /// `x-weirgate-http1-only: true` at the document's top.

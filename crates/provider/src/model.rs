@@ -34,6 +34,8 @@ pub struct Provider {
     pub servers: Vec<Server>,
     /// `x-weirgate-limits`: what the provider takes, beside what is configured.
     pub limits: Vec<types::Rate>,
+    /// `x-weirgate-check`: the path and query of a GET that tells whether a credential works.
+    pub check: Option<String>,
     /// `x-weirgate-http1-only`: HTTP/2 is not offered to it.
     pub is_http1_only: bool,
     pub diagnostics: Vec<Diagnostic>,

@@ -53,7 +53,10 @@ fn plan<'a>(
     scheme: &SecurityScheme,
     variables: &BTreeSet<String>,
 ) -> Option<AuthPlan> {
-    let described = auth::from_description(flows(node));
+    let described = match scheme {
+        SecurityScheme::MutualTls => Some(auth::from_certificate()),
+        _ => auth::from_description(flows(node)),
+    };
     let Some(given) = document.extension(node, "x-weirgate-auth") else { return described };
     match auth::from_extension(given.value, scheme, described.as_ref(), variables) {
         Ok(plan) => {

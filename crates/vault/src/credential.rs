@@ -5,7 +5,7 @@ use crate::{
     injection::{self, Injection, Part, Placement, Way},
     secret_json::{self, Member, Value, shown, write_text},
 };
-use provider::auth::{Apply, AuthPlan, Input};
+use provider::auth::{Apply, AuthPlan, ClientAuth, Input};
 use secrecy::zeroize::Zeroizing;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 use types::SecretBytes;
@@ -349,6 +349,21 @@ impl Credential {
         Ok(self.secret_for(scheme, schemes)?.values(supply))
     }
 
+    /// Certificate and private key, in PEM, that connections to the provider show; `None`: they show none.
+    pub fn certificate(
+        &self,
+        schemes: &[(String, Way)],
+        supply: Supply<'_>,
+    ) -> Option<(Zeroizing<String>, Zeroizing<String>)> {
+        let mut shown = schemes.iter().filter_map(|(scheme, way)| match way {
+            Way::Plan(plan) if plan.has_client_certificate => Some(scheme),
+            _ => None,
+        });
+        let values = self.secret_for(shown.next()?, schemes).ok()?.values(supply);
+        let own = |name| values.get(name).map(|text| Zeroizing::new(text.to_owned()));
+        Some((own("certificate")?, own("private_key")?))
+    }
+
     /// Whether the secret is a token that somebody obtained elsewhere, for a scheme that could obtain
     /// one.
     pub fn is_given_token(&self, scheme: &str, schemes: &[(String, Way)], plan: &AuthPlan) -> bool {
@@ -570,6 +585,7 @@ impl Secret {
                 injection::check_header(scheme, name)?;
             }
         }
+        self.check_signing_key(scheme, plan)?;
         match auth::is_sufficient(plan, &self.values(supply)) {
             Ok(()) => Ok(()),
             // What was consented to is there already.
@@ -579,6 +595,22 @@ impl Secret {
                 Err(CredentialError::InputMissing { scheme: shown(scheme), name })
             }
         }
+    }
+
+    /// A key that signs nothing is told of now, not at the first call.
+    fn check_signing_key(&self, scheme: &str, plan: &AuthPlan) -> Result<(), CredentialError> {
+        let Some(oauth2) = plan.oauth2() else { return Ok(()) };
+        let named = oauth2.assertion.as_ref().map(|assertion| assertion.algorithm);
+        let signs = oauth2.client_auth == ClientAuth::PrivateKeyJwt;
+        let (_, key) = match self.pairs().into_iter().find(|(name, _)| *name == "private_key") {
+            Some(found) if signs || named.is_some() => found,
+            _ => return Ok(()),
+        };
+        let own = if signs { [oauth2.client_algorithm.or(named), named] } else { [named, named] };
+        own.into_iter().try_for_each(|algorithm| {
+            auth::check_any_key(algorithm, key)
+                .map_err(|error| CredentialError::Auth { scheme: shown(scheme), error })
+        })
     }
 
     fn place(&self, scheme: &str, placement: &Placement) -> Result<Part, CredentialError> {

@@ -44,14 +44,15 @@ impl Echoes {
         let mut echoes = Self::none();
         for part in opened.iter() {
             match part {
-                OpenPart::Header { value, .. } => echoes.add_header(value),
+                OpenPart::Header { value, is_secret: true, .. } => echoes.add_header(value),
                 OpenPart::Unsent { value } => echoes.add(value),
-                OpenPart::Query { value, .. } => {
+                OpenPart::Query { value, is_secret: true, .. } => {
                     let decoded = percent_encoding::percent_decode_str(value);
                     let decoded = Zeroizing::new(decoded.collect::<Vec<u8>>());
                     echoes.add(&decoded);
                     echoes.add_parts(&decoded);
                 }
+                OpenPart::Header { .. } | OpenPart::Query { .. } => {}
             }
         }
         echoes

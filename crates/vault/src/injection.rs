@@ -71,6 +71,19 @@ enum Place {
     Query = 2,
     /// Nowhere: it is only looked for in answers.
     Unsent = 3,
+    /// Sent, and no secret: it is not looked for.
+    ShownHeader = 4,
+    ShownQuery = 5,
+}
+
+impl Place {
+    const fn kind(self) -> u8 {
+        match self {
+            Self::Header | Self::ShownHeader => 1,
+            Self::Query | Self::ShownQuery => 2,
+            Self::Unsent => 3,
+        }
+    }
 }
 
 /// Headers that frame a message, choose its target, or hold what never comes from a description:
@@ -138,6 +151,16 @@ impl Part {
         Self { place: Place::Query, name: name.to_owned(), value }
     }
 
+    /// The same, of which an answer may repeat the value.
+    pub(crate) fn shown(mut self) -> Self {
+        self.place = match self.place {
+            Place::Header => Place::ShownHeader,
+            Place::Query => Place::ShownQuery,
+            other => other,
+        };
+        self
+    }
+
     pub(crate) fn unsent(value: &str) -> Self {
         let value = Zeroizing::new(value.as_bytes().to_vec());
         Self { place: Place::Unsent, name: String::new(), value }
@@ -191,7 +214,9 @@ impl Injection {
     ) -> Result<Self, CredentialError> {
         for (place, part) in parts.iter().enumerate() {
             let is_same = |other: &Part| {
-                other.place == part.place && other.name == part.name && part.place != Place::Unsent
+                other.place.kind() == part.place.kind()
+                    && other.name == part.name
+                    && part.place != Place::Unsent
             };
             if parts.iter().skip(place + 1).any(is_same) {
                 return Err(CredentialError::SamePlace { name: shown(&part.name) });
@@ -286,7 +311,20 @@ impl SealedInjection {
         let Some((plan, sealed)) = &self.live else { return Ok(open) };
         let opened = key.0.open(Purpose::Injection, &[], sealed)?;
         let variables = Variables::decode(&opened).ok_or(VaultError::NotAuthentic)?;
-        let made = encode(&auth::parts(plan, &variables, Some(call), moment)?);
+        // What other schemes add is signed with the rest.
+        let mut query = Zeroizing::new(call.query.to_owned());
+        for part in open.iter() {
+            if let OpenPart::Query { name, value, .. } = part {
+                if !query.is_empty() {
+                    query.push('&');
+                }
+                for text in [name, "=", value] {
+                    query.push_str(text);
+                }
+            }
+        }
+        let call = CallFacts { query: &query, ..*call };
+        let made = encode(&auth::parts(plan, &variables, Some(&call), moment)?);
         let mut whole = Vec::with_capacity(open.0.expose().len() + made.len());
         whole.extend_from_slice(open.0.expose());
         whole.extend_from_slice(&made);
@@ -316,9 +354,11 @@ pub enum OpenPart<'a> {
         name: &'a str,
         /// Visible ASCII, and spaces inside.
         value: &'a [u8],
+        /// Whether an answer must not repeat it.
+        is_secret: bool,
     },
     /// Name and value are percent-encoded already.
-    Query { name: &'a str, value: &'a str },
+    Query { name: &'a str, value: &'a str, is_secret: bool },
     /// Not sent: what the others were made of, which an answer must not repeat either.
     Unsent { value: &'a [u8] },
 }
@@ -351,10 +391,11 @@ fn next_part(bytes: &[u8]) -> Option<(OpenPart<'_>, &[u8])> {
     let (name, rest) = rest.split_at_checked(name_len)?;
     let (value, rest) = rest.split_at_checked(value_len)?;
     let name = std::str::from_utf8(name).ok()?;
-    let part = if *place == Place::Header as u8 {
-        OpenPart::Header { name, value }
-    } else if *place == Place::Query as u8 {
-        OpenPart::Query { name, value: std::str::from_utf8(value).ok()? }
+    let is_secret = *place == Place::Header as u8 || *place == Place::Query as u8;
+    let part = if *place == Place::Header as u8 || *place == Place::ShownHeader as u8 {
+        OpenPart::Header { name, value, is_secret }
+    } else if *place == Place::Query as u8 || *place == Place::ShownQuery as u8 {
+        OpenPart::Query { name, value: std::str::from_utf8(value).ok()?, is_secret }
     } else if *place == Place::Unsent as u8 {
         OpenPart::Unsent { value }
     } else {

@@ -319,6 +319,11 @@ pub(crate) enum ConnectionVerb {
         /// The connection's id.
         id: String,
     },
+    /// Make the call that the provider's overlay declares, with the connection's credential.
+    Check {
+        /// The connection's id.
+        id: String,
+    },
     /// Revoke a connection; takes effect within a second.
     Revoke {
         /// The connection's id.

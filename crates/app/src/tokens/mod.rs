@@ -15,6 +15,7 @@ mod simulation;
 mod watch;
 
 pub(crate) use conversation::{Conversation, converse};
+pub(crate) use renewer::obtain;
 pub use renewer::{Renewer, TokenDesk};
 
 /// The longest answer of a token endpoint that is read.
@@ -29,8 +30,8 @@ use crate::{
     instance::Instance,
     placement,
 };
-use gateway::{CredentialEntry, ProviderEntry, ReadyCredential, TokenFacts};
-use outbound::GuardPolicy;
+use gateway::{CredentialEntry, ProofNonce, ProviderEntry, ReadyCredential, TokenFacts};
+use outbound::{ClientIdentity, GuardPolicy};
 use provider::auth::AuthPlan;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -99,6 +100,14 @@ impl Material {
         })
     }
 
+    /// What connections to the provider show.
+    pub(crate) fn identity(
+        &self,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Option<ClientIdentity>, Error> {
+        placement::identity(&self.credential, &self.ways, self.supply(variables))
+    }
+
     pub(crate) fn supply<'m>(&'m self, variables: &'m BTreeMap<String, String>) -> Supply<'m> {
         Supply { token: self.token.as_ref(), app: self.app.as_ref(), variables: Some(variables) }
     }
@@ -146,6 +155,11 @@ impl Material {
         Ok(CredentialEntry::Ready(ReadyCredential {
             sealed: SealedInjection::seal(memory, &injection)?,
             token: facts,
+            proof: self
+                .token
+                .as_ref()
+                .filter(|token| token.proof_key.is_some())
+                .map(|_| ProofNonce::default()),
         }))
     }
 }

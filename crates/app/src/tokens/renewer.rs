@@ -230,7 +230,10 @@ impl Renewer {
         let (watches, begun) = (Arc::clone(&self.watches), self.begun);
         self.tasks.spawn(async move {
             let _place = places.acquire().await;
-            (id, renew(&instance, &asker, &renewable, how, (&watches, begun)).await)
+            (id, {
+                let node = instance.origin.clone();
+                renew(&instance, &asker, &renewable, how, (&watches, begun, &node)).await
+            })
         });
     }
 }
@@ -248,13 +251,35 @@ struct How {
     is_patient: bool,
 }
 
+/// Obtains a token for one connection outside of a running renewer, by the same order.
+///
+/// # Errors
+/// [`Error::TokenNotObtained`] with the code of why.
+pub(crate) async fn obtain(
+    instance: &Arc<Instance>,
+    asker: &Asker,
+    renewable: &Renewable,
+) -> Result<(), Error> {
+    let why = |code: &'static str, why: &str| Error::TokenNotObtained { code, why: why.to_owned() };
+    let (watches, begun) = (Mutex::default(), Instant::now());
+    // Not the name of this node's server, which may renew the same at this moment.
+    let node = format!("{}/verb", instance.origin);
+    let how = How { was_refused: false, is_patient: false };
+    match renew(instance, asker, renewable, how, (&watches, begun, &node)).await {
+        Outcome::Renewed => Ok(()),
+        Outcome::NotOurs => Err(why("renewal_under_way", "another node is obtaining one")),
+        Outcome::Over => Err(why("consent_ended", "what was consented to is over")),
+        Outcome::Failed { code, .. } => Err(why(code, "the provider or its plan gave none")),
+    }
+}
+
 /// Renews one connection.
 async fn renew(
     instance: &Arc<Instance>,
     asker: &Asker,
     renewable: &Renewable,
     how: How,
-    (watches, begun): (&Mutex<Watches>, Instant),
+    (watches, begun, node): (&Mutex<Watches>, Instant, &str),
 ) -> Outcome {
     let now = instance.clock.now();
     let opened = open(instance, renewable);
@@ -282,7 +307,7 @@ async fn renew(
         }
     }
     let is_patient = how.is_patient;
-    let books = StoreBooks { instance, renewable, is_patient, watches, begun };
+    let books = StoreBooks { instance, renewable, is_patient, watches, begun, node };
     let ask = async {
         let conversation = conversation(instance, asker, renewable, material, seen_to_last);
         match tokio::time::timeout(LONGEST_CONVERSATION, conversation).await {
@@ -351,6 +376,8 @@ struct StoreBooks<'b> {
     is_patient: bool,
     watches: &'b Mutex<Watches>,
     begun: Instant,
+    /// Who it is, as leases name it.
+    node: &'b str,
 }
 
 impl StoreBooks<'_> {
@@ -446,7 +473,7 @@ impl Books for StoreBooks<'_> {
         let claim = RenewalClaim {
             connection: self.renewable.row.id,
             version: self.renewable.version(),
-            node: &self.instance.origin,
+            node: self.node,
             now: self.now(),
             lasts: LEASE,
             takes_over: takes_over.as_ref(),
@@ -478,8 +505,8 @@ impl Books for StoreBooks<'_> {
     }
 
     async fn give_back(&self, failures: u32, next_at: Timestamp) -> Result<(), Error> {
-        let (id, node) = (self.renewable.row.id, &self.instance.origin);
-        Ok(self.instance.store.end_renewal(id, node, (failures, next_at)).await?)
+        let id = self.renewable.row.id;
+        Ok(self.instance.store.end_renewal(id, self.node, (failures, next_at)).await?)
     }
 
     fn now(&self) -> Timestamp {

@@ -180,6 +180,6 @@ macro_rules! targets {
 }
 
 targets! {
-    address answer_head api_key audit_entry audit_export audit_proof backup checkpoint coding config
+    address answer_head api_key audit_entry audit_export audit_proof auth backup checkpoint coding config
     description echo grants limits paths projection request_head url
 }

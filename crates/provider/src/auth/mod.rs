@@ -8,12 +8,14 @@
 
 mod place;
 mod read;
+#[cfg(test)]
+mod read_tests;
 mod template;
 
 pub use place::{AnswerPlace, HostPiece, Pattern, UrlTemplate, UrlTemplateError};
 pub use template::{Expr, Function, Piece, Template, TemplateError, TimeFormat};
 
-pub(crate) use read::{from_description, from_extension};
+pub(crate) use read::{from_certificate, from_description, from_extension};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +41,8 @@ pub struct Input {
     pub is_optional: bool,
     /// Whether it may hold line ends, as keys and certificates in PEM do.
     pub has_lines: bool,
+    /// Whether an answer that repeats it is withheld, and a browser's URL never shows it.
+    pub is_secret: bool,
 }
 
 /// Where something goes in a call.
@@ -126,6 +130,8 @@ pub struct Take {
     pub place: AnswerPlace,
     pub pattern: Option<Pattern>,
     pub is_optional: bool,
+    /// Whether an answer that repeats it is withheld.
+    pub is_secret: bool,
 }
 
 /// How long a token lasts.
@@ -150,6 +156,8 @@ pub enum Lifetime {
 pub struct OAuth2 {
     pub flows: Vec<Flow>,
     pub client_auth: ClientAuth,
+    /// What the client's own assertions are signed by; `None`: what the key is for.
+    pub client_algorithm: Option<SigningAlgorithm>,
     /// RFC 7636, S256; without it only where the provider cannot.
     pub has_pkce: bool,
     pub scope_separator: String,
@@ -307,6 +315,21 @@ impl AuthPlan {
                 })
                 .collect(),
         }
+    }
+
+    /// Whether an answer that repeats the value of this name is withheld: the secret's and the token's own
+    /// values are, but for names that many know and what the plan says is none.
+    pub fn is_secret(&self, name: &str) -> bool {
+        if let Some(input) = self.inputs.get(name) {
+            return input.is_secret;
+        }
+        let takes: Vec<&Take> = match &self.acquire {
+            None => return false,
+            Some(Acquire::Steps(steps)) => steps.steps.iter().flat_map(|step| &step.take).collect(),
+            Some(Acquire::OAuth2(_)) if name == "access_token" => return true,
+            Some(Acquire::OAuth2(oauth2)) => oauth2.take.iter().collect(),
+        };
+        takes.iter().any(|take| take.name == name && take.is_secret)
     }
 
     /// What answers give names to.

@@ -155,11 +155,20 @@ fn read_host(host: &str) -> Result<Vec<HostPiece>, UrlTemplateError> {
     }
 }
 
-/// `.example.com`, but not `.com`, and nothing that ends a number.
+/// Second levels below which countries let everybody register.
+const SHARED_SECOND_LEVELS: [&str; 18] = [
+    "ac", "co", "com", "edu", "gob", "gouv", "gov", "gv", "info", "ltd", "ne", "net", "nom", "or",
+    "org", "plc", "sch", "web",
+];
+
+/// `.example.com`, but neither `.com` nor `.co.uk`, and nothing that ends a number.
 fn is_anchor(suffix: &str) -> bool {
     let Some(name) = suffix.strip_prefix('.') else { return false };
     let labels: Vec<&str> = name.split('.').collect();
-    labels.len() >= 2
+    let [.., second, top] = labels.as_slice() else { return false };
+    // Below `co.uk` anybody registers a name, as below `com`.
+    let is_public = top.len() == 2 && SHARED_SECOND_LEVELS.contains(second);
+    labels.len() >= if is_public { 3 } else { 2 }
         && labels.iter().all(|label| !label.is_empty())
         && labels.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_alphabetic()))
 }
@@ -241,6 +250,9 @@ mod tests {
         for bad in [
             "https://${host}/token",
             "https://${tenant}.com/token",
+            "https://${tenant}.co.uk/token",
+            "https://${tenant}.com.au/token",
+            "https://${a}${b}/",
             "https://api.example.com${tail}/token",
             "https://api.example.com.${tld}/token",
             "https://${tenant}example.com/",

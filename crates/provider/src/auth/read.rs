@@ -37,6 +37,7 @@ struct RawInput {
     pattern: Option<String>,
     optional: bool,
     lines: bool,
+    secret: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -47,6 +48,7 @@ struct RawOAuth2 {
     token_url: Option<String>,
     refresh_url: Option<String>,
     client_auth: Option<ClientAuth>,
+    client_algorithm: Option<SigningAlgorithm>,
     pkce: Option<bool>,
     scope_separator: Option<String>,
     scopes: Vec<String>,
@@ -60,7 +62,7 @@ struct RawOAuth2 {
     access_token: Option<String>,
     refresh_token: Option<String>,
     scope: Option<String>,
-    take: BTreeMap<String, RawTake>,
+    take: BTreeMap<String, Value>,
     assertion: Option<RawAssertion>,
 }
 
@@ -85,23 +87,17 @@ struct RawStep {
     query: Map<String, Value>,
     form: Option<Map<String, Value>>,
     json: Option<Value>,
-    take: BTreeMap<String, RawTake>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawTake {
-    Place(String),
-    Whole(RawWholeTake),
+    take: BTreeMap<String, Value>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawWholeTake {
+struct RawTake {
     from: String,
     pattern: Option<String>,
     #[serde(default)]
     optional: bool,
+    secret: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -128,7 +124,7 @@ pub(crate) fn from_description(flows: Vec<Flow>) -> Option<AuthPlan> {
     }
     let mut plan = AuthPlan {
         acquire: Some(Acquire::OAuth2(Box::new(OAuth2 { flows, ..defaults() }))),
-        apply: vec![bearer("access_token")],
+        apply: vec![behind("Bearer ", "access_token")],
         ..AuthPlan::default()
     };
     add_inputs(&mut plan, &SecurityScheme::Bearer);
@@ -139,6 +135,7 @@ fn defaults() -> OAuth2 {
     OAuth2 {
         flows: Vec::new(),
         client_auth: ClientAuth::Basic,
+        client_algorithm: None,
         has_pkce: true,
         scope_separator: " ".to_owned(),
         scopes: Vec::new(),
@@ -158,8 +155,15 @@ fn defaults() -> OAuth2 {
     }
 }
 
-fn bearer(name: &str) -> Apply {
-    Apply::Header { name: "authorization".to_owned(), value: Template::behind("Bearer ", name) }
+/// A scheme of which the client's certificate is all (OpenAPI 3.1 §4.8.27).
+pub(crate) fn from_certificate() -> AuthPlan {
+    let mut plan = AuthPlan { has_client_certificate: true, ..AuthPlan::default() };
+    add_inputs(&mut plan, &SecurityScheme::MutualTls);
+    plan
+}
+
+fn behind(word: &str, name: &str) -> Apply {
+    Apply::Header { name: "authorization".to_owned(), value: Template::behind(word, name) }
 }
 
 /// Reads `x-weirgate-auth`.
@@ -196,8 +200,8 @@ pub(crate) fn from_extension(
         plan.sigv4 = Some(SigV4 { service, region: template("aws_sigv4.region", &raw.region)? });
     }
     let has_places = raw.headers.is_some() || raw.query.is_some();
-    for (name, value) in templates("headers", &raw.headers.unwrap_or_default())? {
-        plan.apply.push(Apply::Header { name: name.to_ascii_lowercase(), value });
+    for (name, value) in call_headers(&raw.headers.unwrap_or_default())? {
+        plan.apply.push(Apply::Header { name, value });
     }
     for (name, value) in templates("query", &raw.query.unwrap_or_default())? {
         plan.apply.push(Apply::Query { name, value });
@@ -226,9 +230,16 @@ fn usual_places(scheme: &SecurityScheme, plan: &AuthPlan) -> Result<Vec<Apply>, 
         None if plan.has_client_certificate => return Ok(Vec::new()),
         None => match scheme {
             SecurityScheme::ApiKeyHeader { .. } | SecurityScheme::ApiKeyQuery { .. } => "api_key",
+            SecurityScheme::Basic => {
+                let value = template("headers", "Basic ${base64(username, ':', password)}")?;
+                return Ok(vec![Apply::Header { name: "authorization".to_owned(), value }]);
+            }
             _ => "token",
         },
     };
+    // RFC 9449 §7.1.
+    let is_dpop = plan.oauth2().is_some_and(|oauth2| oauth2.has_dpop);
+    let word = if is_dpop { "DPoP " } else { "Bearer " };
     Ok(match scheme {
         SecurityScheme::ApiKeyHeader { name } => {
             vec![Apply::Header { name: name.to_ascii_lowercase(), value: Template::of_name(value) }]
@@ -236,14 +247,20 @@ fn usual_places(scheme: &SecurityScheme, plan: &AuthPlan) -> Result<Vec<Apply>, 
         SecurityScheme::ApiKeyQuery { name } => {
             vec![Apply::Query { name: name.clone(), value: Template::of_name(value) }]
         }
-        SecurityScheme::MutualTls if plan.acquire.is_none() => Vec::new(),
-        _ => vec![bearer(value)],
+        SecurityScheme::ApiKeyCookie { .. } => {
+            return Err(
+                "a credential never goes into a cookie: say by `headers` or `query` where it goes"
+                    .to_owned(),
+            );
+        }
+        _ => vec![behind(word, value)],
     })
 }
 
 /// What the secret may hold beside what the overlay declares.
 fn add_inputs(plan: &mut AuthPlan, scheme: &SecurityScheme) {
-    let input = |is_optional, has_lines| Input { pattern: None, is_optional, has_lines };
+    let input =
+        |is_optional, has_lines| Input { pattern: None, is_optional, has_lines, is_secret: true };
     let mut implied: Vec<(&str, Input)> = Vec::new();
     if let Some(oauth2) = plan.oauth2() {
         // The provider's app may hold them instead.
@@ -261,7 +278,12 @@ fn add_inputs(plan: &mut AuthPlan, scheme: &SecurityScheme) {
         }
     }
     if plan.has_client_certificate {
-        implied.extend([("certificate", input(true, true)), ("private_key", input(true, true))]);
+        // With tokens, the provider's app may hold them.
+        let may_lack = plan.acquire.is_some();
+        implied.extend([
+            ("certificate", input(may_lack, true)),
+            ("private_key", input(may_lack, true)),
+        ]);
     }
     if plan.sigv4.is_some() {
         implied.extend([
@@ -283,9 +305,15 @@ fn add_inputs(plan: &mut AuthPlan, scheme: &SecurityScheme) {
             _ => implied.push(("token", input(false, false))),
         }
     }
-    for (name, input) in implied {
+    for (name, mut input) in implied {
+        input.is_secret = is_usually_secret(name);
         plan.inputs.entry(name.to_owned()).or_insert(input);
     }
+}
+
+/// All but what names its holder, and what is shown to everybody.
+fn is_usually_secret(name: &str) -> bool {
+    !matches!(name, "client_id" | "username" | "certificate" | "key_id" | "access_key_id")
 }
 
 fn inputs(raw: &BTreeMap<String, RawInput>) -> Result<BTreeMap<String, Input>, String> {
@@ -295,7 +323,9 @@ fn inputs(raw: &BTreeMap<String, RawInput>) -> Result<BTreeMap<String, Input>, S
         check_name("inputs", name)?;
         let pattern =
             raw.pattern.as_deref().map(|text| pattern("inputs", name, text)).transpose()?;
-        let input = Input { pattern, is_optional: raw.optional, has_lines: raw.lines };
+        let is_secret = raw.secret.unwrap_or_else(|| is_usually_secret(name));
+        let (is_optional, has_lines) = (raw.optional, raw.lines);
+        let input = Input { pattern, is_optional, has_lines, is_secret };
         inputs.insert(name.clone(), input);
     }
     Ok(inputs)
@@ -362,18 +392,22 @@ fn answer_place(place: &str, text: &str) -> Result<AnswerPlace, String> {
     })
 }
 
-fn takes(place: &str, raw: BTreeMap<String, RawTake>) -> Result<Vec<Take>, String> {
+fn takes(place: &str, raw: BTreeMap<String, Value>) -> Result<Vec<Take>, String> {
     few(place, raw.len())?;
     raw.into_iter()
         .map(|(name, raw)| {
             check_name(place, &name)?;
-            let (from, text, is_optional) = match raw {
-                RawTake::Place(from) => (from, None, false),
-                RawTake::Whole(raw) => (raw.from, raw.pattern, raw.optional),
+            let raw = match raw {
+                Value::String(from) => {
+                    RawTake { from, pattern: None, optional: false, secret: None }
+                }
+                whole => serde_json::from_value::<RawTake>(whole)
+                    .map_err(|error| format!("`{place}.{name}`: {error}"))?,
             };
-            let pattern = text.map(|text| pattern(place, &name, &text)).transpose()?;
-            let from = answer_place(&format!("{place}.{name}"), &from)?;
-            Ok(Take { name, place: from, pattern, is_optional })
+            let pattern = raw.pattern.map(|text| pattern(place, &name, &text)).transpose()?;
+            let from = answer_place(&format!("{place}.{name}"), &raw.from)?;
+            let (is_optional, is_secret) = (raw.optional, raw.secret.unwrap_or(true));
+            Ok(Take { name, place: from, pattern, is_optional, is_secret })
         })
         .collect()
 }
@@ -401,6 +435,11 @@ fn read_steps(raw: Vec<RawStep>, expires: Option<RawLifetime>) -> Result<Steps, 
     }
     let expires = expires.map(lifetime).transpose()?.unwrap_or(Lifetime::Learned);
     let steps = raw.into_iter().map(read_step).collect::<Result<Vec<_>, _>>()?;
+    let takes_token =
+        steps.iter().flat_map(|step| &step.take).any(|take| take.name == "access_token");
+    if expires == Lifetime::Jwt && !takes_token {
+        return Err("`expires.jwt` is of an `access_token`, which no step takes".to_owned());
+    }
     Ok(Steps { steps, expires })
 }
 
@@ -433,11 +472,57 @@ fn request_headers(
     raw: &Map<String, Value>,
 ) -> Result<Vec<(String, Template)>, String> {
     const NEVER: [&str; 5] = ["connection", "content-length", "host", "transfer-encoding", "te"];
+    let headers = header_templates(place, raw)?;
+    match headers.iter().find(|(name, _)| NEVER.contains(&name.as_str())) {
+        Some((name, _)) => Err(format!("`{place}` has `{name}`, which frames the message")),
+        None => Ok(headers),
+    }
+}
+
+/// Headers of a call: beside what frames it, what says in which form it is stays the gateway's.
+fn call_headers(raw: &Map<String, Value>) -> Result<Vec<(String, Template)>, String> {
+    const NEVER: [&str; 16] = [
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+    ];
+    let headers = header_templates("headers", raw)?;
+    match headers.iter().find(|(name, _)| NEVER.contains(&name.as_str())) {
+        Some((name, _)) => Err(format!("`headers` has `{name}`, in which no credential may be")),
+        None => Ok(headers),
+    }
+}
+
+/// Names in lower case, each once, of the characters of RFC 9110 §5.6.2.
+fn header_templates(
+    place: &str,
+    raw: &Map<String, Value>,
+) -> Result<Vec<(String, Template)>, String> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let mut headers = templates(place, raw)?;
+    let mut seen = BTreeSet::new();
     for (name, _) in &mut headers {
+        if name.is_empty() || !name.bytes().all(is_part) {
+            return Err(format!("`{place}` has a name that no header can have"));
+        }
         name.make_ascii_lowercase();
-        if NEVER.contains(&name.as_str()) {
-            return Err(format!("`{place}` has `{name}`, which frames the message"));
+        if !seen.insert(name.clone()) {
+            return Err(format!(
+                "`{place}` has `{name}` twice, and case does not tell headers apart"
+            ));
         }
     }
     Ok(headers)
@@ -477,6 +562,7 @@ fn oauth2(
     Ok(OAuth2 {
         flows,
         client_auth: raw.client_auth.unwrap_or(usual.client_auth),
+        client_algorithm: raw.client_algorithm,
         has_pkce: raw.pkce.unwrap_or(true),
         scope_separator: raw.scope_separator.unwrap_or(usual.scope_separator),
         scopes: raw.scopes,

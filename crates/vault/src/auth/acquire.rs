@@ -87,6 +87,7 @@ impl<'a> Acquisition<'a> {
         scopes: Vec<String>,
     ) -> Result<Self, AcquireError> {
         let has_dpop = plan.oauth2().is_some_and(|oauth2| oauth2.has_dpop);
+        let scopes = with_usual(plan, scopes);
         let known = held.as_ref().and_then(|held| held.proof_key.clone());
         let proof_key = match known {
             Some(key) if has_dpop => Some(key),
@@ -206,7 +207,9 @@ impl<'a> Acquisition<'a> {
             }
             return Ok(Grant { url: flow.token_url(), form, extra: &oauth2.token_params });
         }
+        // Whoever can always ask anew has no use for what renews, which may end.
         let held = self.held.as_ref().and_then(|held| held.refresh_token.as_ref());
+        let held = held.filter(|_| code_flow.is_some());
         let given = self.values.get("refresh_token");
         if let Some(token) = held.map(|token| token.as_str()).or(given) {
             let url = match code_flow {
@@ -336,7 +339,12 @@ impl<'a> Acquisition<'a> {
                 form.push(("client_secret", own(secret)));
             }
             (ClientAuth::PrivateKeyJwt, _) => {
-                let algorithm = self.key_algorithm(oauth2);
+                let key = self.value("private_key")?;
+                let named = oauth2.assertion.as_ref().map(|assertion| assertion.algorithm);
+                let algorithm = match oauth2.client_algorithm.or(named) {
+                    Some(algorithm) => algorithm,
+                    None => assertion::fitting(key)?,
+                };
                 // The issuer where it is known: an assertion for one server is none for another.
                 let audience = oauth2.issuer.as_deref().unwrap_or(url);
                 let claims = Claims::default()
@@ -344,7 +352,6 @@ impl<'a> Acquisition<'a> {
                     .text("sub", client_id)
                     .text("aud", audience)
                     .lasting(moment.now, ASSERTION_LASTS_S, moment.random)?;
-                let key = self.value("private_key")?;
                 let signed = assertion::signed(algorithm, key, self.values.get("key_id"), claims)?;
                 let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
                 form.push(("client_id", own(client_id)));
@@ -357,16 +364,6 @@ impl<'a> Acquisition<'a> {
             }
         }
         Ok(())
-    }
-
-    fn key_algorithm(&self, oauth2: &OAuth2) -> provider::auth::SigningAlgorithm {
-        use provider::auth::SigningAlgorithm as A;
-        let named = oauth2.assertion.as_ref().map(|assertion| assertion.algorithm);
-        named.unwrap_or_else(|| {
-            let pem = self.values.get("private_key").unwrap_or_default();
-            let fits = |algorithm: &A| assertion::check_key(*algorithm, pem).is_ok();
-            [A::Es256, A::EdDsa, A::Rs256].into_iter().find(fits).unwrap_or(A::Rs256)
-        })
     }
 
     fn token(
@@ -400,14 +397,14 @@ impl<'a> Acquisition<'a> {
             return Err(AcquireError::AnswerUnfit { name: "access_token".to_owned() });
         }
         self.taken.set("access_token", &token);
-        let mut found = Variables::default();
-        match (answer.take(&oauth2.take, &mut found), &self.held) {
-            (Ok(()), _) => {}
-            // A renewal need not say again what stays.
-            (Err(AcquireError::AnswerLacks { name }), Some(held)) if held.values.has(&name) => {}
-            (Err(error), _) => return Err(error),
+        for take in &oauth2.take {
+            let held = self.held.as_ref().is_some_and(|held| held.values.has(&take.name));
+            match answer.take(std::slice::from_ref(take), &mut self.taken) {
+                // A renewal need not say again what stays.
+                Err(AcquireError::AnswerLacks { .. }) if held => {}
+                taken => taken?,
+            }
         }
-        self.taken.fill_up(&found);
         let expires_at = self.expiry(&oauth2.expires, answer, now);
         let mut set = self.set(expires_at, now);
         let words = |text: Zeroizing<String>| -> Vec<String> {
@@ -431,7 +428,8 @@ impl<'a> Acquisition<'a> {
             set.refresh_token =
                 self.values.get("refresh_token").map(|token| Zeroizing::new(token.to_owned()));
         }
-        if renewed.is_some() {
+        let is_consented = oauth2.flows.iter().any(|flow| flow.name() == "authorization_code");
+        if renewed.is_some() && (is_consented || self.was_renewed) {
             set.refresh_token = renewed;
         }
         if let Some(granted) = answer.at(&oauth2.scope) {
@@ -482,7 +480,8 @@ impl<'a> Acquisition<'a> {
             Lifetime::Jwt => epoch(jwt_expiry(self.taken.get("access_token")?)?),
             Lifetime::Learned => return None,
         };
-        Some(at.min(now + Duration::from_secs_f64(LONGEST_S)))
+        // One that is over as soon as it comes says nothing of how long it lasts: a clock is wrong.
+        (at > now).then(|| at.min(now + Duration::from_secs_f64(LONGEST_S)))
     }
 }
 
@@ -580,8 +579,9 @@ impl AuthorizationUrl<'_> {
             ("redirect_uri".to_owned(), own(self.redirect_uri)),
             ("state".to_owned(), own(self.state)),
         ];
-        if !self.scopes.is_empty() {
-            let scopes = self.scopes.join(&oauth2.scope_separator);
+        let scopes = with_usual(plan, self.scopes.to_vec());
+        if !scopes.is_empty() {
+            let scopes = scopes.join(&oauth2.scope_separator);
             members.push(("scope".to_owned(), own(&scopes)));
         }
         if oauth2.has_pkce {
@@ -592,7 +592,7 @@ impl AuthorizationUrl<'_> {
         }
         // What goes through a browser is no place for what is secret.
         let mut shown = Variables::default();
-        for (name, value) in values.iter().filter(|(name, _)| !is_secret(name, plan)) {
+        for (name, value) in values.iter().filter(|(name, _)| !plan.is_secret(name)) {
             shown.set(name, value);
         }
         let filler = Filler { variables: &shown, call: None, moment };
@@ -607,7 +607,12 @@ impl AuthorizationUrl<'_> {
     }
 }
 
-/// Whether a value of the secret must not be shown: all but the client's name.
-fn is_secret(name: &str, plan: &AuthPlan) -> bool {
-    name != "client_id" && plan.inputs.contains_key(name)
+/// Scopes, and behind them those that the plan asks for whatever is needed.
+fn with_usual(plan: &AuthPlan, mut scopes: Vec<String>) -> Vec<String> {
+    for scope in plan.oauth2().into_iter().flat_map(|oauth2| &oauth2.scopes) {
+        if !scopes.contains(scope) {
+            scopes.push(scope.clone());
+        }
+    }
+    scopes
 }

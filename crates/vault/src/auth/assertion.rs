@@ -128,19 +128,42 @@ impl PrivateKey {
     }
 }
 
-/// The first block of a PEM text: its label, and what it holds.
+/// The first private key of a PEM text: its label, and what it holds.
 fn der_of(pem: &str) -> Option<(&str, Zeroizing<Vec<u8>>)> {
-    let (_, rest) = pem.split_once("-----BEGIN ")?;
-    let (label, rest) = rest.split_once("-----")?;
-    let (body, _) = rest.split_once("-----END ")?;
+    // Tools write parameters of a curve, or certificates, before the key.
+    let (label, body) = pem.split("-----BEGIN ").skip(1).find_map(|block| {
+        let (label, rest) = block.split_once("-----")?;
+        let (body, _) = rest.split_once("-----END ")?;
+        label.ends_with("PRIVATE KEY").then_some((label, body))
+    })?;
     let mut packed = Zeroizing::new(String::with_capacity(body.len()));
     packed.extend(body.chars().filter(|letter| !letter.is_ascii_whitespace()));
     Some((label, Zeroizing::new(STANDARD.decode(&*packed).ok()?)))
 }
 
-/// Whether a private key can be used for an algorithm: told when it is given, not at the first call.
-pub(crate) fn check_key(algorithm: SigningAlgorithm, pem: &str) -> Result<(), AuthError> {
-    PrivateKey::read(algorithm, pem).map(drop)
+/// Whether a private key can be used for an algorithm, or for any: told when it is given, not at the
+/// first call.
+pub(crate) fn check_any_key(
+    algorithm: Option<SigningAlgorithm>,
+    pem: &str,
+) -> Result<(), AuthError> {
+    match algorithm {
+        Some(algorithm) => PrivateKey::read(algorithm, pem).map(drop),
+        None => fitting(pem).map(drop),
+    }
+}
+
+/// What a key is for, where nothing says what to sign by.
+pub(super) fn fitting(pem: &str) -> Result<SigningAlgorithm, AuthError> {
+    use SigningAlgorithm as A;
+    let mut why = AuthError::PrivateKeyUnfit;
+    for algorithm in [A::Es256, A::EdDsa, A::Rs256] {
+        match PrivateKey::read(algorithm, pem) {
+            Ok(_) => return Ok(algorithm),
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
 }
 
 const fn name(algorithm: SigningAlgorithm) -> &'static str {

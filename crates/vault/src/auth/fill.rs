@@ -18,6 +18,8 @@ const MAX_FILLED_BYTES: usize = 64 * 1024;
 /// What of a call may be signed.
 #[derive(Debug, Clone, Copy)]
 pub struct CallFacts<'c> {
+    /// `https`, or `http` where the operator allowed it.
+    pub scheme: &'c str,
     pub method: &'c str,
     /// As in the header `Host`.
     pub host: &'c str,
@@ -26,6 +28,8 @@ pub struct CallFacts<'c> {
     /// Without the question mark.
     pub query: &'c str,
     pub body: &'c [u8],
+    /// What the provider wants a proof of possession to hold (RFC 9449 §9).
+    pub proof_nonce: Option<&'c str>,
 }
 
 /// When and by what chance.
@@ -181,6 +185,7 @@ impl Filler<'_> {
         if let Some(port) = url.port() {
             filled.push_str(&format!(":{port}"));
         }
+        let begun = filled.len();
         for piece in url.path().pieces() {
             match piece {
                 Piece::Text(text) => filled.push_str(text),
@@ -192,6 +197,11 @@ impl Filler<'_> {
                     filled.push_str(&String::from_utf8_lossy(&percent(&value)));
                 }
             }
+        }
+        // Several values, or a value and a text, may make such a segment together.
+        let path = filled.get(begun..).and_then(|rest| rest.split('?').next()).unwrap_or_default();
+        if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+            return Err(AuthError::PathValue);
         }
         for (name, template) in query {
             let mark = if filled.contains('?') { '&' } else { '?' };
@@ -327,6 +337,8 @@ mod tests {
             variables.set(name, value);
         }
         let call = CallFacts {
+            scheme: "https",
+            proof_nonce: None,
             method: "POST",
             host: "api.example.com",
             path: "/v1/a",
@@ -398,6 +410,9 @@ mod tests {
         for bad in ["..", ".", ""] {
             let refused = filled(url, &[("t", "a"), ("u", bad)]).unwrap_err();
             assert_eq!(refused, AuthError::PathValue, "{bad}");
+        }
+        for joined in ["https://a.example.com/${u}${u}/x", "https://a.example.com/.${u}"] {
+            assert_eq!(filled(joined, &[("u", ".")]).unwrap_err(), AuthError::PathValue);
         }
         let missing = filled(url, &[("t", "a")]).unwrap_err();
         assert_eq!(missing, AuthError::ValueMissing { name: "u".into() });

@@ -4,9 +4,13 @@
 //! of time and chance is given to it.
 
 mod acquire;
+#[cfg(test)]
+mod acquire_tests;
 mod answer;
 mod apply;
 mod assertion;
+#[cfg(test)]
+mod assertion_tests;
 mod fill;
 mod sigv4;
 mod token_set;
@@ -19,6 +23,7 @@ pub use token_set::TokenSet;
 pub use variables::Variables;
 
 pub(crate) use apply::{Lacking, PROOF_KEY, is_sufficient, parts};
+pub(crate) use assertion::check_any_key;
 pub(crate) use fill::percent;
 
 use std::time::Duration;

@@ -31,10 +31,10 @@ fn injected(json: &str, schemes: &[(&str, Placement)]) -> Result<Vec<String>, E>
     Ok(open
         .iter()
         .map(|part| match part {
-            OpenPart::Header { name, value } => {
+            OpenPart::Header { name, value, .. } => {
                 format!("{name}: {}", std::str::from_utf8(value).unwrap())
             }
-            OpenPart::Query { name, value } => format!("{name}={value}"),
+            OpenPart::Query { name, value, .. } => format!("{name}={value}"),
             OpenPart::Unsent { .. } => panic!("nothing is kept back"),
         })
         .collect())

@@ -21,7 +21,7 @@ fn a_sealed_injection_opens_with_its_key_only() {
         let parts: Vec<_> = open.iter().collect();
         assert!(matches!(
             parts[..],
-            [OpenPart::Header { name: "authorization", value: b"Bearer CANARY-token" }]
+            [OpenPart::Header { name: "authorization", value: b"Bearer CANARY-token", .. }]
         ));
     }
     let other = MemoryKey::generate(&SystemRandom).unwrap();

@@ -6,14 +6,20 @@ use super::{
 };
 use crate::{
     cli::ConnectionVerb,
+    config::Config,
     harmless::short,
-    output::{Failure, Lines, counted},
+    output::{AUTHENTICATION, FAILED, Failure, Lines, counted},
+    provider_tls::provider_tls,
 };
-use app::connections;
+use app::{connection_check, connections};
 use serde_json::json;
 use types::SecretBytes;
 
-pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Result<(), Failure> {
+pub(crate) async fn connection(
+    session: &Session,
+    verb: &ConnectionVerb,
+    config: impl FnOnce() -> Result<Config, Failure>,
+) -> Result<(), Failure> {
     match verb {
         ConnectionVerb::Create {
             provider,
@@ -89,6 +95,8 @@ pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Resu
             for (name, at) in times {
                 text.extend(at.map(|at| format!("token {name}: {at}")));
             }
+            let certificate = shown.certificate_expires_at;
+            text.extend(certificate.map(|at| format!("certificate expires: {at}")));
             let scopes = [
                 ("needed by the grants", &shown.needed),
                 ("given beyond what was asked", &shown.beyond),
@@ -114,6 +122,7 @@ pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Resu
                 "state": shown.state.as_str(),
                 "token_obtained_at": shown.obtained_at.map(|at| at.to_string()),
                 "token_expires_at": shown.expires_at.map(|at| at.to_string()),
+                "certificate_expires_at": shown.certificate_expires_at.map(|at| at.to_string()),
                 "token_version": shown.version,
                 "scopes_needed": shown.needed,
                 "scopes_beyond": shown.beyond,
@@ -122,6 +131,7 @@ pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Resu
             });
             Ok(session.output.result(&json, text)?)
         }
+        ConnectionVerb::Check { id } => check(session, id, &config()?).await,
         ConnectionVerb::Revoke { id } => {
             let id = parse_id("connection", id)?;
             let instance = session.instance_to_change().await?;
@@ -131,4 +141,28 @@ pub(crate) async fn connection(session: &Session, verb: &ConnectionVerb) -> Resu
             Ok(session.output.result(&json, format!("Revoked {id}."))?)
         }
     }
+}
+
+/// What providers are verified by stands in the configuration.
+async fn check(session: &Session, id: &str, config: &Config) -> Result<(), Failure> {
+    let id = parse_id("connection", id)?;
+    let instance = session.instance_to_change().await?;
+    let (tls, _) = provider_tls(config)?;
+    let (instance, checked) =
+        connection_check::check(instance, &session.context()?, tls, id).await?;
+    session.settle(instance).await?;
+    let checked = checked?;
+    let meaning = checked.verdict();
+    let json = json!({
+        "id": id.to_string(),
+        "status": checked.status,
+        "works": checked.works(),
+        "meaning": meaning,
+    });
+    let text = format!("{id}: {} ({meaning}).", checked.status);
+    if checked.works() {
+        return Ok(session.output.result(&json, text)?);
+    }
+    let exit = if checked.is_refused() { AUTHENTICATION } else { FAILED };
+    Err(Failure::new(exit, text, "See what the provider says of this status."))
 }

@@ -53,4 +53,6 @@ mod telemetry;
 mod texts;
 mod tls;
 mod tokens;
+mod ways;
+mod ways_docs;
 mod world;
