@@ -176,7 +176,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                 match verb {
                     Verb::Init(_) => verbs::init(&session).await,
                     Verb::Provider(verb) => verbs::provider(&session, verb).await,
-                    Verb::Connection(verb) => verbs::connection(&session, verb).await,
+                    Verb::Connection(verb) => {
+                        let config = || load(None).map(|(_, config)| config);
+                        verbs::connection(&session, verb, config).await
+                    }
                     Verb::Client(verb) => verbs::client(&session, verb).await,
                     Verb::User(verb) => verbs::user(&session, verb).await,
                     Verb::Grant(verb) => verbs::grant(&session, verb).await,
