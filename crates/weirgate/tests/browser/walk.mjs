@@ -330,6 +330,8 @@ async function connecting(page) {
   await page.goto(connection);
   await look(page, "connection-consent-ended");
   await press(page, "Reconnect");
+  // The provider remembers who was let in.
+  await page.context().clearCookies({ domain: "127.0.0.1" });
   await say({ refuses: true });
   await page.getByRole("link", { name: "Go to cloud" }).click();
   await page.getByRole("heading", { level: 1, name: "It could not be done" }).waitFor();
