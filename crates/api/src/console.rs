@@ -2,7 +2,7 @@
 
 use crate::{live::Streams, reports::Counted};
 use app::{
-    Instance,
+    Asker, Instance,
     audit_check::Checker,
     people::{sessions::SignedIn, sso::Web},
 };
@@ -91,6 +91,8 @@ pub struct Console {
     pub reached: Reached,
     /// How identity providers are asked.
     pub web: Web,
+    /// How providers are asked that somebody consents at; `None`: they are not.
+    pub asker: Option<Asker>,
     pub(crate) log: LogDesk,
     /// For passkeys, where browsers have them: not under an address of numbers.
     pub(crate) party: Option<Party>,
@@ -168,7 +170,14 @@ impl Console {
         let party = Party::of(&reached.url);
         let (log, dear) = (LogDesk::default(), Semaphore::new(1));
         let (reports, streams) = (Counted::default(), Arc::default());
-        Self { instance, vitals, reached, web, log, party, dear, reports, streams }
+        let asker = None;
+        Self { instance, vitals, reached, web, asker, log, party, dear, reports, streams }
+    }
+
+    /// The same, where customers can be connected by consent.
+    #[must_use]
+    pub fn asking_by(self, asker: Asker) -> Self {
+        Self { asker: Some(asker), ..self }
     }
 
     /// Who acts, as part of which request.

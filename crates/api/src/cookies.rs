@@ -1,9 +1,9 @@
-//! The console's cookies: the session's token, one that forms are bound to before there is a session, one
-//! that a browser takes along to an identity provider, and what was ticked of a review before a step-up.
-//! All are `__Host-`: no other host, port or path
-//! sets them, and no script reads them.
+//! The console's cookies: the session's token, one that forms are bound to before there is a session,
+//! those that a browser takes along to an identity provider or to one that is connected, and what was
+//! ticked of a review before a step-up. All are `__Host-`: no other host, port or path sets them, and no
+//! script reads them.
 
-use app::{people::sso::TRIP_LIFE, reviews::TICKED_LIFE};
+use app::{connect::SESSION_LIFE, people::sso::TRIP_LIFE, reviews::TICKED_LIFE};
 use axum::http::{HeaderMap, HeaderValue, header};
 use identity::SessionToken;
 use types::SecretText;
@@ -12,6 +12,7 @@ const SESSION: &str = "__Host-weirgate";
 const FORM: &str = "__Host-weirgate-form";
 const TRIP: &str = "__Host-weirgate-sso";
 const TICKED: &str = "__Host-weirgate-ticked";
+const CONNECT: &str = "__Host-weirgate-connect";
 const STRICT: &str = "; SameSite=Strict";
 /// A browser that comes back from another site must bring it.
 const LAX: &str = "; SameSite=Lax";
@@ -75,6 +76,19 @@ pub(crate) fn ticked(text: &str) -> Option<HeaderValue> {
 pub(crate) fn nothing_ticked() -> HeaderValue {
     let none = set(TICKED, "", &format!("{STRICT}; Max-Age=0"));
     none.unwrap_or_else(|| HeaderValue::from_static(""))
+}
+
+/// What a browser took along to a provider that somebody consents at.
+pub(crate) fn connect_of(headers: &HeaderMap) -> Option<SecretText> {
+    only(headers, CONNECT).map(|text| SecretText::new(text.to_owned()))
+}
+
+pub(crate) fn connect(trip: &SecretText) -> Option<HeaderValue> {
+    set(CONNECT, trip.expose(), &format!("{LAX}; Max-Age={}", SESSION_LIFE.as_secs()))
+}
+
+pub(crate) fn no_connect() -> HeaderValue {
+    set(CONNECT, "", &format!("{LAX}; Max-Age=0")).unwrap_or_else(|| HeaderValue::from_static(""))
 }
 
 fn set(name: &str, value: &str, more: &str) -> Option<HeaderValue> {

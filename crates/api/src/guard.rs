@@ -105,6 +105,8 @@ pub(crate) async fn strict(
 }
 
 pub(crate) fn put_headers(headers: &mut HeaderMap, is_tls: bool, is_kept: bool) {
+    // An answer that says even less of where somebody was keeps to that.
+    let is_silent = headers.get(header::REFERRER_POLICY).is_some_and(|kept| kept == "no-referrer");
     let mut put = |name: HeaderName, value: &'static str| {
         headers.insert(name, HeaderValue::from_static(value));
     };
@@ -113,7 +115,9 @@ pub(crate) fn put_headers(headers: &mut HeaderMap, is_tls: bool, is_kept: bool) 
     put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     put(header::X_FRAME_OPTIONS, "DENY");
     // Without any, browsers would say `Origin: null` of our own forms (Fetch §3.2).
-    put(header::REFERRER_POLICY, "same-origin");
+    if !is_silent {
+        put(header::REFERRER_POLICY, "same-origin");
+    }
     put(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     put(HeaderName::from_static("cross-origin-embedder-policy"), "require-corp");

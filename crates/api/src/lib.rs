@@ -13,6 +13,7 @@ mod advice;
 mod assets;
 mod audit;
 mod calls;
+mod connect;
 mod console;
 mod cookies;
 mod expiring;

@@ -1,7 +1,6 @@
 //! The pages: each reads its input, calls `app`, and shows.
 
 use crate::{
-    access::sees_customers,
     assets,
     console::Console,
     cookies,
@@ -10,7 +9,7 @@ use crate::{
     views::{self, Frame, failed, moment, page, place_of, status_of, told},
 };
 use app::{
-    Error, clients, connections as connection_list,
+    Error, clients,
     people::{
         factors, factors::Enrolled, passkeys, sessions, sessions::SignedIn, sign_in as way_in,
         sign_in::Begun, users as accounts, users::Acceptance,
@@ -514,36 +513,6 @@ pub(crate) async fn providers(
             rows: rows.collect(),
             empty: "No API was imported yet.",
             command: "weirgate provider import FILE --name NAME",
-        },
-    ))
-}
-
-pub(crate) async fn connections(
-    State(console): Home,
-    Extension(visit): Asked,
-) -> Result<Response, Refusal> {
-    let signed_in = person(&visit)?;
-    let listed = or_failed(connection_list::list(&console.instance).await)?;
-    let shows_customers = sees_customers(|act| console.offers(signed_in, act));
-    let rows = listed.iter().map(|one| {
-        let state = if one.is_revoked { "revoked" } else { "in force" };
-        vec![
-            one.id.to_string(),
-            one.provider.clone(),
-            if shows_customers { one.customer.clone() } else { "not shown to your roles".into() },
-            one.environment.to_string(),
-            state.to_owned(),
-        ]
-    });
-    Ok(page(
-        StatusCode::OK,
-        &TablePage {
-            frame: Frame::inside(&console, &visit, signed_in, "/connections"),
-            heading: "Connections",
-            columns: vec!["Id", "Provider", "Customer", "Environment", "State"],
-            rows: rows.collect(),
-            empty: "No customer is connected to a provider yet.",
-            command: "weirgate connection create --provider NAME --customer NAME --secret-file -",
         },
     ))
 }

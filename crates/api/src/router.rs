@@ -2,7 +2,7 @@
 
 use crate::{
     access::Access,
-    account, advice, audit, calls,
+    account, advice, audit, calls, connect,
     console::{Console, Peer},
     grants, guard, home, live, pages, passkeys, people, reports, reviews, rules, settings, sso, v1,
     views,
@@ -66,6 +66,18 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", "/account/tokens/{id}/revoke", Access::Person),
     ("GET", "/providers", Access::May(Act::ProviderRead)),
     ("GET", "/connections", Access::May(Act::ConnectionRead)),
+    ("GET", "/connections/new", Access::May(Act::ConnectionConnect)),
+    ("POST", "/connections/new", Access::May(Act::ConnectionConnect)),
+    ("GET", "/connections/connect/{id}", Access::May(Act::ConnectionConnect)),
+    ("GET", "/connections/connect/{id}/go", Access::May(Act::ConnectionConnect)),
+    ("POST", "/connections/connect/{id}/confirm", Access::May(Act::ConnectionConnect)),
+    ("POST", "/connections/connect/{id}/cancel", Access::May(Act::ConnectionConnect)),
+    ("GET", "/connections/{id}", Access::May(Act::ConnectionRead)),
+    ("POST", "/connections/{id}/reconnect", Access::May(Act::ConnectionConnect)),
+    ("POST", "/connections/{id}/consent/renew", Access::May(Act::ConnectionConnect)),
+    ("POST", "/connections/{id}/consent/withdraw", Access::May(Act::ConnectionRevoke)),
+    ("GET", "/connect/{name}/callback", Access::Anybody),
+    ("GET", "/connect-done", Access::Anybody),
     ("GET", "/clients", Access::May(Act::ClientRead)),
     ("GET", "/calls", Access::May(Act::AuditRead)),
     ("GET", "/calls/stream", Access::May(Act::AuditRead)),
@@ -206,7 +218,18 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/account/tokens", post(account::new_token))
         .route("/account/tokens/{id}/revoke", post(account::revoke_token))
         .route("/providers", get(pages::providers))
-        .route("/connections", get(pages::connections))
+        .route("/connections", get(connect::list))
+        .route("/connections/new", get(connect::new).post(connect::begin))
+        .route("/connections/connect/{id}", get(connect::session))
+        .route("/connections/connect/{id}/go", get(connect::go))
+        .route("/connections/connect/{id}/confirm", post(connect::confirm))
+        .route("/connections/connect/{id}/cancel", post(connect::cancel))
+        .route("/connections/{id}", get(connect::one))
+        .route("/connections/{id}/reconnect", post(connect::reconnect))
+        .route("/connections/{id}/consent/renew", post(connect::renew))
+        .route("/connections/{id}/consent/withdraw", post(connect::withdraw))
+        .route("/connect/{name}/callback", get(connect::callback))
+        .route("/connect-done", get(connect::done))
         .route("/clients", get(pages::clients))
         .route("/calls", get(calls::calls))
         .route("/calls/stream", get(live::stream))

@@ -98,7 +98,7 @@ pub(crate) async fn link(
 }
 
 /// Whether a request comes from one of these (Fetch metadata); browsers of old do not say.
-fn is_of(headers: &HeaderMap, sites: &[&str]) -> bool {
+pub(crate) fn is_of(headers: &HeaderMap, sites: &[&str]) -> bool {
     let mut given = headers.get_all("sec-fetch-site").iter();
     match (given.next(), given.next()) {
         (None, _) => true,
@@ -108,7 +108,7 @@ fn is_of(headers: &HeaderMap, sites: &[&str]) -> bool {
 }
 
 /// As browsers spell it: in lower case, without the scheme's own port.
-fn authority(url: &str) -> Option<String> {
+pub(crate) fn authority(url: &str) -> Option<String> {
     let url = url::Url::parse(url).ok()?;
     let host = url.host_str()?;
     Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))

@@ -5,6 +5,7 @@
 //! apart, which may take a second; until then its own connections are closed and all others serve.
 
 use crate::{
+    connect::Agreed,
     connections::{CREDENTIAL_COLUMN, CREDENTIAL_TABLE},
     customers,
     error::Error,
@@ -431,6 +432,7 @@ impl Compiler {
         // Connections of one provider mostly share the same grants: compiled once for all.
         let mut shared: HashMap<Sharing, CompiledRights> = HashMap::new();
         let grants = parsed_grants(rows);
+        let agreed = Agreed::of(&rows.connects.consents);
         let Some(in_force) = self.policies(rows) else { return (all, valid_until) };
         for client in &rows.clients {
             let own: Vec<(usize, &ResolvedGrant)> = grants
@@ -452,8 +454,26 @@ impl Compiler {
                     continue;
                 }
                 let place = (client.id, *id);
-                let texts: Vec<ResolvedGrant> =
-                    reaching.iter().map(|(_, grant)| (*grant).clone()).collect();
+                let mut is_clipped = false;
+                let texts: Vec<ResolvedGrant> = reaching
+                    .iter()
+                    .map(|(_, grant)| {
+                        let clipped = agreed.clipped(*id, grant);
+                        is_clipped |= clipped.is_some();
+                        clipped.unwrap_or_else(|| (*grant).clone())
+                    })
+                    .collect();
+                let compile = || {
+                    let digest = digests.get(&provider.id).copied().unwrap_or_default();
+                    let grants: Vec<&ResolvedGrant> = texts.iter().collect();
+                    let scope = Scope {
+                        in_force: &in_force,
+                        client: client.name.as_str(),
+                        provider: &provider.slug,
+                        environment: connection.environment.as_str(),
+                    };
+                    rights::compile(&provider.model, &digest, &grants, &scope, now)
+                };
                 let kept = self.rights.remove(&place).filter(|kept| {
                     kept.grants == texts
                         && kept.policies == in_force.digest
@@ -462,6 +482,8 @@ impl Compiler {
                 });
                 let compiled = match kept {
                     Some(kept) => kept.compiled,
+                    // What one customer agreed to is nobody else's.
+                    None if is_clipped => compile(),
                     None => shared
                         .entry((
                             client.id,
@@ -469,18 +491,7 @@ impl Compiler {
                             reaching.iter().map(|(index, _)| *index).collect(),
                             connection.environment,
                         ))
-                        .or_insert_with(|| {
-                            let digest = digests.get(&provider.id).copied().unwrap_or_default();
-                            let grants: Vec<&ResolvedGrant> =
-                                reaching.iter().map(|(_, grant)| *grant).collect();
-                            let scope = Scope {
-                                in_force: &in_force,
-                                client: client.name.as_str(),
-                                provider: &provider.slug,
-                                environment: connection.environment.as_str(),
-                            };
-                            rights::compile(&provider.model, &digest, &grants, &scope, now)
-                        })
+                        .or_insert_with(compile)
                         .clone(),
                 };
                 valid_until = valid_until.min(compiled.valid_until);

@@ -3,7 +3,7 @@
 use crate::{
     apps,
     change::{Care, Change, Changing, listed},
-    customers,
+    connect, customers,
     error::Error,
     instance::Instance,
     placement, providers, seals,
@@ -130,7 +130,7 @@ pub async fn create(
 pub(crate) const CREDENTIAL_TABLE: &str = "connection";
 pub(crate) const CREDENTIAL_COLUMN: &str = "credential";
 
-fn check_customer(name: &str) -> Result<(), Error> {
+pub(crate) fn check_customer(name: &str) -> Result<(), Error> {
     let malformed = |why: &str| Error::Malformed { kind: "customer", why: why.to_owned() };
     if name.is_empty() || name.len() > MAX_CUSTOMER_BYTES {
         return Err(malformed("use 1 to 200 bytes"));
@@ -141,7 +141,7 @@ fn check_customer(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Error> {
+pub(crate) fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Error> {
     /// Set by the gateway itself, or framing.
     const OWN: [&str; 14] = [
         "accept",
@@ -244,6 +244,12 @@ pub struct Shown {
     /// Scopes that were given though nobody asked, and those that were not given though asked for.
     pub beyond: Vec<String>,
     pub missing: Vec<String>,
+    /// Scopes that the grants need and the token does not have: it has to be consented to anew.
+    pub lacking: Vec<String>,
+    /// Whether somebody consents in a browser to have it connected.
+    pub is_by_consent: bool,
+    /// What grants would let through once the consent is renewed; `None`: no consent bounds them.
+    pub beyond_consent: Option<Vec<String>>,
     /// How often in a row no token was obtained, and when it is tried again.
     pub failed: Option<(u32, Timestamp)>,
 }
@@ -282,6 +288,15 @@ pub async fn show(instance: &Instance, id: Id<Connection>) -> Result<Shown, Erro
     };
     let (beyond, missing) = token.map_or_else(Default::default, TokenSet::scope_differences);
     let owned = |scopes: Vec<&str>| scopes.into_iter().map(ToOwned::to_owned).collect();
+    let is_by_consent = acquiring.is_some_and(|(_, plan)| plan.authorization_code().is_some());
+    let has = |scope: &String| {
+        token.is_some_and(|token| token.granted.as_ref().unwrap_or(&token.asked).contains(scope))
+    };
+    let lacking = match (is_by_consent, state) {
+        (true, State::Active) => needed.iter().filter(|scope| !has(scope)).cloned().collect(),
+        _ => Vec::new(),
+    };
+    let beyond_consent = connect::beyond_consent(&everything, id, instance.clock.now())?;
     let failed = instance.store.failed_renewals().await?;
     Ok(Shown {
         id,
@@ -299,6 +314,9 @@ pub async fn show(instance: &Instance, id: Id<Connection>) -> Result<Shown, Erro
         needed,
         beyond: owned(beyond),
         missing: owned(missing),
+        lacking,
+        is_by_consent,
+        beyond_consent,
         failed: failed.into_iter().find(|one| one.0 == id).map(|one| (one.1, one.2)),
     })
 }

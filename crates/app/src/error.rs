@@ -171,6 +171,8 @@ pub enum Error {
     },
     #[error("no token was obtained: {why}")]
     TokenNotObtained { code: &'static str, why: String },
+    #[error(transparent)]
+    Connect(#[from] crate::connect::ConnectError),
     #[error("the provider has no security scheme for which an app is registered")]
     AppUseless,
     #[error("the provider has no security scheme of the name that --scheme gives")]
@@ -309,6 +311,7 @@ pub enum Error {
 impl Error {
     pub const fn kind(&self) -> Kind {
         match self {
+            Self::Connect(error) => error.kind(),
             Self::NoDataFolder { .. }
             | Self::NotFound { .. }
             | Self::NameUnknown { .. }
@@ -425,6 +428,7 @@ impl Error {
     pub fn remedy(&self) -> Option<String> {
         Some(match self {
             Self::Backup(error) => error.remedy().into(),
+            Self::Connect(error) => error.remedy().into(),
             Self::AuditProof(ProofError::NotCovered { .. }) => {
                 "Name the index of an entry as `weirgate audit list` shows it; one of the last second \
                  is not signed yet: wait, or stop the server."

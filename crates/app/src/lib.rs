@@ -20,6 +20,7 @@ pub mod audit_search;
 pub mod backup;
 pub mod calls;
 pub mod clients;
+pub mod connect;
 pub mod connection_check;
 pub mod connections;
 pub mod demo;

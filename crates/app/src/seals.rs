@@ -11,15 +11,18 @@
 //! permitted, and what does not hang on it goes on. Where the set itself is not the one that was
 //! recorded, no row can be trusted and nothing is loaded.
 
+mod connect;
+mod kept;
+
 use crate::{error::Error, instance::Instance};
 use audit::VaultHead;
 use aws_lc_rs::digest;
+use kept::{proposal_content, review_content, view_content};
 use std::{collections::BTreeMap, fmt};
 use store::{
     ClientRow, ConnectionRow, CustomerRow, Everything, FactorRow, GrantRow, GrantTarget,
-    IdentityProviderRow, IdentityRow, KeyRow, LinkRow, People, ProposalRow, ProviderFacts,
-    ProviderRow, ReviewRow, RuleRow, SealedRow, SessionRow, StateHead, TokenRow, UserRow,
-    VaultGenerationRow, ViewRow,
+    IdentityProviderRow, IdentityRow, KeyRow, LinkRow, People, ProviderFacts, ProviderRow, RuleRow,
+    SealedRow, SessionRow, StateHead, TokenRow, UserRow, VaultGenerationRow,
 };
 use types::{Id, Provider, Timestamp};
 use vault::KeyPepper;
@@ -55,6 +58,8 @@ const IDENTITY: &str = "user_identity";
 const PROPOSAL: &str = "proposal";
 const REVIEW: &str = "review";
 const VIEW: &str = "saved_view";
+const CONNECT_SESSION: &str = "connect_session";
+const CONSENT: &str = "consent";
 const ROLE: &str = "role";
 const POLICY: &str = "policy";
 /// A session's own seal, which is none of the set.
@@ -347,21 +352,6 @@ fn identity_content(row: &IdentityRow) -> Vec<u8> {
         .0
 }
 
-fn proposal_content(row: &ProposalRow) -> Vec<u8> {
-    let ProposalRow { id: _, author, body, created_at, expires_at } = row;
-    Content::new().bytes(&author.to_bytes()).text(body).time(*created_at).time(*expires_at).0
-}
-
-fn review_content(row: &ReviewRow) -> Vec<u8> {
-    let ReviewRow { id: _, body, created_at, due_at, closed_at } = row;
-    Content::new().text(body).time(*created_at).time(*due_at).optional_time(*closed_at).0
-}
-
-fn view_content(row: &ViewRow) -> Vec<u8> {
-    let ViewRow { id: _, owner, name, body, created_at } = row;
-    Content::new().bytes(&owner.to_bytes()).text(name).text(body).time(*created_at).0
-}
-
 fn rule_content(row: &RuleRow) -> Vec<u8> {
     let RuleRow { name: _, body, created_at } = row;
     Content::new().text(body).time(*created_at).0
@@ -467,6 +457,7 @@ pub(crate) fn of<P: ReadProvider>(pepper: &KeyPepper, rows: &Everything<P>) -> S
     for row in views {
         put(VIEW, row.id.to_string(), &view_content(row));
     }
+    connect::put_all(&rows.connects, &mut put);
     for row in roles {
         put(ROLE, row.name.to_string(), &rule_content(row));
     }
@@ -617,6 +608,7 @@ pub(crate) fn trusted(mut rows: Everything, broken: &[Broken]) -> Everything {
     rows.clients.retain(|row| is_whole(CLIENT, &row.id.to_string()));
     rows.keys.retain(|row| is_whole(KEY, &row.id.to_string()));
     rows.grants.retain(|row| is_whole(GRANT, &row.id.to_string()));
+    connect::retain(&mut rows.connects, is_whole);
     // A factor or a policy that is missing would permit more: where anything of people is not as it
     // was left, nobody comes in.
     let of_people =

@@ -115,6 +115,10 @@ acts! {
     ProviderCheck = "provider.check" on Provider, Changes;
     ConnectionRead = "connection.read" on Connection, Reads;
     ConnectionCreate = "connection.create" on Connection, StepsUp;
+    /// By consent in a browser: to begin, to confirm, and to renew a consent.
+    ConnectionConnect = "connection.connect" on Connection, StepsUp;
+    /// To make a link by which somebody else consents; it connects nothing by itself.
+    ConnectionOffer = "connection.offer" on Connection, Changes;
     ConnectionRevoke = "connection.revoke" on Connection, Changes;
     /// What a grant would let through of one connection's data.
     ConnectionPreview = "connection.preview" on Connection, StepsUp;

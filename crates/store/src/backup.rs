@@ -70,6 +70,14 @@ const TABLES: &[Table] = &[
     table!("renewal" by "connection":
         ("connection" Text 1), ("version" Number 2), ("node" Text 3), ("begun_at" Number 4),
         ("until_at" Number 5), ("failures" Number 6), ("next_at" Number 7)),
+    table!("connect_session" by "id":
+        ("id" Text 1), ("token" Bytes 2), ("trip" Bytes 3), ("request" Bytes 4),
+        ("provider" Text 5), ("customer" Text 6), ("environment" Text 7), ("connection" Text 8),
+        ("progress" Text 9), ("failure" Text 10), ("begun_by" Text 11), ("created_at" Number 12),
+        ("expires_at" Number 13), ("used_at" Number 14)),
+    table!("consent" by "id":
+        ("id" Text 1), ("connection" Text 2), ("digest" Bytes 3), ("reach" Text 4),
+        ("given_by" Text 5), ("given_at" Number 6), ("ended_at" Number 7), ("ended_as" Text 8)),
     table!("user_account" by "id":
         ("id" Text 1), ("customer" Text 2), ("lookup" Bytes 3), ("state" Text 4), ("roles" Text 5),
         ("created_at" Number 6), ("valid_from" Number 7)),

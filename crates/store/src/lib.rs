@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod backup;
+mod connect;
 mod dialect;
 mod error;
 mod location;
@@ -18,6 +19,7 @@ mod tx;
 mod witnesses;
 
 pub use backup::{Cell, is_known};
+pub use connect::{ConnectSessionRow, Connects, ConsentRow};
 pub use dialect::layout;
 pub use error::StoreError;
 pub use location::{Location, Place, ServerUrl, UrlError};

@@ -1,6 +1,6 @@
 //! Rows as the rest of the product sees them, and how they are read.
 
-use crate::{StoreError, dialect::Row, people::People};
+use crate::{StoreError, connect::Connects, dialect::Row, people::People};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 use types::{
     Client, Connection, Customer, Environment, Grant, Id, Instance, Key, Provider, Slug, Timestamp,
@@ -182,6 +182,7 @@ pub struct Everything<P = ProviderRow> {
     pub keys: Vec<KeyRow>,
     pub grants: Vec<GrantRow>,
     pub people: People,
+    pub connects: Connects,
     pub seals: Vec<RowSeal>,
     /// The newest; `None` until the rows are sealed.
     pub head: Option<StateHead>,

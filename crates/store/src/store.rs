@@ -2,6 +2,7 @@
 
 use crate::{
     Location, StoreError,
+    connect::connects,
     dialect::{self, Pool, Statement, Transaction, Use, sql},
     people::people,
     rows::{
@@ -489,6 +490,7 @@ pub(crate) async fn everything<P: FromRow>(
         keys: all(tx, KeyRow::ALL).await?,
         grants: all(tx, GrantRow::ALL).await?,
         people: people(tx).await?,
+        connects: connects(tx).await?,
         seals: all(tx, RowSeal::ALL).await?,
         head: head.as_ref().map(StateHead::from_row).transpose()?,
     })

@@ -169,14 +169,13 @@ impl Desk {
         self.given += 1;
         let token = format!("canary-access-{}-2f7c", self.given);
         self.access.insert(token.clone(), Instant::now() + self.lasts);
-        let mut given = json!({
-            "access_token": token,
-            "token_type": "Bearer",
-            "expires_in": self.lasts.as_secs_f64(),
-        });
+        let lasts = self.lasts.as_secs_f64();
+        let mut given = json!({"access_token": token, "token_type": "Bearer", "expires_in": lasts});
         if let Some(shown) = shown {
             self.refresh_token = format!("canary-refresh-{}-6b12", self.given);
-            given["refresh_token"] = json!(self.refresh_token);
+            if let Some(members) = given.as_object_mut() {
+                members.insert("refresh_token".to_owned(), json!(self.refresh_token));
+            }
             self.before = Some((shown, Instant::now(), given.to_string()));
         }
         Answer::json(200, &given)

@@ -54,6 +54,10 @@ kinds! {
     Review = "revw",
     /// A filter of the audit page that a person keeps.
     View = "view",
+    /// A connection that somebody is about to consent to.
+    ConnectSession = "csn",
+    /// What a customer agreed to.
+    Consent = "cons",
     /// One call through the gateway, or one act on the command line.
     Request = "req",
     /// One installation with its own data folder.

@@ -24,12 +24,12 @@ pub use clock::{Clock, Date, ManualClock, ParseDateError, SystemClock, Timestamp
 pub use context::{Actor, OpContext};
 pub use fault::{Fault, Origin};
 pub use id::{
-    Client, Connection, Credential, Customer, Factor, Grant, Id, IdKind, Identity,
-    IdentityProvider, Instance, Key, Link, Node, ParseIdError, Proposal, Provider, Request, Review,
-    Session, Token, User, View,
+    Client, ConnectSession, Connection, Consent, Credential, Customer, Factor, Grant, Id, IdKind,
+    Identity, IdentityProvider, Instance, Key, Link, Node, ParseIdError, Proposal, Provider,
+    Request, Review, Session, Token, User, View,
 };
 pub use nearest::nearest;
-pub use person::{FactorKind, LinkPurpose, SessionLevel, UserState};
+pub use person::{ConnectProgress, FactorKind, LinkPurpose, SessionLevel, UserState};
 pub use random::{Random, RandomError, SeededRandom, SystemRandom};
 pub use rate::{ParseRateError, Rate};
 pub use secret::{SecretBytes, SecretText};

@@ -82,3 +82,20 @@ words! {
         Full = "full",
     }
 }
+
+words! {
+    /// How far a connect session came. It goes forward only.
+    ConnectProgress: "waiting, away, exchanging, returned, connected, ended" {
+        /// Nobody was sent to the provider yet.
+        Waiting = "waiting",
+        /// Somebody was sent there.
+        Away = "away",
+        /// The answer that came back is being looked at: it counts once.
+        Exchanging = "exchanging",
+        /// There are tokens, which nobody has confirmed yet.
+        Returned = "returned",
+        Connected = "connected",
+        /// Refused, given up or expired: nothing came of it.
+        Ended = "ended",
+    }
+}

@@ -1,5 +1,9 @@
 //! The command line's words. What they do lies in the modules of `app`.
 
+mod connect;
+
+pub(crate) use connect::{BrowserArgs, ConnectionCreateArgs, ConsentVerb};
+
 use clap::{Args, Parser, Subcommand};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -287,31 +291,18 @@ pub(crate) struct ProviderObserveArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConnectionVerb {
-    /// Store a customer's credential for a provider.
-    Create {
-        /// The provider.
-        #[arg(long, value_name = "SLUG")]
-        provider: String,
-        /// Whose data it reaches; `self` is the company's own.
-        #[arg(long, value_name = "NAME")]
-        customer: String,
-        /// The security scheme; may be left out where the secret leaves one choice. A description
-        /// that declares none takes `basic`, `bearer`, `header:NAME` or `query:NAME`.
-        #[arg(long, value_name = "SCHEME")]
-        scheme: Option<String>,
-        /// A JSON file with the secret; `-` is standard input.
-        #[arg(long, value_name = "FILE")]
-        secret_file: PathBuf,
-        /// live or test.
-        #[arg(long, default_value = "live", value_name = "ENV")]
-        environment: String,
-        /// Fills a variable of the server's URL; may be given several times.
-        #[arg(long = "var", value_name = "NAME=VALUE")]
-        variables: Vec<String>,
-        /// Fixes a header of every call; may be given several times.
-        #[arg(long = "header", value_name = "NAME=VALUE")]
-        headers: Vec<String>,
+    /// Store a customer's credential for a provider, or ask for consent in a browser.
+    Create(ConnectionCreateArgs),
+    /// Ask for consent anew: the connection keeps its id and its grants.
+    Reconnect {
+        /// The connection's id.
+        id: String,
+        #[command(flatten)]
+        browser: BrowserArgs,
     },
+    /// List, renew and withdraw what customers agreed to.
+    #[command(subcommand)]
+    Consent(ConsentVerb),
     /// List connections.
     List,
     /// Show a connection: its scheme, its tokens and how long they last, its scopes.

@@ -20,7 +20,7 @@ use api::{About, Console, Listener, Reached, Site};
 use app::{
     Asker, Instance, calls,
     configuration::{self, Told},
-    follow, observe,
+    connect, follow, observe,
     people::{sso::Web, users},
     sequence::OpenLog,
     tokens::{MAX_TOKEN_ANSWER_BYTES, Renewer, TokenDesk},
@@ -62,6 +62,7 @@ pub(crate) struct Server {
     events: JoinHandle<()>,
     observed: JoinHandle<()>,
     counted: JoinHandle<()>,
+    connects: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
     revocations: Option<JoinHandle<()>>,
@@ -224,7 +225,8 @@ impl Server {
             hosts: config.console_hosts(console_addr),
             is_tls: listener_tls.is_some(),
         };
-        let console = Console::new(Arc::clone(&instance), Arc::new(own), reached, web);
+        let console = Console::new(Arc::clone(&instance), Arc::new(own), reached, web)
+            .asking_by(asker.clone());
         let ops = Ops {
             site: Site::new(console),
             write_patience: config.write_timeout,
@@ -251,6 +253,8 @@ impl Server {
         let observed = spawn("observed", observed);
         let counted = calls::keep_up(Arc::clone(&instance), stopped.clone());
         let counted = spawn("calls", counted);
+        let connects = connect::keep_up(Arc::clone(&instance), stopped.clone());
+        let connects = spawn("connects", connects);
         let upkeep = spawn("metrics", keep_figures(figures, Arc::clone(&instance), stopped));
         tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
         Ok(Self {
@@ -269,6 +273,7 @@ impl Server {
             events,
             observed,
             counted,
+            connects,
             upkeep,
             certificates,
             revocations,
@@ -293,7 +298,15 @@ impl Server {
         // Nobody listens only if all tasks ended already.
         let _ = self.stop.send(true);
         let optional = self.certificates.into_iter().chain(self.revocations).chain(self.peers);
-        let own = [self.ops, self.upkeep, self.events, self.observed, self.counted, self.renewer];
+        let own = [
+            self.ops,
+            self.upkeep,
+            self.events,
+            self.observed,
+            self.counted,
+            self.connects,
+            self.renewer,
+        ];
         for task in own.into_iter().chain(optional) {
             report_panic(task.await);
         }

@@ -6,6 +6,7 @@
 
 mod audit;
 mod clients;
+mod connect;
 mod connections;
 mod grants;
 mod guard;
@@ -65,6 +66,8 @@ pub const API_ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/v1/connections", Need::May(Act::ConnectionRead)),
     ("GET", "/v1/connections/{id}", Need::May(Act::ConnectionRead)),
     ("DELETE", "/v1/connections/{id}", Need::May(Act::ConnectionRevoke)),
+    ("POST", "/v1/connect-sessions", Need::May(Act::ConnectionOffer)),
+    ("GET", "/v1/connect-sessions/{id}", Need::May(Act::ConnectionOffer)),
     ("GET", "/v1/clients", Need::May(Act::ClientRead)),
     ("GET", "/v1/clients/{name}", Need::May(Act::ClientRead)),
     ("PUT", "/v1/clients/{name}", Need::May(Act::ClientCreate)),
@@ -105,6 +108,8 @@ pub(crate) fn router(console: Arc<Console>) -> Router {
         .route("/v1/providers/{name}/fields/{field}", get(providers::field))
         .route("/v1/connections", get(connections::list))
         .route("/v1/connections/{id}", get(connections::one).delete(connections::revoke))
+        .route("/v1/connect-sessions", post(connect::begin))
+        .route("/v1/connect-sessions/{id}", get(connect::one))
         .route("/v1/clients", get(clients::list))
         .route("/v1/clients/{name}", get(clients::one).put(clients::put))
         .route("/v1/keys/{id}", delete(clients::revoke_key))
@@ -177,6 +182,8 @@ pub static DESCRIPTION: LazyLock<String> = LazyLock::new(|| {
         connections::list,
         connections::one,
         connections::revoke,
+        connect::begin,
+        connect::one,
         clients::list,
         clients::one,
         clients::put,

@@ -320,7 +320,10 @@ impl Browser {
         for cookie in answer.headers.get_all("set-cookie") {
             let cookie = cookie.to_str().unwrap();
             // What goes along to an identity provider must come back from another site.
-            let site = if cookie.starts_with("__Host-weirgate-sso=") { "Lax" } else { "Strict" };
+            // So must what goes along to a provider that is connected.
+            let goes = ["__Host-weirgate-sso=", "__Host-weirgate-connect="];
+            let is_lax = goes.iter().any(|name| cookie.starts_with(name));
+            let site = if is_lax { "Lax" } else { "Strict" };
             let site = format!("; SameSite={site}");
             for part in ["; Path=/", "; Secure", "; HttpOnly", &site] {
                 assert!(cookie.contains(part), "{cookie}");

@@ -36,6 +36,7 @@ enum Kind {
     Proposal,
     Review,
     User,
+    ConnectSession,
     Connection,
     Provider,
     Client,
@@ -67,6 +68,7 @@ const READERS: &[&str] = &["read-only", "integrator", "auditor", "security", "ad
 const ENDERS: &[&str] = &["integrator", "security", "administrator"];
 const OF_THE_LOG: &[&str] = &["auditor", "security", "administrator"];
 const GUARDS: &[&str] = &["security", "administrator"];
+const CONNECTERS: &[&str] = &["integrator", "administrator"];
 const OTHERS: &[&str] = &["read-only", "integrator", "auditor"];
 
 /// Who is not in a row's list is refused, whatever the id.
@@ -111,6 +113,17 @@ const TABLE: &[Row] = &[
     ("POST", "/users/{id}/enable", Kind::User, GUARDS, [Is(303), No, Is(404), Is(404), Is(404), Is(404)]),
     ("POST", "/users/{id}/remove", Kind::User, &["administrator"], [Does(303), No, Is(404), Is(404), Is(404), Is(404)]),
     ("POST", "/users/{id}/roles", Kind::User, &["administrator"], [Does(303), No, No, Is(404), Is(404), Is(404)]),
+    ("GET", "/connections/{id}", Kind::Connection, READERS, [Is(200), No, Is(200), Is(404), Is(404), Is(404)]),
+    // Of these there are none that were begun by consent.
+    ("POST", "/connections/{id}/reconnect", Kind::Connection, CONNECTERS, [Is(422), No, Is(422), Is(404), Is(404), Is(404)]),
+    ("POST", "/connections/{id}/consent/renew", Kind::Connection, CONNECTERS, [Is(404), No, Is(404), Is(404), Is(404), Is(404)]),
+    ("POST", "/connections/{id}/consent/withdraw", Kind::Connection, ENDERS, [Is(404), No, Is(404), Is(404), Is(404), Is(404)]),
+    ("GET", "/connections/connect/{id}", Kind::ConnectSession, CONNECTERS, [No, No, No, Is(404), Is(404), Is(404)]),
+    ("GET", "/connections/connect/{id}/go", Kind::ConnectSession, CONNECTERS, [No, No, No, Is(404), Is(404), Is(404)]),
+    ("POST", "/connections/connect/{id}/confirm", Kind::ConnectSession, CONNECTERS, [No, No, No, Is(404), Is(404), Is(404)]),
+    ("POST", "/connections/connect/{id}/cancel", Kind::ConnectSession, CONNECTERS, [No, No, No, Is(404), Is(404), Is(404)]),
+    ("GET", "/connect/{name}/callback", Kind::Provider, ANYBODY, [Is(404), No, No, Is(404), Is(404), Is(404)]),
+    ("GET", "/v1/connect-sessions/{id}", Kind::ConnectSession, CONNECTERS, [No, No, No, Is(404), Is(404), Is(404)]),
     ("GET", "/v1/providers/{name}", Kind::Provider, READERS, [Is(200), No, No, Is(404), Is(404), Is(404)]),
     // What is there is replaced only by its tag; a new name makes a new one.
     ("PUT", "/v1/providers/{name}", Kind::Provider, &["integrator"], [Is(428), No, No, Does(201), Is(422), Is(422)]),
@@ -325,6 +338,7 @@ fn guess(kind: Kind) -> String {
         Kind::Proposal => Id::<types::Proposal>::from_u128(9).to_string(),
         Kind::Review => Id::<types::Review>::from_u128(9).to_string(),
         Kind::User => Id::<User>::from_u128(9).to_string(),
+        Kind::ConnectSession => Id::<types::ConnectSession>::from_u128(9).to_string(),
         Kind::Connection => Id::<types::Connection>::from_u128(9).to_string(),
     }
 }

@@ -74,6 +74,8 @@ const TABLE: &[(&str, &str, [bool; 5])] = &[
     ("GET", "/v1/connections", [true, true, true, true, true]),
     ("GET", "/v1/connections/{id}", [true, true, true, true, true]),
     ("DELETE", "/v1/connections/{id}", [false, true, false, true, true]),
+    ("POST", "/v1/connect-sessions", [false, true, false, false, true]),
+    ("GET", "/v1/connect-sessions/{id}", [false, true, false, false, true]),
     ("GET", "/v1/clients", [true, true, true, true, true]),
     ("GET", "/v1/clients/{name}", [true, true, true, true, true]),
     ("PUT", "/v1/clients/{name}", [false, true, false, false, false]),
@@ -554,13 +556,16 @@ async fn answers_have_declared_members_alone() {
     app::reviews::begin(&house.instance, &ctx, "autumn", 30).await.unwrap();
     let description: Value = serde_json::from_str(&api::DESCRIPTION).unwrap();
     let id = |page: &Value| page["items"][0]["id"].as_str().unwrap().to_owned();
+    let begun = begun(&house, &token).await;
     let mut looked_at = 0;
     for (method, route, _) in API_ROUTES.iter().filter(|(method, ..)| *method == "GET") {
         let mut path = route.replace("{field}", "Employee.id").replace("{name}", "hr");
         if route.contains("/clients/") {
             path = path.replace("/hr", "/payroll");
         }
-        if let Some((list, _)) = route.split_once("/{id}") {
+        if route.contains("/connect-sessions/") {
+            path = path.replace("{id}", begun["id"].as_str().unwrap());
+        } else if let Some((list, _)) = route.split_once("/{id}") {
             path = path.replace("{id}", &id(&get(&house, &token, list).await));
         }
         let answer = get(&house, &token, &path).await;
@@ -571,6 +576,63 @@ async fn answers_have_declared_members_alone() {
         looked_at += 1;
     }
     assert!(looked_at > 20, "{looked_at}");
+}
+
+/// A connect session, begun by a program; repeated it is the same, and nobody else's program sees it.
+async fn begun(house: &House, token: &str) -> Value {
+    let description = json!({"openapi": "3.1.0", "info": {"title": "t", "version": "1"},
+        "servers": [{"url": "https://api.example.com"}], "paths": {},
+        "components": {"securitySchemes": {"oauth": {"type": "oauth2", "flows": {
+            "authorizationCode": {"authorizationUrl": "https://id.example.com/a",
+                "tokenUrl": "https://id.example.com/t", "scopes": {}}}}}}});
+    let import = app::providers::Import {
+        slug: "cloud".parse().unwrap(),
+        description: description.to_string().into_bytes(),
+        overlay: None,
+        is_without_overlay: false,
+        server: None,
+        is_server_described: false,
+        allow_private: Vec::new(),
+        accepts_servers: true,
+        expects: None,
+    };
+    app::providers::import(&house.instance, &house.context(), import).await.unwrap();
+    let app = types::SecretBytes::new(br#"{"client_id":"weirgate","client_secret":"s"}"#.to_vec());
+    let slug = "cloud".parse().unwrap();
+    app::apps::set(&house.instance, &house.context(), &slug, &app).await.unwrap();
+    let bearer = format!("Bearer {token}");
+    let begin = async |key: &str, body: Value| {
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+            ("idempotency-key", key),
+        ];
+        house.send("POST", "/v1/connect-sessions", &headers, &body.to_string()).await
+    };
+    let wanted = json!({"provider": "cloud", "customer": "Acme"});
+    let made = begin("k-1", wanted.clone()).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    assert_eq!(begin("k-1", wanted.clone()).await.text, made.text);
+    assert_ne!(begin("k-2", wanted).await.text, made.text);
+    for (key, wrong) in [
+        ("k-1", json!({"provider": "cloud", "customer": "Globex"})),
+        ("k 3", json!({"provider": "cloud", "customer": "Acme"})),
+        ("k-3", json!({"provider": "cloud"})),
+        ("k-3", json!({"provider": "cloud", "customer": "Acme", "environment": "prod"})),
+        ("k-3", json!({"provider": "cloud", "customer": "Acme", "connection": "conn_x"})),
+        (
+            "k-3",
+            json!({"provider": "cloud", "customer": "Acme", "redirect_uri": "https://evil.example"}),
+        ),
+        ("k-3", json!({"provider": "hr", "customer": "Acme"})),
+    ] {
+        let refused = begin(key, wrong.clone()).await;
+        assert_eq!(refused.status, 422, "{wrong}: {}", refused.text);
+    }
+    let made: Value = serde_json::from_str(&made.text).unwrap();
+    let (url, opens) = (made["url"].as_str().unwrap(), made["token"].as_str().unwrap());
+    assert!(url.ends_with(&format!("/link/{opens}")), "{url}");
+    made
 }
 
 /// Panics at a member that the schema does not name.

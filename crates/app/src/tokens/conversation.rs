@@ -116,6 +116,29 @@ pub(crate) async fn converse(
     }
 }
 
+/// Tells the provider that tokens are not wanted any more (RFC 7009); `false`: the plan knows no place.
+pub(crate) async fn revoke(
+    instance: &Instance,
+    asker: &Asker,
+    plan: &AuthPlan,
+    values: Variables,
+    tokens: &TokenSet,
+    guard: &GuardPolicy,
+) -> Result<bool, ConversationError> {
+    let moment = Moment { now: instance.clock.now(), random: instance.random.as_ref() };
+    let Some(request) = vault::auth::revocation(plan, values, tokens, moment)? else {
+        return Ok(false);
+    };
+    match asker.ask(question(request, guard)?).await {
+        Ok(answered) if answered.status == 200 => Ok(true),
+        Ok(answered) => Err(AcquireError::Refused { status: answered.status, code: None }.into()),
+        Err(AskError::Outbound(error)) => {
+            Err(ConversationError::Unreachable { code: error.code() })
+        }
+        Err(AskError::Stopped) => Err(ConversationError::Unreachable { code: "stopped" }),
+    }
+}
+
 fn question(request: TokenRequest, guard: &GuardPolicy) -> Result<Question, ConversationError> {
     let refused = |why: &dyn std::fmt::Display| ConversationError::Refused { why: why.to_string() };
     let (scheme, rest) = request.url.split_once("://").ok_or_else(|| refused(&"it is no URL"))?;

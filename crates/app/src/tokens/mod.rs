@@ -14,14 +14,15 @@ mod scopes;
 mod simulation;
 mod watch;
 
-pub(crate) use conversation::{Conversation, converse};
+pub(crate) use conversation::{Conversation, ConversationError, converse, revoke};
 pub(crate) use renewer::obtain;
 pub use renewer::{Renewer, TokenDesk};
+pub(crate) use renewer::{put_tokens, token_details};
 
 /// The longest answer of a token endpoint that is read.
 pub const MAX_TOKEN_ANSWER_BYTES: u64 = vault::auth::MAX_TOKEN_ANSWER_BYTES as u64;
 
-pub(crate) use scopes::{Reach, needed as needed_scopes, needed_by_grants};
+pub(crate) use scopes::{Reach, allowed_operations, needed as needed_scopes, needed_by_grants};
 
 use crate::{
     connections::{CREDENTIAL_COLUMN, CREDENTIAL_TABLE},

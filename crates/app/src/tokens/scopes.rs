@@ -45,6 +45,18 @@ pub(crate) fn needed_by_grants(
     scheme: &str,
     now: Timestamp,
 ) -> Result<Vec<String>, Error> {
+    let allowed = allowed_operations(rows, model, reach, now)?;
+    let operations = allowed.into_iter().filter_map(|index| model.operations.get(index));
+    Ok(needed(model, scheme, operations))
+}
+
+/// The operations that the grants in force allow on a connection, by index.
+pub(crate) fn allowed_operations(
+    rows: &Everything,
+    model: &Provider,
+    reach: Reach<'_>,
+    now: Timestamp,
+) -> Result<BTreeSet<usize>, Error> {
     let in_force = InForce::of(&rows.people.policies)?;
     let digest = crate::compile::digest_of(reach.provider);
     let mut allowed = BTreeSet::new();
@@ -70,8 +82,7 @@ pub(crate) fn needed_by_grants(
         let compiled = rights::compile(model, &digest, &grants, &scope, now);
         allowed.extend(compiled.rights.operations.keys().copied());
     }
-    let operations = allowed.into_iter().filter_map(|index| model.operations.get(index));
-    Ok(needed(model, scheme, operations))
+    Ok(allowed)
 }
 
 #[cfg(test)]

@@ -93,12 +93,27 @@ impl<'q> Callback<'q> {
         metadata: &Metadata,
         state: &str,
     ) -> Result<SecretText, OidcError> {
+        self.code_from(Some(metadata.issuer.as_str()), metadata.names_issuer, state)
+    }
+
+    /// The same for a server of which no more is known than its issuer, if that (RFC 9207).
+    ///
+    /// # Errors
+    /// As [`Callback::authorization_code`].
+    pub fn code_from(
+        &self,
+        issuer: Option<&str>,
+        names_issuer: bool,
+        state: &str,
+    ) -> Result<SecretText, OidcError> {
         self.has_state(state)?;
         let has_issuer =
             form_urlencoded::parse(self.query.as_bytes()).any(|(name, _)| name == "iss");
-        match self.only("iss") {
-            Some(issuer) if issuer.expose() == metadata.issuer.as_str() => {}
-            None if !has_issuer && !metadata.names_issuer => {}
+        match (self.only("iss"), issuer) {
+            (Some(given), Some(wanted)) if given.expose() == wanted => {}
+            // Whoever is not known by a name cannot be told from another by it.
+            (Some(_), None) => {}
+            (None, _) if !has_issuer && !names_issuer => {}
             _ => return Err(OidcError::CallbackIssuer),
         }
         if let Some(error) = self.only("error") {

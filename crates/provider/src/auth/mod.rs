@@ -172,6 +172,8 @@ pub struct OAuth2 {
     pub is_json: bool,
     /// The `iss` that the provider's answer in the browser must have (RFC 9207).
     pub issuer: Option<String>,
+    /// Where tokens are given back (RFC 7009).
+    pub revocation_url: Option<UrlTemplate>,
     /// RFC 9449.
     pub has_dpop: bool,
     pub access_token: AnswerPlace,
@@ -313,6 +315,7 @@ impl AuthPlan {
                     }
                     other => vec![other.token_url()],
                 })
+                .chain(&oauth2.revocation_url)
                 .collect(),
         }
     }

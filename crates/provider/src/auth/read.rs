@@ -47,6 +47,7 @@ struct RawOAuth2 {
     authorization_url: Option<String>,
     token_url: Option<String>,
     refresh_url: Option<String>,
+    revocation_url: Option<String>,
     client_auth: Option<ClientAuth>,
     client_algorithm: Option<SigningAlgorithm>,
     pkce: Option<bool>,
@@ -145,6 +146,7 @@ fn defaults() -> OAuth2 {
         token_headers: Vec::new(),
         is_json: false,
         issuer: None,
+        revocation_url: None,
         has_dpop: false,
         access_token: AnswerPlace::member("access_token"),
         refresh_token: AnswerPlace::member("refresh_token"),
@@ -572,6 +574,10 @@ fn oauth2(
         token_headers: request_headers("oauth2.token_headers", &raw.token_headers)?,
         is_json: raw.json,
         issuer: raw.issuer,
+        revocation_url: raw
+            .revocation_url
+            .map(|text| url("oauth2.revocation_url", &text))
+            .transpose()?,
         has_dpop: raw.dpop,
         access_token: place("access_token", raw.access_token, usual.access_token)?,
         refresh_token: place("refresh_token", raw.refresh_token, usual.refresh_token)?,
@@ -676,6 +682,9 @@ fn check_names(plan: &AuthPlan, variables: &BTreeSet<String>) -> Result<(), Stri
                     all(&known, authorization_url.names(), "oauth2.authorization_url")?;
                     all(&known, refresh_url.names(), "oauth2.refresh_url")?;
                 }
+            }
+            if let Some(url) = &oauth2.revocation_url {
+                all(&known, url.names(), "oauth2.revocation_url")?;
             }
             let params =
                 [&oauth2.authorization_params, &oauth2.token_params, &oauth2.refresh_params];

@@ -547,6 +547,39 @@ fn refusal(answer: &TokenAnswer<'_>, now: Timestamp) -> AcquireError {
     AcquireError::Refused { status, code }
 }
 
+/// The request by which a provider is told that tokens are not wanted any more (RFC 7009 §2.1): of the
+/// one that renews, where there is one, because the others fall with it. `None`: the plan knows no place
+/// for it.
+///
+/// # Errors
+/// [`AcquireError::Auth`] if the request cannot be made.
+pub fn revocation(
+    plan: &AuthPlan,
+    values: Variables,
+    tokens: &TokenSet,
+    moment: Moment<'_>,
+) -> Result<Option<TokenRequest>, AcquireError> {
+    let Some(oauth2) = plan.oauth2() else { return Ok(None) };
+    let Some(url) = &oauth2.revocation_url else { return Ok(None) };
+    let (token, hint) = match (&tokens.refresh_token, tokens.values.get("access_token")) {
+        (Some(token), _) => (token.as_str(), "refresh_token"),
+        (None, Some(token)) => (token, "access_token"),
+        (None, None) => return Ok(None),
+    };
+    let own = |text: &str| Zeroizing::new(text.to_owned());
+    let mut form = vec![("token", own(token)), ("token_type_hint", own(hint))];
+    let acquisition = Acquisition::new(plan, Goal::Renew, values, None, Vec::new())?;
+    let url = acquisition.filler(&acquisition.values, moment).url(url, &[])?;
+    let mut headers = vec![("accept".to_owned(), text(JSON))];
+    acquisition.authenticate_client(oauth2, &url, moment, &mut form, &mut headers)?;
+    let mut body = Form::default();
+    for (name, value) in &form {
+        body.add(name, value.as_bytes());
+    }
+    headers.push(("content-type".to_owned(), text(FORM)));
+    Ok(Some(TokenRequest { method: "POST", url, headers, body: body.done() }))
+}
+
 /// Where somebody is sent to consent (RFC 6749 §4.1.1).
 #[derive(Debug)]
 pub struct AuthorizationUrl<'u> {

@@ -16,7 +16,7 @@ mod sigv4;
 mod token_set;
 mod variables;
 
-pub use acquire::{Acquisition, AuthorizationUrl, Goal, Progress, TokenRequest};
+pub use acquire::{Acquisition, AuthorizationUrl, Goal, Progress, TokenRequest, revocation};
 pub use answer::{MAX_TOKEN_ANSWER_BYTES, TokenAnswer};
 pub use fill::{CallFacts, Moment};
 pub use token_set::TokenSet;

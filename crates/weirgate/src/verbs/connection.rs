@@ -1,14 +1,14 @@
 //! `weirgate connection ...`.
 
 use super::{
-    Session,
+    Session, connect,
     input::{pairs, parse_environment, parse_id, parse_slug, read_secret},
 };
 use crate::{
-    cli::ConnectionVerb,
+    cli::{ConnectionCreateArgs, ConnectionVerb},
     config::Config,
     harmless::short,
-    output::{AUTHENTICATION, FAILED, Failure, Lines, counted},
+    output::{AUTHENTICATION, FAILED, Failure, Lines, USAGE, counted},
     provider_tls::provider_tls,
 };
 use app::{connection_check, connections};
@@ -21,7 +21,14 @@ pub(crate) async fn connection(
     config: impl FnOnce() -> Result<Config, Failure>,
 ) -> Result<(), Failure> {
     match verb {
-        ConnectionVerb::Create {
+        ConnectionVerb::Create(args) if args.oauth => {
+            connect::create(session, args, &config()?).await
+        }
+        ConnectionVerb::Reconnect { id, browser } => {
+            connect::reconnect(session, id, browser, &config()?).await
+        }
+        ConnectionVerb::Consent(verb) => connect::consent(session, verb, config).await,
+        ConnectionVerb::Create(ConnectionCreateArgs {
             provider,
             customer,
             scheme,
@@ -29,7 +36,12 @@ pub(crate) async fn connection(
             environment,
             variables,
             headers,
-        } => {
+            ..
+        }) => {
+            let Some(secret_file) = secret_file else {
+                let remedy = "Give --secret-file, or --oauth.";
+                return Err(Failure::new(USAGE, "there is no secret", remedy));
+            };
             let provider = parse_slug("--provider", provider)?;
             let environment = parse_environment(environment)?;
             let create = connections::Create {
@@ -101,11 +113,19 @@ pub(crate) async fn connection(
                 ("needed by the grants", &shown.needed),
                 ("given beyond what was asked", &shown.beyond),
                 ("asked for and not given", &shown.missing),
+                ("needed by the grants and not there", &shown.lacking),
             ];
             for (name, scopes) in scopes {
                 text.extend(
                     (!scopes.is_empty()).then(|| format!("scopes {name}: {}", scopes.join(" "))),
                 );
+            }
+            if let Some(beyond) = shown.beyond_consent.as_ref().filter(|beyond| !beyond.is_empty())
+            {
+                text.push(format!(
+                    "the consent must be renewed before grants let through: {}",
+                    beyond.join("; ")
+                ));
             }
             if let Some((failures, next_at)) = shown.failed {
                 text.push(format!(
@@ -127,6 +147,9 @@ pub(crate) async fn connection(
                 "scopes_needed": shown.needed,
                 "scopes_beyond": shown.beyond,
                 "scopes_missing": shown.missing,
+                "scopes_lacking": shown.lacking,
+                "is_consented": shown.beyond_consent.is_some(),
+                "beyond_consent": shown.beyond_consent.unwrap_or_default(),
                 "renewals_failed": shown.failed.map_or(0, |(failures, _)| failures),
             });
             Ok(session.output.result(&json, text)?)

@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod backup;
 mod client;
+mod connect;
 mod connection;
 mod doctor;
 mod init;

@@ -273,6 +273,8 @@ async function walk(browser) {
   await signIn(bob, BOB, PASSWORD);
   check(bob.url() === `${CONSOLE}/sign-in`, "somebody disabled came in");
 
+  if (ISSUER) await connecting(ada);
+
   await ada.goto(`${CONSOLE}/account`);
   await fill(ada, { Name: "report", Roles: "read-only", Days: "7" });
   await press(ada, "Make a token");
@@ -292,6 +294,55 @@ async function walk(browser) {
     await bySso(browser);
     await linked(ada, own);
   }
+}
+
+/** To a provider that somebody consents at, and back to what is to be confirmed. */
+async function consents(page) {
+  await page.getByRole("link", { name: "Go to cloud" }).click();
+  await page.getByRole("heading", { level: 1, name: "Confirm what came back" }).waitFor();
+  check(!page.url().includes("code="), `the code is in the address: ${page.url()}`);
+}
+
+/** A customer is connected by consent, which is withdrawn, refused, and given anew. */
+async function connecting(page) {
+  await page.goto(`${CONSOLE}/connections`);
+  await look(page, "connections");
+  await page.getByRole("link", { name: "Connect a customer by consent" }).click();
+  await look(page, "connection-new");
+  await page.getByLabel("Provider", { exact: true }).selectOption("things");
+  await fill(page, { Customer: "Globex" });
+  await press(page, "See what will be asked for");
+  await look(page, "connection-new-refused");
+  await page.getByLabel("Provider", { exact: true }).selectOption("cloud");
+  await press(page, "See what will be asked for");
+  await look(page, "connect-asked");
+  await consents(page);
+  await look(page, "connect-confirm");
+  await press(page, "Confirm");
+  check(page.url().startsWith(`${CONSOLE}/connections/conn_`), `connected: ${page.url()}`);
+  await look(page, "connection");
+  const connection = page.url();
+  await page.goBack();
+  check(!page.url().includes("code="), `the code is in the history: ${page.url()}`);
+  await page.goto(connection);
+  await press(page, "Withdraw the consent");
+  check((await page.getByRole("status").innerText()).includes("was told"), "nobody was told");
+  await page.goto(connection);
+  await look(page, "connection-consent-ended");
+  await press(page, "Reconnect");
+  // The provider remembers who was let in.
+  await page.context().clearCookies({ domain: "127.0.0.1" });
+  await say({ refuses: true });
+  await page.getByRole("link", { name: "Go to cloud" }).click();
+  await page.getByRole("heading", { level: 1, name: "It could not be done" }).waitFor();
+  await look(page, "connect-refused");
+  await say({ refuses: false });
+  await page.goto(connection);
+  await press(page, "Reconnect");
+  await consents(page);
+  await press(page, "Confirm");
+  check(page.url() === connection, `connected anew: ${page.url()}`);
+  await look(page, "connection-anew");
 }
 
 /** What an auditor does with the log: all by plain forms. */

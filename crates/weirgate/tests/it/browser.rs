@@ -4,7 +4,7 @@
 //! one); `.ci/run` sets it. `WEIRGATE_TEST_SHOTS` names a folder for pictures of every page.
 
 use crate::{
-    sso,
+    connect, sso,
     world::{World, text},
 };
 use serde_json::Value;
@@ -63,7 +63,10 @@ fn every_page_is_sound_in_a_browser() {
     let (server, line) = world.weirgate.spawn_until_json(&args).unwrap();
     world.server = Some(server);
     let idp = match sso::tools() {
-        Ok(oidc) => Some(sso::Idp::start(&oidc, &format!("{console}/sso/corp/callback"))),
+        Ok(oidc) => Some(sso::Idp::start(
+            &oidc,
+            &format!("{console}/sso/corp/callback,{console}/connect/cloud/callback"),
+        )),
         Err(missing) => {
             eprintln!("skipped: {missing}");
             None
@@ -75,6 +78,7 @@ fn every_page_is_sound_in_a_browser() {
         add.extend(["--client-id", "weirgate", "--client-secret-file", &secret]);
         add.extend(["--scope", "groups", "--group", "staff=administrator"]);
         crate::world::ok(&world.weirgate, &add);
+        connect::import(&world, "cloud", &idp.issuer);
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/walk.mjs");
     let mut walk = Command::new("node");

@@ -18,6 +18,7 @@ mod browser;
 mod calls;
 mod canaries;
 mod configured;
+mod connect;
 mod console;
 mod consoles;
 mod crash;

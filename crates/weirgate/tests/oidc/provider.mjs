@@ -2,7 +2,7 @@
 // POST /control; everybody agrees to everything. The first line of its output is its issuer.
 //
 //   WEIRGATE_TEST_OIDC   folder with node_modules (oidc.sh install)
-//   REDIRECT_URI         where it may send people back to
+//   REDIRECT_URI         where it may send people back to; several with commas between
 import { generateKeyPairSync } from "node:crypto";
 import { createServer } from "node:http";
 import { join } from "node:path";
@@ -29,9 +29,9 @@ function make(issuer) {
       {
         client_id: "weirgate",
         client_secret: "canary-oidc-client-secret-5e1c",
-        redirect_uris: [REDIRECT_URI],
+        redirect_uris: REDIRECT_URI.split(","),
         response_types: ["code"],
-        grant_types: ["authorization_code"],
+        grant_types: ["authorization_code", "refresh_token"],
       },
     ],
     acrValues: ["urn:test:mfa"],
@@ -43,7 +43,8 @@ function make(issuer) {
     },
     conformIdTokenClaims: false,
     cookies: { keys: ["a key of this test"] },
-    features: { devInteractions: { enabled: false } },
+    features: { devInteractions: { enabled: false }, revocation: { enabled: true } },
+    issueRefreshToken: () => true,
     findAccount: (_, id) => ({
       accountId: id,
       claims: () => ({
