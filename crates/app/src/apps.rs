@@ -61,7 +61,7 @@ pub async fn remove(instance: &Instance, ctx: &OpContext, slug: &Slug) -> Result
     let mut changing = Changing::begin(instance, ctx, Care::Ending).await?;
     let record = row.id.to_bytes();
     if changing.tx.sealed(APP_TABLE, &record, APP_COLUMN).await?.is_none() {
-        return Err(Error::NotFound { kind: "app of provider", name: slug.to_string() });
+        return Err(Error::NameUnknown { kind: "app of a provider" });
     }
     changing.tx.delete_sealed(APP_TABLE, &record).await?;
     changing.record(Change {

@@ -7,7 +7,7 @@ use testkit::{THING_DESCRIPTION, Weirgate};
 
 /// Every verb with every argument that takes a value: before `=` stands a flag, or the name that
 /// `--help` gives to a place. What is in braces is a path in the test's home, or something's id.
-const LINES: [&str; 68] = [
+const LINES: [&str; 71] = [
     // Names what others made, so it comes before them.
     "doctor",
     "demo --once --gateway-addr=127.0.0.1:0 --console-addr=127.0.0.1:0 --seed=1",
@@ -17,10 +17,13 @@ const LINES: [&str; 68] = [
     "provider show SLUG=things",
     "provider list",
     "provider check SLUG=things",
+    "provider app set SLUG=things --secret-file={secret.json}",
+    "provider app remove SLUG=things",
     "provider diff OLD=things NEW={things.yaml} --overlay={overlay.yaml} --fail-on=breaking",
     "provider observe PROVIDER=things OPERATION=listThings SAMPLES={sample.json} --status=200",
     "connection create --provider=things --customer=Acme --scheme=bearer --secret-file={secret.json} --environment=live --var=a=b --header=X-Tenant=b",
     "connection list",
+    "connection show ID={connection}",
     "connection check ID={connection}",
     "connection revoke ID={connection}",
     "client create NAME=someone",
