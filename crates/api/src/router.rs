@@ -2,7 +2,7 @@
 
 use crate::{
     access::Access,
-    account, advice, audit, calls,
+    account, advice, audit, calls, clients,
     console::{Console, Peer},
     grants, guard, home, live, pages, passkeys, people, reports, reviews, rules, settings, sso, v1,
     views,
@@ -82,6 +82,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/users", Access::May(Act::UserRead)),
     ("GET", "/advice", Access::May(Act::GrantRead)),
     ("POST", "/keys/{id}/revoke", Access::May(Act::KeyRevoke)),
+    ("POST", "/keys/{id}/rotate", Access::May(Act::KeyCreate)),
     ("GET", "/grants", Access::May(Act::GrantRead)),
     ("GET", "/grants/new", Access::May(Act::GrantApply)),
     ("GET", "/grants/{id}", Access::May(Act::GrantRead)),
@@ -207,7 +208,7 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/account/tokens/{id}/revoke", post(account::revoke_token))
         .route("/providers", get(pages::providers))
         .route("/connections", get(pages::connections))
-        .route("/clients", get(pages::clients))
+        .route("/clients", get(clients::clients))
         .route("/calls", get(calls::calls))
         .route("/calls/stream", get(live::stream))
         .route("/calls/{id}", get(calls::call))
@@ -223,6 +224,7 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/users", get(people::users))
         .route("/advice", get(advice::advice))
         .route("/keys/{id}/revoke", post(advice::revoke_key))
+        .route("/keys/{id}/rotate", post(clients::rotate_key))
         .route("/grants", get(grants::grants))
         .route("/grants/new", get(grants::new))
         .route("/grants/{id}", get(grants::grant))

@@ -19,10 +19,12 @@ pub mod backup;
 pub mod calls;
 pub mod clients;
 pub mod connections;
+pub mod customers;
 pub mod demo;
 pub mod doctor;
 pub mod explain;
 pub mod follow;
+pub mod generations;
 pub mod grants;
 pub mod nodes;
 pub mod observe;
@@ -32,6 +34,7 @@ pub mod provider_diff;
 pub mod providers;
 pub mod restore;
 pub mod reviews;
+pub mod root_key;
 pub mod rules;
 pub mod saved_views;
 pub mod sequence;
@@ -41,7 +44,6 @@ pub mod witness;
 mod change;
 mod compile;
 pub mod configuration;
-mod customers;
 mod meters;
 mod placement;
 mod policies;
@@ -53,7 +55,10 @@ mod seals_tests;
 pub use audit::{FolderLock, Space};
 pub use error::{Error, Kind};
 pub use folder::DataFolder;
-pub use instance::{ClockSkew, Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER, is_inside};
+pub use instance::{
+    Ask, ClockSkew, Custody, Given, Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER, is_inside,
+    read_passphrase,
+};
 pub use seals::Tampering;
 pub use store::ServerUrl;
 

@@ -9,6 +9,7 @@
 mod backup;
 mod dialect;
 mod error;
+mod keys;
 mod location;
 mod people;
 mod rows;
@@ -19,6 +20,7 @@ mod witnesses;
 pub use backup::{Cell, is_known};
 pub use dialect::layout;
 pub use error::StoreError;
+pub use keys::{Destroyed, Lease};
 pub use location::{Location, Place, ServerUrl, UrlError};
 pub use people::{
     FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, People, ProposalRow,

@@ -2,7 +2,7 @@
 
 use api::{About, Console, Listener, Reached, Setting, Site, Vitals};
 use app::{
-    Init, Instance, RootKeyPlace,
+    Custody, Init, Instance, RootKeyPlace,
     people::{
         sso::Web,
         users::{self, NewLink},
@@ -108,6 +108,7 @@ impl House {
             server: None,
             config: "",
             root_key: RootKeyPlace::File(&home.path().join("root.key")),
+            custody: Custody::default(),
             actor: context(&clock),
             clock: Arc::clone(&clock) as _,
             random: Arc::new(SystemRandom),

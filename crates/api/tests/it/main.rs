@@ -14,6 +14,7 @@ mod browser;
 mod calls;
 mod grants;
 mod ids;
+mod keys;
 mod live;
 mod pages;
 mod passkeys;
