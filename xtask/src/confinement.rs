@@ -57,7 +57,21 @@ const CONFINED: &[Confined] = &[
         remedy: "use what `vault` or `audit` offers",
     },
     Confined {
-        paths: &["argon2", "totp_rs", "webauthn_rs", "openidconnect"],
+        paths: &["argon2"],
+        crates: &["identity", "vault"],
+        is_free_in_tests: false,
+        why: "passwords are hashed in `identity`, and the root key's passphrase in `vault`",
+        remedy: "use what they offer",
+    },
+    Confined {
+        paths: &["vsss_rs"],
+        crates: &["vault"],
+        is_free_in_tests: false,
+        why: "the root key is split where it is made",
+        remedy: "use what `vault` offers",
+    },
+    Confined {
+        paths: &["totp_rs", "webauthn_rs", "openidconnect"],
         crates: &["identity"],
         is_free_in_tests: false,
         why: "how people prove who they are is decided in `identity`",

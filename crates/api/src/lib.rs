@@ -13,6 +13,7 @@ mod advice;
 mod assets;
 mod audit;
 mod calls;
+mod clients;
 mod connect;
 mod console;
 mod cookies;

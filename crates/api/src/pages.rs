@@ -6,10 +6,10 @@ use crate::{
     cookies,
     guard::{Visit, to_step_up},
     sso::{self, Way},
-    views::{self, Frame, failed, moment, page, place_of, status_of, told},
+    views::{self, Frame, failed, page, place_of, status_of, told},
 };
 use app::{
-    Error, clients,
+    Error,
     people::{
         factors, factors::Enrolled, passkeys, sessions, sessions::SignedIn, sign_in as way_in,
         sign_in::Begun, users as accounts, users::Acceptance,
@@ -513,41 +513,6 @@ pub(crate) async fn providers(
             rows: rows.collect(),
             empty: "No API was imported yet.",
             command: "weirgate provider import FILE --name NAME",
-        },
-    ))
-}
-
-pub(crate) async fn clients(
-    State(console): Home,
-    Extension(visit): Asked,
-) -> Result<Response, Refusal> {
-    let signed_in = person(&visit)?;
-    let listed = or_failed(clients::list(&console.instance).await)?;
-    let mut rows = Vec::new();
-    for client in &listed {
-        if client.keys.is_empty() {
-            let none = String::new;
-            rows.push(vec![client.name.clone(), "no key".into(), none(), none(), none()]);
-        }
-        for key in &client.keys {
-            rows.push(vec![
-                client.name.clone(),
-                key.id.to_string(),
-                key.environment.to_string(),
-                key.state.as_str().replace('_', " "),
-                moment(key.expires_at),
-            ]);
-        }
-    }
-    Ok(page(
-        StatusCode::OK,
-        &TablePage {
-            frame: Frame::inside(&console, &visit, signed_in, "/clients"),
-            heading: "Clients and keys",
-            columns: vec!["Client", "Key", "Environment", "State", "Expires"],
-            rows,
-            empty: "No program has a key yet.",
-            command: "weirgate client create NAME",
         },
     ))
 }

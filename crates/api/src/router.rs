@@ -2,7 +2,7 @@
 
 use crate::{
     access::Access,
-    account, advice, audit, calls, connect,
+    account, advice, audit, calls, clients, connect,
     console::{Console, Peer},
     grants, guard, home, live, pages, passkeys, people, reports, reviews, rules, settings, sso, v1,
     views,
@@ -94,6 +94,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/users", Access::May(Act::UserRead)),
     ("GET", "/advice", Access::May(Act::GrantRead)),
     ("POST", "/keys/{id}/revoke", Access::May(Act::KeyRevoke)),
+    ("POST", "/keys/{id}/rotate", Access::May(Act::KeyCreate)),
     ("GET", "/grants", Access::May(Act::GrantRead)),
     ("GET", "/grants/new", Access::May(Act::GrantApply)),
     ("GET", "/grants/{id}", Access::May(Act::GrantRead)),
@@ -230,7 +231,7 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/connections/{id}/consent/withdraw", post(connect::withdraw))
         .route("/connect/{name}/callback", get(connect::callback))
         .route("/connect-done", get(connect::done))
-        .route("/clients", get(pages::clients))
+        .route("/clients", get(clients::clients))
         .route("/calls", get(calls::calls))
         .route("/calls/stream", get(live::stream))
         .route("/calls/{id}", get(calls::call))
@@ -246,6 +247,7 @@ fn pages(console: Arc<Console>) -> Router {
         .route("/users", get(people::users))
         .route("/advice", get(advice::advice))
         .route("/keys/{id}/revoke", post(advice::revoke_key))
+        .route("/keys/{id}/rotate", post(clients::rotate_key))
         .route("/grants", get(grants::grants))
         .route("/grants/new", get(grants::new))
         .route("/grants/{id}", get(grants::grant))

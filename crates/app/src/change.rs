@@ -76,7 +76,9 @@ impl<'i> Changing<'i> {
     ) -> Result<Self, Error> {
         let mut tx = instance.store.begin(ctx).await?;
         let pepper = &instance.secrets.pepper;
-        let judgement = seals::judge(pepper, &tx.everything().await?)?;
+        let rows = tx.everything().await?;
+        let judgement = seals::judge(pepper, &rows)?;
+        instance.follow_generations(&rows.vault_generations, &judgement);
         for known in remembered {
             seals::remembers(pepper, known, tx.head_at(known.sequence).await?)?;
         }

@@ -81,6 +81,109 @@ pub async fn create_key(
     Ok(CreatedKey { id, key, expires_at })
 }
 
+/// What a key is followed by, and for how long both are in force.
+#[derive(Debug, Clone, Copy)]
+pub struct Rotation {
+    /// Of the new key.
+    pub life: Duration,
+    /// How long the former one goes on at most; none ends it at once.
+    pub overlap: Duration,
+}
+
+/// A key that another one follows.
+#[derive(Debug)]
+pub struct Rotated {
+    pub client: String,
+    pub environment: Environment,
+    pub key: CreatedKey,
+    pub former: Id<Key>,
+    pub former_ends_at: Timestamp,
+    /// When it would have ended otherwise.
+    former_ended_at: Timestamp,
+}
+
+/// Makes a key of the same client and environment, and lets the former one end when the overlap does,
+/// never later than it would have.
+///
+/// # Errors
+/// [`Error::KeyEnded`] if the former one is not in force.
+pub async fn rotate_key(
+    instance: &Instance,
+    ctx: &OpContext,
+    former: Id<Key>,
+    rotation: Rotation,
+) -> Result<Rotated, Error> {
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    let row = changing.tx.key(former).await?;
+    let row = row.ok_or_else(|| Error::NotFound { kind: "key", name: former.to_string() })?;
+    if KeyState::of(&row, ctx.now) != KeyState::InForce {
+        return Err(Error::KeyEnded { id: former.to_string() });
+    }
+    let named = changing.tx.client_name(row.client).await?;
+    let client = named.ok_or(Error::Internal { what: "a key's client is missing" })?;
+    let former_ends_at = row.expires_at.min(ctx.now + rotation.overlap);
+    let id = Id::generate(ctx.now, instance.random.as_ref())?;
+    let key = ApiKey::generate(row.environment, instance.random.as_ref())?;
+    let expires_at = ctx.now + rotation.life;
+    changing
+        .tx
+        .insert_key(&store::KeyRow {
+            id,
+            client: row.client,
+            environment: row.environment,
+            digest: instance.secrets.pepper.digest(&key),
+            created_at: ctx.now,
+            expires_at,
+            revoked_at: None,
+        })
+        .await?;
+    changing.tx.end_key_at(former, former_ends_at).await?;
+    changing.record(Change {
+        verb: "key.rotate",
+        what: format!("key {id}"),
+        details: vec![
+            ("client", row.client.to_string()),
+            ("environment", row.environment.to_string()),
+            ("expires_at", expires_at.to_string()),
+            ("former", former.to_string()),
+            ("former_ends_at", former_ends_at.to_string()),
+        ],
+        ..Change::default()
+    });
+    changing.commit().await?;
+    Ok(Rotated {
+        client: client.to_string(),
+        environment: row.environment,
+        key: CreatedKey { id, key, expires_at },
+        former,
+        former_ends_at,
+        former_ended_at: row.expires_at,
+    })
+}
+
+/// Takes a rotation back whose key nobody was shown: it is revoked, and the former one ends when it
+/// would have.
+pub async fn rotate_back(
+    instance: &Instance,
+    ctx: &OpContext,
+    rotated: &Rotated,
+) -> Result<(), Error> {
+    let Rotated { key, former, former_ended_at, .. } = rotated;
+    let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
+    changing.tx.revoke_key(key.id, ctx.now).await?;
+    changing.tx.end_key_at(*former, *former_ended_at).await?;
+    changing.record(Change {
+        verb: "key.rotate_back",
+        what: format!("key {}", key.id),
+        details: vec![
+            ("former", former.to_string()),
+            ("former_ends_at", former_ended_at.to_string()),
+        ],
+        ..Change::default()
+    });
+    changing.commit().await.map(drop)
+}
+
 /// Ends a key. Doing it twice is no error: the key stays revoked since the first time.
 pub async fn revoke_key(instance: &Instance, ctx: &OpContext, id: Id<Key>) -> Result<(), Error> {
     let mut changing = Changing::begin(instance, ctx, Care::Ending).await?;

@@ -5,7 +5,7 @@ use crate::{
     audit_log,
     configuration::{self, Told},
     folder::DataFolder,
-    instance::Instance,
+    instance::{Custody, Instance},
     providers,
 };
 use audit::{Space, Started};
@@ -71,7 +71,7 @@ const ASKED_FOR: Duration = Duration::from_secs(20);
 pub async fn examine(
     dir: &Path,
     server: Option<&ServerUrl>,
-    root_key_file: Option<&Path>,
+    custody: &Custody,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     told: Option<Told<'_>>,
@@ -86,9 +86,13 @@ pub async fn examine(
     };
     found.push(private("folder", folder.dir(), "chmod 700"));
     // What was given as its name may be the key itself, and is shown only where it is a file's.
-    let is_key_missing = root_key_file.is_some_and(|file| std::fs::symlink_metadata(file).is_err());
-    let recorded = root_key_file.map(Path::to_owned).map_or_else(|| folder.recorded_root_key(), Ok);
+    let named = custody.file.as_deref();
+    let is_key_missing = named.is_some_and(|file| std::fs::symlink_metadata(file).is_err());
+    let recorded = named.map(Path::to_owned).map_or_else(|| folder.recorded_root_key(), Ok);
     found.push(match recorded {
+        _ if named.is_none() && custody.credential.is_some() => {
+            Finding::good("root key", "the service manager hands it over")
+        }
         Ok(_) if is_key_missing => Finding::bad(
             "root key",
             "there is no file of the name that --root-key-file or WEIRGATE_ROOT_KEY_FILE gives",
@@ -107,7 +111,7 @@ pub async fn examine(
     if is_key_missing {
         return found;
     }
-    match Instance::open(folder, root_key_file, clock, random).await {
+    match Instance::open(folder, custody.clone(), clock, random).await {
         Ok(instance) => {
             found.push(Finding::good("database", "it opens, and the root key fits"));
             found.extend(skew_of(&instance).await);

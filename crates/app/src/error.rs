@@ -68,6 +68,30 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    #[error("the root key in {} was replaced by another one at {at}", path.display())]
+    RootKeyReplaced { path: PathBuf, at: types::Timestamp },
+    #[error("the service manager keeps the root key, and cannot be given another one from here")]
+    RootKeyPlaceNeeded,
+    #[error(
+        "the company itself is no customer that could be erased: its key opens the installation"
+    )]
+    CustomerIsSelf,
+    #[error("the entry of the erasure is not in this node's log, or no checkpoint covers it yet")]
+    NotCertified,
+    #[error("there is no certificate of it")]
+    Certificate(#[from] audit::certificate::CertificateError),
+    #[error("a generation of the vault is being replaced already")]
+    RotationUnderWay,
+    #[error("the shares are those of installation {shares}, and this one is {wanted}")]
+    SharesForeign { shares: String, wanted: String },
+    #[error("the shares are no root key")]
+    Share(#[source] vault::ShareError),
+    #[error("what is given is no passphrase for a root key")]
+    Passphrase(#[source] vault::PassphraseError),
+    #[error("the file with the passphrase, {}, has mode {mode:04o}, and must be its owner's alone", path.display())]
+    PassphraseFileMode { path: PathBuf, mode: u32 },
+    #[error("{id} is not in force any more")]
+    KeyEnded { id: String },
     #[error("the root key lies inside the data folder")]
     RootKeyInFolder,
     #[error(transparent)]
@@ -392,6 +416,11 @@ impl Error {
             | Self::RuleBroken { .. }
             | Self::UserDisabled
             | Self::UserInvited
+            | Self::KeyEnded { .. }
+            | Self::RootKeyReplaced { .. }
+            | Self::RotationUnderWay
+            | Self::CustomerIsSelf
+            | Self::PassphraseFileMode { .. }
             | Self::RootKeyInFolder
             | Self::VaultRolledBack
             | Self::RowTampered { .. }
@@ -480,6 +509,46 @@ impl Error {
                 "Stop the other server, or wait for the verb that runs on it; or give this one a data \
                  folder of its own."
                     .into()
+            }
+            Self::RootKeyReplaced { .. } => {
+                "Bring the new root key's file to this node, and name it with --root-key-file or \
+                 WEIRGATE_ROOT_KEY_FILE, or write its path into the folder's `root-key-path`. The one \
+                 that was replaced opens only backups from before."
+                    .into()
+            }
+            Self::RootKeyPlaceNeeded => {
+                "Name a file for the new key with --new-root-key-file, make a credential of it for the \
+                 service manager, and remove that file then."
+                    .into()
+            }
+            Self::CustomerIsSelf => {
+                "Revoke its connections; to end everything, destroy the root key and the data folder."
+                    .into()
+            }
+            Self::NotCertified => {
+                "Wait a second and run `weirgate customer certificate ID --out FILE`; of several nodes, on \
+                 the one whose log has the entry."
+                    .into()
+            }
+            Self::Certificate(_) => "Run `weirgate audit verify`.".into(),
+            Self::RotationUnderWay => {
+                "`weirgate vault status` shows how far it is; a server goes on with it, and without one \
+                 `weirgate vault rotate --finish`."
+                    .into()
+            }
+            Self::SharesForeign { .. } => "Name that installation's data folder with --data-dir.".into(),
+            Self::Share(_) => {
+                "Give as many different shares of one set as are needed, each as it was written.".into()
+            }
+            Self::Passphrase(_) => {
+                "Take five or more words that nobody would say together, and keep them elsewhere.".into()
+            }
+            Self::PassphraseFileMode { .. } => {
+                "Run `chmod 600` on it, and consider the passphrase known to whoever could read it."
+                    .into()
+            }
+            Self::KeyEnded { .. } => {
+                "Make its client a new key with `weirgate client key create`.".into()
             }
             Self::RootKeyPlace { .. } => {
                 "Name the root key's file with --root-key-file, or restore the file that names it."
@@ -648,6 +717,9 @@ impl Error {
             }
             Self::Malformed { kind: "private address", .. } => {
                 "Give a host and port of your own network, like hr.internal:8443.".into()
+            }
+            Self::Malformed { kind: "life" | "overlap", .. } => {
+                "A key lives for 90 days, say, and the one before it for 7 of them.".into()
             }
             Self::Malformed { .. } => "Give a short name, like acme.".into(),
             Self::Grants(_) => "Correct the files; nothing was changed.".into(),
@@ -848,6 +920,14 @@ fn remedy_of_root_key(error: &vault::RootKeyError) -> &'static str {
         | RootKeyError::Length { .. }
         | RootKeyError::Malformed { .. } => {
             "Name the right file with --root-key-file, or restore it from where you keep a copy."
+        }
+        RootKeyError::Sealed { .. } => {
+            "Name a file with its passphrase by WEIRGATE_PASSPHRASE_FILE, or run it on a terminal."
+        }
+        RootKeyError::NotSealed { .. } => "Seal it with `weirgate vault seal`.",
+        RootKeyError::WrongPassphrase { .. } => {
+            "Try again. There is no other way in but a copy of the key, or its shares: `weirgate vault \
+             recover`."
         }
         RootKeyError::Owner { .. } => "Run as that user, or give the file to this one.",
         RootKeyError::Io { source, .. } => remedy_of_io(source),

@@ -133,6 +133,27 @@ impl DataFolder {
         self.dir.join("root-key-path")
     }
 
+    /// The file that says where the root key lies to which a rotation goes. It stays: a start that finds
+    /// the database under no other key looks there.
+    fn next_root_key_path(&self) -> PathBuf {
+        self.dir.join("root-key-path.next")
+    }
+
+    /// The place of the root key that a rotation went to last, whether or not it was done.
+    pub(crate) fn next_root_key(&self) -> Result<Option<PathBuf>, Error> {
+        let text = read_if_there(&self.next_root_key_path())?;
+        Ok(text.map(|text| PathBuf::from(text.trim_end_matches('\n'))))
+    }
+
+    pub(crate) fn note_next_root_key(&self, file: &Path) -> Result<(), Error> {
+        put(&self.next_root_key_path(), format!("{}\n", file.display()).as_bytes())
+    }
+
+    /// From now on the root key lies there.
+    pub(crate) fn record_root_key(&self, file: &Path) -> Result<(), Error> {
+        put(&self.root_key_path(), format!("{}\n", file.display()).as_bytes())
+    }
+
     /// Shapes of answers that a server learned.
     pub(crate) fn observed(&self) -> PathBuf {
         self.dir.join("observed")

@@ -4,6 +4,7 @@
 use crate::{
     compile::{Compiled, Compiler, read_provider},
     error::Error,
+    generations::{self, Done, Turn},
     instance::Instance,
     nodes, seals,
     sequence::OpenLog,
@@ -28,6 +29,9 @@ use types::{Id, Provider, Timestamp};
 
 /// How often the store is asked whether anything changed.
 const POLL_EVERY: Duration = Duration::from_millis(250);
+/// How often it is looked whether anything is to be sealed anew, and the least pause between batches.
+const SEAL_EVERY: Duration = Duration::from_secs(1);
+const SEAL_PAUSE: Duration = Duration::from_millis(50);
 /// How often counts of refusals go to the log.
 const FLUSH_EVERY: u32 = 4;
 
@@ -164,6 +168,51 @@ async fn sequence(work: &Mutex<Work>, refused: &Refused, mut stopped: watch::Rec
     }
 }
 
+/// Seals everything anew under the newest generation of the vault, while there is an earlier one: one
+/// node at a time, a batch at a time, with as long a pause as the batch took, so that others can change
+/// something meanwhile.
+async fn seal_anew(work: &Mutex<Work>, mut stopped: watch::Receiver<bool>) {
+    let (mut said, mut turn) = (Said::default(), Turn::default());
+    let mut moved_at = Instant::now();
+    let mut pause = SEAL_EVERY;
+    loop {
+        // Both are cancel-safe.
+        tokio::select! {
+            biased;
+            _ = stopped.changed() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let instance = Arc::clone(&work.lock().await.instance);
+        pause = SEAL_EVERY;
+        if instance.keyring().numbers().count() < 2 {
+            continue;
+        }
+        let begun = Instant::now();
+        let advanced = async {
+            if turn.look(&instance).await? {
+                moved_at = Instant::now();
+            }
+            if !turn.take(&instance, moved_at.elapsed() < generations::PATIENCE).await? {
+                return Ok(());
+            }
+            let ctx = generations::by_itself(&instance)?;
+            let done = generations::advance(&instance, &ctx, generations::BATCH).await?;
+            if let Done::Destroyed { generation } = done {
+                tracing::info!(generation, "earlier generations of the vault are destroyed");
+            }
+            Ok(())
+        };
+        let advanced: Result<(), Error> = Box::pin(advanced).await;
+        pause = begun.elapsed().clamp(SEAL_PAUSE, SEAL_EVERY * 10);
+        let is_news = said.is_news(&advanced);
+        if let Err(error) = advanced
+            && is_news
+        {
+            tracing::error!(error = %error, "what is sealed cannot be sealed anew");
+        }
+    }
+}
+
 impl Follower {
     /// Runs until told to stop. Its errors are logged: while the store is away the Snapshot ages,
     /// and the gateway closes by itself when it is too old.
@@ -179,7 +228,8 @@ impl Follower {
         // Apart from each other: who waits to move entries does not keep a revocation waiting.
         tokio::join!(
             self.follow(&shared, &recorder, &work, &refused, stopped.clone()),
-            sequence(&work, &refused, stopped),
+            sequence(&work, &refused, stopped.clone()),
+            seal_anew(&work, stopped),
         );
         let Work { mut log, instance } = work.into_inner();
         // What was committed since the last time. If it fails, the next start does it.

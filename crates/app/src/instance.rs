@@ -2,10 +2,13 @@
 
 mod draft;
 mod key_file;
+mod keys;
 mod secrets;
 
 pub(crate) use draft::{Draft, refuse_taken};
 pub use key_file::{RootKeyPlace, is_inside};
+pub use keys::{Ask, Custody, Given, read_passphrase};
+pub(crate) use keys::{Keys, OpenKey, Place};
 pub(crate) use secrets::InstanceSecrets;
 
 use crate::{
@@ -33,7 +36,7 @@ use std::{
 };
 use store::{Location, SealedRow, ServerUrl, Store};
 use types::{Clock, Id, Instance as InstanceKind, Node, OpContext, Random, SecretBytes, Timestamp};
-use vault::{CustomerKey, Keyring, RecordContext, RootKey, WrappedGeneration};
+use vault::{CustomerKey, Keyring, RecordContext, WrappedGeneration};
 
 /// The customer that stands for the company itself, and under whose key the installation's own
 /// secrets are sealed.
@@ -66,7 +69,7 @@ pub struct Instance {
     /// The audit log's name, for ever.
     pub(crate) origin: String,
     pub store: Store,
-    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) keys: Arc<Keys>,
     pub(crate) secrets: InstanceSecrets,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
@@ -92,6 +95,8 @@ pub struct Init<'a> {
     /// What the configuration says from the beginning.
     pub config: &'a str,
     pub root_key: RootKeyPlace<'a>,
+    /// What seals a new root key, and opens one that is sealed.
+    pub custody: Custody,
     pub actor: OpContext,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
@@ -131,17 +136,18 @@ impl Instance {
     }
 
     async fn begin(init: Init<'_>) -> Result<Made, Error> {
-        let Init { dir, server, config, root_key, actor: ctx, clock, random } = init;
+        let Init { dir, server, config, root_key, custody, actor: ctx, clock, random } = init;
         let id: Id<InstanceKind> = Id::generate(ctx.now, random.as_ref())?;
         let draft = Draft::make(dir, id, server.as_ref())?;
         let folder = draft.folder.clone();
-        let key = NewKey::make(root_key.of(id, dir)?, random.as_ref());
+        let key = NewKey::make(root_key.of(id, dir)?, &custody, random.as_ref());
         let key = draft.or_discard(key)?;
         let filled = async {
             let (keyring, generation) = Keyring::create(&key.root, random.as_ref())?;
             let secrets = InstanceSecrets::generate(random.as_ref())?;
             let store = Store::create(&folder.location()).await?;
-            let keyring = Arc::new(keyring);
+            let custody = Custody { file: Some(key.file.clone()), ..custody };
+            let keys = Arc::new(Keys::new(custody, Arc::clone(&key.root), keyring));
             let (node, origin, seen) = (None, origin_of(id, None), Mutex::default());
             let instance = Self {
                 folder,
@@ -149,7 +155,7 @@ impl Instance {
                 node,
                 origin,
                 store,
-                keyring,
+                keys,
                 secrets,
                 clock,
                 random,
@@ -180,7 +186,7 @@ impl Instance {
 
     /// Adds a node to the installation that the database holds.
     async fn join(init: Init<'_>, id: Id<InstanceKind>) -> Result<Made, Error> {
-        let Init { dir, server, config, root_key, actor: ctx, clock, random } = init;
+        let Init { dir, server, config, root_key, custody, actor: ctx, clock, random } = init;
         let key_file = root_key.of(id, dir)?;
         let draft = Draft::make(dir, Id::generate(ctx.now, random.as_ref())?, server.as_ref())?;
         let location = draft.folder.location();
@@ -190,9 +196,9 @@ impl Instance {
                 return Err(Error::JoinWithoutKey { place: location.place(), path });
             }
             let store = Store::open(&location).await?;
-            let root = RootKey::load(&key_file)?;
+            let key = OpenKey::of(custody, &key_file)?;
             let joining = Joining { folder: draft.folder.clone(), store, clock, random };
-            let instance = Self::as_new_node(joining, &root, ctx.now).await?;
+            let instance = Self::as_new_node(joining, &key, ctx.now).await?;
             let changing = Changing::joining(&instance, &ctx).await?;
             let head = instance.enter(changing, &ctx, "node.join", Vec::new()).await?;
             Ok((instance, head))
@@ -204,17 +210,18 @@ impl Instance {
     /// The installation of this database, opened by a node that it does not know yet.
     pub(crate) async fn as_new_node(
         joining: Joining,
-        root: &RootKey,
+        key: &OpenKey,
         now: Timestamp,
     ) -> Result<Self, Error> {
         let Joining { folder, store, clock, random } = joining;
         let everything = store.load_all().await?;
-        let keyring = opened_keyring(root, &everything)?;
+        let keyring = opened_keyring(&key.root, &everything)?;
         let id = everything.instance;
         let node = Id::generate(now, random.as_ref())?;
         let mut secrets = InstanceSecrets::open(&keyring, &everything, None)?;
         secrets.audit_seed = secret(random.as_ref())?;
-        let (keyring, seen) = (Arc::new(keyring), Mutex::default());
+        let keys = Keys::new(key.custody.clone(), Arc::clone(&key.root), keyring);
+        let (keys, seen) = (Arc::new(keys), Mutex::default());
         let (node, origin) = (Some(node), origin_of(id, Some(node)));
         Ok(Self {
             folder,
@@ -222,7 +229,7 @@ impl Instance {
             node,
             origin,
             store,
-            keyring,
+            keys,
             secrets,
             clock,
             random,
@@ -262,8 +269,8 @@ impl Instance {
         self.close_store().await;
         draft.or_discard(written)?;
         let folder = draft.place()?;
-        let Self { clock, random, .. } = self;
-        let instance = Self::open(folder, Some(key_file), clock, random).await?;
+        let Self { clock, random, keys, .. } = self;
+        let instance = Self::open(folder, keys.custody().clone(), clock, random).await?;
         sequence::settle(&instance).await?;
         Ok(Made { instance, root_key_file: key_file.to_owned() })
     }
@@ -323,35 +330,29 @@ impl Instance {
     /// Opens a folder: the root key, then every secret of the installation.
     pub async fn open(
         folder: DataFolder,
-        root_key_file: Option<&Path>,
+        custody: impl Into<Custody>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, Error> {
-        let key_file = match root_key_file {
-            Some(file) => file.to_owned(),
-            None => folder.recorded_root_key()?,
-        };
-        let inside = |path: &Path| std::fs::canonicalize(path).ok();
-        if let (Some(key), Some(dir)) = (inside(&key_file), inside(folder.dir()))
-            && key.starts_with(dir)
-        {
-            return Err(Error::RootKeyInFolder);
-        }
-        let root = RootKey::load(&key_file)?;
+        let custody = custody.into();
+        // Before the database: what is wrong with the key's file is said first, and cheaply.
+        let found = custody.find(&folder)?;
         let node = folder.node()?;
         let store = Store::open(&folder.location()).await?;
         let everything = store.load_all().await?;
-        let keyring = opened_keyring(&root, &everything)?;
+        let (root, keyring) =
+            keys::open_vault(&folder, &custody, found, (&store, &everything)).await?;
         let id = everything.instance;
         let secrets = InstanceSecrets::open(&keyring, &everything, node)?;
-        let (keyring, origin, seen) = (Arc::new(keyring), origin_of(id, node), Mutex::default());
+        let keys = Arc::new(Keys::new(custody, root, keyring));
+        let (origin, seen) = (origin_of(id, node), Mutex::default());
         let instance = Self {
             folder,
             id,
             node,
             origin,
             store,
-            keyring,
+            keys,
             secrets,
             clock,
             random,
@@ -376,7 +377,7 @@ impl Instance {
     pub(crate) async fn reopen(&self) -> Result<Self, Error> {
         let store = Store::open(&self.folder.location()).await?;
         let everything = store.load_all().await?;
-        let secrets = InstanceSecrets::open(&self.keyring, &everything, self.node);
+        let secrets = InstanceSecrets::open(&self.keyring(), &everything, self.node);
         let is_ours = everything.instance == self.id
             && secrets.as_ref().is_ok_and(|secrets| *secrets == self.secrets);
         if !is_ours {
@@ -388,7 +389,7 @@ impl Instance {
             node: self.node,
             origin: self.origin.clone(),
             store,
-            keyring: Arc::clone(&self.keyring),
+            keys: Arc::clone(&self.keys),
             secrets: secrets?,
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
@@ -397,6 +398,11 @@ impl Instance {
             calls: Ledger::default(),
             readers: Readers::default(),
         })
+    }
+
+    /// The opened generations.
+    pub(crate) fn keyring(&self) -> Arc<Keyring> {
+        self.keys.ring()
     }
 
     /// Ends all connections to the store.
@@ -416,7 +422,7 @@ impl Instance {
         origin: &str,
     ) -> Result<SigningKey, Error> {
         let node = self.node_of(origin)?;
-        let secrets = InstanceSecrets::open(&self.keyring, everything, node)?;
+        let secrets = InstanceSecrets::open(&self.keyring(), everything, node)?;
         SigningKey::from_seed(secrets.audit_seed.expose(), origin)
             .map_err(|_| Error::Internal { what: "an audit log's key is malformed" })
     }
@@ -566,14 +572,17 @@ impl Instance {
         random: Arc<dyn Random>,
     ) -> Self {
         let (clock, seen) = (Arc::new(types::SystemClock), Mutex::default());
-        let (keyring, origin) = (Arc::new(keyring), origin_of(id, None));
+        // No test of these begins a generation.
+        let root = vault::RootKey::generate(random.as_ref()).unwrap();
+        let keys = Arc::new(Keys::new(Custody::default(), Arc::new(root), keyring));
+        let origin = origin_of(id, None);
         Self {
             folder,
             id,
             node: None,
             origin,
             store,
-            keyring,
+            keys,
             secrets,
             clock,
             random,

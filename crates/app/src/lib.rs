@@ -23,10 +23,12 @@ pub mod clients;
 pub mod connect;
 pub mod connection_check;
 pub mod connections;
+pub mod customers;
 pub mod demo;
 pub mod doctor;
 pub mod explain;
 pub mod follow;
+pub mod generations;
 pub mod grants;
 pub mod nodes;
 pub mod observe;
@@ -36,6 +38,7 @@ pub mod provider_diff;
 pub mod providers;
 pub mod restore;
 pub mod reviews;
+pub mod root_key;
 pub mod rules;
 pub mod saved_views;
 pub mod sequence;
@@ -46,7 +49,6 @@ pub mod witness;
 mod change;
 mod compile;
 pub mod configuration;
-mod customers;
 mod meters;
 mod placement;
 mod policies;
@@ -59,7 +61,10 @@ pub use asking::Asker;
 pub use audit::{FolderLock, Space};
 pub use error::{Error, Kind};
 pub use folder::DataFolder;
-pub use instance::{ClockSkew, Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER, is_inside};
+pub use instance::{
+    Ask, ClockSkew, Custody, Given, Init, Instance, Made, RootKeyPlace, SELF_CUSTOMER, is_inside,
+    read_passphrase,
+};
 pub use seals::Tampering;
 pub use store::ServerUrl;
 

@@ -13,14 +13,13 @@ use crate::{
     change::{Changing, listed},
     error::Error,
     folder::write_new,
-    instance::{Draft, Init, Instance, Joining, Made, refuse_taken},
+    instance::{Draft, Init, Instance, Joining, Made, OpenKey, refuse_taken},
     seals,
 };
 use audit::OpenError;
 use std::{fs, path::Path, sync::Arc, time::Duration};
 use store::{Location, Store};
 use types::{Id, Timestamp};
-use vault::RootKey;
 
 /// What came of a backup.
 #[derive(Debug)]
@@ -44,7 +43,7 @@ pub const OLD_CONFIG: &str = "weirgate.toml.from-backup";
 /// [`BackupError`] for a file that is no whole backup of this release's layout;
 /// [`Error::SealsTampered`] and [`Error::RowTampered`] for one that Weirgate did not write.
 pub async fn restore(file: &Path, init: Init<'_>) -> Result<Restored, Error> {
-    let Init { dir, server, config, root_key, actor: ctx, clock, random } = init;
+    let Init { dir, server, config, root_key, custody, actor: ctx, clock, random } = init;
     refuse_taken(dir)?;
     let head = BackupReader::open(file)?.head().clone();
     let path = || file.to_owned();
@@ -56,7 +55,7 @@ pub async fn restore(file: &Path, init: Init<'_>) -> Result<Restored, Error> {
     let made_at = Timestamp::parse(&head.created_at);
     let made_at = made_at.ok_or_else(|| BackupError::NotOne { path: path() })?;
     let key_file = root_key.of(id, dir)?;
-    let root = RootKey::load(&key_file)?;
+    let key = OpenKey::of(custody, &key_file)?;
     let draft = Draft::make(dir, Id::generate(ctx.now, random.as_ref())?, server.as_ref())?;
     let filling = async {
         // Beside a server's database too: nothing is written there before all was judged.
@@ -68,7 +67,7 @@ pub async fn restore(file: &Path, init: Init<'_>) -> Result<Restored, Error> {
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
         };
-        let mut instance = Instance::as_new_node(joining(staged_store), &root, ctx.now).await?;
+        let mut instance = Instance::as_new_node(joining(staged_store), &key, ctx.now).await?;
         let logs = judge(&instance).await?;
         if server.is_some() {
             instance.close_store().await;
@@ -77,7 +76,7 @@ pub async fn restore(file: &Path, init: Init<'_>) -> Result<Restored, Error> {
             if again.sha256 != filled.sha256 {
                 return Err(BackupError::Changed { path: path() }.into());
             }
-            instance = Instance::as_new_node(joining(store), &root, ctx.now).await?;
+            instance = Instance::as_new_node(joining(store), &key, ctx.now).await?;
         }
         let mut changing = Changing::joining(&instance, &ctx).await?;
         // Of rows that wait nobody knows here whether their log has them: the new one takes them.

@@ -38,7 +38,7 @@ pub(crate) type Seals = BTreeMap<Place, [u8; 32]>;
 // of their own, and all are judged as such, as those of `user_session` have; `node_seen`, which decides
 // nothing; and `sign_in_failure`, which decides only to refuse more.
 const INSTANCE: &str = "instance";
-const GENERATION: &str = "vault_generation";
+pub(crate) const GENERATION: &str = "vault_generation";
 const CUSTOMER: &str = "customer";
 const SEALED: &str = "sealed";
 pub(crate) const PROVIDER: &str = "provider";
@@ -683,6 +683,7 @@ async fn load_judged(instance: &Instance) -> Result<(Everything, Judgement), Err
         remembers(&instance.secrets.pepper, known, found)?;
     }
     instance.remember(judgement.head);
+    instance.follow_generations(&rows.vault_generations, &judgement);
     Ok((rows, judgement))
 }
 

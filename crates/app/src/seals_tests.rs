@@ -2,7 +2,7 @@
 //! store, many rows.
 
 use crate::{
-    Error, Init, Instance, RootKeyPlace, SELF_CUSTOMER, change,
+    Custody, Error, Init, Instance, RootKeyPlace, SELF_CUSTOMER, change,
     change::{Care, Change, Changing},
     clients, customers,
     folder::{DataFolder, make_private_dir},
@@ -38,16 +38,25 @@ impl Home {
         let (dir, actor) = (self.dir("data"), ctx());
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
         let root_key = RootKeyPlace::File(&key);
-        Instance::init(Init { dir: &dir, server: None, config: "", root_key, actor, clock, random })
-            .await
-            .unwrap()
-            .instance
+        Instance::init(Init {
+            dir: &dir,
+            server: None,
+            config: "",
+            root_key,
+            custody: Custody::default(),
+            actor,
+            clock,
+            random,
+        })
+        .await
+        .unwrap()
+        .instance
     }
-    async fn open(&self) -> Result<Instance, Error> {
+    pub(crate) async fn open(&self) -> Result<Instance, Error> {
         let folder = DataFolder::open(&self.dir("data"))?;
         let key = self.key();
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-        Box::pin(Instance::open(folder, Some(&key), clock, random)).await
+        Box::pin(Instance::open(folder, Some(key.as_path()), clock, random)).await
     }
 }
 
@@ -426,7 +435,7 @@ async fn two_nodes_judge_one_store_rightly() {
     let key = home.key();
     let opened = |folder: DataFolder| {
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-        Box::pin(Instance::open(folder, Some(&key), clock, random))
+        Box::pin(Instance::open(folder, Some(key.as_path()), clock, random))
     };
     let mut again = opened(folder.clone()).await.unwrap();
     (again.folder, again.origin) = (second, name);

@@ -9,6 +9,7 @@ use crate::{
     customers,
     error::Error,
     folder::{DataFolder, make_private_dir, put, read_if_there},
+    generations,
     instance::{Instance, SELF_CUSTOMER},
 };
 use audit::{
@@ -24,6 +25,7 @@ use std::{
 };
 use store::{SealedRow, WitnessAnswer, WitnessRow};
 use types::{Id, SecretBytes};
+use vault::CustomerKey;
 
 const TABLE: &str = "witness";
 const SEED: &str = "seed";
@@ -260,16 +262,28 @@ impl Peers {
         let seed = if let Some(text) = read_if_there(&file)? {
             let malformed = || Error::WitnessKey { path: file.clone() };
             let sealed = STANDARD.decode(text.trim()).map_err(|_| malformed())?;
-            let row = SealedRow {
+            let under = |key: &CustomerKey| SealedRow {
                 table: TABLE.to_owned(),
                 record,
                 column: SEED.to_owned(),
-                customer: own.key.customer(),
+                customer: key.customer(),
                 version: 1,
-                generation: own.key.generation(),
-                sealed,
+                generation: key.generation(),
+                sealed: sealed.clone(),
             };
-            instance.open_sealed(&own.key, &row).map_err(|_| malformed())?
+            if let Ok(seed) = instance.open_sealed(&own.key, &under(&own.key)) {
+                seed
+            } else {
+                // The company's own key is another one since a rotation: the file follows it.
+                let former =
+                    generations::former_keys(instance, &everything.sealed, (own.id, &own.key))?;
+                let mut opened =
+                    former.iter().filter_map(|key| instance.open_sealed(key, &under(key)).ok());
+                let seed = opened.next().ok_or_else(malformed)?;
+                let row = instance.seal(&own.key, TABLE, &record, SEED, &seed)?;
+                put(&file, format!("{}\n", STANDARD.encode(row.sealed)).as_bytes())?;
+                seed
+            }
         } else {
             let mut seed = vec![0; 32];
             instance.random.fill(&mut seed)?;

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod cbor;
+pub mod certificate;
 mod commitment;
 mod consistency;
 mod cosign;

@@ -124,6 +124,8 @@ const TABLES: &[Table] = &[
     table!("outbox_moved" by "sequence": ("sequence" Number 1), ("log" Text 2), ("seal" Bytes 3)),
     table!("audit_checkpoint" by "origin":
         ("origin" Text 1), ("size" Number 2), ("checkpoint" Text 3)),
+    table!("former_root_key" by "name": ("name" Text 1), ("replaced_at" Number 2)),
+    table!("lease" by "name": ("name" Text 1), ("holder" Text 2), ("beat" Number 3)),
     table!("node_seen" by "log": ("log" Text 1), ("seen_at" Number 2)),
     table!("audit_witness" by "origin, witness":
         ("origin" Text 1), ("witness" Text 2), ("request" Text 3), ("status" Number 4),

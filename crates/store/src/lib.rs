@@ -10,6 +10,7 @@ mod backup;
 mod connect;
 mod dialect;
 mod error;
+mod keys;
 mod location;
 mod people;
 mod renewals;
@@ -22,6 +23,7 @@ pub use backup::{Cell, is_known};
 pub use connect::{ConnectSessionRow, Connects, ConsentRow};
 pub use dialect::layout;
 pub use error::StoreError;
+pub use keys::{Destroyed, Lease};
 pub use location::{Location, Place, ServerUrl, UrlError};
 pub use people::{
     FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, People, ProposalRow,

@@ -34,6 +34,10 @@ impl Tx {
         Self { inner, is_changed: false, is_audited: false }
     }
 
+    pub(crate) const fn inner(&mut self) -> &mut Transaction {
+        &mut self.inner
+    }
+
     pub(crate) async fn change(
         &mut self,
         table: &'static str,
@@ -360,6 +364,12 @@ impl Tx {
         self.one(query).await
     }
 
+    pub async fn client_name(&mut self, id: Id<Client>) -> Result<Option<Slug>, StoreError> {
+        let query =
+            sql("SELECT id, name, created_at FROM client WHERE id = $1").bind(id.to_string());
+        Ok(self.one::<ClientRow>(query).await?.map(|row| row.name))
+    }
+
     pub async fn insert_client(&mut self, row: &ClientRow) -> Result<(), StoreError> {
         let query = sql("INSERT INTO client (id, name, created_at) VALUES ($1, $2, $3)")
             .bind(row.id.to_string())
@@ -403,6 +413,14 @@ impl Tx {
         let query = sql("UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
             .bind(id.to_string())
             .bind(now.as_micros());
+        self.change("api_key", query).await.map(|rows| rows > 0)
+    }
+
+    /// Moves the end of a key that is not revoked.
+    pub async fn end_key_at(&mut self, id: Id<Key>, end: Timestamp) -> Result<bool, StoreError> {
+        let query = sql("UPDATE api_key SET expires_at = $2 WHERE id = $1 AND revoked_at IS NULL")
+            .bind(id.to_string())
+            .bind(end.as_micros());
         self.change("api_key", query).await.map(|rows| rows > 0)
     }
 

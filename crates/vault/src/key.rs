@@ -34,6 +34,8 @@ pub(crate) enum Purpose {
     Lookup,
     Row,
     Injection,
+    RootKeyName,
+    RootKey,
 }
 
 impl Purpose {
@@ -48,6 +50,8 @@ impl Purpose {
             Self::Lookup => b"weirgate vault 1 lookup",
             Self::Row => b"weirgate vault 1 row of the store",
             Self::Injection => b"weirgate vault 1 injection in memory",
+            Self::RootKeyName => b"weirgate vault 1 root key name",
+            Self::RootKey => b"weirgate vault 1 root key by passphrase",
         }
     }
 }

@@ -10,8 +10,8 @@ use crate::{
     pepper::digests_match,
 };
 use aws_lc_rs::digest;
-use std::collections::BTreeMap;
-use types::{Customer, Id, Random};
+use std::{collections::BTreeMap, sync::Arc};
+use types::{Customer, Id, Random, SecretBytes};
 
 const CHECKSUM_BYTES: usize = 8;
 
@@ -34,7 +34,7 @@ pub struct WrappedCustomerKey {
 #[derive(Debug)]
 pub struct Keyring {
     current: u32,
-    generations: BTreeMap<u32, Key>,
+    generations: BTreeMap<u32, Arc<Key>>,
 }
 
 /// What all records of one customer are sealed under.
@@ -58,9 +58,8 @@ impl Keyring {
         root: &RootKey,
         random: &dyn Random,
     ) -> Result<(Self, WrappedGeneration), VaultError> {
-        let mut keyring = Self { current: 0, generations: BTreeMap::new() };
-        let wrapped = keyring.add_generation(root, random)?;
-        Ok((keyring, wrapped))
+        let nothing = Self { current: 0, generations: BTreeMap::new() };
+        nothing.with_new_generation(root, random)
     }
 
     /// Opens all stored generations.
@@ -75,7 +74,7 @@ impl Keyring {
         let mut generations = BTreeMap::new();
         for row in rows {
             let key = unwrap_generation(root, row)?;
-            if generations.insert(row.number, key).is_some() {
+            if generations.insert(row.number, Arc::new(key)).is_some() {
                 return Err(VaultError::GenerationTwice { generation: row.number });
             }
         }
@@ -83,21 +82,55 @@ impl Keyring {
         Ok(Self { current, generations })
     }
 
-    /// Starts a new generation, with the row to store.
-    pub fn add_generation(
-        &mut self,
+    /// This keyring with one generation more, and the row to store for it.
+    pub fn with_new_generation(
+        &self,
         root: &RootKey,
         random: &dyn Random,
-    ) -> Result<WrappedGeneration, VaultError> {
+    ) -> Result<(Self, WrappedGeneration), VaultError> {
         let number = self
             .current
             .checked_add(1)
             .ok_or(VaultError::GenerationsExhausted { generation: self.current })?;
         let key = Key::generate(random)?;
         let wrapped = wrap_generation(root, number, &key)?;
-        self.generations.insert(number, key);
-        self.current = number;
-        Ok(wrapped)
+        let mut generations = self.generations.clone();
+        generations.insert(number, Arc::new(key));
+        Ok((Self { current: number, generations }, wrapped))
+    }
+
+    /// The rows to store in place of those that there are, under another root key. What is sealed under
+    /// a generation stays as it is.
+    pub fn rewrap(&self, root: &RootKey) -> Result<Vec<WrappedGeneration>, VaultError> {
+        let wrapped = |(number, key): (&u32, &Arc<Key>)| wrap_generation(root, *number, key);
+        self.generations.iter().map(wrapped).collect()
+    }
+
+    /// A keyring of exactly these rows: those that this one has are taken over, whichever root key wraps
+    /// them by now; the others are opened.
+    ///
+    /// # Errors
+    /// As [`Self::open`], for a row that this one does not have.
+    pub fn follow<'a>(
+        &self,
+        root: &RootKey,
+        rows: impl IntoIterator<Item = &'a WrappedGeneration>,
+    ) -> Result<Self, VaultError> {
+        let mut generations = BTreeMap::new();
+        for row in rows {
+            let key = match self.generations.get(&row.number) {
+                Some(known) => Arc::clone(known),
+                None => Arc::new(unwrap_generation(root, row)?),
+            };
+            generations.insert(row.number, key);
+        }
+        let current = *generations.keys().next_back().ok_or(VaultError::NoGeneration)?;
+        Ok(Self { current, generations })
+    }
+
+    /// The numbers of all generations, in order.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        self.generations.keys().copied()
     }
 
     /// The generation that new customer keys go under.
@@ -144,7 +177,8 @@ impl Keyring {
     }
 
     fn generation(&self, number: u32) -> Result<&Key, VaultError> {
-        self.generations.get(&number).ok_or(VaultError::GenerationUnknown { generation: number })
+        let known = self.generations.get(&number).map(Arc::as_ref);
+        known.ok_or(VaultError::GenerationUnknown { generation: number })
     }
 }
 
@@ -156,6 +190,20 @@ impl CustomerKey {
     /// The generation that wraps this key, for [`crate::RecordContext::generation`].
     pub const fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// The key itself, to be sealed under the one that follows it.
+    pub fn to_bytes(&self) -> SecretBytes {
+        SecretBytes::new(self.key.expose().to_vec())
+    }
+
+    /// Reads what [`CustomerKey::to_bytes`] gave.
+    pub fn from_bytes(
+        customer: Id<Customer>,
+        generation: u32,
+        bytes: &SecretBytes,
+    ) -> Result<Self, VaultError> {
+        Ok(Self { customer, generation, key: Key::from_slice(bytes.expose())? })
     }
 
     pub(crate) const fn key(&self) -> &Key {

@@ -21,10 +21,12 @@ mod head;
 mod injection;
 mod key;
 mod keyring;
+mod passphrase;
 mod pepper;
 mod record;
 mod root_key;
 mod secret_json;
+mod share;
 
 pub use credential::{Credential, CredentialError, CredentialKind, MAX_SECRET_FILE_BYTES, Supply};
 pub use echo::Echoes;
@@ -35,6 +37,8 @@ pub use injection::{
 };
 pub use key::MAX_RECORD_BYTES;
 pub use keyring::{CustomerKey, Keyring, WrappedCustomerKey, WrappedGeneration};
+pub use passphrase::{MIN_PASSPHRASE_CHARS, Passphrase, PassphraseError};
 pub use pepper::{KeyPepper, digests_match};
 pub use record::{RecordContext, open, seal};
-pub use root_key::{RootKey, RootKeyError};
+pub use root_key::{Keeper, RootKey, RootKeyError};
+pub use share::{MAX_SHARES, Share, ShareError, combine, split};

@@ -5,10 +5,13 @@
 //! So a cut, mistyped or foreign file is recognised before it is tried on a vault. A key that
 //! somebody brings along (`openssl rand -base64 32`, `openssl rand -hex 32`) is read too: 44
 //! characters of padded base64 or 64 hexadecimal digits. The file is never part of a backup.
+//!
+//! A file that a passphrase seals begins with `wgroot2.`: see [`crate::Passphrase`].
 
 use crate::{
     VaultError,
-    key::{KEY_BYTES, Key},
+    key::{KEY_BYTES, Key, Purpose},
+    passphrase::{self, Passphrase},
 };
 use aws_lc_rs::digest;
 use base64::{
@@ -39,8 +42,20 @@ const LINE_CHARS: usize = PREFIX.len() + PAYLOAD_CHARS;
 const HEX_CHARS: usize = 2 * KEY_BYTES;
 const BASE64_CHARS: usize = 44;
 /// The longest spelling, with its line end (two characters where an editor makes it so).
-const MAX_FILE_BYTES: usize = HEX_CHARS + 2;
+const MAX_FILE_BYTES: usize = passphrase::LINE_CHARS + 2;
 const READ_ONLY: u32 = 0o400;
+/// Bytes of a name, which says nothing of the key.
+const NAME_BYTES: usize = 8;
+
+/// Who looks after the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeper {
+    /// This process's user: it is theirs alone.
+    User,
+    /// The service manager, which hands it to this process: it is the user's or root's, and nobody
+    /// else may read it. systemd gives access by a list (ACL), which shows as the group's bits.
+    Manager,
+}
 
 /// What everything in the vault hangs on.
 ///
@@ -87,6 +102,12 @@ pub enum RootKeyError {
         path.display()
     )]
     Malformed { path: PathBuf },
+    #[error("the root key file {} is sealed by a passphrase, and none is given", path.display())]
+    Sealed { path: PathBuf },
+    #[error("the root key file {} is not sealed by a passphrase", path.display())]
+    NotSealed { path: PathBuf },
+    #[error("the passphrase does not open the root key file {}", path.display())]
+    WrongPassphrase { path: PathBuf },
     #[error("the root key file {} cannot be read or written", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("no root key could be made")]
@@ -99,6 +120,12 @@ impl RootKey {
         Key::generate(random).map(Self)
     }
 
+    /// Tells root keys apart; it says nothing of the key, and may stand anywhere.
+    pub fn name(&self) -> Result<String, VaultError> {
+        let name = self.0.derive(&[], Purpose::RootKeyName)?;
+        Ok(name.expose().iter().take(NAME_BYTES).map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// Makes a root key and its file (mode 0400), with missing folders (mode 0700) above it. When
     /// this returns, the file is on the disk.
     ///
@@ -106,76 +133,113 @@ impl RootKey {
     /// [`RootKeyError::Exists`] if there is anything at `path`.
     pub fn create_file(path: &Path, random: &dyn Random) -> Result<Self, RootKeyError> {
         let key = Self::generate(random)?;
-        let failed = |source| RootKeyError::Io { path: path.to_owned(), source };
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
+        key.write_file(path, None, random)?;
+        Ok(key)
+    }
+
+    /// Writes the key's file as [`Self::create_file`] does, sealed if there is a passphrase.
+    ///
+    /// # Errors
+    /// [`RootKeyError::Exists`] if there is anything at `path`.
+    pub fn write_file(
+        &self,
+        path: &Path,
+        passphrase: Option<&Passphrase>,
+        random: &dyn Random,
+    ) -> Result<(), RootKeyError> {
+        let text = match passphrase {
+            Some(passphrase) => passphrase.seal(&self.0)?,
+            None => self.encode(),
         };
+        let failed = |source| RootKeyError::Io { path: path.to_owned(), source };
+        let folder = folder_of(path);
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        // Whole or not at all, under a name of its own first: who looks meanwhile never reads half a key.
-        let mut number = [0; 8];
-        random.fill(&mut number).map_err(VaultError::from)?;
-        let draft = folder.join(format!(".root-key.{:016x}.draft", u64::from_be_bytes(number)));
-        let file = OpenOptions::new().write(true).create_new(true).mode(READ_ONLY).open(&draft);
-        let written = file.and_then(|file| key.write(file));
+        let draft = draft(folder, &text, random).map_err(|error| error.at(path))?;
         // Never over another's.
-        let linked = written.and_then(|()| std::fs::hard_link(&draft, path));
+        let linked = std::fs::hard_link(&draft, path);
         // Ours alone, whether or not it became a key.
         let removed = std::fs::remove_file(&draft);
         linked.map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => RootKeyError::Exists { path: path.to_owned() },
             _ => failed(source),
         })?;
-        removed.and_then(|()| File::open(folder)?.sync_all()).map_err(failed)?;
-        Ok(key)
+        removed.and_then(|()| File::open(folder)?.sync_all()).map_err(failed)
     }
 
-    fn write(&self, mut file: File) -> io::Result<()> {
-        // Stated once more because the process's umask takes bits away.
-        file.set_permissions(std::fs::Permissions::from_mode(READ_ONLY))?;
-        file.write_all(self.encode().as_bytes())?;
-        file.sync_all()
+    /// Puts this key's file in place of the one that is there, in one step: with a passphrase, or without
+    /// one any more. The other form is not overwritten on the disk, and may be found there.
+    pub fn replace_file(
+        &self,
+        path: &Path,
+        passphrase: Option<&Passphrase>,
+        random: &dyn Random,
+    ) -> Result<(), RootKeyError> {
+        let text = match passphrase {
+            Some(passphrase) => passphrase.seal(&self.0)?,
+            None => self.encode(),
+        };
+        let failed = |source| RootKeyError::Io { path: path.to_owned(), source };
+        // Where a link leads: the file itself is replaced.
+        let path = &std::fs::canonicalize(path).map_err(failed)?;
+        let folder = folder_of(path);
+        let draft = draft(folder, &text, random).map_err(|error| error.at(path))?;
+        if let Err(source) = std::fs::rename(&draft, path) {
+            let _ = std::fs::remove_file(&draft);
+            return Err(failed(source));
+        }
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
     }
 
-    /// Reads a root key file.
+    /// Reads a root key file that no passphrase seals.
     ///
     /// # Errors
     /// [`RootKeyError::Mode`] unless its mode is 0400 or 0600, [`RootKeyError::Owner`] unless it
-    /// is this process's user's, [`RootKeyError::Malformed`] unless its checksum fits.
+    /// is this process's user's, [`RootKeyError::Malformed`] unless its checksum fits,
+    /// [`RootKeyError::Sealed`] if a passphrase seals it.
     pub fn load(path: &Path) -> Result<Self, RootKeyError> {
-        let failed = |source| RootKeyError::Io { path: path.to_owned(), source };
-        // Without NONBLOCK a pipe under this name would hold the start for ever.
-        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
-            .open(path)
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => RootKeyError::NotFound { path: path.to_owned() },
-                _ => failed(source),
-            })?;
-        // Of the opened file, so that nobody can exchange it between check and use.
-        let facts = file.metadata().map_err(failed)?;
-        if !facts.is_file() {
-            return Err(RootKeyError::NotAFile { path: path.to_owned() });
+        Self::load_with(path, Keeper::User, None)
+    }
+
+    /// Whether a passphrase seals the file.
+    pub fn is_sealed(path: &Path, keeper: Keeper) -> Result<bool, RootKeyError> {
+        Ok(line(&read(path, keeper)?.0).starts_with(passphrase::PREFIX.as_bytes()))
+    }
+
+    /// As [`Self::load`], with the passphrase that seals it, if one does.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; [`RootKeyError::WrongPassphrase`] if it does not open it.
+    pub fn load_with(
+        path: &Path,
+        keeper: Keeper,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<Self, RootKeyError> {
+        let (text, bytes) = read(path, keeper)?;
+        let path = || path.to_owned();
+        let line = line(&text);
+        if line.starts_with(passphrase::PREFIX.as_bytes()) {
+            let sealed =
+                passphrase::read(line).ok_or_else(|| RootKeyError::Malformed { path: path() })?;
+            let passphrase = passphrase.ok_or_else(|| RootKeyError::Sealed { path: path() })?;
+            return match passphrase.open(&sealed) {
+                Ok(key) => Ok(Self(key)),
+                Err(VaultError::NotAuthentic) => {
+                    Err(RootKeyError::WrongPassphrase { path: path() })
+                }
+                Err(error) => Err(error.into()),
+            };
         }
-        let mode = facts.mode() & 0o7777;
-        if mode != READ_ONLY && mode != 0o600 {
-            return Err(RootKeyError::Mode { path: path.to_owned(), mode });
-        }
-        let user = rustix::process::geteuid().as_raw();
-        if facts.uid() != user {
-            return Err(RootKeyError::Owner { path: path.to_owned(), owner: facts.uid(), user });
-        }
-        // Full size from the start: a buffer that grows leaves copies behind.
-        let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES + 1));
-        file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut text).map_err(failed)?;
-        match line(&text).len() {
+        match line.len() {
             LINE_CHARS | HEX_CHARS | BASE64_CHARS => {
-                Self::decode(&text).ok_or_else(|| RootKeyError::Malformed { path: path.to_owned() })
+                Self::decode(&text).ok_or_else(|| RootKeyError::Malformed { path: path() })
             }
-            _ => Err(RootKeyError::Length { path: path.to_owned(), bytes: facts.len() }),
+            _ => Err(RootKeyError::Length { path: path(), bytes }),
         }
+    }
+
+    /// A key of these bytes, which a vault has to confirm.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Result<Self, VaultError> {
+        Key::from_slice(bytes).map(Self)
     }
 
     fn encode(&self) -> Zeroizing<String> {
@@ -237,15 +301,95 @@ impl RootKey {
     }
 }
 
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+enum DraftError {
+    Io(io::Error),
+    Random(VaultError),
+}
+
+impl DraftError {
+    fn at(self, path: &Path) -> RootKeyError {
+        match self {
+            Self::Io(source) => RootKeyError::Io { path: path.to_owned(), source },
+            Self::Random(error) => error.into(),
+        }
+    }
+}
+
+/// A key's file under a name of its own: who looks meanwhile never reads half a key.
+fn draft(folder: &Path, text: &str, random: &dyn Random) -> Result<PathBuf, DraftError> {
+    let mut number = [0; 8];
+    random.fill(&mut number).map_err(|error| DraftError::Random(error.into()))?;
+    let draft = folder.join(format!(".root-key.{:016x}.draft", u64::from_be_bytes(number)));
+    let file = OpenOptions::new().write(true).create_new(true).mode(READ_ONLY).open(&draft);
+    let written = file.map_err(DraftError::Io).and_then(|mut file| {
+        // Stated once more because the process's umask takes bits away.
+        file.set_permissions(std::fs::Permissions::from_mode(READ_ONLY))
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .and_then(|()| file.sync_all())
+            .map_err(|source| {
+                let _ = std::fs::remove_file(&draft);
+                DraftError::Io(source)
+            })
+    });
+    written.map(|()| draft)
+}
+
+/// A key file's text, and how long it is, if nobody else may read it.
+fn read(path: &Path, keeper: Keeper) -> Result<(Zeroizing<Vec<u8>>, u64), RootKeyError> {
+    let failed = |source| RootKeyError::Io { path: path.to_owned(), source };
+    // Without NONBLOCK a pipe under this name would hold the start for ever.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
+        .open(path)
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => RootKeyError::NotFound { path: path.to_owned() },
+            _ => failed(source),
+        })?;
+    // Of the opened file, so that nobody can exchange it between check and use.
+    let facts = file.metadata().map_err(failed)?;
+    if !facts.is_file() {
+        return Err(RootKeyError::NotAFile { path: path.to_owned() });
+    }
+    let (mode, user) = (facts.mode() & 0o7777, rustix::process::geteuid().as_raw());
+    let (is_closed, is_owned) = match keeper {
+        Keeper::User => (mode == READ_ONLY || mode == 0o600, facts.uid() == user),
+        Keeper::Manager => (mode & !0o640 == 0, facts.uid() == user || facts.uid() == 0),
+    };
+    if !is_closed {
+        return Err(RootKeyError::Mode { path: path.to_owned(), mode });
+    }
+    if !is_owned {
+        return Err(RootKeyError::Owner { path: path.to_owned(), owner: facts.uid(), user });
+    }
+    // Full size from the start: a buffer that grows leaves copies behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES + 1));
+    file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut text).map_err(failed)?;
+    Ok((text, facts.len()))
+}
+
 fn line(text: &[u8]) -> &[u8] {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     text.strip_suffix(b"\r").unwrap_or(text)
 }
 
 fn checksum(key: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    checksum_of(PREFIX, key)
+}
+
+/// The first bytes of SHA-256 over a line's prefix and what follows it.
+pub(crate) fn checksum_of(prefix: &str, bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let mut context = digest::Context::new(&digest::SHA256);
-    context.update(PREFIX.as_bytes());
-    context.update(key);
+    context.update(prefix.as_bytes());
+    context.update(bytes);
     let mut checksum = [0; CHECKSUM_BYTES];
     for (to, from) in checksum.iter_mut().zip(context.finish().as_ref()) {
         *to = *from;

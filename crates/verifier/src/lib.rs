@@ -1,10 +1,10 @@
-//! Whether an export or a proof is what a log's key signed. Nothing else is needed: no installation,
+//! Whether an export, a proof or a certificate of erasure is what a log's key signed. Nothing else is needed: no installation,
 //! no configuration, no network.
 #![forbid(unsafe_code)]
 
 use audit::{
-    Checkpoint, ExportError, NoteError, Proof, ProofError, Record, VerifierKey, WitnessKey, notes,
-    verify_export,
+    Checkpoint, ExportError, NoteError, Proof, ProofError, Record, VerifierKey, WitnessKey,
+    certificate, notes, verify_export,
 };
 use std::{
     error::Error,
@@ -60,24 +60,30 @@ pub fn check(
             printed = writeln!(out, "{}", line(index, record));
         }
     };
-    let text = if start.starts_with(b"c2sp.org/tlog-proof") {
-        let length = fs::metadata(file).map_or(0, |about| about.len());
-        let malformed = |what| Failure::Untrue(ProofError::Malformed { what }.into());
-        if length > MAX_PROOF_BYTES {
-            return Err(malformed("it is too long"));
-        }
-        let bytes = fs::read(file).map_err(|error| unchecked(file, &error))?;
-        let text = String::from_utf8(bytes).map_err(|_| malformed("it is no text"))?;
+    let text = if certificate::is_certificate(start) {
+        let text = short_text(file)?;
+        let (changed, proof) =
+            certificate::check(&text, &key).map_err(|error| Failure::Untrue(error.into()))?;
+        let (record, checkpoint) =
+            proof.verify(&key).map_err(|error| Failure::Untrue(error.into()))?;
+        print(proof.index, &record);
+        let compared = against(&kept, &checkpoint)?;
+        others(proof.note(), &witnesses, asked, compared)?;
+        format!(
+            "True: {} was erased at {}, by entry {} of {} in {}.",
+            changed.what,
+            changed.at,
+            proof.index,
+            checkpoint.size,
+            key.origin()
+        )
+    } else if start.starts_with(b"c2sp.org/tlog-proof") {
+        let text = short_text(file)?;
         let untrue = |error: ProofError| Failure::Untrue(error.into());
         let proof: Proof = text.parse().map_err(untrue)?;
         let (record, checkpoint) = proof.verify(&key).map_err(untrue)?;
         print(proof.index, &record);
-        let here = kept.iter().filter(|kept| kept.size == checkpoint.size);
-        let compared = here.clone().count();
-        if here.into_iter().any(|kept| kept.root != checkpoint.root) {
-            let size = checkpoint.size;
-            return Err(Failure::Untrue(ExportError::KeptMismatch { size }.into()));
-        }
+        let compared = against(&kept, &checkpoint)?;
         others(proof.note(), &witnesses, asked, compared)?;
         format!("True: entry {} of {} in {}.", proof.index, checkpoint.size, key.origin())
     } else {
@@ -107,6 +113,28 @@ pub fn check(
     };
     printed.map_err(|error| Failure::Unchecked(format!("cannot print: {error}")))?;
     Ok(text)
+}
+
+/// Compares with checkpoints that were kept elsewhere; how many there are of this size.
+fn against(kept: &[Checkpoint], checkpoint: &Checkpoint) -> Result<usize, Failure> {
+    let here = kept.iter().filter(|kept| kept.size == checkpoint.size);
+    let compared = here.clone().count();
+    if here.into_iter().any(|kept| kept.root != checkpoint.root) {
+        let size = checkpoint.size;
+        return Err(Failure::Untrue(ExportError::KeptMismatch { size }.into()));
+    }
+    Ok(compared)
+}
+
+/// A proof, or a certificate with one.
+fn short_text(file: &OsStr) -> Result<String, Failure> {
+    let length = fs::metadata(file).map_or(0, |about| about.len());
+    let malformed = |what| Failure::Untrue(ProofError::Malformed { what }.into());
+    if length > MAX_PROOF_BYTES {
+        return Err(malformed("it is too long"));
+    }
+    let bytes = fs::read(file).map_err(|error| unchecked(file, &error))?;
+    String::from_utf8(bytes).map_err(|_| malformed("it is no text"))
 }
 
 fn unchecked(what: &OsStr, error: &dyn Error) -> Failure {

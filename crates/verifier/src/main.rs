@@ -14,8 +14,8 @@ use weirgate_verify::{Asked, Failure, check};
 const USAGE: &str = "\
 Usage: weirgate-verify [--print] [--checkpoint FILE] [--witness-key KEY]... KEY FILE
 
-Checks FILE, an export (weirgate audit export) or a proof (weirgate audit proof)
-of a Weirgate audit log. KEY is the log's public key, or a file that holds it.
+Checks FILE, an export (weirgate audit export), a proof (weirgate audit proof) or a
+certificate of erasure (weirgate customer erase) of a Weirgate audit log. KEY is the log's public key, or a file that holds it.
 --print shows each entry as it is read; the last line says whether all are true.
 --checkpoint names checkpoints that were kept elsewhere: those of a size at which
 FILE shows the log's root must have that root, and one at least must be such.

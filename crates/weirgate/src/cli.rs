@@ -50,6 +50,15 @@ pub(crate) struct Global {
         value_name = "FILE"
     )]
     pub root_key_file: Option<PathBuf>,
+    /// A file with the passphrase that seals the root key's file; asked for on a terminal if not given.
+    #[arg(
+        long,
+        global = true,
+        env = "WEIRGATE_PASSPHRASE_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub passphrase_file: Option<PathBuf>,
     /// Act on a server by its control API, instead of on a data folder: the console's URL.
     #[arg(long, global = true, value_name = "URL", requires = "token_file")]
     pub server_url: Option<String>,
@@ -122,6 +131,12 @@ pub(crate) enum Verb {
     /// Make, check and restore copies of the database.
     #[command(subcommand)]
     Backup(BackupVerb),
+    /// Look after the keys of the vault.
+    #[command(subcommand)]
+    Vault(VaultVerb),
+    /// List customers, and erase one.
+    #[command(subcommand)]
+    Customer(CustomerVerb),
     /// Show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -348,6 +363,17 @@ pub(crate) enum KeyVerb {
         /// live or test.
         #[arg(long, default_value = "live", value_name = "ENV")]
         environment: String,
+    },
+    /// Create the key that follows one, and let that one end; the new one is shown once.
+    Rotate {
+        /// The id of the key that ends.
+        id: String,
+        /// How long it goes on, like 7d; 0 ends it at once. It never lives longer than it would have.
+        #[arg(long, value_name = "SPAN")]
+        overlap: String,
+        /// How long the new one lives, like 90d or 12h.
+        #[arg(long, value_name = "SPAN")]
+        expires: String,
     },
     /// Revoke a key; takes effect within a second.
     Revoke {
@@ -631,6 +657,73 @@ pub(crate) enum BackupVerb {
         file: PathBuf,
         #[command(flatten)]
         database: DatabaseArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultVerb {
+    /// Show the root key's name and place, the generations of keys, and how far a rotation is.
+    Status,
+    /// Begin a new generation of keys. A running server seals everything anew under it, without one
+    /// this command does; what came before is destroyed then.
+    Rotate {
+        /// Begin none: go on with the one that is under way.
+        #[arg(long)]
+        finish: bool,
+    },
+    /// Replace the root key by a new one in another file. Every other node needs that file before its
+    /// next start; backups from before need the old one.
+    RotateRoot {
+        /// The new key's file; a new one beside the old one's if not given.
+        #[arg(long, value_name = "FILE")]
+        new_root_key_file: Option<PathBuf>,
+    },
+    /// Seal the root key's file by a passphrase: that of --passphrase-file, or asked for.
+    Seal,
+    /// Take the passphrase from the root key's file.
+    Unseal,
+    /// Split the root key into shares, some of which yield it again.
+    Shares {
+        /// How many are needed.
+        #[arg(long, value_name = "COUNT")]
+        threshold: u8,
+        /// How many there are.
+        #[arg(long, value_name = "COUNT")]
+        shares: u8,
+        /// The folder for their files, one each.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Write the root key's file again, from shares: the new file is --root-key-file.
+    Recover {
+        /// A share's file; as many as are needed.
+        #[arg(long = "share", value_name = "FILE", required = true)]
+        shares: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CustomerVerb {
+    /// List customers, with how many connections each has.
+    List,
+    /// Destroy a customer's key with all that is sealed under it, and end its connections.
+    Erase {
+        /// The customer's name.
+        name: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// Write the certificate into this new file.
+        #[arg(long, value_name = "FILE")]
+        certificate: Option<PathBuf>,
+    },
+    /// Write the certificate of an erasure, from this node's log.
+    Certificate {
+        /// The customer's id, as `erase` printed it.
+        id: String,
+        /// Into this new file instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
 }
 

@@ -79,6 +79,7 @@ async fn show(
         server: None,
         config: "",
         root_key: RootKeyPlace::File(key),
+        custody: app::Custody::default(),
         actor: session.context()?,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),

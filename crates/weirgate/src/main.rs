@@ -16,6 +16,7 @@ mod notify;
 mod ops;
 mod output;
 mod outside;
+mod passphrase;
 mod project;
 mod provider_tls;
 mod remote;
@@ -192,6 +193,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     Verb::Apply(args) => verbs::apply(&session, args).await,
                     Verb::Backup(verb) => verbs::backup(&session, verb).await,
                     Verb::Node(verb) => verbs::node(&session, verb).await,
+                    Verb::Vault(verb) => verbs::vault(&session, verb).await,
+                    Verb::Customer(verb) => verbs::customer(&session, verb).await,
                     Verb::Audit(verb) => verbs::audit(&session, verb).await,
                     Verb::Sandbox(args) => verbs::sandbox(&session, args).await,
                     Verb::Demo(_)

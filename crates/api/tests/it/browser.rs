@@ -2,7 +2,7 @@
 
 use api::{About, Certificate, Console, Listener, Reached, Setting, Site, Vitals};
 use app::{
-    Init, Instance, RootKeyPlace,
+    Custody, Init, Instance, RootKeyPlace,
     people::{
         sso::Web,
         users::{self, NewLink},
@@ -109,6 +109,7 @@ impl House {
             server: None,
             config: "",
             root_key: RootKeyPlace::File(&home.path().join("root.key")),
+            custody: Custody::default(),
             actor: context(&clock),
             clock: Arc::clone(&clock) as _,
             random: Arc::new(SystemRandom),

@@ -93,6 +93,7 @@ const TABLE: &[Row] = &[
     ("GET", "/audit/entries/{id}", Kind::Entry, OF_THE_LOG, [Is(200), No, No, Is(404), Is(404), Is(404)]),
     ("GET", "/audit/views/{id}", Kind::View, OF_THE_LOG, [Is(303), Is(404), Is(404), Is(404), Is(404), Is(404)]),
     ("POST", "/audit/views/{id}/remove", Kind::View, OF_THE_LOG, [Does(303), Is(404), Is(404), Is(404), Is(404), Is(404)]),
+    ("POST", "/keys/{id}/rotate", Kind::Key, &["integrator"], [Does(200), No, Is(403), Is(404), Is(404), Is(404)]),
     ("POST", "/keys/{id}/revoke", Kind::Key, ENDERS, [Does(303), No, Is(303), Is(404), Is(404), Is(404)]),
     ("GET", "/grants/{id}", Kind::Grant, READERS, [Is(200), No, No, Is(404), Is(404), Is(404)]),
     ("POST", "/grants/{id}/effect", Kind::Grant, READERS, [Is(200), No, No, Is(404), Is(404), Is(404)]),
@@ -370,7 +371,8 @@ async fn ask(
     if method == "GET" {
         return browser.get(path).await;
     }
-    browser.post(path, &[("roles", "auditor"), ("password", "short"), ("name", "x")]).await
+    let fields = [("roles", "auditor"), ("password", "short"), ("name", "x"), ("overlap", "0")];
+    browser.post(path, &[&fields[..], &[("days", "1")]].concat()).await
 }
 
 async fn furnished() -> (World, Visitor, Vec<Visitor>) {

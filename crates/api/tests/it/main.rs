@@ -15,6 +15,7 @@ mod calls;
 mod expiring;
 mod grants;
 mod ids;
+mod keys;
 mod live;
 mod pages;
 mod passkeys;

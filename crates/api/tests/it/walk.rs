@@ -78,6 +78,7 @@ const TABLE: &[(&str, &str, [&str; 5])] = &[
     ("GET", "/settings", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),
     ("GET", "/users", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),
     ("GET", "/advice", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
+    ("POST", "/keys/{id}/rotate", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "denied"]),
     ("POST", "/keys/{id}/revoke", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "in"]),
     ("GET", "/grants", ["/sign-in", "/sign-in/factor", "/enrol", "in", "in"]),
     ("GET", "/grants/new", ["/sign-in", "/sign-in/factor", "/enrol", "denied", "denied"]),

@@ -1,9 +1,11 @@
 //! The file of a new installation's root key, which never lies in the data folder.
 
+use super::Custody;
 use crate::{error::Error, folder::DataFolder};
 use std::{
     io,
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 use types::{Id, Instance as InstanceKind, Random};
 use vault::{RootKey, RootKeyError};
@@ -34,21 +36,30 @@ impl RootKeyPlace<'_> {
 /// The root key of an installation that is being made.
 pub(super) struct NewKey {
     pub file: PathBuf,
-    pub root: RootKey,
+    pub root: Arc<RootKey>,
     /// The file was not there before.
     is_made: bool,
 }
 
 impl NewKey {
-    pub(super) fn make(file: PathBuf, random: &dyn Random) -> Result<Self, Error> {
+    pub(super) fn make(
+        file: PathBuf,
+        custody: &Custody,
+        random: &dyn Random,
+    ) -> Result<Self, Error> {
         if !file.exists() {
-            match RootKey::create_file(&file, random) {
+            let passphrase = custody.unattended().passphrase(&file)?;
+            let root = RootKey::generate(random)?;
+            match root.write_file(&file, passphrase.as_ref(), random) {
                 // Another `init` with the same file was faster.
                 Err(RootKeyError::Exists { .. }) => {}
-                made => return Ok(Self { root: made?, file, is_made: true }),
+                written => {
+                    written?;
+                    return Ok(Self { root: Arc::new(root), file, is_made: true });
+                }
             }
         }
-        Ok(Self { root: RootKey::load(&file)?, file, is_made: false })
+        Ok(Self { root: custody.load_file(&file)?, file, is_made: false })
     }
 
     /// Removes a key that nothing was sealed with that stays: one of this installation's own name, or
@@ -103,7 +114,7 @@ fn resolved(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-pub(super) fn absolute(path: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(|source| Error::Io {
         what: "find",
         path: path.to_owned(),

@@ -1,7 +1,7 @@
 //! Secrets of an installation, and how they lie in its store.
 
 use crate::error::Error;
-use store::{Everything, SealedRow};
+use store::{Everything, SealedRow, VaultGenerationRow};
 use types::{Id, Node, Random, SecretBytes};
 use vault::{CustomerKey, KeyPepper, Keyring, RecordContext, RootKey, WrappedGeneration};
 
@@ -92,12 +92,13 @@ pub(super) fn copy(secret: &SecretBytes) -> SecretBytes {
 }
 
 pub(super) fn opened_keyring(root: &RootKey, everything: &Everything) -> Result<Keyring, Error> {
-    let generations: Vec<WrappedGeneration> = everything
-        .vault_generations
-        .iter()
+    Ok(Keyring::open(root, &wrapped(&everything.vault_generations))?)
+}
+
+pub(super) fn wrapped(rows: &[VaultGenerationRow]) -> Vec<WrappedGeneration> {
+    rows.iter()
         .map(|row| WrappedGeneration { number: row.number, blob: row.wrapped_key.clone() })
-        .collect();
-    Ok(Keyring::open(root, &generations)?)
+        .collect()
 }
 
 pub(super) fn open_row(key: &CustomerKey, row: &SealedRow) -> Result<SecretBytes, Error> {

@@ -9,7 +9,7 @@ use super::{
     tokens, users,
     users::{Acceptance, NewLink},
 };
-use crate::{Error, Init, Instance, RootKeyPlace, clients, seals_tests::id_of};
+use crate::{Custody, Error, Init, Instance, RootKeyPlace, clients, seals_tests::id_of};
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use identity::{EmailAddress, LinkToken, Password, PersonalToken, SessionToken};
@@ -51,6 +51,7 @@ impl Office {
             server: None,
             config: "",
             root_key: RootKeyPlace::File(&key),
+            custody: Custody::default(),
             actor: ctx_at(&clock),
             clock: Arc::clone(&clock) as _,
             random: Arc::new(SystemRandom),

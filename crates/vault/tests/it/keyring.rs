@@ -13,12 +13,12 @@ fn context(customer: Id<Customer>, generation: u32) -> RecordContext<'static> {
 #[test]
 fn a_vault_opens_after_a_restart_with_its_root_key_only() {
     let root = RootKey::generate(&SystemRandom).unwrap();
-    let (mut keyring, first) = Keyring::create(&root, &SystemRandom).unwrap();
+    let (keyring, first) = Keyring::create(&root, &SystemRandom).unwrap();
     assert_eq!((first.number, keyring.current_generation()), (1, 1));
     let customer = Id::from_u128(7);
     let (key, old) = keyring.create_customer_key(customer, &SystemRandom).unwrap();
     let sealed = vault::seal(&key, &context(customer, 1), &secret("hello")).unwrap();
-    let second = keyring.add_generation(&root, &SystemRandom).unwrap();
+    let (keyring, second) = keyring.with_new_generation(&root, &SystemRandom).unwrap();
     assert_eq!(second.number, 2);
     let (_, new) = keyring.create_customer_key(Id::from_u128(8), &SystemRandom).unwrap();
     assert_eq!((old.generation, new.generation), (1, 2));
@@ -53,8 +53,8 @@ fn keys_do_not_depend_on_how_often_they_were_made_before() {
 #[test]
 fn rows_of_generations_that_do_not_fit_are_refused() {
     let root = RootKey::generate(&SystemRandom).unwrap();
-    let (mut keyring, first) = Keyring::create(&root, &SystemRandom).unwrap();
-    let second = keyring.add_generation(&root, &SystemRandom).unwrap();
+    let (keyring, first) = Keyring::create(&root, &SystemRandom).unwrap();
+    let (_, second) = keyring.with_new_generation(&root, &SystemRandom).unwrap();
     let refused =
         |rows: &[&WrappedGeneration]| Keyring::open(&root, rows.iter().copied()).unwrap_err();
     assert_eq!(refused(&[]), VaultError::NoGeneration);
@@ -74,8 +74,8 @@ fn rows_of_generations_that_do_not_fit_are_refused() {
 #[test]
 fn a_customer_key_opens_for_its_customer_and_generation_only() {
     let root = RootKey::generate(&SystemRandom).unwrap();
-    let (mut keyring, _) = Keyring::create(&root, &SystemRandom).unwrap();
-    keyring.add_generation(&root, &SystemRandom).unwrap();
+    let (keyring, _) = Keyring::create(&root, &SystemRandom).unwrap();
+    let (keyring, _) = keyring.with_new_generation(&root, &SystemRandom).unwrap();
     let customer = Id::from_u128(1);
     let (_, wrapped) = keyring.create_customer_key(customer, &SystemRandom).unwrap();
     let other = Id::from_u128(2);
@@ -164,4 +164,36 @@ fn what_the_first_release_sealed_opens() {
 
 fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn another_root_key_wraps_the_same_generations() {
+    let (former, root) =
+        (RootKey::generate(&SystemRandom).unwrap(), RootKey::generate(&SystemRandom).unwrap());
+    assert_ne!(former.name().unwrap(), root.name().unwrap());
+    let (keyring, first) = Keyring::create(&former, &SystemRandom).unwrap();
+    let (keyring, second) = keyring.with_new_generation(&former, &SystemRandom).unwrap();
+    let (_, wrapped) = keyring.create_customer_key(Id::from_u128(1), &SystemRandom).unwrap();
+    let rows = keyring.rewrap(&root).unwrap();
+    assert_eq!(rows.len(), 2);
+    let opened = Keyring::open(&root, &rows).unwrap();
+    assert!(opened.open_customer_key(Id::from_u128(1), &wrapped).is_ok());
+    assert_eq!(
+        Keyring::open(&former, &rows).unwrap_err(),
+        VaultError::WrongRootKey { generation: 1 }
+    );
+    // What is open stays open, whichever key wraps it by now; only a new one asks for the root key.
+    let followed = opened.follow(&former, [&first, &second]).unwrap();
+    assert!(followed.open_customer_key(Id::from_u128(1), &wrapped).is_ok());
+    let (_, third) = opened.with_new_generation(&root, &SystemRandom).unwrap();
+    let all = [&rows[0], &rows[1], &third];
+    assert_eq!(
+        followed.follow(&former, all).unwrap_err(),
+        VaultError::WrongRootKey { generation: 3 }
+    );
+    assert_eq!(followed.follow(&root, all).unwrap().current_generation(), 3);
+    // A generation that is gone opens nothing any more.
+    let left = followed.follow(&root, [&third]).unwrap();
+    assert_eq!(left.numbers().collect::<Vec<_>>(), [3]);
+    assert!(left.open_customer_key(Id::from_u128(1), &wrapped).is_err());
 }

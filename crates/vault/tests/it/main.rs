@@ -10,8 +10,10 @@
 mod credential;
 mod injection;
 mod keyring;
+mod passphrase;
 mod record;
 mod root_key;
+mod share;
 
 use types::SecretBytes;
 

@@ -11,12 +11,12 @@ use vault::{
 /// Keys of two customers in each of two generations.
 static KEYS: LazyLock<[CustomerKey; 4]> = LazyLock::new(|| {
     let root = RootKey::generate(&SystemRandom).unwrap();
-    let (mut keyring, _) = Keyring::create(&root, &SystemRandom).unwrap();
+    let (keyring, _) = Keyring::create(&root, &SystemRandom).unwrap();
     let key = |keyring: &Keyring, id| {
         keyring.create_customer_key(Id::from_u128(id), &SystemRandom).unwrap().0
     };
     let old = [key(&keyring, 1), key(&keyring, 2)];
-    keyring.add_generation(&root, &SystemRandom).unwrap();
+    let (keyring, _) = keyring.with_new_generation(&root, &SystemRandom).unwrap();
     let [a, b] = old;
     [a, b, key(&keyring, 1), key(&keyring, 2)]
 });

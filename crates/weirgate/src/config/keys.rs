@@ -246,7 +246,7 @@ All problems are reported together, each with its place and remedy; a `WEIRGATE_
 (Those that Kubernetes makes for a service are not looked at, like `WEIRGATE_SERVICE_HOST` and `WEIRGATE_PORT_8400_TCP`.)
 
 The data folder comes from `--data-dir`, else `WEIRGATE_DATA_DIR`, else it is `./weirgate-data`.
-The root key's file comes from `--root-key-file`, else `WEIRGATE_ROOT_KEY_FILE`, else the place that `init` recorded.
+The root key's file comes from `--root-key-file`, else `WEIRGATE_ROOT_KEY_FILE`, else a systemd credential `weirgate-root-key`, else the place that the data folder records; its passphrase, if it has one, from the file that `--passphrase-file` or `WEIRGATE_PASSPHRASE_FILE` names.
 Secrets never stand in the configuration: the password of `database_url` lies in a file that only its owner may read.
 
 | key | default | unit | what it does |

@@ -9,7 +9,8 @@ use std::{
 };
 
 /// Variables that say where things lie; they are flags of their own.
-const PLACES: [&str; 3] = ["WEIRGATE_DATA_DIR", "WEIRGATE_CONFIG", "WEIRGATE_ROOT_KEY_FILE"];
+const PLACES: [&str; 4] =
+    ["WEIRGATE_DATA_DIR", "WEIRGATE_CONFIG", "WEIRGATE_ROOT_KEY_FILE", "WEIRGATE_PASSPHRASE_FILE"];
 const PREFIX: &str = "WEIRGATE_";
 
 /// What the environment says.

@@ -2,7 +2,7 @@
 
 use super::{
     Session,
-    input::{parse_environment, parse_id, parse_slug, parse_span},
+    input::{parse_environment, parse_id, parse_overlap, parse_slug, parse_span},
 };
 use crate::{
     cli::{ClientVerb, KeyVerb},
@@ -10,7 +10,7 @@ use crate::{
 };
 use app::{
     Instance,
-    clients::{self, KeyState},
+    clients::{self, KeyState, Rotated, Rotation},
 };
 use serde_json::json;
 use types::{Id, Key};
@@ -86,6 +86,18 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
                 Err(error) => Err(take_back(session, instance, created.id, error.into()).await),
             }
         }
+        ClientVerb::Key(KeyVerb::Rotate { id, overlap, expires }) => {
+            let id = parse_id("key", id)?;
+            let overlap = parse_overlap("--overlap", overlap)?;
+            let rotation = Rotation { life: parse_span("--expires", expires)?, overlap };
+            let instance = session.instance_to_change().await?;
+            let context = session.context()?;
+            let rotated = clients::rotate_key(&instance, &context, id, rotation).await?;
+            match tell_rotated(session, &rotated) {
+                Ok(()) => session.settle(instance).await,
+                Err(failure) => Err(put_back(session, instance, &rotated, failure).await),
+            }
+        }
         ClientVerb::Key(KeyVerb::Revoke { id }) => {
             let id = parse_id("key", id)?;
             let instance = session.instance_to_change().await?;
@@ -121,6 +133,62 @@ async fn take_back(
                 FAILED,
                 format!("{id} is made and may be in force: {shown}; and {}", other.message),
                 format!("Nobody was shown it: revoke it with `{remedy}`."),
+            )
+        }
+    }
+}
+
+fn tell_rotated(session: &Session, rotated: &Rotated) -> Result<(), Failure> {
+    let Rotated { client, environment, key, former, former_ends_at, .. } = rotated;
+    let json = json!({
+        "id": key.id.to_string(),
+        "key": key.key.expose(),
+        "expires_at": key.expires_at.to_string(),
+        "client": client,
+        "environment": environment.as_str(),
+        "former": {"id": former.to_string(), "expires_at": former_ends_at.to_string()},
+    });
+    let text = [
+        key.key.expose().to_owned(),
+        format!(
+            "{} of {client} ({environment}) expires {}. The key is shown this once.",
+            key.id, key.expires_at
+        ),
+        format!("{former} ends {former_ends_at}: give the new key to its program before."),
+    ];
+    Ok(session.output.result(&json, text)?)
+}
+
+/// Takes a rotation back whose key nobody was shown: the former one goes on as before.
+async fn put_back(
+    session: &Session,
+    instance: Instance,
+    rotated: &Rotated,
+    failure: Failure,
+) -> Failure {
+    let (id, former, shown) = (rotated.key.id, rotated.former, failure.message);
+    let back = async {
+        clients::rotate_back(&instance, &session.context()?, rotated).await?;
+        session.settle(instance).await
+    };
+    match back.await {
+        Ok(()) => Failure::new(
+            FAILED,
+            format!(
+                "{id} was made and is revoked again, because nobody was shown it, and {former} goes \
+                 on as before: {shown}"
+            ),
+            "Look at what standard output leads to, and rotate again.",
+        ),
+        Err(other) => {
+            let remedy = session.next(&format!("client key revoke {id}"));
+            Failure::new(
+                FAILED,
+                format!(
+                    "{id} is made and may be in force, and {former} ends {}: {shown}; and {}",
+                    rotated.former_ends_at, other.message
+                ),
+                format!("Nobody was shown it: revoke it with `{remedy}`, and make another."),
             )
         }
     }

@@ -63,14 +63,15 @@ pub(crate) async fn doctor(
         }
     }
     found.push(open_files());
-    let key = session.root_key_file.as_deref();
+    let custody = session.custody();
     let clock = Arc::new(SystemClock);
     let told =
         told.as_ref().map(|(keys, roots): &(Vec<_>, Vec<_>)| Told { keys, extra_roots: roots });
     let random = Arc::new(SystemRandom);
     match session.must_be_there() {
-        Ok(()) => found
-            .extend(examine(&session.data_dir, server.as_ref(), key, clock, random, told).await),
+        Ok(()) => found.extend(
+            examine(&session.data_dir, server.as_ref(), &custody, clock, random, told).await,
+        ),
         Err(failure) => {
             found.push(Finding::bad("folder", failure.message, failure.remedy.unwrap_or_default()));
         }

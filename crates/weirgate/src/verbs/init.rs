@@ -39,6 +39,7 @@ pub(crate) async fn init(session: &Session) -> Result<(), Failure> {
 
 /// What a new data folder is made of.
 pub(super) fn asked(session: &Session) -> Result<Init<'_>, Failure> {
+    session.passphrase_must_be_there()?;
     let root_key = match (&session.root_key_file, &session.key_folder) {
         (Some(file), _) => RootKeyPlace::File(file),
         (None, Some(folder)) => RootKeyPlace::Folder(folder),
@@ -55,6 +56,7 @@ pub(super) fn asked(session: &Session) -> Result<Init<'_>, Failure> {
         server: session.server().cloned(),
         config: session.database.as_ref().map_or("", |database| &database.lines),
         root_key,
+        custody: session.custody(),
         actor: session.context()?,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),

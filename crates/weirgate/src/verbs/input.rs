@@ -70,6 +70,11 @@ pub(super) fn parse_span(flag: &str, text: &str) -> Result<Duration, Failure> {
     total.filter(|total| *total > 0).map(Duration::from_secs).ok_or_else(wrong)
 }
 
+/// A span, or none at all: `0`.
+pub(super) fn parse_overlap(flag: &str, text: &str) -> Result<Duration, Failure> {
+    if text == "0" { Ok(Duration::ZERO) } else { parse_span(flag, text) }
+}
+
 pub(super) fn pairs(flag: &str, given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     let mut pairs = BTreeMap::new();
     for text in given {

@@ -6,6 +6,7 @@ mod backup;
 mod client;
 mod connect;
 mod connection;
+mod customer;
 mod doctor;
 mod init;
 mod input;
@@ -16,12 +17,14 @@ mod rules;
 mod sandbox;
 mod sso;
 mod user;
+mod vault;
 
 pub(crate) use apply::apply;
 pub(crate) use audit::audit;
 pub(crate) use backup::backup;
 pub(crate) use client::client;
 pub(crate) use connection::connection;
+pub(crate) use customer::customer;
 pub(crate) use doctor::doctor;
 pub(crate) use init::init;
 pub(crate) use input::read_secret;
@@ -32,13 +35,15 @@ pub(crate) use rules::{advise, explain, grant, policy, role};
 pub(crate) use sandbox::sandbox;
 pub(crate) use sso::sso;
 pub(crate) use user::{session, user};
+pub(crate) use vault::vault;
 
+use crate::passphrase;
 use crate::{
     cli::Global,
     config::Database,
     output::{Failure, NOT_FOUND, Output, command, quoted},
 };
-use app::{DataFolder, Instance, ServerUrl, sequence};
+use app::{Ask, Custody, DataFolder, Instance, ServerUrl, sequence};
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -53,6 +58,8 @@ pub(crate) struct Session {
     pub named_dir: Option<PathBuf>,
     pub data_dir: PathBuf,
     pub root_key_file: Option<PathBuf>,
+    /// The passphrase of the root key's file.
+    pub passphrase_file: Option<PathBuf>,
     /// Where `init` puts a new root key if nothing else is said.
     pub key_folder: Option<PathBuf>,
     pub output: Output,
@@ -66,6 +73,7 @@ impl Session {
             named_dir: global.data_dir.clone(),
             data_dir: global.data_dir.clone().unwrap_or_else(|| PathBuf::from("weirgate-data")),
             root_key_file: global.root_key_file.clone(),
+            passphrase_file: global.passphrase_file.clone(),
             key_folder,
             output: Output { is_json: global.json },
             database: None,
@@ -135,8 +143,32 @@ impl Session {
                  the key itself.",
             ));
         }
+        self.passphrase_must_be_there()?;
         let clock = Arc::new(SystemClock);
-        Ok(Instance::open(folder, key, clock, Arc::new(SystemRandom)).await?)
+        Ok(Instance::open(folder, self.custody(), clock, Arc::new(SystemRandom)).await?)
+    }
+
+    /// What was given as the file's name is not repeated: it may be the passphrase itself.
+    pub(crate) fn passphrase_must_be_there(&self) -> Result<(), Failure> {
+        if self.passphrase_file.as_deref().is_some_and(is_missing) {
+            return Err(Failure::new(
+                NOT_FOUND,
+                "there is no file of the name that --passphrase-file or WEIRGATE_PASSPHRASE_FILE gives",
+                "Give the path of a file with the passphrase, never the passphrase itself.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Where the root key comes from.
+    pub(crate) fn custody(&self) -> Custody {
+        Custody {
+            file: self.root_key_file.clone(),
+            credential: credential(),
+            passphrase_file: self.passphrase_file.clone(),
+            ask: passphrase::can_ask().then_some(passphrase::ask as Ask),
+            ..Custody::default()
+        }
     }
 
     /// For a verb that changes something: nothing is changed whose audit entry the log would not take
@@ -155,6 +187,13 @@ impl Session {
             .map_err(|error| app::Error::NotSequenced(Box::new(error)))?;
         Ok(instance.close().await?)
     }
+}
+
+/// The root key as systemd hands it to a unit (`LoadCredential=`, `LoadCredentialEncrypted=`).
+fn credential() -> Option<PathBuf> {
+    let dir = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+    let file = Path::new(&dir).join("weirgate-root-key");
+    (!is_missing(&file)).then_some(file)
 }
 
 /// Whether there is no such file, or none can have this name.

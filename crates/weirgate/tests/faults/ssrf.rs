@@ -6,7 +6,7 @@ use crate::{
     world::{World, binary, code, ok, ok_with},
 };
 use app::{
-    Init, Instance, RootKeyPlace,
+    Custody, Init, Instance, RootKeyPlace,
     people::sso::{self, Settings, ShownAt, Web},
 };
 use outbound::{
@@ -446,6 +446,7 @@ impl Hall {
             server: None,
             config: "",
             root_key: RootKeyPlace::File(&folder.join("root.key")),
+            custody: Custody::default(),
             actor: Self::ctx(),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),

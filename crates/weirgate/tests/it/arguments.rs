@@ -7,7 +7,7 @@ use testkit::{THING_DESCRIPTION, Weirgate};
 
 /// Every verb with every argument that takes a value: before `=` stands a flag, or the name that
 /// `--help` gives to a place. What is in braces is a path in the test's home, or something's id.
-const LINES: [&str; 75] = [
+const LINES: [&str; 86] = [
     // Names what others made, so it comes before them.
     "doctor",
     "demo --once --gateway-addr=127.0.0.1:0 --console-addr=127.0.0.1:0 --seed=1",
@@ -33,6 +33,7 @@ const LINES: [&str; 75] = [
     "client create NAME=someone",
     "client list",
     "client key create NAME=reader --expires=1d --environment=test",
+    "client key rotate ID=key_06ewk4g000e0g0000000000001 --overlap=7d --expires=90d",
     "user setup-link",
     "user invite ADDRESS=grace@example.com --role=auditor",
     "user link USER=grace@example.com",
@@ -80,6 +81,17 @@ const LINES: [&str; 75] = [
     "backup create FILE={backup}",
     "backup verify FILE={backup}",
     "backup restore FILE={backup} --database-url=postgres://u@127.0.0.1:1/d --database-password-file={secret.json}",
+    "vault status",
+    "vault rotate --finish",
+    // It would move the key of all lines: this one has none.
+    "vault rotate-root --new-root-key-file={new.key} --root-key-file={secret.json}",
+    "vault seal",
+    "vault unseal",
+    "vault shares --threshold=2 --shares=3 --out={shares}",
+    "vault recover --share={secret.json}",
+    "customer list",
+    "customer erase NAME=Nobody --yes --certificate={certificate}",
+    "customer certificate ID=cust_06ewk4g000e0g000000000000c --out={certificate}",
     "config show --origin",
     "completions SHELL=none",
     "man DIR={pages}",
@@ -87,8 +99,14 @@ const LINES: [&str; 75] = [
 ];
 
 /// What every verb takes besides.
-const GLOBAL: [&str; 5] =
-    ["--data-dir", "--config", "--root-key-file", "--server-url", "--token-file"];
+const GLOBAL: [&str; 6] = [
+    "--data-dir",
+    "--config",
+    "--root-key-file",
+    "--passphrase-file",
+    "--server-url",
+    "--token-file",
+];
 
 const CANARY: &str = "canary9f3b7c21";
 

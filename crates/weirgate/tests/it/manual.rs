@@ -357,6 +357,7 @@ fn is_for_a_machine(block: &Block) -> bool {
     block.place == "build" || block.body.contains("/etc/postgresql")
 }
 
+const KEYS: &str = "Keys: rotate, recover, erase";
 const CLUSTER: &str = "PostgreSQL, and several nodes";
 
 /// From a bare machine to an upgrade, and its backup on another.
@@ -380,7 +381,7 @@ fn one_machine(reader: &Reader) {
         Ok(_) => reader.all(&first, "Watch it", "metrics"),
         Err(error) => eprintln!("skipped: promtool of Prometheus is not there ({error})"),
     }
-    for section in ["Watch it", "Rotate", "Back up", "When the disk is full", "Upgrade"] {
+    for section in ["Watch it", "Rotate", KEYS, "Back up", "When the disk is full", "Upgrade"] {
         reader.all(&first, section, "");
     }
     let fresh = Machine::bare();
