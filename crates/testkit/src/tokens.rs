@@ -30,7 +30,7 @@ struct Desk {
     /// Answers before it goes on as usual.
     instead: Vec<Answer>,
     given: usize,
-    asked: usize,
+    asked: Vec<Instant>,
     reused: usize,
     is_alive: bool,
     refresh_token: String,
@@ -54,7 +54,7 @@ impl TokenServer {
             grace: Duration::ZERO,
             instead: Vec::new(),
             given: 0,
-            asked: 0,
+            asked: Vec::new(),
             reused: 0,
             is_alive: true,
             refresh_token: FIRST_REFRESH_TOKEN.to_owned(),
@@ -109,7 +109,17 @@ impl TokenServer {
 
     /// Requests so far.
     pub fn asked(&self) -> usize {
-        lock(&self.desk).asked
+        lock(&self.desk).asked.len()
+    }
+
+    /// The most requests that came within a second.
+    pub fn busiest_second(&self) -> usize {
+        let asked = lock(&self.desk).asked.clone();
+        let within = |from: &Instant| {
+            let span = Duration::from_secs(1);
+            asked.iter().filter(|at| **at >= *from && **at < *from + span).count()
+        };
+        asked.iter().map(within).max().unwrap_or(0)
     }
 
     /// How often a token that renews was shown though it had been used.
@@ -125,7 +135,7 @@ impl TokenServer {
 
 impl Desk {
     fn answer(&mut self, request: &Received) -> Answer {
-        self.asked += 1;
+        self.asked.push(Instant::now());
         if !self.instead.is_empty() {
             return self.instead.remove(0);
         }

@@ -16,6 +16,9 @@ use vault::auth::{
 };
 use zeroize::Zeroizing;
 
+/// The code of an endpoint that has no time now.
+pub(super) const TOKEN_ENDPOINT_BUSY: &str = "token_endpoint_busy";
+
 /// All that a conversation needs.
 pub(crate) struct Conversation<'c> {
     pub plan: &'c AuthPlan,
@@ -55,7 +58,7 @@ impl ConversationError {
                     Some("invalid_dpop_proof") => "invalid_dpop_proof",
                     _ => "token_endpoint_refused",
                 },
-                AcquireError::Later { .. } => "token_endpoint_busy",
+                AcquireError::Later { .. } => TOKEN_ENDPOINT_BUSY,
                 AcquireError::AnswerLacks { .. }
                 | AcquireError::AnswerUnfit { .. }
                 | AcquireError::NotBound => "token_answer_unfit",

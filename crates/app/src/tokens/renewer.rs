@@ -2,7 +2,7 @@
 
 use super::{
     Conversation, Material, Renewable, Renewables, TOKEN_COLUMN,
-    conversation::ConversationError,
+    conversation::{ConversationError, TOKEN_ENDPOINT_BUSY},
     converse,
     protocol::{self, Books, Outcome, Said},
     spread_of, values_of,
@@ -75,6 +75,20 @@ impl TokenDesk {
     }
 }
 
+/// How one provider is asked.
+#[derive(Debug)]
+struct Manners {
+    places: Arc<Semaphore>,
+    /// It said that it has no time before.
+    not_before: Timestamp,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(AT_ONCE)), not_before: Timestamp::EPOCH }
+    }
+}
+
 /// The renewer of one server.
 #[derive(Debug)]
 pub struct Renewer {
@@ -83,10 +97,10 @@ pub struct Renewer {
     shared: Arc<SharedSnapshot>,
     wanted: mpsc::Receiver<Wanted>,
     under_way: HashSet<Id<Connection>>,
-    providers: HashMap<Id<Provider>, Arc<Semaphore>>,
-    tasks: JoinSet<(Id<Connection>, Outcome)>,
+    providers: HashMap<Id<Provider>, Manners>,
+    tasks: JoinSet<(Arc<Renewable>, Outcome)>,
     /// When a connection whose renewal failed is tried again, and what it was tried with.
-    paused: HashMap<Id<Connection>, (Timestamp, Option<Arc<Renewable>>)>,
+    paused: HashMap<Id<Connection>, (Timestamp, Arc<Renewable>)>,
     /// Connections whose secret, app or plan changed since: no pause holds them up.
     changed: HashSet<Id<Connection>>,
     watches: Arc<Mutex<Watches>>,
@@ -133,8 +147,8 @@ impl Renewer {
                 biased;
                 _ = stopped.changed() => break,
                 Some(ended) = self.tasks.join_next() => {
-                    if let Ok((connection, outcome)) = ended {
-                        self.ended(connection, &outcome);
+                    if let Ok((renewable, outcome)) = ended {
+                        self.ended(renewable, &outcome);
                     }
                 }
                 Some(wanted) = self.wanted.recv() => self.want(wanted),
@@ -144,7 +158,8 @@ impl Renewer {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn ended(&mut self, connection: Id<Connection>, outcome: &Outcome) {
+    fn ended(&mut self, renewable: Arc<Renewable>, outcome: &Outcome) {
+        let connection = renewable.row.id;
         self.under_way.remove(&connection);
         self.paused.remove(&connection);
         match outcome {
@@ -156,10 +171,12 @@ impl Renewer {
             Outcome::NotOurs => self.desk.news.notify_one(),
             Outcome::Failed { code, retry_at } => {
                 tracing::warn!(connection.id = %connection, code, "a token could not be obtained");
-                let published = self.desk.published.load_full();
-                let renewables = published.as_ref().as_ref().map(|one| &one.renewables);
-                let tried = renewables.and_then(|all| all.get(&connection)).cloned();
-                self.paused.insert(connection, (*retry_at, tried));
+                if *code == TOKEN_ENDPOINT_BUSY {
+                    // What it said to one, it would say to all.
+                    let manners = self.providers.entry(renewable.provider.id).or_default();
+                    manners.not_before = manners.not_before.max(*retry_at);
+                }
+                self.paused.insert(connection, (*retry_at, renewable));
                 self.desk.renewals.fail(connection, code, *retry_at);
             }
         }
@@ -184,7 +201,7 @@ impl Renewer {
     /// Forgets a failure whose cause may be gone: what the token is obtained from is another.
     fn notice_change(&mut self, renewable: &Arc<Renewable>) {
         let id = renewable.row.id;
-        let Some((_, Some(tried))) = self.paused.get(&id) else { return };
+        let Some((_, tried)) = self.paused.get(&id) else { return };
         let is_same = tried.rows == renewable.rows
             && tried.row == renewable.row
             && Arc::ptr_eq(&tried.provider, &renewable.provider);
@@ -217,23 +234,19 @@ impl Renewer {
 
     fn begin(&mut self, instance: &Arc<Instance>, renewable: &Arc<Renewable>, was_refused: bool) {
         let id = renewable.row.id;
-        if !self.under_way.insert(id) {
+        let manners = self.providers.entry(renewable.provider.id).or_default();
+        if instance.clock.now() < manners.not_before || !self.under_way.insert(id) {
             return;
         }
-        let places = self
-            .providers
-            .entry(renewable.provider.id)
-            .or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE)));
-        let (places, asker) = (Arc::clone(places), self.asker.clone());
+        let (places, asker) = (Arc::clone(&manners.places), self.asker.clone());
         let how = How { was_refused, is_patient: !self.changed.remove(&id) };
         let (instance, renewable) = (Arc::clone(instance), Arc::clone(renewable));
         let (watches, begun) = (Arc::clone(&self.watches), self.begun);
         self.tasks.spawn(async move {
             let _place = places.acquire().await;
-            (id, {
-                let node = instance.origin.clone();
-                renew(&instance, &asker, &renewable, how, (&watches, begun, &node)).await
-            })
+            let by = (watches.as_ref(), begun, instance.origin.as_str());
+            let outcome = renew(&instance, &asker, &renewable, how, by).await;
+            (renewable, outcome)
         });
     }
 }

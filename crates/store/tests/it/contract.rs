@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 use store::{
-    ClientRow, ConnectionRow, CustomerRow, GrantChanges, GrantRow, GrantTarget, KeyRow, MovedRow,
-    OutboxRow, ProviderRow, RowSeal, SealedRow, StateHead, Store, StoreError, WitnessAnswer,
+    Claimed, ClientRow, ConnectionRow, CustomerRow, GrantChanges, GrantRow, GrantTarget, KeyRow,
+    LeftLease, MovedRow, OutboxRow, ProviderRow, Renewal, RenewalClaim, RowSeal, SealedRow,
+    StateHead, Store, StoreError, WitnessAnswer,
 };
 use types::{Actor, Clock, Environment, Id, OpContext, SystemClock, SystemRandom, Timestamp};
 
@@ -105,6 +106,7 @@ pub async fn all(store: &Store) {
     keys_and_revocation(store).await;
     sealed_versions_count_up(store, &customer, &connection).await;
     grants(store, &connection).await;
+    one_of_many_renews(store, &connection).await;
     connections_end_once(store, &connection).await;
     outbox(store).await;
     audit_checkpoints(store).await;
@@ -272,6 +274,58 @@ async fn seals_and_heads(store: &Store) {
     assert_eq!(store.outbox_batch(1_000).await.unwrap().last(), Some(&waiting));
     assert_eq!(store.seal("client", "a").await.unwrap().unwrap().seal, [3; 32]);
     assert_eq!(store.seal("client", "b").await.unwrap(), None);
+}
+
+async fn one_of_many_renews(store: &Store, connection: &ConnectionRow) {
+    let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+    let claim = |node: &'static str, version: u64, now: Timestamp| RenewalClaim {
+        connection: connection.id,
+        version,
+        node,
+        now,
+        lasts: Duration::from_mins(1),
+        takes_over: None,
+        is_patient: true,
+    };
+    let ours = |claimed: Claimed| matches!(claimed, Claimed::Ours(_));
+    // Tokens of another version are nobody's to renew.
+    assert_eq!(store.claim_renewal(claim("a", 7, at(100))).await.unwrap(), Claimed::NotOurs);
+    assert!(ours(store.claim_renewal(claim("a", 0, at(100))).await.unwrap()));
+    assert_eq!(store.claim_renewal(claim("b", 0, at(159))).await.unwrap(), Claimed::NotOurs);
+    // It ended by its time, and nobody said how: it is watched, and taken over as what it was.
+    let left = LeftLease { node: "a".into(), begun_at: at(100) };
+    let claimed = store.claim_renewal(claim("b", 0, at(160))).await.unwrap();
+    assert_eq!(claimed, Claimed::Left(left.clone()));
+    let other = LeftLease { node: "a".into(), begun_at: at(99) };
+    let over = |left, now| RenewalClaim { takes_over: Some(left), ..claim("b", 0, now) };
+    assert_eq!(
+        store.claim_renewal(over(&other, at(161))).await.unwrap(),
+        Claimed::Left(left.clone())
+    );
+    let interrupted = Claimed::Ours(Renewal { failures: 0, was_interrupted: true });
+    assert_eq!(store.claim_renewal(over(&left, at(162))).await.unwrap(), interrupted);
+    // Who had it before gives nothing back that is another's.
+    store.end_renewal(connection.id, "a", (0, at(0))).await.unwrap();
+    assert_eq!(store.claim_renewal(claim("c", 0, at(163))).await.unwrap(), Claimed::NotOurs);
+    // A failure's pause holds up who is patient.
+    store.end_renewal(connection.id, "b", (2, at(300))).await.unwrap();
+    assert_eq!(store.failed_renewals().await.unwrap(), [(connection.id, 2, at(300))]);
+    assert_eq!(store.claim_renewal(claim("c", 0, at(299))).await.unwrap(), Claimed::NotOurs);
+    let hasty = RenewalClaim { is_patient: false, ..claim("c", 0, at(299)) };
+    let failed = Claimed::Ours(Renewal { failures: 2, was_interrupted: false });
+    assert_eq!(store.claim_renewal(hasty).await.unwrap(), failed);
+    // A server that begins ends the leases of its node, and of no other.
+    store.forget_leases("b").await.unwrap();
+    assert_eq!(store.claim_renewal(claim("c", 0, at(301))).await.unwrap(), Claimed::NotOurs);
+    store.forget_leases("c").await.unwrap();
+    assert!(ours(store.claim_renewal(claim("c", 0, at(301))).await.unwrap()));
+    store.end_renewal(connection.id, "c", (0, at(0))).await.unwrap();
+    // Many at once: one gets it.
+    let claims = (0..8).map(|_| store.claim_renewal(claim("d", 0, at(400))));
+    let claimed = futures_util::future::join_all(claims).await;
+    let won = claimed.into_iter().filter(|claimed| matches!(claimed, Ok(Claimed::Ours(_))));
+    assert_eq!(won.count(), 1);
+    store.end_renewal(connection.id, "d", (0, at(0))).await.unwrap();
 }
 
 async fn connections_end_once(store: &Store, connection: &ConnectionRow) {

@@ -409,3 +409,46 @@ fn a_server_that_is_killed_loses_no_grant() {
     testkit::poll(Duration::from_secs(150), || renewing.read().status == 200).unwrap();
     assert_ne!(renewing.show()["state"], "consent_ended");
 }
+
+#[test]
+fn what_is_due_at_once_is_asked_for_by_turns() {
+    /// So many connections got their tokens within a second or two.
+    const MANY: usize = 80;
+    let lasts = Duration::from_secs(20);
+    let mut renewing = Renewing::prepared(lasts, "client_credentials");
+    renewing.tokens.set_delay(Duration::from_millis(100));
+    let secret = json!({"client_id": APP_ID, "client_secret": APP_SECRET});
+    let connections: Vec<String> = (0..MANY).map(|_| create(&renewing.world, &secret)).collect();
+    renewing.world.serve();
+    let (at, key) = (renewing.world.addr, renewing.world.key.clone());
+    let failed = AtomicUsize::new(0);
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for share in connections.chunks(MANY / 8) {
+            let (key, failed) = (&key, &failed);
+            scope.spawn(move || {
+                while begun.elapsed() < Duration::from_secs(40) {
+                    for connection in share {
+                        let answer = call(at, connection, key, "GET", &Value::Null);
+                        if answer.status != 200 {
+                            failed.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        }
+        // In the midst of it the provider has no time for a while.
+        thread::sleep(Duration::from_secs(12));
+        for _ in 0..3 {
+            let busy = Answer::json(429, &json!({"error": "slow_down"})).header("Retry-After", "2");
+            renewing.tokens.say_instead(busy);
+        }
+    });
+    assert_eq!(failed.load(Ordering::Relaxed), 0);
+    // Each twice or thrice in forty seconds, and those that were told to wait once more.
+    let asked = renewing.tokens.asked();
+    assert!((2 * MANY..=4 * MANY).contains(&asked), "{asked}");
+    // Four at once that take a tenth of a second each; some room for a slow machine's clock.
+    let busiest = renewing.tokens.busiest_second();
+    assert!(busiest <= 60, "{busiest} in one second");
+}
