@@ -149,9 +149,10 @@ async fn connection_page(
     } else {
         connect::renewal(&console.instance, id).await.ok()
     };
-    let listed = match shows_customers {
-        true => or_failed(connect::consents(&console.instance, Some(id)).await)?,
-        false => Vec::new(),
+    let listed = if shows_customers {
+        or_failed(connect::consents(&console.instance, Some(id)).await)?
+    } else {
+        Vec::new()
     };
     let consents = listed.iter().rev().map(|one| ConsentView {
         id: one.id.to_string(),

@@ -342,9 +342,10 @@ pub async fn confirm(
     if consented.digest != shown {
         return Err(Error::PlanStale);
     }
-    let connection = match row.connection {
-        Some(known) => known,
-        None => Id::generate(ctx.now, instance.random.as_ref())?,
+    let connection = if let Some(known) = row.connection {
+        known
+    } else {
+        Id::generate(ctx.now, instance.random.as_ref())?
     };
     let done = |row: &mut ConnectSessionRow| {
         row.progress = ConnectProgress::Connected;
@@ -359,15 +360,12 @@ pub async fn confirm(
         return Err(ConnectError::State.into());
     }
     let record = connection.to_bytes();
-    let version = match row.connection {
-        Some(_) => {
-            let known = changing.tx.sealed(CREDENTIAL_TABLE, &record, TOKEN_COLUMN).await?;
-            known.map_or(0, |row| row.version)
-        }
-        None => {
-            insert(instance, &mut changing, ctx, &loaded, connection).await?;
-            0
-        }
+    let version = if row.connection.is_some() {
+        let known = changing.tx.sealed(CREDENTIAL_TABLE, &record, TOKEN_COLUMN).await?;
+        known.map_or(0, |row| row.version)
+    } else {
+        insert(instance, &mut changing, ctx, &loaded, connection).await?;
+        0
     };
     let owner = changing.tx.customer(loaded.customer.id).await?;
     let owner = owner.ok_or(Error::Internal { what: "a connect session's customer is missing" })?;
@@ -491,7 +489,8 @@ pub async fn keep_up(instance: Arc<Instance>, mut stopped: watch::Receiver<bool>
 
 async fn look(instance: &Instance) -> Result<(), Error> {
     let now = instance.clock.now();
-    let before = Timestamp::from_micros(now.as_micros() - FORGOTTEN_AFTER.as_micros() as i64);
+    let day = i64::try_from(FORGOTTEN_AFTER.as_micros()).unwrap_or(i64::MAX);
+    let before = Timestamp::from_micros(now.as_micros().saturating_sub(day));
     if !instance.store.has_connects_due(now, before).await? {
         return Ok(());
     }

@@ -114,7 +114,7 @@ async fn run(
                     other?;
                     break;
                 }
-            };
+            }
         }
         loopback.linger().await;
         confirmed(session, &instance, begun.id, browser.yes).await
