@@ -342,9 +342,10 @@ pub async fn confirm(
     if consented.digest != shown {
         return Err(Error::PlanStale);
     }
-    let connection = match row.connection {
-        Some(known) => known,
-        None => Id::generate(ctx.now, instance.random.as_ref())?,
+    let connection = if let Some(known) = row.connection {
+        known
+    } else {
+        Id::generate(ctx.now, instance.random.as_ref())?
     };
     let done = |row: &mut ConnectSessionRow| {
         row.progress = ConnectProgress::Connected;
@@ -488,9 +489,8 @@ pub async fn keep_up(instance: Arc<Instance>, mut stopped: watch::Receiver<bool>
 
 async fn look(instance: &Instance) -> Result<(), Error> {
     let now = instance.clock.now();
-    let before = Timestamp::from_micros(
-        now.as_micros() - i64::try_from(FORGOTTEN_AFTER.as_micros()).unwrap_or(i64::MAX),
-    );
+    let day = i64::try_from(FORGOTTEN_AFTER.as_micros()).unwrap_or(i64::MAX);
+    let before = Timestamp::from_micros(now.as_micros().saturating_sub(day));
     if !instance.store.has_connects_due(now, before).await? {
         return Ok(());
     }

@@ -337,10 +337,8 @@ async fn prepared(instance: &Instance, begin: &Begin<'_>) -> Result<Prepared, Er
 fn chosen(model: &provider::Provider, named: Option<&str>) -> Result<String, Error> {
     if let Some(name) = named {
         let is_one = placement::ways(model, name).is_some_and(|ways| code_plan(&ways).is_some());
-        if is_one {
-            return Ok(name.to_owned());
-        }
-        return Err(ConnectError::NoFlow { named: true }.into());
+        let unfit = || ConnectError::NoFlow { named: true }.into();
+        return is_one.then(|| name.to_owned()).ok_or_else(unfit);
     }
     let fits = model.auth.iter().filter(|(_, plan)| plan.authorization_code().is_some());
     let mut choices: Vec<String> = fits.map(|(name, _)| name.clone()).collect();

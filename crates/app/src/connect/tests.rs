@@ -119,7 +119,7 @@ impl Hall {
         *now = *now + by;
     }
 
-    fn target(provider: &str, customer: &str) -> Target {
+    fn fresh(provider: &str, customer: &str) -> Target {
         Target::New(Box::new(New {
             provider: provider.parse().unwrap(),
             customer: customer.to_owned(),
@@ -138,7 +138,7 @@ impl Hall {
 
     /// On the way to the provider.
     async fn goes(&self, provider: &str, customer: &str) -> Opened {
-        let begun = self.begins(Self::target(provider, customer)).await.unwrap();
+        let begun = self.begins(Self::fresh(provider, customer)).await.unwrap();
         open(&self.instance, &self.ctx("local"), Opening::Own(begun.id)).await.unwrap()
     }
 
@@ -312,7 +312,7 @@ async fn o2_a_code_of_another_way_is_of_no_use() {
 #[tokio::test]
 async fn o2_without_a_challenge_only_where_the_plan_says_so() {
     let hall = Hall::with(json!({"pkce": false})).await;
-    let begun = hall.begins(Hall::target("hr", "Acme")).await.unwrap();
+    let begun = hall.begins(Hall::fresh("hr", "Acme")).await.unwrap();
     let shown = show(&hall.instance, &hall.ctx("local"), begun.id).await.unwrap();
     assert!(shown.is_without_pkce);
     let opened = open(&hall.instance, &hall.ctx("local"), Opening::Own(begun.id)).await.unwrap();
@@ -392,7 +392,7 @@ async fn o3_what_is_late_is_refused_and_destroyed() {
     let returned = hall.goes("hr", "Acme").await;
     let id = hall.comes("hr", returned.trip.expose(), &Hall::let_in(&returned)).await.unwrap();
     let text = show(&hall.instance, &hall.ctx("local"), id).await.unwrap().consented.unwrap();
-    let waiting = hall.begins(Hall::target("hr", "Acme")).await.unwrap();
+    let waiting = hall.begins(Hall::fresh("hr", "Acme")).await.unwrap();
     hall.later(SESSION_LIFE);
     let came = hall.comes("hr", opened.trip.expose(), &Hall::let_in(&opened)).await.unwrap_err();
     assert!(matches!(came, Error::Connect(ConnectError::State)));
@@ -402,12 +402,12 @@ async fn o3_what_is_late_is_refused_and_destroyed() {
     assert!(confirm(&hall.instance, &ctx, id, &text.digest).await.is_err());
     assert_eq!(hall.exchanges(), 1);
     // Whoever begins next sweeps, as a server does by the clock.
-    hall.begins(Hall::target("hr", "Acme")).await.unwrap();
+    hall.begins(Hall::fresh("hr", "Acme")).await.unwrap();
     hall.nothing_is_left().await;
     let shown = show(&hall.instance, &hall.ctx("local"), id).await.unwrap();
     assert!(shown.is_expired && shown.consented.is_none());
     hall.later(FORGOTTEN_AFTER + SESSION_LIFE);
-    hall.begins(Hall::target("hr", "Acme")).await.unwrap();
+    hall.begins(Hall::fresh("hr", "Acme")).await.unwrap();
     assert_eq!(hall.rows().await.connects.sessions.len(), 1);
 }
 
@@ -416,7 +416,7 @@ async fn o3_what_is_late_is_refused_and_destroyed() {
 async fn a_session_is_opened_once() {
     let hall = Hall::open().await;
     let ctx = hall.ctx("local");
-    let begun = hall.begins(Hall::target("hr", "Acme")).await.unwrap();
+    let begun = hall.begins(Hall::fresh("hr", "Acme")).await.unwrap();
     let other = open(&hall.instance, &hall.ctx("other"), Opening::Own(begun.id)).await;
     assert!(matches!(other, Err(Error::Connect(ConnectError::Unknown))));
     for token in ["", "wgl_", &begun.id.to_string(), &begun.token.expose().to_uppercase()] {
@@ -610,6 +610,7 @@ async fn o13_broader_and_narrower_scopes_are_flagged() {
 async fn a_connection_is_connected_anew_and_keeps_its_id() {
     let hall = Hall::open().await;
     let id = hall.connected("Acme").await;
+    hall.later(Duration::from_secs(1));
     let begun = hall.begins(Target::Again(id)).await.unwrap();
     let ctx = hall.ctx("local");
     let opened = open(&hall.instance, &ctx, Opening::Own(begun.id)).await.unwrap();
@@ -676,7 +677,7 @@ async fn a_session_that_is_given_up_gives_the_tokens_back() {
 async fn a_request_that_is_repeated_gives_the_session_of_then() {
     let hall = Hall::open().await;
     let asks = async |key: &str, customer: &str, who: &str| {
-        let target = Hall::target("hr", customer);
+        let target = Hall::fresh("hr", customer);
         let asked = Begin { target, base: BASE, idempotency_key: Some(key) };
         begin(&hall.instance, &hall.ctx(who), asked).await
     };
@@ -698,12 +699,12 @@ async fn a_request_that_is_repeated_gives_the_session_of_then() {
 async fn what_cannot_be_connected_is_said_before_anybody_is_sent_anywhere() {
     let hall = Hall::open().await;
     apps::remove(&hall.instance, &hall.ctx("local"), &"hr".parse().unwrap()).await.unwrap();
-    let unregistered = hall.begins(Hall::target("hr", "Acme")).await;
+    let unregistered = hall.begins(Hall::fresh("hr", "Acme")).await;
     assert!(matches!(unregistered, Err(Error::Connect(ConnectError::NoClientId))));
     for customer in ["", " a", "a\n"] {
-        assert!(hall.begins(Hall::target("other", customer)).await.is_err());
+        assert!(hall.begins(Hall::fresh("other", customer)).await.is_err());
     }
-    assert!(hall.begins(Hall::target("none", "Acme")).await.is_err());
+    assert!(hall.begins(Hall::fresh("none", "Acme")).await.is_err());
     assert!(hall.begins(Target::Again(Id::from_u128(1))).await.is_err());
     assert!(hall.rows().await.connects.sessions.is_empty());
 }
