@@ -11,7 +11,7 @@ use crate::{
     seals::{self, Seals},
 };
 use audit::{Changed, Commitment, MAX_RECORD_BYTES, Record, VaultHead};
-use store::{OutboxRow, ProviderRow, RowSeal, Tx};
+use store::{CustomerRow, OutboxRow, ProviderRow, RowSeal, SealedRow, Tx};
 use types::{Id, OpContext};
 
 /// What an entry says of a change: names, ids, digests and counts, never personal values.
@@ -47,6 +47,8 @@ pub(crate) struct Changing<'i> {
     /// Whether account was kept of events before.
     is_accounted: bool,
     descriptions: Seals,
+    /// Seals of all rows that were written, where the change says which these are.
+    written: Option<Seals>,
 }
 
 impl<'i> Changing<'i> {
@@ -116,6 +118,7 @@ impl<'i> Changing<'i> {
             previous: None,
             is_accounted: false,
             descriptions: Seals::new(),
+            written: None,
         }
     }
 
@@ -129,6 +132,14 @@ impl<'i> Changing<'i> {
         let seals = seals::of_provider(&self.instance.secrets.pepper, row);
         self.descriptions
             .extend(seals.into_iter().filter(|(place, _)| place.0 == seals::DESCRIPTION));
+    }
+
+    /// Says that a customer and these values of it were written, and nothing that was not said so: then
+    /// not all rows are read again. One that was not said does not fit its seal afterwards, and is
+    /// closed as one that somebody else wrote.
+    pub(crate) fn wrote(&mut self, customer: &CustomerRow, values: &[SealedRow]) {
+        let seals = seals::of_customer(&self.instance.secrets.pepper, customer, values);
+        self.written.get_or_insert_default().extend(seals);
     }
 
     /// Seals what was changed and makes the change durable. Yields the state that it left; without
@@ -174,6 +185,13 @@ impl<'i> Changing<'i> {
     /// Only what this change wrote is sealed anew: a row that did not fit its seal before does not
     /// fit it afterwards.
     async fn seal_rows(&mut self) -> Result<(), Error> {
+        if let Some(written) = self.written.take() {
+            for ((kind, id), seal) in written {
+                self.tx.put_seal(&RowSeal { kind: kind.clone(), id: id.clone(), seal }).await?;
+                self.stored.insert((kind, id), seal);
+            }
+            return Ok(());
+        }
         let rows = self.tx.everything().await?;
         let mut after = seals::of(&self.instance.secrets.pepper, &rows);
         after.append(&mut self.descriptions);

@@ -124,21 +124,24 @@ async fn rekey(
     let (key, wrapped) = ring.create_customer_key(row.id, instance.random.as_ref())?;
     changing.tx.rekey_customer(row.id, wrapped.generation, &wrapped.blob).await?;
     let sealed = changing.tx.sealed_of(row.id).await?;
+    let mut written = Vec::with_capacity(sealed.len() + 1);
     for one in &sealed {
         let value = instance.open_sealed(&former.key, one)?;
         let place = (one.table.as_str(), &one.record, one.column.as_str());
         let anew = instance.seal_version(&key, place, one.version + 1, &value)?;
         changing.tx.put_sealed(&anew).await?;
+        written.push(anew);
     }
     let own = instance.secrets.pepper.lookup_digest(customers::LOOKUP_KIND, SELF_CUSTOMER);
     if row.lookup == own {
         let column = format!("{FORMER_KEY}{}", row.generation);
         let (id, bytes) = (row.id.to_bytes(), former.key.to_bytes());
-        changing
-            .tx
-            .put_sealed(&instance.seal(&key, customers::TABLE, &id, &column, &bytes)?)
-            .await?;
+        let kept = instance.seal(&key, customers::TABLE, &id, &column, &bytes)?;
+        changing.tx.put_sealed(&kept).await?;
+        written.push(kept);
     }
+    let (generation, wrapped_key) = (wrapped.generation, wrapped.blob);
+    changing.wrote(&CustomerRow { generation, wrapped_key, ..row.clone() }, &written);
     Ok(sealed.len() as u64)
 }
 

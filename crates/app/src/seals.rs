@@ -479,6 +479,21 @@ pub(crate) fn of_provider(pepper: &KeyPepper, row: &ProviderRow) -> Seals {
     seals
 }
 
+/// The seals of a customer's row and of values of it.
+pub(crate) fn of_customer(
+    pepper: &KeyPepper,
+    customer: &CustomerRow,
+    values: &[SealedRow],
+) -> Seals {
+    let of = |kind: &str, id: String, content: &[u8]| {
+        let seal = pepper.row_seal(kind, &id, content);
+        ((kind.to_owned(), id), seal)
+    };
+    let row = of(CUSTOMER, customer.id.to_string(), &customer_content(customer));
+    let values = values.iter().map(|row| of(SEALED, sealed_id(row), &sealed_content(row)));
+    values.chain([row]).collect()
+}
+
 /// The seal of an event that waits for the log.
 pub(crate) fn of_event(
     pepper: &KeyPepper,

@@ -11,7 +11,7 @@ use crate::{
 };
 use std::fmt::Write as _;
 
-const FIRST: &str = "{\n  \"weirgate_certificate_of_erasure\": 1,\n";
+const FIRST: &str = "{\n  \"certificate\": \"weirgate erasure 1\",\n";
 const PROOF: &str = "\n  \"proof\": \"";
 const LAST: &str = "\"\n}\n";
 /// The entry that a certificate is of.
