@@ -118,6 +118,23 @@ impl Tx {
     /// them.
     pub async fn erase_customer(&mut self, id: Id<Customer>) -> Result<Destroyed, StoreError> {
         let own = || id.to_string();
+        // What refers to its connections, and to it.
+        let before = [
+            (
+                "consent",
+                "DELETE FROM consent WHERE connection IN
+              (SELECT id FROM connection WHERE customer = $1)",
+            ),
+            (
+                "renewal",
+                "DELETE FROM renewal WHERE connection IN
+              (SELECT id FROM connection WHERE customer = $1)",
+            ),
+            ("connect_session", "DELETE FROM connect_session WHERE customer = $1"),
+        ];
+        for (table, text) in before {
+            self.change(table, sql(text).bind(own())).await?;
+        }
         let grants = sql("DELETE FROM access_grant WHERE connection IN
              (SELECT id FROM connection WHERE customer = $1)")
         .bind(own());

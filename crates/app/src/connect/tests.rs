@@ -732,3 +732,14 @@ async fn a_session_that_somebody_else_wrote_is_none() {
     assert!(matches!(came, Err(Error::RowTampered { .. })), "{came:?}");
     assert_eq!(hall.exchanges(), 0);
 }
+
+#[tokio::test]
+async fn a_customer_who_consented_can_be_erased_whole() {
+    let hall = Hall::open().await;
+    hall.connected("Acme").await;
+    hall.connected("Other").await;
+    let erased = customers::erase(&hall.instance, &hall.ctx("local"), "Acme").await.unwrap();
+    assert_eq!(erased.destroyed.connections, 1);
+    let rows = hall.rows().await;
+    assert_eq!((rows.connections.len(), rows.connects.consents.len()), (1, 1));
+}

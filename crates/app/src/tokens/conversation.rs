@@ -16,9 +16,6 @@ use vault::auth::{
 };
 use zeroize::Zeroizing;
 
-/// The code of an endpoint that has no time now.
-pub(super) const TOKEN_ENDPOINT_BUSY: &str = "token_endpoint_busy";
-
 /// All that a conversation needs.
 pub(crate) struct Conversation<'c> {
     pub plan: &'c AuthPlan,
@@ -58,7 +55,7 @@ impl ConversationError {
                     Some("invalid_dpop_proof") => "invalid_dpop_proof",
                     _ => "token_endpoint_refused",
                 },
-                AcquireError::Later { .. } => TOKEN_ENDPOINT_BUSY,
+                AcquireError::Later { .. } => "token_endpoint_busy",
                 AcquireError::AnswerLacks { .. }
                 | AcquireError::AnswerUnfit { .. }
                 | AcquireError::NotBound => "token_answer_unfit",

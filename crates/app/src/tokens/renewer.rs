@@ -2,7 +2,7 @@
 
 use super::{
     Conversation, Material, Renewable, Renewables, TOKEN_COLUMN,
-    conversation::{ConversationError, TOKEN_ENDPOINT_BUSY},
+    conversation::ConversationError,
     converse,
     protocol::{self, Books, Outcome, Said},
     spread_of, values_of,
@@ -171,7 +171,7 @@ impl Renewer {
             Outcome::NotOurs => self.desk.news.notify_one(),
             Outcome::Failed { code, retry_at } => {
                 tracing::warn!(connection.id = %connection, code, "a token could not be obtained");
-                if *code == TOKEN_ENDPOINT_BUSY {
+                if *code == "token_endpoint_busy" {
                     // What it said to one, it would say to all.
                     let manners = self.providers.entry(renewable.provider.id).or_default();
                     manners.not_before = manners.not_before.max(*retry_at);

@@ -452,3 +452,16 @@ fn what_is_due_at_once_is_asked_for_by_turns() {
     let busiest = renewing.tokens.busiest_second();
     assert!(busiest <= 60, "{busiest} in one second");
 }
+
+#[test]
+fn a_customer_whose_tokens_are_renewed_can_be_erased() {
+    let mut renewing = Renewing::prepared(Duration::from_mins(10), "authorization_code");
+    renewing.world.serve();
+    assert_eq!(renewing.read().status, 200);
+    let erased =
+        ok(&renewing.world.weirgate, &["customer", "erase", "Renewing GmbH", "--yes", "--json"]);
+    assert_eq!(erased["destroyed"]["connections"], 1, "{erased}");
+    wait_until(PATIENCE, || renewing.read().status == 404);
+    renewing.world.stop();
+    renewing.world.verify();
+}
