@@ -8,6 +8,7 @@ use crate::{
     instance::Instance,
     seals::{self, Tampering},
     servers,
+    tokens::{APP_COLUMN, APP_TABLE},
 };
 use outbound::{Deadlines, GuardPolicy, OutboundError, Target};
 use provider::{Field, FieldKind, LoadError, LoadLimits, Provider, ScalarKind};
@@ -231,13 +232,34 @@ struct Sending<'s> {
 }
 
 impl Sending<'_> {
+    /// Where tokens for this scheme are asked for, and those sent who consent; of all where none is named.
+    fn token_origins(&self, scheme: Option<&str>) -> BTreeSet<String> {
+        let parts: Option<Vec<&str>> = scheme.map(|scheme| scheme.split('+').collect());
+        let plans =
+            self.model.auth.iter().filter(|(name, _)| {
+                parts.as_ref().is_none_or(|parts| parts.contains(&name.as_str()))
+            });
+        plans.flat_map(|(_, plan)| plan.origins()).collect()
+    }
+
     /// Scheme and host of each server; none where a connection cannot be served at all.
     fn origins(&self, variables: &BTreeMap<String, String>) -> BTreeSet<String> {
         let plan = servers::plan(self.model, self.server, variables);
-        plan.map_or_else(
-            |_| BTreeSet::new(),
-            |plan| plan.urls.iter().map(|url| origin(url, self.policy)).collect(),
-        )
+        let urls = match plan {
+            Ok(plan) => plan.urls,
+            // A name that the token endpoint says stands below one that is written out.
+            Err(servers::ServerError::VariableMissing { name }) if self.is_taken(&name) => {
+                let operations = self.model.operations.iter().flat_map(|one| &one.servers);
+                let all = self.model.servers.iter().chain(operations);
+                all.map(|server| server.url.clone()).collect()
+            }
+            Err(_) => Vec::new(),
+        };
+        urls.iter().map(|url| origin(url, self.policy)).collect()
+    }
+
+    fn is_taken(&self, name: &str) -> bool {
+        self.model.auth.values().any(|plan| plan.taken().contains(name))
     }
 }
 
@@ -258,7 +280,12 @@ fn moves(
 ) -> Result<Option<Error>, Error> {
     let own = |one: &&store::ConnectionRow| one.provider == row.id && one.revoked_at.is_none();
     let mut connections = everything.connections.iter().filter(own).peekable();
-    if connections.peek().is_none() {
+    let record = row.id.to_bytes();
+    let has_app = everything
+        .sealed
+        .iter()
+        .any(|one| one.table == APP_TABLE && one.column == APP_COLUMN && one.record == record);
+    if connections.peek().is_none() && !has_app {
         return Ok(None);
     }
     let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
@@ -266,9 +293,21 @@ fn moves(
     let before = Sending { model: &model, server: row.server.as_deref(), policy: &policy };
     let (mut old, mut new) = (BTreeSet::new(), BTreeSet::new());
     for connection in connections {
-        let was = before.origins(&connection.variables);
-        let more: Vec<String> =
-            after.origins(&connection.variables).difference(&was).cloned().collect();
+        let scheme = Some(connection.scheme.as_str());
+        let mut was = before.origins(&connection.variables);
+        was.extend(before.token_origins(scheme));
+        let mut will = after.origins(&connection.variables);
+        will.extend(after.token_origins(scheme));
+        let more: Vec<String> = will.difference(&was).cloned().collect();
+        if !more.is_empty() {
+            new.extend(more);
+            old.extend(was);
+        }
+    }
+    // The app's secret goes where any plan asks.
+    if has_app {
+        let was = before.token_origins(None);
+        let more: Vec<String> = after.token_origins(None).difference(&was).cloned().collect();
         if !more.is_empty() {
             new.extend(more);
             old.extend(was);

@@ -320,6 +320,15 @@ impl AuthPlan {
         }
     }
 
+    /// Where secrets, tokens and those who consent are sent: scheme, host as it is written, and port.
+    pub fn origins(&self) -> BTreeSet<String> {
+        let consent = match self.authorization_code() {
+            Some(Flow::AuthorizationCode { authorization_url, .. }) => Some(authorization_url),
+            _ => None,
+        };
+        self.urls().into_iter().chain(consent).map(UrlTemplate::origin).collect()
+    }
+
     /// Whether an answer that repeats the value of this name is withheld: the secret's and the token's own
     /// values are, but for names that many know and what the plan says is none.
     pub fn is_secret(&self, name: &str) -> bool {

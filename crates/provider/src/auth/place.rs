@@ -69,6 +69,21 @@ impl UrlTemplate {
         &self.text
     }
 
+    /// Scheme, host as it is written, and port.
+    pub fn origin(&self) -> String {
+        let scheme = if self.is_https { "https" } else { "http" };
+        let host: String = self
+            .host
+            .iter()
+            .map(|piece| match piece {
+                HostPiece::Text(text) => text.clone(),
+                HostPiece::Name(name) => format!("${{{name}}}"),
+            })
+            .collect();
+        let port = self.port.map_or_else(String::new, |port| format!(":{port}"));
+        format!("{scheme}://{host}{port}")
+    }
+
     pub const fn is_https(&self) -> bool {
         self.is_https
     }
@@ -275,6 +290,7 @@ mod tests {
         let name = |name: &str| HostPiece::Name(name.to_owned());
         assert_eq!(url.host(), [name("tenant"), HostPiece::Text(".example.com".into())]);
         assert_eq!(url.port(), Some(8443));
+        assert_eq!(url.origin(), "https://${tenant}.example.com:8443");
         assert_eq!(url.names(), ["tenant", "b"]);
         let bare = UrlTemplate::parse("https://[::1]:8443").unwrap();
         assert_eq!(bare.host(), [HostPiece::Text("[::1]".into())]);

@@ -465,3 +465,28 @@ fn a_customer_whose_tokens_are_renewed_can_be_erased() {
     renewing.world.stop();
     renewing.world.verify();
 }
+
+#[test]
+fn an_import_moves_neither_a_token_endpoint_nor_the_app() {
+    let renewing = Renewing::prepared(Duration::from_mins(10), "client_credentials");
+    let weirgate = &renewing.world.weirgate;
+    let elsewhere = overlay("https://elsewhere.example.com", "client_credentials");
+    let moved = weirgate.file("moved.json", elsewhere).unwrap();
+    let description = weirgate.home().join("things.yaml").display().to_string();
+    let import = ["provider", "import", &description, "--name", "things", "--overlay", &moved];
+    let said = fails(weirgate, 5, &import, b"");
+    assert!(
+        said.contains("https://elsewhere.example.com") && said.contains("--accept-servers"),
+        "{said}"
+    );
+    // Without any connection the app's secret would go there.
+    ok(weirgate, &["connection", "revoke", &renewing.connection, "--json"]);
+    ok(weirgate, &["connection", "revoke", &renewing.world.connection, "--json"]);
+    let app = json!({"client_id": APP_ID, "client_secret": APP_SECRET}).to_string();
+    let set = ["provider", "app", "set", "things", "--secret-file", "-", "--json"];
+    ok_with(weirgate, &set, app.as_bytes());
+    let said = fails(weirgate, 5, &import, b"");
+    assert!(said.contains("https://elsewhere.example.com"), "{said}");
+    ok(weirgate, &["provider", "app", "remove", "things", "--json"]);
+    ok(weirgate, &import);
+}
