@@ -321,7 +321,7 @@ fn a_providers_app_is_shared_by_its_connections() {
     wait_until(PATIENCE, || renewing.read().status == 200);
     ok(&renewing.world.weirgate, &["provider", "app", "remove", "things", "--json"]);
     let said = fails(&renewing.world.weirgate, 3, &["provider", "app", "remove", "things"], b"");
-    assert!(said.contains("app of provider"), "{said}");
+    assert!(said.contains("there is no app of a provider"), "{said}");
 }
 
 /// Another node of this installation.
@@ -413,8 +413,8 @@ fn a_server_that_is_killed_loses_no_grant() {
 #[test]
 fn what_is_due_at_once_is_asked_for_by_turns() {
     /// So many connections got their tokens within a second or two.
-    const MANY: usize = 80;
-    let lasts = Duration::from_secs(20);
+    const MANY: usize = 40;
+    let lasts = Duration::from_secs(30);
     let mut renewing = Renewing::prepared(lasts, "client_credentials");
     renewing.tokens.set_delay(Duration::from_millis(100));
     let secret = json!({"client_id": APP_ID, "client_secret": APP_SECRET});
@@ -427,10 +427,15 @@ fn what_is_due_at_once_is_asked_for_by_turns() {
         for share in connections.chunks(MANY / 8) {
             let (key, failed) = (&key, &failed);
             scope.spawn(move || {
-                while begun.elapsed() < Duration::from_secs(40) {
+                while begun.elapsed() < Duration::from_secs(50) {
                     for connection in share {
                         let answer = call(at, connection, key, "GET", &Value::Null);
-                        if answer.status != 200 {
+                        // Who was told to wait by the provider, and has no token left, is told so.
+                        let is_told = || {
+                            let problem = answer.json().unwrap();
+                            problem["reason"] == "token_endpoint_busy"
+                        };
+                        if answer.status != 200 && !is_told() {
                             failed.fetch_add(1, Ordering::Relaxed);
                         }
                     }
@@ -438,16 +443,16 @@ fn what_is_due_at_once_is_asked_for_by_turns() {
             });
         }
         // In the midst of it the provider has no time for a while.
-        thread::sleep(Duration::from_secs(12));
+        thread::sleep(Duration::from_secs(15));
         for _ in 0..3 {
             let busy = Answer::json(429, &json!({"error": "slow_down"})).header("Retry-After", "2");
             renewing.tokens.say_instead(busy);
         }
     });
     assert_eq!(failed.load(Ordering::Relaxed), 0);
-    // Each twice or thrice in forty seconds, and those that were told to wait once more.
+    // Each twice in fifty seconds, and those that were told to wait once more.
     let asked = renewing.tokens.asked();
-    assert!((2 * MANY..=4 * MANY).contains(&asked), "{asked}");
+    assert!((2 * MANY..=3 * MANY).contains(&asked), "{asked}");
     // Four at once that take a tenth of a second each; some room for a slow machine's clock.
     let busiest = renewing.tokens.busiest_second();
     assert!(busiest <= 60, "{busiest} in one second");
@@ -488,5 +493,5 @@ fn an_import_moves_neither_a_token_endpoint_nor_the_app() {
     let said = fails(weirgate, 5, &import, b"");
     assert!(said.contains("https://elsewhere.example.com"), "{said}");
     ok(weirgate, &["provider", "app", "remove", "things", "--json"]);
-    ok(weirgate, &import);
+    ok(weirgate, &[&import[..], &["--json"]].concat());
 }
