@@ -51,7 +51,8 @@ pub(super) fn scopes(
 }
 
 /// What grants let through, in words that stay: `read Employee`, `read Employee.salary`,
-/// `download payslip()`.
+/// `download payslip()`; of an element that names operations `read Employee.salary in getEmployee()`,
+/// so that neither another operation nor all of them are what was agreed to.
 pub(super) fn let_through(rows: &Everything, reach: Reach<'_>, now: Timestamp) -> BTreeSet<String> {
     let mut words = BTreeSet::new();
     let reaching = rows.grants.iter().filter(|grant| match grant.target {
@@ -71,23 +72,37 @@ pub(super) fn let_through(rows: &Everything, reach: Reach<'_>, now: Timestamp) -
 fn words_of(allow: &Allow) -> Vec<String> {
     let mut words = Vec::new();
     for action in &allow.actions {
-        if let Some(object) = &allow.object {
+        if allow.operations.is_empty() {
+            let Some(object) = &allow.object else { continue };
             words.push(format!("{action} {object}"));
             words.extend(allow.fields.iter().map(|field| format!("{action} {object}.{field}")));
         }
-        words.extend(allow.operations.iter().map(|id| format!("{action} {id}()")));
+        for id in &allow.operations {
+            words.push(format!("{action} {id}()"));
+            if let Some(object) = &allow.object {
+                let fields = allow.fields.iter();
+                words.extend(fields.map(|field| format!("{action} {object}.{field} in {id}()")));
+            }
+        }
     }
     words
 }
 
-/// What customers agreed to, by connection: those in force.
+/// What customers agreed to, by connection that anybody ever consented to.
 #[derive(Debug, Default)]
 pub(crate) struct Agreed(BTreeMap<Id<Connection>, BTreeSet<String>>);
 
 impl Agreed {
     pub(crate) fn of(consents: &[ConsentRow]) -> Self {
-        let in_force = consents.iter().filter(|row| row.ended_at.is_none());
-        Self(in_force.map(|row| (row.connection, reach_of(row))).collect())
+        // Whoever took back all that was agreed to agrees to nothing.
+        let mut agreed: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+        for row in consents {
+            let words = agreed.entry(row.connection).or_default();
+            if row.ended_at.is_none() {
+                words.extend(reach_of(row));
+            }
+        }
+        Self(agreed)
     }
 
     /// A grant as far as it was agreed to: what a grant lets through since waits for the customer. A
@@ -106,37 +121,44 @@ impl Agreed {
     }
 }
 
-/// One element for each action that was agreed to, with its fields.
+/// One element for each action, and each operation where it names some, that was agreed to, with its
+/// fields. An element that is left without any operation is none: an empty list would mean all.
 fn clipped(allow: &Allow, agreed: &BTreeSet<String>) -> Vec<Allow> {
-    allow
-        .actions
-        .iter()
-        .filter_map(|action| {
-            let has = |what: String| agreed.contains(&format!("{action} {what}"));
-            let object = allow.object.as_ref().filter(|object| has((*object).clone())).cloned();
-            let fields = match &object {
-                Some(object) => {
-                    let fields = allow.fields.iter();
-                    fields.filter(|field| has(format!("{object}.{field}"))).cloned().collect()
-                }
-                None => Vec::new(),
+    let mut clipped = Vec::new();
+    for action in &allow.actions {
+        let has = |what: &str| agreed.contains(&format!("{action} {what}"));
+        let whole = allow.object.as_deref().filter(|object| has(object));
+        let fields = |operation: Option<&str>| -> Vec<String> {
+            let Some(object) = &allow.object else { return Vec::new() };
+            let is_agreed = |field: &&String| {
+                let field = format!("{object}.{field}");
+                whole.is_some() && has(&field)
+                    || operation.is_some_and(|id| has(&format!("{field} in {id}()")))
             };
-            let operations: Vec<String> =
-                allow.operations.iter().filter(|id| has(format!("{id}()"))).cloned().collect();
-            // An element of an object that was not agreed to is none, whatever operations it names.
-            let is_any = match &allow.object {
-                Some(_) => object.is_some(),
-                None => !operations.is_empty(),
-            };
-            is_any.then(|| Allow {
-                object,
-                fields,
-                operations,
+            allow.fields.iter().filter(is_agreed).cloned().collect()
+        };
+        if allow.operations.is_empty() && whole.is_some() {
+            let actions = vec![action.clone()];
+            clipped.push(Allow { actions, fields: fields(None), ..allow.clone() });
+        }
+        for id in &allow.operations {
+            // Whoever agreed to an object agreed to each of its operations that fields judge.
+            let is_judged = !matches!(action.as_str(), "download" | "upload");
+            let is_agreed = has(&format!("{id}()")) || is_judged && whole.is_some();
+            if !is_agreed {
+                continue;
+            }
+            let places = allow.places.iter().filter(|(known, _)| *known == id);
+            clipped.push(Allow {
                 actions: vec![action.clone()],
+                fields: fields(Some(id)),
+                operations: vec![id.clone()],
+                places: places.map(|(id, place)| (id.clone(), place.clone())).collect(),
                 ..allow.clone()
-            })
-        })
-        .collect()
+            });
+        }
+    }
+    clipped
 }
 
 pub(super) fn reach_of(row: &ConsentRow) -> BTreeSet<String> {
@@ -178,6 +200,70 @@ mod tests {
         let left: Vec<_> = clipped.allow.iter().map(|one| (&one.actions[0], &one.fields)).collect();
         assert_eq!(left.len(), 2);
         assert!(left.iter().all(|(_, fields)| **fields == ["id"]));
+    }
+
+    fn by_operations(object: Option<&str>, action: &str, operations: &[&str]) -> ResolvedGrant {
+        let mut narrowed = grant(&["id"], &[action]);
+        let element = narrowed.allow.first_mut().unwrap();
+        element.object = object.map(ToOwned::to_owned);
+        element.operations = operations.iter().map(|&id| id.to_owned()).collect();
+        element.places =
+            operations.iter().map(|&id| (id.to_owned(), format!("GET /{id}"))).collect();
+        narrowed
+    }
+
+    #[test]
+    fn operations_are_bound_like_fields() {
+        for (object, action) in [(None, "download"), (Some("Thing"), "read")] {
+            let (consent, id) = agreed(&by_operations(object, action, &["a"]));
+            assert_eq!(consent.clipped(id, &by_operations(object, action, &["a"])), None);
+            // Another beside it: it alone is left, by its place too.
+            let left = consent.clipped(id, &by_operations(object, action, &["a", "b"])).unwrap();
+            let [left] = left.allow.as_slice() else { panic!("{left:?}") };
+            assert_eq!((left.operations.as_slice(), left.places.len()), (&["a".to_owned()][..], 1));
+            assert!(left.places.contains_key("a"), "{left:?}");
+            // Another in its place, and all: nothing is left.
+            for other in [&["b"][..], &[]] {
+                let left = consent.clipped(id, &by_operations(object, action, other));
+                let is_none = left.is_some_and(|left| left.allow.is_empty());
+                // An element that names neither object nor operation opens nothing.
+                assert!(is_none || object.is_none() && other.is_empty(), "{other:?}");
+            }
+        }
+        // A field that was agreed to in one operation is not in another.
+        let mut both = by_operations(Some("Thing"), "read", &["a"]);
+        let mut more = by_operations(Some("Thing"), "read", &["b"]).allow.remove(0);
+        both.allow.first_mut().unwrap().fields = vec!["id".into(), "salary".into()];
+        both.allow.push(more.clone());
+        let (consent, id) = agreed(&both);
+        more.fields = vec!["id".into(), "salary".into()];
+        let left = consent.clipped(id, &ResolvedGrant { allow: vec![more], ..both }).unwrap();
+        assert_eq!(left.allow.first().unwrap().fields, ["id"]);
+        // What is narrower than what was agreed to passes.
+        let (consent, id) = agreed(&grant(&["id"], &["read"]));
+        let left = consent.clipped(id, &by_operations(Some("Thing"), "read", &["a"])).unwrap();
+        assert_eq!(left.allow.first().map(|one| one.fields.len()), Some(1));
+    }
+
+    #[test]
+    fn whoever_took_back_everything_agrees_to_nothing() {
+        let id = Id::from_u128(3);
+        let row = |ended_at| ConsentRow {
+            id: Id::from_u128(9),
+            connection: id,
+            digest: [0; 32],
+            reach: serde_json::json!(["read Thing", "read Thing.id"]).to_string(),
+            given_by: "local:0".into(),
+            given_at: Timestamp::EPOCH,
+            ended_at,
+            ended_as: None,
+        };
+        let wanted = grant(&["id"], &["read"]);
+        assert_eq!(Agreed::of(&[row(None)]).clipped(id, &wanted), None);
+        let ended = Agreed::of(&[row(Some(Timestamp::EPOCH))]);
+        assert!(ended.clipped(id, &wanted).unwrap().allow.is_empty());
+        let anew = Agreed::of(&[row(Some(Timestamp::EPOCH)), row(None)]);
+        assert_eq!(anew.clipped(id, &wanted), None);
     }
 
     #[test]
