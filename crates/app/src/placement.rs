@@ -98,9 +98,10 @@ pub(crate) fn ways(provider: &Provider, name: &str) -> Option<Vec<(String, Way)>
         .filter(|parts| parts.len() > 1)
 }
 
-/// A scheme's plan where it has one, else the place of its value.
+/// A scheme's plan where it has one, else the place of its value; `None` where its plan cannot be read.
 fn way(provider: &Provider, name: &str, scheme: &SecurityScheme) -> Option<Way> {
     match provider.auth.get(name) {
+        _ if provider.closed_schemes.contains(name) => None,
         Some(plan) => Some(Way::Plan(Arc::new(plan.clone()))),
         None => placement(scheme).map(Way::Place),
     }
@@ -219,6 +220,18 @@ mod tests {
             Err(Error::SchemeUnknown { .. })
         ));
         assert!(choose(&both, Some("basicAuth"), &key, Supply::default()).is_err());
+    }
+
+    #[test]
+    fn a_secret_whose_plan_cannot_be_read_goes_nowhere() {
+        let scheme = SecurityScheme::ApiKeyHeader { name: "X-Key".into() };
+        let mut closed = provider(&[("key", scheme)]);
+        let key = credential(r#"{"api_key":"k"}"#);
+        assert!(choose(&closed, Some("key"), &key, Supply::default()).is_ok());
+        closed.closed_schemes.insert("key".into());
+        assert!(ways(&closed, "key").is_none());
+        assert!(choose(&closed, None, &key, Supply::default()).is_err());
+        assert!(choose(&closed, Some("key"), &key, Supply::default()).is_err());
     }
 
     #[test]

@@ -138,15 +138,16 @@ pub fn load_value(
     let operations = drafts.iter().flat_map(|draft| &draft.operation.servers);
     let variables = security::variables(servers.iter().chain(operations));
     let security = security::schemes(shapes.document, dialect, &variables);
-    security::check_requirements(shapes.document, &drafts, &security.schemes);
+    security::check_requirements(shapes.document, &drafts, &security.declared);
     let mut provider = Provider {
         title: info(&document, "title"),
         version: info(&document, "version"),
         servers,
         limits: limits_of(shapes.document),
         is_http1_only: is_http1_only(shapes.document),
-        security_schemes: security.schemes,
+        security_schemes: security.declared,
         auth: security.plans,
+        closed_schemes: security.closed,
         ..Provider::default()
     };
     let asked = check_of(shapes.document);

@@ -30,6 +30,8 @@ pub struct Provider {
     pub security_schemes: BTreeMap<String, SecurityScheme>,
     /// What a scheme's calls need beyond a value in one place, by the scheme's name.
     pub auth: BTreeMap<String, AuthPlan>,
+    /// Schemes whose plan cannot be read: no secret is used by them.
+    pub closed_schemes: BTreeSet<String>,
     /// The document's own servers; operations may override them.
     pub servers: Vec<Server>,
     /// `x-weirgate-limits`: what the provider takes, beside what is configured.

@@ -12,8 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How the provider authenticates, by the names that the description gives.
 #[derive(Default)]
 pub(crate) struct Schemes {
-    pub schemes: BTreeMap<String, SecurityScheme>,
+    pub declared: BTreeMap<String, SecurityScheme>,
     pub plans: BTreeMap<String, AuthPlan>,
+    /// Those whose plan cannot be read: nobody knows where their secrets may go.
+    pub closed: BTreeSet<String>,
 }
 
 /// `variables` are the names that servers leave open.
@@ -37,38 +39,49 @@ pub(crate) fn schemes(
         }
         let Some(node) = document.resolve(node) else { continue };
         let scheme = scheme(document, node);
-        if let Some(plan) = plan(document, node, &scheme, variables) {
-            found.plans.insert(name.to_owned(), plan);
+        match plan(document, node, &scheme, variables) {
+            Ok(Some(plan)) => {
+                found.plans.insert(name.to_owned(), plan);
+            }
+            Ok(None) => {}
+            Err(Unreadable) => {
+                found.closed.insert(name.to_owned());
+            }
         }
-        found.schemes.insert(name.to_owned(), scheme);
+        found.declared.insert(name.to_owned(), scheme);
     }
     found
 }
 
-/// The overlay's plan, else the description's flows. One that cannot be read is no plan, and the scheme
-/// then takes a token that somebody obtained elsewhere.
+/// Somebody wrote a plan that means nothing.
+struct Unreadable;
+
+/// The overlay's plan, else the description's flows. Where one cannot be read the scheme is closed: what a
+/// secret is for is not guessed.
 fn plan<'a>(
     document: &mut Document<'a>,
     node: Node<'a>,
     scheme: &SecurityScheme,
     variables: &BTreeSet<String>,
-) -> Option<AuthPlan> {
+) -> Result<Option<AuthPlan>, Unreadable> {
     let described = match scheme {
         SecurityScheme::MutualTls => Some(auth::from_certificate()),
         _ => auth::from_description(flows(node)),
     };
-    let Some(given) = document.extension(node, "x-weirgate-auth") else { return described };
+    let Some(given) = document.extension(node, "x-weirgate-auth") else {
+        return Ok(described);
+    };
     match auth::from_extension(given.value, scheme, described.as_ref(), variables) {
         Ok(plan) => {
             if plan.authorization_code().is_some() && plan.oauth2().is_some_and(|one| !one.has_pkce)
             {
                 document.report(given, "pkce_off", "codes are exchanged without PKCE (RFC 7636)");
             }
-            Some(plan)
+            Ok(Some(plan))
         }
         Err(why) => {
             document.report(given, "bad_auth", &why);
-            None
+            Err(Unreadable)
         }
     }
 }
