@@ -37,6 +37,14 @@ pub async fn set(
         }
         .into());
     }
+    // What somebody consented to is a connection's alone.
+    if app.member("refresh_token").is_some() {
+        return Err(vault::CredentialError::InputUnused {
+            scheme: "app".to_owned(),
+            name: "refresh_token".to_owned(),
+        }
+        .into());
+    }
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let tx = &mut changing.tx;
     let owner = customers::find_or_create(instance, tx, ctx, SELF_CUSTOMER).await?;

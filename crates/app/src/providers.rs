@@ -14,7 +14,7 @@ use outbound::{Deadlines, GuardPolicy, OutboundError, Target};
 use provider::{Field, FieldKind, LoadError, LoadLimits, Provider, ScalarKind};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{Fault, Id, OpContext, Provider as ProviderKind, Slug, Timestamp};
+use types::{ConnectProgress, Fault, Id, OpContext, Provider as ProviderKind, Slug, Timestamp};
 
 /// What `provider import` is given.
 #[derive(Debug)]
@@ -224,6 +224,9 @@ fn named(
     (server, allow_private)
 }
 
+/// What is sent to a host, and the host: one that gets tokens of one scheme is not trusted with another's.
+type Places = BTreeSet<(String, String)>;
+
 /// What decides where the calls of a connection go.
 struct Sending<'s> {
     model: &'s Provider,
@@ -233,13 +236,20 @@ struct Sending<'s> {
 
 impl Sending<'_> {
     /// Where tokens for this scheme are asked for, and those sent who consent; of all where none is named.
-    fn token_origins(&self, scheme: Option<&str>) -> BTreeSet<String> {
+    fn token_places(&self, scheme: Option<&str>) -> Places {
         let parts: Option<Vec<&str>> = scheme.map(|scheme| scheme.split('+').collect());
-        let plans =
-            self.model.auth.iter().filter(|(name, _)| {
-                parts.as_ref().is_none_or(|parts| parts.contains(&name.as_str()))
-            });
-        plans.flat_map(|(_, plan)| plan.origins()).collect()
+        let is_one = |name: &str| parts.as_ref().is_none_or(|parts| parts.contains(&name));
+        let plans = self.model.auth.iter().filter(|(name, _)| is_one(name));
+        let places = plans.flat_map(|(name, plan)| {
+            let sent = plan.sent_to().into_iter().map(|origin| ("token", origin));
+            let consent = plan.consented_at().map(|origin| ("consent", origin));
+            sent.chain(consent).map(move |(role, origin)| (format!("{name} {role}"), origin))
+        });
+        places.collect()
+    }
+
+    fn server_places(&self, variables: &BTreeMap<String, String>) -> Places {
+        self.origins(variables).into_iter().map(|origin| ("server".to_owned(), origin)).collect()
     }
 
     /// Scheme and host of each server; none where a connection cannot be served at all.
@@ -285,20 +295,26 @@ fn moves(
         .sealed
         .iter()
         .any(|one| one.table == APP_TABLE && one.column == APP_COLUMN && one.record == record);
+    // Whoever is about to consent is sent with a secret, too.
+    let is_open = |one: &store::ConnectSessionRow| {
+        one.provider == row.id
+            && !matches!(one.progress, ConnectProgress::Connected | ConnectProgress::Ended)
+    };
+    let has_app = has_app || everything.connects.sessions.iter().any(is_open);
     if connections.peek().is_none() && !has_app {
         return Ok(None);
     }
     let model = provider::load(&row.description, row.overlay.as_deref(), &LoadLimits::default())?;
     let policy = guard_policy(&row.allow_private)?;
     let before = Sending { model: &model, server: row.server.as_deref(), policy: &policy };
-    let (mut old, mut new) = (BTreeSet::new(), BTreeSet::new());
+    let (mut old, mut new) = (Places::new(), Places::new());
     for connection in connections {
         let scheme = Some(connection.scheme.as_str());
-        let mut was = before.origins(&connection.variables);
-        was.extend(before.token_origins(scheme));
-        let mut will = after.origins(&connection.variables);
-        will.extend(after.token_origins(scheme));
-        let more: Vec<String> = will.difference(&was).cloned().collect();
+        let mut was = before.server_places(&connection.variables);
+        was.extend(before.token_places(scheme));
+        let mut will = after.server_places(&connection.variables);
+        will.extend(after.token_places(scheme));
+        let more: Vec<_> = will.difference(&was).cloned().collect();
         if !more.is_empty() {
             new.extend(more);
             old.extend(was);
@@ -306,8 +322,8 @@ fn moves(
     }
     // The app's secret goes where any plan asks.
     if has_app {
-        let was = before.token_origins(None);
-        let more: Vec<String> = after.token_origins(None).difference(&was).cloned().collect();
+        let was = before.token_places(None);
+        let more: Vec<_> = after.token_places(None).difference(&was).cloned().collect();
         if !more.is_empty() {
             new.extend(more);
             old.extend(was);
@@ -316,7 +332,8 @@ fn moves(
     if new.is_empty() {
         return Ok(None);
     }
-    let told = |hosts: BTreeSet<String>| {
+    let told = |places: Places| {
+        let hosts: BTreeSet<String> = places.into_iter().map(|(_, origin)| origin).collect();
         const MAX_TOLD: usize = 10;
         let more = if hosts.len() > MAX_TOLD { ", ..." } else { "" };
         let told: Vec<String> = hosts.into_iter().take(MAX_TOLD).collect();

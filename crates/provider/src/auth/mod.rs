@@ -320,13 +320,23 @@ impl AuthPlan {
         }
     }
 
-    /// Where secrets, tokens and those who consent are sent: scheme, host as it is written, and port.
-    pub fn origins(&self) -> BTreeSet<String> {
-        let consent = match self.authorization_code() {
-            Some(Flow::AuthorizationCode { authorization_url, .. }) => Some(authorization_url),
+    /// Whether the server that a token is asked for at is another for each customer.
+    pub fn asks_by_names(&self) -> bool {
+        let is_named = |piece: &HostPiece| matches!(piece, HostPiece::Name(_));
+        self.urls().iter().any(|url| url.host().iter().any(is_named))
+    }
+
+    /// Where secrets and tokens are sent: scheme, host as it is written, and port.
+    pub fn sent_to(&self) -> BTreeSet<String> {
+        self.urls().into_iter().map(UrlTemplate::origin).collect()
+    }
+
+    /// Where those are sent who consent.
+    pub fn consented_at(&self) -> Option<String> {
+        match self.authorization_code()? {
+            Flow::AuthorizationCode { authorization_url, .. } => Some(authorization_url.origin()),
             _ => None,
-        };
-        self.urls().into_iter().chain(consent).map(UrlTemplate::origin).collect()
+        }
     }
 
     /// Whether an answer that repeats the value of this name is withheld: the secret's and the token's own
