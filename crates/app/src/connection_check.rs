@@ -96,6 +96,11 @@ async fn checked(
         token.ended.is_none() && token.expires_at.is_none_or(|until| now < until)
     };
     let has_token = found.material.token.as_ref().is_some_and(is_usable);
+    let is_over = found.material.token.as_ref().is_some_and(|token| token.ended.is_some());
+    if found.material.acquiring().is_some() && is_over {
+        let why = "what was consented to is over".to_owned();
+        return Err(Error::TokenNotObtained { code: "consent_ended", why });
+    }
     if found.material.acquiring().is_some() && !has_token {
         tokens::obtain(instance, &asker, &found.renewable).await?;
         found = find(instance, id).await?;

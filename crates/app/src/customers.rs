@@ -74,6 +74,16 @@ pub(crate) async fn create(
     Ok(OpenCustomer { id, key, commitment })
 }
 
+/// A customer as its key is now, in this change: a new generation may have come since it was read.
+pub(crate) async fn current(
+    instance: &Instance,
+    tx: &mut Tx,
+    id: Id<Customer>,
+) -> Result<OpenCustomer, Error> {
+    let row = tx.customer(id).await?;
+    open(instance, &row.ok_or(Error::Internal { what: "a customer is missing" })?)
+}
+
 /// What commitments to values of this customer are salted with: whoever may open the name.
 pub(crate) async fn salt(
     instance: &Instance,

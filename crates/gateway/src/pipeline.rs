@@ -241,6 +241,7 @@ async fn run(
             refused,
         );
         connection = renewed.await?;
+        is_where_it_was(&routed, &connection)?;
         let lease = guard_address(core, &routed).await?;
         let (asked, echoes) =
             inject_credential(core, &snapshot, (&routed, &connection), &permit, again)?;
@@ -489,7 +490,19 @@ async fn usable_credential(
         return Ok(Arc::clone(routed.connection));
     }
     let gateway = &core.gateway;
-    gateway.renewals.usable(&gateway.shared, gateway.clock.as_ref(), routed.connection).await
+    let clock = gateway.clock.as_ref();
+    let usable = gateway.renewals.usable(&gateway.shared, clock, routed.connection).await?;
+    is_where_it_was(routed, &usable)?;
+    Ok(usable)
+}
+
+/// While a call waited, its connection may have got another server, for which the new token is.
+fn is_where_it_was(routed: &Routed<'_>, now: &ConnectionEntry) -> Result<(), CallError> {
+    let was = routed.connection;
+    if now.servers == was.servers && now.server_of == was.server_of && now.guard == was.guard {
+        return Ok(());
+    }
+    Err(CallError::CredentialRenewing)
 }
 
 /// The version of a token that Weirgate obtained and the provider does not take: another is asked for.

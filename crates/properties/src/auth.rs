@@ -100,7 +100,7 @@ pub(crate) fn hold(data: &[u8]) -> bool {
         next = match asks.answered(&answer, moment) {
             Ok(Progress::Ask(request)) => Ok(request),
             Ok(Progress::Done(_)) => return true,
-            Err(error) => Err(error),
+            Ok(Progress::Kept(_, error)) | Err(error) => Err(error),
         };
     }
     panic!("it never ends")

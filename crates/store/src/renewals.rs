@@ -56,6 +56,15 @@ impl Store {
         let id = claim.connection.to_string();
         let version = number(claim.version)?;
         let mut tx = self.writer().begin_aside().await?;
+        let connection = sql("SELECT revoked_at FROM connection WHERE id = $1").bind(id.clone());
+        let connection = tx.optional(connection).await?;
+        let is_in_force = match &connection {
+            Some(row) => Reader { table: "connection", row }.optional_time("revoked_at")?.is_none(),
+            None => false,
+        };
+        if !is_in_force {
+            return Ok(Claimed::NotOurs);
+        }
         let before = sql("SELECT connection, version, node, begun_at, until_at, failures, next_at
              FROM renewal WHERE connection = $1");
         let before = tx.optional(before.bind(id.clone())).await?;

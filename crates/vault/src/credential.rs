@@ -299,7 +299,7 @@ impl Credential {
             };
             let mut values = secret.values(supply);
             if plan.acquire.is_some() {
-                let token = supply.token.filter(|token| token.ended.is_none());
+                let token = supply.token.filter(|token| token.is_usable());
                 let missing = || CredentialError::TokenMissing { scheme: shown(scheme) };
                 let token = token.ok_or_else(missing)?;
                 for (name, value) in token.values.iter() {

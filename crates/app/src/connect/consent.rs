@@ -10,7 +10,9 @@ use crate::{
     error::Error,
     instance::Instance,
     providers, seals,
-    tokens::{self, Material, Reach, TOKEN_COLUMN, put_tokens, revoke, token_details, values_of},
+    tokens::{
+        self, Known, Material, Reach, TOKEN_COLUMN, put_tokens, revoke, token_details, values_of,
+    },
 };
 use outbound::GuardPolicy;
 use provider::auth::AuthPlan;
@@ -147,7 +149,8 @@ pub(super) async fn put(
     };
     changing.tx.put_consent(&row).await?;
     let text = SecretBytes::new(text.into_bytes());
-    let sealed = instance.seal(&customer.key, TABLE, &id.to_bytes(), TEXT, &text)?;
+    let current = customers::current(instance, &mut changing.tx, customer.id).await?;
+    let sealed = instance.seal(&current.key, TABLE, &id.to_bytes(), TEXT, &text)?;
     changing.tx.put_sealed(&sealed).await?;
     changing.record(Change {
         verb: "consent.give",
@@ -382,15 +385,14 @@ pub async fn withdraw(
     over(&mut changing, row, ctx.now, "withdrawn").await?;
     // A renewal under way finds another version, and its tokens are nobody's.
     let current = changing.tx.sealed(CREDENTIAL_TABLE, &id.to_bytes(), TOKEN_COLUMN).await?;
-    let version = current.map_or(0, |row| row.version);
-    let owner = changing.tx.customer(held.customer.id).await?;
-    let owner = owner.ok_or(Error::Internal { what: "the connection's customer is missing" })?;
-    let ended = TokenSet::empty(ctx.now).ended_by(WITHDRAWN);
-    if put_tokens(instance, &mut changing, &owner, &id, version, &ended).await? {
+    let known = Known { version: current.map_or(0, |row| row.version), content: None };
+    let ended = TokenSet { is_consented: true, ..TokenSet::empty(ctx.now) }.ended_by(WITHDRAWN);
+    let put = put_tokens(instance, &mut changing, held.customer.id, &id, known, &ended).await?;
+    if let Some(version) = put {
         changing.record(Change {
             verb: "connection.ended",
             what: format!("connection {id}"),
-            details: token_details(&ended, version + 1),
+            details: token_details(&ended, version),
             customer: Some(held.customer.commitment),
         });
     }

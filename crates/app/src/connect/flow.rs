@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     instance::Instance,
     providers, seals,
-    tokens::{Conversation, TOKEN_COLUMN, converse, put_tokens, token_details},
+    tokens::{Conversation, Conversed, Known, TOKEN_COLUMN, converse, put_tokens, token_details},
 };
 use identity::{
     SessionToken,
@@ -233,7 +233,10 @@ async fn exchanged(
         scopes: loaded.body.scopes.clone(),
         guard: &guard,
     };
-    let mut tokens = converse(instance, asker, conversation).await?;
+    // Only a renewal keeps what renews without a token.
+    let Conversed::Tokens(mut tokens) = converse(instance, asker, conversation).await? else {
+        return Err(Error::Internal { what: "a code was exchanged as if it renewed" });
+    };
     tokens.ended = None;
     Ok(tokens)
 }
@@ -256,7 +259,9 @@ async fn keep(
     .await?;
     let record = row.id.to_bytes();
     let bytes = tokens.to_record_bytes();
-    let sealed = instance.seal(&loaded.customer.key, TABLE, &record, TOKEN, &bytes)?;
+    // As its key is now: it may have been made anew while the provider was asked.
+    let customer = customers::current(instance, &mut changing.tx, loaded.customer.id).await?;
+    let sealed = instance.seal(&customer.key, TABLE, &record, TOKEN, &bytes)?;
     changing.tx.put_sealed(&sealed).await?;
     changing.commit().await.map(drop)
 }
@@ -367,16 +372,14 @@ pub async fn confirm(
         insert(instance, &mut changing, ctx, &loaded, connection).await?;
         0
     };
-    let owner = changing.tx.customer(loaded.customer.id).await?;
-    let owner = owner.ok_or(Error::Internal { what: "a connect session's customer is missing" })?;
-    if !put_tokens(instance, &mut changing, &owner, &connection, version, tokens).await? {
-        return Err(ConnectError::ConnectionGone.into());
-    }
+    let (owner, known) = (loaded.customer.id, Known { version, content: None });
+    let put = put_tokens(instance, &mut changing, owner, &connection, known, tokens).await?;
+    let version = put.ok_or(ConnectError::ConnectionGone)?;
     consent::put(instance, &mut changing, ctx, &loaded.customer, connection, &consented).await?;
     done(&mut session);
     changing.tx.put_connect_session(&session).await?;
     changing.tx.delete_sealed(TABLE, &id.to_bytes()).await?;
-    let mut details = token_details(tokens, version + 1);
+    let mut details = token_details(tokens, version);
     details.push(("session", id.to_string()));
     changing.record(Change {
         verb: if row.connection.is_some() { "connection.reconnect" } else { "connection.connect" },
@@ -385,7 +388,7 @@ pub async fn confirm(
         customer: Some(loaded.customer.commitment),
     });
     changing.commit().await?;
-    Ok(Confirmed { connection, scheme: loaded.body.scheme, version: version + 1 })
+    Ok(Confirmed { connection, scheme: loaded.body.scheme, version })
 }
 
 /// The rows of a new connection.
@@ -413,15 +416,16 @@ async fn insert(
         .await?;
     let bytes = loaded.credential.to_record_bytes();
     let record = id.to_bytes();
-    let key = &loaded.customer.key;
-    let sealed = instance.seal(key, CREDENTIAL_TABLE, &record, CREDENTIAL_COLUMN, &bytes)?;
+    let customer = customers::current(instance, &mut changing.tx, loaded.customer.id).await?;
+    let sealed =
+        instance.seal(&customer.key, CREDENTIAL_TABLE, &record, CREDENTIAL_COLUMN, &bytes)?;
     changing.tx.put_sealed(&sealed).await?;
     let mut details = vec![
         ("provider", loaded.provider.id.to_string()),
         ("environment", loaded.row.environment.to_string()),
         ("scheme", body.scheme.clone()),
     ];
-    let salt = customers::salt(instance, &mut changing.tx, &loaded.customer).await?;
+    let salt = customers::salt(instance, &mut changing.tx, &customer).await?;
     for (kind, values) in [("variables", &body.variables), ("headers", &body.headers)] {
         if !values.is_empty() {
             details.push((kind, listed(&customers::committed(&salt, kind, values))));

@@ -26,6 +26,14 @@ pub(crate) struct Conversation<'c> {
     pub guard: &'c GuardPolicy,
 }
 
+/// What came of a conversation.
+#[derive(Debug)]
+pub(crate) enum Conversed {
+    Tokens(TokenSet),
+    /// No token, but another one that renews.
+    Kept(TokenSet, AcquireError),
+}
+
 /// Why no token came of it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConversationError {
@@ -89,7 +97,7 @@ pub(crate) async fn converse(
     instance: &Instance,
     asker: &Asker,
     conversation: Conversation<'_>,
-) -> Result<TokenSet, ConversationError> {
+) -> Result<Conversed, ConversationError> {
     let Conversation { plan, goal, values, held, scopes, guard } = conversation;
     let moment = || Moment { now: instance.clock.now(), random: instance.random.as_ref() };
     let mut acquisition = Acquisition::new(plan, goal, values, held, scopes)?;
@@ -111,7 +119,8 @@ pub(crate) async fn converse(
         };
         match acquisition.answered(&answer, moment())? {
             Progress::Ask(next) => request = next,
-            Progress::Done(tokens) => return Ok(*tokens),
+            Progress::Done(tokens) => return Ok(Conversed::Tokens(*tokens)),
+            Progress::Kept(tokens, error) => return Ok(Conversed::Kept(*tokens, error)),
         }
     }
 }

@@ -14,10 +14,10 @@ mod scopes;
 mod simulation;
 mod watch;
 
-pub(crate) use conversation::{Conversation, ConversationError, converse, revoke};
+pub(crate) use conversation::{Conversation, ConversationError, Conversed, converse, revoke};
 pub(crate) use renewer::obtain;
+pub(crate) use renewer::{Known, put_tokens, token_details};
 pub use renewer::{Renewer, TokenDesk};
-pub(crate) use renewer::{put_tokens, token_details};
 
 /// The longest answer of a token endpoint that is read.
 pub const MAX_TOKEN_ANSWER_BYTES: u64 = vault::auth::MAX_TOKEN_ANSWER_BYTES as u64;

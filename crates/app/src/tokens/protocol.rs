@@ -46,6 +46,11 @@ pub(crate) trait Books: Sync {
 #[derive(Debug)]
 pub(crate) enum Said<T> {
     Tokens(T),
+    /// No token, but another one that renews: it is kept, and the failure told.
+    Kept {
+        tokens: T,
+        code: &'static str,
+    },
     /// What was consented to is over, by a known code.
     Over(String),
     Failed {
@@ -93,18 +98,39 @@ pub(crate) async fn renew<B: Books>(
             give_back(books, 0, Timestamp::EPOCH).await;
             if is_kept { Outcome::Over } else { Outcome::NotOurs }
         }
+        Said::Kept { tokens, code } => {
+            if !insist(books, || books.keep(&tokens)).await {
+                give_back(books, 0, Timestamp::EPOCH).await;
+                return Outcome::NotOurs;
+            }
+            failed(books, claimed.failures, Failed { code, first: LONG_PAUSE, least: None }, spread)
+                .await
+        }
         Said::Failed { code, is_passing, retry_after } => {
-            let failures = claimed.failures.saturating_add(1);
             let first = if is_passing { PAUSE } else { LONG_PAUSE };
-            let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
-            let pause = doubled.min(LONGEST_PAUSE).max(retry_after.unwrap_or_default());
-            // Those that failed together do not come back together.
-            let share = u32::try_from(spread % 256).unwrap_or_default();
-            let retry_at = books.now() + pause + pause / 1024 * share;
-            give_back(books, failures, retry_at).await;
-            Outcome::Failed { code, retry_at }
+            failed(books, claimed.failures, Failed { code, first, least: retry_after }, spread)
+                .await
         }
     }
+}
+
+struct Failed {
+    code: &'static str,
+    first: Duration,
+    /// What the provider said.
+    least: Option<Duration>,
+}
+
+async fn failed<B: Books>(books: &B, before: u32, failed: Failed, spread: u64) -> Outcome {
+    let Failed { code, first, least } = failed;
+    let failures = before.saturating_add(1);
+    let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    let pause = doubled.min(LONGEST_PAUSE).max(least.unwrap_or_default());
+    // Those that failed together do not come back together.
+    let share = u32::try_from(spread % 256).unwrap_or_default();
+    let retry_at = books.now() + pause + pause / 1024 * share;
+    give_back(books, failures, retry_at).await;
+    Outcome::Failed { code, retry_at }
 }
 
 /// Tries until it is known whether it was kept.

@@ -2,7 +2,7 @@
 
 use super::{
     Conversation, Material, Renewable, Renewables, TOKEN_COLUMN,
-    conversation::ConversationError,
+    conversation::{ConversationError, Conversed},
     converse,
     protocol::{self, Books, Outcome, Said},
     spread_of, values_of,
@@ -15,10 +15,12 @@ use crate::{
     customers,
     error::Error,
     instance::Instance,
+    seals,
 };
 use arc_swap::ArcSwap;
 use audit::Commitment;
 use gateway::{Renewals, SharedSnapshot, Wanted};
+use provider::auth::AuthPlan;
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
@@ -26,11 +28,11 @@ use std::{
 };
 use store::{Claimed, Renewal, RenewalClaim};
 use tokio::{
-    sync::{Notify, Semaphore, mpsc, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinSet,
     time::MissedTickBehavior,
 };
-use types::{Actor, Connection, Id, OpContext, Provider, Timestamp};
+use types::{Actor, Connection, Customer, Id, OpContext, Provider, Timestamp};
 use vault::auth::{AcquireError, Goal, TokenSet};
 
 /// How often the clock is asked what is due.
@@ -43,6 +45,14 @@ const AT_ONCE: usize = 4;
 /// A token that was just obtained and is refused is not the token's fault, unless it is an old one by its
 /// own measure.
 const TOO_YOUNG: Duration = Duration::from_secs(5);
+/// A shorter life is not learned from a refusal.
+const LEAST_LEARNED: Duration = Duration::from_mins(5);
+/// The longest that one connection's refusal keeps a provider from being asked for others.
+const LONGEST_MANNERS: Duration = Duration::from_mins(1);
+/// Before a connection that somebody else renews, or nobody may, is looked at again.
+const OTHERS_PAUSE: Duration = Duration::from_secs(2);
+/// How long renewals under way are waited for at the end.
+const END_PATIENCE: Duration = Duration::from_secs(25);
 /// One that failed is due again by the clock once its pause is over.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 
@@ -75,6 +85,16 @@ impl TokenDesk {
     }
 }
 
+/// Where tokens are asked for: at a provider, or at a server that one customer of it has.
+type Place = (Id<Provider>, Option<Id<Customer>>);
+
+fn asked_at(renewable: &Renewable) -> Place {
+    let schemes = renewable.row.scheme.split('+');
+    let mut plans = schemes.filter_map(|scheme| renewable.provider.model.auth.get(scheme));
+    let is_own = plans.any(AuthPlan::asks_by_names);
+    (renewable.provider.id, is_own.then_some(renewable.row.customer))
+}
+
 /// How one provider is asked.
 #[derive(Debug)]
 struct Manners {
@@ -97,7 +117,7 @@ pub struct Renewer {
     shared: Arc<SharedSnapshot>,
     wanted: mpsc::Receiver<Wanted>,
     under_way: HashSet<Id<Connection>>,
-    providers: HashMap<Id<Provider>, Manners>,
+    providers: HashMap<Place, Manners>,
     tasks: JoinSet<(Arc<Renewable>, Outcome)>,
     /// When a connection whose renewal failed is tried again, and what it was tried with.
     paused: HashMap<Id<Connection>, (Timestamp, Arc<Renewable>)>,
@@ -155,26 +175,36 @@ impl Renewer {
                 _ = ticks.tick() => self.look(),
             }
         }
-        while self.tasks.join_next().await.is_some() {}
+        let rest = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(END_PATIENCE, rest).await.is_err() {
+            tracing::error!("renewals of tokens are broken off: what a provider gave may be lost");
+        }
     }
 
     fn ended(&mut self, renewable: Arc<Renewable>, outcome: &Outcome) {
         let connection = renewable.row.id;
         self.under_way.remove(&connection);
         self.paused.remove(&connection);
+        let published = self.desk.published.load_full();
+        let clock = published.as_ref().as_ref().map(|one| &one.instance.clock);
+        let now = clock.map_or(Timestamp::EPOCH, |clock| clock.now());
         match outcome {
             Outcome::Renewed | Outcome::Over => {
                 self.desk.renewals.forget(connection);
                 self.desk.news.notify_one();
             }
             // Whoever has it writes it: the store is looked at again.
-            Outcome::NotOurs => self.desk.news.notify_one(),
+            Outcome::NotOurs => {
+                self.paused.insert(connection, (now + OTHERS_PAUSE, renewable));
+                self.desk.news.notify_one();
+            }
             Outcome::Failed { code, retry_at } => {
                 tracing::warn!(connection.id = %connection, code, "a token could not be obtained");
                 if *code == "token_endpoint_busy" {
-                    // What it said to one, it would say to all.
-                    let manners = self.providers.entry(renewable.provider.id).or_default();
-                    manners.not_before = manners.not_before.max(*retry_at);
+                    // What it said to one, it would say to all; but how often one failed is its own.
+                    let longest = now + LONGEST_MANNERS;
+                    let manners = self.providers.entry(asked_at(&renewable)).or_default();
+                    manners.not_before = manners.not_before.max((*retry_at).min(longest));
                 }
                 self.paused.insert(connection, (*retry_at, renewable));
                 self.desk.renewals.fail(connection, code, *retry_at);
@@ -202,7 +232,9 @@ impl Renewer {
     fn notice_change(&mut self, renewable: &Arc<Renewable>) {
         let id = renewable.row.id;
         let Some((_, tried)) = self.paused.get(&id) else { return };
-        let is_same = tried.rows == renewable.rows
+        // Its tokens are what a renewal changes itself.
+        let is_same = tried.rows.credential == renewable.rows.credential
+            && tried.rows.app == renewable.rows.app
             && tried.row == renewable.row
             && Arc::ptr_eq(&tried.provider, &renewable.provider);
         if !is_same {
@@ -234,19 +266,27 @@ impl Renewer {
 
     fn begin(&mut self, instance: &Arc<Instance>, renewable: &Arc<Renewable>, was_refused: bool) {
         let id = renewable.row.id;
-        let manners = self.providers.entry(renewable.provider.id).or_default();
+        let manners = self.providers.entry(asked_at(renewable)).or_default();
         if instance.clock.now() < manners.not_before || !self.under_way.insert(id) {
             return;
         }
         let (places, asker) = (Arc::clone(&manners.places), self.asker.clone());
         let how = How { was_refused, is_patient: !self.changed.remove(&id) };
-        let (instance, renewable) = (Arc::clone(instance), Arc::clone(renewable));
+        let (desk, renewable) = (self.desk.clone(), Arc::clone(renewable));
         let (watches, begun) = (Arc::clone(&self.watches), self.begun);
         self.tasks.spawn(async move {
-            let _place = places.acquire().await;
+            let place = places.acquire_owned().await.ok();
+            // It may have waited long: what was revoked or moved meanwhile is not asked for as it was.
+            let published = desk.published.load_full();
+            let now = published.as_ref().as_ref().map(|one| (&one.instance, &one.renewables));
+            let Some((instance, current)) =
+                now.and_then(|(instance, all)| Some((instance, all.get(&id)?)))
+            else {
+                return (renewable, Outcome::NotOurs);
+            };
             let by = (watches.as_ref(), begun, instance.origin.as_str());
-            let outcome = renew(&instance, &asker, &renewable, how, by).await;
-            (renewable, outcome)
+            let outcome = renew(instance, &asker, current, how, by, place).await;
+            (Arc::clone(current), outcome)
         });
     }
 }
@@ -278,7 +318,7 @@ pub(crate) async fn obtain(
     // Not the name of this node's server, which may renew the same at this moment.
     let node = format!("{}/verb", instance.origin);
     let how = How { was_refused: false, is_patient: false };
-    match renew(instance, asker, renewable, how, (&watches, begun, &node)).await {
+    match renew(instance, asker, renewable, how, (&watches, begun, &node), None).await {
         Outcome::Renewed => Ok(()),
         Outcome::NotOurs => Err(why("renewal_under_way", "another node is obtaining one")),
         Outcome::Over => Err(why("consent_ended", "what was consented to is over")),
@@ -293,6 +333,7 @@ async fn renew(
     renewable: &Renewable,
     how: How,
     (watches, begun, node): (&Mutex<Watches>, Instant, &str),
+    place: Option<OwnedSemaphorePermit>,
 ) -> Outcome {
     let now = instance.clock.now();
     let opened = open(instance, renewable);
@@ -315,20 +356,34 @@ async fn renew(
         if lasted < life.map_or(TOO_YOUNG, |life| TOO_YOUNG.min(life / 4)) {
             return Outcome::Failed { code: "token_refused", retry_at: now + REFUSED_PAUSE };
         }
-        if token.expires_at.is_none() {
+        // One that is refused early is refused for another reason than its age.
+        if token.expires_at.is_none() && lasted >= LEAST_LEARNED {
             seen_to_last = Some(lasted);
         }
     }
     let is_patient = how.is_patient;
-    let books = StoreBooks { instance, renewable, is_patient, watches, begun, node };
-    let ask = async {
+    let held = material.token.as_ref();
+    let books = StoreBooks {
+        instance,
+        renewable,
+        is_patient,
+        watches,
+        begun,
+        node,
+        began_with: held.map(|token| seals::sha256(token.to_record_bytes().expose())),
+        is_consented: held.is_some_and(|token| token.is_consented),
+    };
+    let ask = async move {
         let conversation = conversation(instance, asker, renewable, material, seen_to_last);
-        match tokio::time::timeout(LONGEST_CONVERSATION, conversation).await {
+        let said = match tokio::time::timeout(LONGEST_CONVERSATION, conversation).await {
             Ok(said) => said,
             Err(_) => {
                 Said::Failed { code: "token_endpoint_timeout", is_passing: true, retry_after: None }
             }
-        }
+        };
+        // What follows is between Weirgate and its store: it keeps nobody from asking.
+        drop(place);
+        said
     };
     protocol::renew(&books, ask, spread_of(renewable.row.id, renewable.version())).await
 }
@@ -358,6 +413,7 @@ async fn conversation(
         return unmakable();
     };
     let plan = Arc::clone(plan);
+    let may_consent = plan.authorization_code().is_some();
     let mut held = material.token;
     if let Some(held) = &mut held
         && seen_to_last.is_some()
@@ -373,9 +429,13 @@ async fn conversation(
         guard: &renewable.guard,
     };
     match converse(instance, asker, conversation).await {
-        Ok(tokens) => Said::Tokens(tokens),
+        Ok(Conversed::Tokens(tokens)) => Said::Tokens(tokens),
+        Ok(Conversed::Kept(tokens, error)) => {
+            Said::Kept { tokens, code: ConversationError::from(error).code() }
+        }
         Err(ConversationError::Acquire(AcquireError::Ended { code })) => Said::Over(code),
-        Err(ConversationError::Acquire(AcquireError::NeedsConsent)) => {
+        // Without anybody who could consent, it is the company's own registration that is missing.
+        Err(ConversationError::Acquire(AcquireError::NeedsConsent)) if may_consent => {
             Said::Over("consent_needed".to_owned())
         }
         Err(error) => failed(&error),
@@ -391,6 +451,9 @@ struct StoreBooks<'b> {
     begun: Instant,
     /// Who it is, as leases name it.
     node: &'b str,
+    /// SHA-256 of the record of the tokens that there were, and whether somebody consented to them.
+    began_with: Option<[u8; 32]>,
+    is_consented: bool,
 }
 
 impl StoreBooks<'_> {
@@ -403,19 +466,11 @@ impl StoreBooks<'_> {
         };
         // A row that somebody else wrote elsewhere must not cost what the provider gave for this one.
         let mut changing = Changing::begin(instance, &ctx, Care::Ending).await?;
-        let details = token_details(tokens, renewable.version() + 1);
-        let is_kept = put_tokens(
-            instance,
-            &mut changing,
-            &renewable.customer,
-            &renewable.row.id,
-            renewable.version(),
-            tokens,
-        )
-        .await?;
-        if !is_kept {
-            return Ok(false);
-        }
+        let known = Known { version: renewable.version(), content: self.began_with };
+        let (customer, id) = (renewable.customer.id, &renewable.row.id);
+        let kept = put_tokens(instance, &mut changing, customer, id, known, tokens).await?;
+        let Some(version) = kept else { return Ok(false) };
+        let details = token_details(tokens, version);
         changing.record(Change {
             verb,
             what: format!("connection {}", renewable.row.id),
@@ -427,34 +482,45 @@ impl StoreBooks<'_> {
     }
 }
 
-/// Writes tokens as the version after `version`; `false` if another stands there.
+/// What whoever writes tokens knows of those that they replace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    pub version: u64,
+    /// SHA-256 of their record: a new generation of keys seals the same under another version.
+    pub content: Option<[u8; 32]>,
+}
+
+/// Writes tokens in the place of those that are known, and yields their version; `None` if others stand
+/// there.
 pub(crate) async fn put_tokens(
     instance: &Instance,
     changing: &mut Changing<'_>,
-    customer: &store::CustomerRow,
+    customer: Id<Customer>,
     connection: &Id<Connection>,
-    version: u64,
+    known: Known,
     tokens: &TokenSet,
-) -> Result<bool, Error> {
+) -> Result<Option<u64>, Error> {
     let record = connection.to_bytes();
     let row = changing.tx.connection(*connection).await?;
     if row.is_none_or(|row| row.revoked_at.is_some()) {
-        return Ok(false);
-    }
-    let current = changing.tx.sealed(CREDENTIAL_TABLE, &record, TOKEN_COLUMN).await?;
-    if current.map_or(0, |row| row.version) != version {
-        return Ok(false);
+        return Ok(None);
     }
     // As it is now: its key may have been wrapped anew since the Snapshot was compiled.
-    let customer = changing.tx.customer(customer.id).await?;
-    let customer =
-        customer.ok_or(Error::Internal { what: "the connection's customer is missing" })?;
-    let customer = customers::open(instance, &customer)?;
+    let customer = customers::current(instance, &mut changing.tx, customer).await?;
+    let current = changing.tx.sealed(CREDENTIAL_TABLE, &record, TOKEN_COLUMN).await?;
+    let version = current.as_ref().map_or(0, |row| row.version);
+    if version != known.version {
+        let (Some(row), Some(content)) = (&current, known.content) else { return Ok(None) };
+        let opened = instance.open_sealed(&customer.key, row)?;
+        if seals::sha256(opened.expose()) != content {
+            return Ok(None);
+        }
+    }
     let place = (CREDENTIAL_TABLE, &record, TOKEN_COLUMN);
     let sealed =
         instance.seal_version(&customer.key, place, version + 1, &tokens.to_record_bytes())?;
     changing.tx.put_sealed(&sealed).await?;
-    Ok(true)
+    Ok(Some(version + 1))
 }
 
 /// What an entry says of tokens: nothing of them.
@@ -513,8 +579,9 @@ impl Books for StoreBooks<'_> {
     }
 
     async fn end(&self, code: &str) -> Result<bool, Error> {
-        let now = self.now();
-        self.put(&TokenSet::empty(now).ended_by(code), "connection.ended").await
+        let is_consented = self.is_consented;
+        let ended = TokenSet { is_consented, ..TokenSet::empty(self.now()) }.ended_by(code);
+        self.put(&ended, "connection.ended").await
     }
 
     async fn give_back(&self, failures: u32, next_at: Timestamp) -> Result<(), Error> {

@@ -49,6 +49,8 @@ impl fmt::Debug for TokenRequest {
 pub enum Progress {
     Ask(TokenRequest),
     Done(Box<TokenSet>),
+    /// No token came of it, but what renews is another now: it has to be kept.
+    Kept(Box<TokenSet>, AcquireError),
 }
 
 /// One conversation.
@@ -207,10 +209,15 @@ impl<'a> Acquisition<'a> {
             }
             return Ok(Grant { url: flow.token_url(), form, extra: &oauth2.token_params });
         }
-        // Whoever can always ask anew has no use for what renews, which may end.
-        let held = self.held.as_ref().and_then(|held| held.refresh_token.as_ref());
-        let held = held.filter(|_| code_flow.is_some());
+        // What is over stays over, until somebody consents anew.
+        if self.held.as_ref().is_some_and(|held| held.ended.is_some()) {
+            return Err(AcquireError::NeedsConsent);
+        }
         let given = self.values.get("refresh_token");
+        // Whoever can always ask anew has no use for what renews, which may end; one that was given may
+        // have been renewed since, and is then used up.
+        let held = self.held.as_ref().and_then(|held| held.refresh_token.as_ref());
+        let held = held.filter(|_| code_flow.is_some() || given.is_some());
         if let Some(token) = held.map(|token| token.as_str()).or(given) {
             let url = match code_flow {
                 Some(Flow::AuthorizationCode { refresh_url, .. }) => refresh_url,
@@ -221,6 +228,10 @@ impl<'a> Acquisition<'a> {
                 ("refresh_token", Zeroizing::new(token.to_owned())),
             ];
             return Ok(Grant { url, form, extra: &oauth2.refresh_params });
+        }
+        // What somebody consented to is not what the company may do for itself.
+        if self.held.as_ref().is_some_and(|held| held.is_consented) {
+            return Err(AcquireError::NeedsConsent);
         }
         if let Some(flow) = flow(|flow| matches!(flow, Flow::JwtBearer { .. })) {
             let grant = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -384,10 +395,44 @@ impl<'a> Acquisition<'a> {
                 }
             }
             if answer.is_success() && answer.error_code().is_none() {
-                return Err(AcquireError::AnswerLacks { name: "access_token".to_owned() });
+                return self.unfit(
+                    oauth2,
+                    answer,
+                    AcquireError::AnswerLacks { name: "access_token".to_owned() },
+                    now,
+                );
             }
             return Err(refusal(answer, now));
         };
+        match self.fit(oauth2, answer, &token, now) {
+            Ok(set) => Ok(Progress::Done(Box::new(set))),
+            Err(error) => self.unfit(oauth2, answer, error, now),
+        }
+    }
+
+    /// An answer that is no use, but for what renews: that was given once.
+    fn unfit(
+        &mut self,
+        oauth2: &OAuth2,
+        answer: &TokenAnswer<'_>,
+        error: AcquireError,
+        now: Timestamp,
+    ) -> Result<Progress, AcquireError> {
+        let renewed = answer.at(&oauth2.refresh_token).filter(|_| self.was_renewed);
+        let Some(renewed) = renewed else { return Err(error) };
+        let mut kept = self.held.take().unwrap_or_else(|| TokenSet::empty(now));
+        kept.refresh_token = Some(renewed);
+        Ok(Progress::Kept(Box::new(kept), error))
+    }
+
+    /// The tokens of an answer that has one.
+    fn fit(
+        &mut self,
+        oauth2: &OAuth2,
+        answer: &TokenAnswer<'_>,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<TokenSet, AcquireError> {
         let kind = answer.at(&AnswerPlace::member("token_type"));
         let is_bound = kind.is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"));
         if oauth2.has_dpop && !is_bound {
@@ -396,7 +441,7 @@ impl<'a> Acquisition<'a> {
         if token.chars().any(|letter| letter.is_control() || !letter.is_ascii()) {
             return Err(AcquireError::AnswerUnfit { name: "access_token".to_owned() });
         }
-        self.taken.set("access_token", &token);
+        self.taken.set("access_token", token);
         for take in &oauth2.take {
             let held = self.held.as_ref().is_some_and(|held| held.values.has(&take.name));
             match answer.take(std::slice::from_ref(take), &mut self.taken) {
@@ -418,6 +463,7 @@ impl<'a> Acquisition<'a> {
         let renewed = answer.at(&oauth2.refresh_token);
         if let Some(held) = self.held.take() {
             set.refresh_token = held.refresh_token;
+            set.is_consented = held.is_consented;
             if self.was_renewed {
                 set.asked = held.asked;
                 set.granted = held.granted;
@@ -435,7 +481,8 @@ impl<'a> Acquisition<'a> {
         if let Some(granted) = answer.at(&oauth2.scope) {
             set.granted = Some(words(granted));
         }
-        Ok(Progress::Done(Box::new(set)))
+        set.is_consented |= matches!(self.goal, Goal::Code { .. });
+        Ok(set)
     }
 
     fn set(&mut self, expires_at: Option<Timestamp>, now: Timestamp) -> TokenSet {

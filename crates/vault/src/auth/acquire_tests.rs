@@ -96,6 +96,7 @@ fn answered(
     assert!(!format!("{answer:?}{acquisition:?}").contains(CANARY));
     match with_moment(|moment| acquisition.answered(&answer, moment))? {
         Progress::Done(set) => Ok(*set),
+        Progress::Kept(_, error) => Err(error),
         Progress::Ask(request) => panic!("asks again: {}", written(&request)),
     }
 }
@@ -579,4 +580,111 @@ impl Acquisition<'_> {
     fn begin_now(mut self) -> Result<String, AcquireError> {
         with_moment(|moment| self.begin(moment)).map(|request| written(&request))
     }
+}
+
+/// What is kept of an answer without a usable token.
+fn kept(
+    plan: &AuthPlan,
+    values: Variables,
+    held: Option<TokenSet>,
+    body: &str,
+) -> (TokenSet, AcquireError) {
+    let mut acquisition = Acquisition::new(plan, Goal::Renew, values, held, Vec::new()).unwrap();
+    with_moment(|moment| acquisition.begin(moment)).unwrap();
+    let answer = TokenAnswer { status: 200, headers: &[], body: body.as_bytes() };
+    match with_moment(|moment| acquisition.answered(&answer, moment)).unwrap() {
+        Progress::Kept(set, error) => (*set, error),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refresh_token(set: &TokenSet) -> Option<&str> {
+    set.refresh_token.as_ref().map(|token| token.as_str())
+}
+
+#[test]
+fn what_renews_is_kept_though_the_rest_is_unfit() {
+    let strict = plan(&with(CODE, "take: {site: {from: /site, pattern: 'good'}}"));
+    for body in [
+        r#"{"access_token":"new","refresh_token":"r2","site":"bad"}"#,
+        r#"{"refresh_token":"r2","site":"good"}"#,
+        r#"{"access_token":"\u0007","refresh_token":"r2","site":"good"}"#,
+    ] {
+        let (set, error) = kept(&strict, client(), Some(held(Some("r1"))), body);
+        assert_eq!(refresh_token(&set), Some("r2"), "{body}");
+        // What was valid goes on until it ends.
+        assert_eq!(set.values.get("access_token"), Some("old"), "{body}");
+        assert!(
+            matches!(error, AcquireError::AnswerUnfit { .. } | AcquireError::AnswerLacks { .. }),
+            "{error:?}"
+        );
+    }
+    let bound = plan(&with(CODE, "dpop: true"));
+    let (set, error) = kept(
+        &bound,
+        client(),
+        Some(held(Some("r1"))),
+        r#"{"access_token":"n","refresh_token":"r2"}"#,
+    );
+    assert_eq!((refresh_token(&set), error), (Some("r2"), AcquireError::NotBound));
+    // The first renewal by a token that was given leaves nothing that calls could use.
+    let mut given = client();
+    given.set("refresh_token", "r1");
+    let (set, _) = kept(&strict, given, None, r#"{"refresh_token":"r2"}"#);
+    assert!(refresh_token(&set) == Some("r2") && !set.is_usable());
+    // Nothing new, nothing kept.
+    let error = answered(
+        &strict,
+        Some(held(Some("r1"))),
+        (200, &[], r#"{"access_token":"n","site":"bad"}"#),
+    );
+    assert!(matches!(error, Err(AcquireError::AnswerUnfit { .. })));
+}
+
+#[test]
+fn what_somebody_consented_to_is_replaced_by_nothing_else() {
+    let mut both = plan(CODE);
+    let Some(provider::auth::Acquire::OAuth2(oauth2)) = &mut both.acquire else { panic!() };
+    let Some(provider::auth::Acquire::OAuth2(other)) = plan(CLIENT).acquire else { panic!() };
+    oauth2.flows.extend(other.flows);
+    let begin = |held: TokenSet, values: Variables| {
+        let mut acquisition =
+            Acquisition::new(&both, Goal::Renew, values, Some(held), Vec::new()).unwrap();
+        with_moment(|moment| acquisition.begin(moment)).map(|request| written(&request))
+    };
+    let company = begin(held(None), client()).unwrap();
+    assert!(company.contains("grant_type=client_credentials"), "{company}");
+    let consented = TokenSet { is_consented: true, ..held(None) };
+    assert_eq!(begin(consented, client()), Err(AcquireError::NeedsConsent));
+    // What is over stays over, whatever else is at hand.
+    let mut given = client();
+    given.set("refresh_token", "r1");
+    let ended = held(Some("r1")).ended_by("invalid_grant");
+    assert_eq!(begin(ended, given), Err(AcquireError::NeedsConsent));
+    // A code's tokens say so, and their renewals too.
+    let goal = Goal::Code { code: "c", redirect_uri: "https://c.example/cb", verifier: "v" };
+    let mut acquisition = Acquisition::new(&both, goal, client(), None, Vec::new()).unwrap();
+    with_moment(|moment| acquisition.begin(moment)).unwrap();
+    let body = br#"{"access_token":"a","refresh_token":"r"}"#;
+    let answer = TokenAnswer { status: 200, headers: &[], body };
+    let Ok(Progress::Done(set)) = with_moment(|moment| acquisition.answered(&answer, moment))
+    else {
+        panic!()
+    };
+    assert!(set.is_consented);
+    let renewed = answered(&both, Some(*set), (200, &[], r#"{"access_token":"b"}"#)).unwrap();
+    assert!(renewed.is_consented && refresh_token(&renewed) == Some("r"));
+}
+
+#[test]
+fn a_given_token_that_was_renewed_is_not_shown_again() {
+    let plan = plan(CLIENT);
+    let mut given = client();
+    given.set("refresh_token", "given");
+    let mut acquisition =
+        Acquisition::new(&plan, Goal::Renew, given, Some(held(Some("renewed"))), Vec::new())
+            .unwrap();
+    let asked = with_moment(|moment| acquisition.begin(moment)).map(|request| written(&request));
+    let asked = asked.unwrap();
+    assert!(asked.contains("refresh_token=renewed") && !asked.contains("given"), "{asked}");
 }

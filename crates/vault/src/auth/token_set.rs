@@ -27,6 +27,8 @@ pub struct TokenSet {
     pub seen_to_last: Option<Duration>,
     /// Why nothing renews it any more: an error's known code.
     pub ended: Option<String>,
+    /// Whether somebody consented to it in a browser: nothing but what came of that takes its place.
+    pub is_consented: bool,
 }
 
 impl fmt::Debug for TokenSet {
@@ -50,6 +52,11 @@ impl TokenSet {
         };
         let share = 800 + u32::try_from(spread % 100).unwrap_or_default();
         Some(self.obtained_at + life / 1000 * share)
+    }
+
+    /// Whether there is anything that calls could use.
+    pub fn is_usable(&self) -> bool {
+        self.ended.is_none() && self.values.iter().next().is_some()
     }
 
     /// Until when calls use it: a little less than it lasts, because the provider began to count earlier.
@@ -97,6 +104,9 @@ impl TokenSet {
         if let Some(code) = &self.ended {
             put("ended", code);
         }
+        if self.is_consented {
+            put("consented", "true");
+        }
         for (name, value) in self.values.iter() {
             put(&format!("{VALUE}{name}"), value);
         }
@@ -128,6 +138,7 @@ impl TokenSet {
                 "asked" => set.asked = words(&text),
                 "granted" => set.granted = Some(words(&text)),
                 "ended" => set.ended = Some(String::clone(&text)),
+                "consented" => set.is_consented = text.as_str() == "true",
                 name => {
                     let name = name.strip_prefix(VALUE).ok_or(AuthError::Record)?;
                     set.values.set(name, &text);
@@ -149,6 +160,7 @@ impl TokenSet {
             expires_at: None,
             seen_to_last: None,
             ended: None,
+            is_consented: false,
         }
     }
 
@@ -181,6 +193,7 @@ mod tests {
         set.granted = Some(vec!["read".into(), "admin".into()]);
         set.expires_at = Some(at(3610));
         set.seen_to_last = Some(Duration::from_secs(9));
+        set.is_consented = true;
         let read = TokenSet::from_record_bytes(&set.to_record_bytes()).unwrap();
         assert_eq!(read.values.get("access_token"), Some("a\"\\\u{7}é"));
         assert_eq!(read.values.get("instance"), Some("acme"));
@@ -188,11 +201,15 @@ mod tests {
         assert_eq!((read.obtained_at, read.expires_at), (at(10), Some(at(3610))));
         assert_eq!(read.seen_to_last, Some(Duration::from_secs(9)));
         assert_eq!(read.scope_differences(), (vec!["admin"], vec!["write"]));
-        assert!(read.ended.is_none());
+        assert!(read.ended.is_none() && read.is_consented);
         let ended = TokenSet::from_record_bytes(&read.ended_by("invalid_grant").to_record_bytes());
         let ended = ended.unwrap();
         assert_eq!(ended.ended.as_deref(), Some("invalid_grant"));
-        assert!(ended.refresh_token.is_none() && ended.values.get("access_token").is_none());
+        assert!(
+            ended.is_consented
+                && ended.refresh_token.is_none()
+                && ended.values.get("access_token").is_none()
+        );
     }
 
     #[test]

@@ -495,3 +495,47 @@ fn an_import_moves_neither_a_token_endpoint_nor_the_app() {
     ok(weirgate, &["provider", "app", "remove", "things", "--json"]);
     ok(weirgate, &[&import[..], &["--json"]].concat());
 }
+
+#[test]
+fn a_new_generation_of_keys_loses_no_renewal_under_way() {
+    let mut renewing = Renewing::prepared(Duration::from_secs(6), "authorization_code");
+    renewing.tokens.set_delay(Duration::from_secs(2));
+    renewing.world.serve();
+    assert_eq!(renewing.read().status, 200);
+    for _ in 0..2 {
+        // While the provider is asked, everything is sealed anew.
+        let asked = renewing.tokens.asked();
+        wait_until(PATIENCE, || renewing.tokens.asked() > asked);
+        ok(&renewing.world.weirgate, &["vault", "rotate", "--finish", "--json"]);
+        wait_until(PATIENCE, || renewing.read().status == 200);
+    }
+    let asked = renewing.tokens.asked();
+    wait_until(PATIENCE, || renewing.tokens.asked() > asked);
+    wait_until(PATIENCE, || renewing.read().status == 200);
+    assert_eq!(renewing.tokens.reused(), 0);
+    assert!(renewing.tokens.is_alive());
+    assert_eq!(renewing.show()["state"], "active");
+}
+
+#[test]
+fn a_plan_that_cannot_be_read_closes_its_connections() {
+    let mut renewing = Renewing::prepared(Duration::from_mins(10), "client_credentials");
+    renewing.world.serve();
+    assert_eq!(renewing.read().status, 200);
+    let weirgate = &renewing.world.weirgate;
+    let mut broken: Value =
+        serde_json::from_str(&overlay(renewing.world.provider.url(), "client_credentials"))
+            .unwrap();
+    let scheme = &mut broken["actions"][0]["update"]["oauth"]["x-weirgate-auth"];
+    scheme["headers"] = json!({"Authorization": "Bearer ${access_tokn}"});
+    let file = weirgate.file("broken.json", broken.to_string()).unwrap();
+    let description = weirgate.home().join("things.yaml").display().to_string();
+    let import = ["provider", "import", &description, "--name", "things", "--overlay", &file];
+    ok(weirgate, &[&import[..], &["--json"]].concat());
+    wait_until(PATIENCE, || renewing.read().status == 404);
+    let (_, sent) = (renewing.read(), renewing.world.provider.requests());
+    let secret = APP_SECRET.as_bytes();
+    let has = |bytes: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);
+    // The token endpoint got it encoded in Basic; as it is, nobody did.
+    assert!(sent.iter().all(|request| !has(&request.everything())));
+}
