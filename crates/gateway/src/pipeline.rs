@@ -14,7 +14,7 @@ use crate::{
     limits::{self, Places},
     observations, provider_error, query,
     recorder::{OpenIntent, Refusal, failure_of},
-    renewals::{ProofNonce, Wanted},
+    renewals::{CredentialEntry, ProofNonce, Wanted},
     rewrite::{Asked, UrlRewriter},
     snapshot::{AnswerRule, ConnectionEntry, Decision, KeyEntry, Rights, Snapshot},
     trace_link::TraceLink,
@@ -374,8 +374,13 @@ fn authorize(
         .rights
         .get(&(caller.key.client, routed.connection.id))
         .ok_or(CallError::NotGranted)?;
-    let (decision, valid_until) =
-        rights.decision(&routed.operations).ok_or(CallError::NotGranted)?;
+    let (decision, valid_until) = rights.decision(&routed.operations).ok_or_else(|| {
+        // A consent that was taken back takes from its grants what they let through.
+        match routed.connection.credential {
+            CredentialEntry::Ended => CallError::ConsentEnded,
+            _ => CallError::NotGranted,
+        }
+    })?;
     if now >= valid_until {
         return Err(CallError::GrantExpired);
     }
