@@ -3,10 +3,13 @@
 use crate::{
     asking::{AskError, Asker, Question},
     change::{Care, Change, Changing},
+    connections::CREDENTIAL_TABLE,
     customers,
     error::Error,
     instance::Instance,
-    providers, seals, servers,
+    providers,
+    replacement::Slot,
+    seals, servers,
     tokens::{self, MAX_TOKEN_ANSWER_BYTES, Material, Reach, Renewable},
 };
 use audit::Commitment;
@@ -15,7 +18,7 @@ use http::Method;
 use outbound::{HickoryResolver, Target, TlsConfig};
 use provider::{LoadLimits, PathRouter};
 use std::sync::Arc;
-use types::{Connection, Id, OpContext};
+use types::{Connection, Id, OpContext, Timestamp};
 use vault::{
     MemoryKey, OpenPart,
     auth::{CallFacts, Moment},
@@ -54,12 +57,13 @@ impl Checked {
 }
 
 /// All that a check is made of, as the store has it.
-struct Found {
-    renewable: Renewable,
-    material: Material,
+pub(crate) struct Found {
+    pub renewable: Renewable,
+    pub material: Material,
     /// What `--server` gave at the import.
     server: Option<String>,
-    path: String,
+    /// Of the declared call.
+    pub path: Option<String>,
 }
 
 /// Makes the declared call with the connection's credential. A token that is missing or over is
@@ -87,15 +91,13 @@ async fn checked(
     tls: Arc<TlsConfig>,
     id: Id<Connection>,
 ) -> Result<Checked, Error> {
-    let mut found = find(instance, id).await?;
-    let resolver = HickoryResolver::from_system()?;
-    let asker = Asker::start(Arc::new(resolver), tls, MAX_TOKEN_ANSWER_BYTES);
-    let asker = asker.map_err(|_| Error::Internal { what: "there is no thread to ask with" })?;
+    let mut found = find(instance, id, Slot::InUse).await?;
+    if found.path.is_none() {
+        return Err(Error::NoCheck);
+    }
+    let asker = asker(tls)?;
     let now = instance.clock.now();
-    let is_usable = |token: &vault::auth::TokenSet| {
-        token.ended.is_none() && token.expires_at.is_none_or(|until| now < until)
-    };
-    let has_token = found.material.token.as_ref().is_some_and(is_usable);
+    let has_token = found.has_token(now);
     let is_over = found.material.token.as_ref().is_some_and(|token| token.ended.is_some());
     if found.material.acquiring().is_some() && is_over {
         let why = "what was consented to is over".to_owned();
@@ -103,7 +105,7 @@ async fn checked(
     }
     if found.material.acquiring().is_some() && !has_token {
         tokens::obtain(instance, &asker, &found.renewable).await?;
-        found = find(instance, id).await?;
+        found = find(instance, id, Slot::InUse).await?;
     }
     let status = ask(instance, &asker, &found).await?;
     let checked = Checked { status };
@@ -118,7 +120,31 @@ async fn checked(
     Ok(checked)
 }
 
-async fn find(instance: &Instance, id: Id<Connection>) -> Result<Found, Error> {
+/// Who asks providers, for one verb.
+pub(crate) fn asker(tls: Arc<TlsConfig>) -> Result<Asker, Error> {
+    let resolver = HickoryResolver::from_system()?;
+    let asker = Asker::start(Arc::new(resolver), tls, MAX_TOKEN_ANSWER_BYTES);
+    asker.map_err(|_| Error::Internal { what: "there is no thread to ask with" })
+}
+
+impl Found {
+    /// Whether there is a token that calls may use.
+    pub(crate) fn has_token(&self, now: Timestamp) -> bool {
+        self.material.token.as_ref().is_some_and(|token| {
+            token.ended.is_none() && token.expires_at.is_none_or(|until| now < until)
+        })
+    }
+}
+
+/// What a connection's calls are made with, or would be by the secret of another slot.
+///
+/// # Errors
+/// [`Error::NotFound`] for no such connection that is in force; [`crate::ReplaceError`] for an empty slot.
+pub(crate) async fn find(
+    instance: &Instance,
+    id: Id<Connection>,
+    slot: Slot,
+) -> Result<Found, Error> {
     let rows = seals::load_whole(instance).await?;
     let not_found = || Error::NotFound { kind: "connection", name: id.to_string() };
     let row = rows.connections.iter().find(|row| row.id == id && row.revoked_at.is_none());
@@ -128,11 +154,20 @@ async fn find(instance: &Instance, id: Id<Connection>) -> Result<Found, Error> {
     let source = source.ok_or(missing("the connection's provider is missing"))?;
     let limits = LoadLimits::default();
     let model = provider::load(&source.description, source.overlay.as_deref(), &limits)?;
-    let path = model.check.clone().ok_or(Error::NoCheck)?;
+    let path = model.check.clone();
     let customer = rows.customers.iter().find(|one| one.id == row.customer);
     let customer = customer.ok_or(missing("the connection's customer is missing"))?;
     let own = tokens::rows_of(&rows, row);
-    let own = own.ok_or(missing("the connection's credential is missing"))?;
+    let mut own = own.ok_or(missing("the connection's credential is missing"))?;
+    if slot != Slot::InUse {
+        let sealed = |column| {
+            let mut own = rows.sealed.iter().filter(|one| one.table == CREDENTIAL_TABLE);
+            own.find(|one| one.record == id.to_bytes() && one.column == column).cloned()
+        };
+        let [credential, token] = slot.columns();
+        own.credential = sealed(credential).ok_or_else(|| slot.is_empty())?;
+        own.token = sealed(token);
+    }
     let opened = customers::open(instance, customer)?;
     let material = Material::open(instance, &model, row, &opened, &own)?;
     let scopes = match material.acquiring() {
@@ -169,8 +204,9 @@ async fn find(instance: &Instance, id: Id<Connection>) -> Result<Found, Error> {
 }
 
 /// The status that the call has.
-async fn ask(instance: &Instance, asker: &Asker, found: &Found) -> Result<u16, Error> {
+pub(crate) async fn ask(instance: &Instance, asker: &Asker, found: &Found) -> Result<u16, Error> {
     let Found { renewable, material, server, path } = found;
+    let path = path.as_ref().ok_or(Error::NoCheck)?;
     let Renewable { row, provider, guard, .. } = renewable;
     let plan =
         servers::plan_with(&provider.model, server.as_deref(), &row.variables, &material.taken())?;

@@ -6,7 +6,9 @@ use crate::{
     connect, customers,
     error::Error,
     instance::Instance,
-    placement, providers, seals,
+    placement, providers,
+    replacement::Slot,
+    seals,
     servers::{self, ServerError},
     tokens::{self, Material, Reach},
 };
@@ -182,7 +184,7 @@ pub(crate) fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Er
     Ok(())
 }
 
-/// Ends a connection. Doing it twice is no error.
+/// Ends a connection and destroys its secrets. Doing it twice is no error.
 pub async fn revoke(instance: &Instance, ctx: &OpContext, id: Id<Connection>) -> Result<(), Error> {
     let mut changing = Changing::begin(instance, ctx, Care::Ending).await?;
     let row = changing
@@ -194,6 +196,7 @@ pub async fn revoke(instance: &Instance, ctx: &OpContext, id: Id<Connection>) ->
         return Ok(());
     }
     changing.tx.revoke_connection(id, ctx.now).await?;
+    changing.tx.delete_sealed(CREDENTIAL_TABLE, &id.to_bytes()).await?;
     changing.record(Change {
         verb: "connection.revoke",
         what: format!("connection {id}"),
@@ -252,6 +255,10 @@ pub struct Shown {
     pub beyond_consent: Option<Vec<String>>,
     /// How often in a row no token was obtained, and when it is tried again.
     pub failed: Option<(u32, Timestamp)>,
+    /// Another secret waits to be tried.
+    pub has_next: bool,
+    /// What the last one replaced is kept.
+    pub has_former: bool,
 }
 
 /// Shows one connection.
@@ -264,8 +271,17 @@ pub async fn show(instance: &Instance, id: Id<Connection>) -> Result<Shown, Erro
         provider.ok_or(Error::Internal { what: "the connection's provider is missing" })?;
     let limits = LoadLimits::default();
     let model = provider::load(&provider.description, provider.overlay.as_deref(), &limits)?;
-    let rows = tokens::rows_of(&everything, row);
-    let rows = rows.ok_or(Error::Internal { what: "the connection's credential is missing" })?;
+    let customer_name = customers::name(instance, &everything, row.customer)?;
+    let rows = match tokens::rows_of(&everything, row) {
+        Some(rows) => rows,
+        // Nothing of its secrets is left.
+        None if row.revoked_at.is_some() => {
+            return Ok(Shown::revoked(row, provider.slug.to_string(), customer_name));
+        }
+        None => {
+            return Err(Error::Internal { what: "the connection's credential is missing" });
+        }
+    };
     let customer = everything.customers.iter().find(|one| one.id == row.customer);
     let customer =
         customer.ok_or(Error::Internal { what: "the connection's customer is missing" })?;
@@ -289,19 +305,23 @@ pub async fn show(instance: &Instance, id: Id<Connection>) -> Result<Shown, Erro
     let (beyond, missing) = token.map_or_else(Default::default, TokenSet::scope_differences);
     let owned = |scopes: Vec<&str>| scopes.into_iter().map(ToOwned::to_owned).collect();
     let is_by_consent = acquiring.is_some_and(|(_, plan)| plan.authorization_code().is_some());
-    let has = |scope: &String| {
+    let is_there = |scope: &String| {
         token.is_some_and(|token| token.granted.as_ref().unwrap_or(&token.asked).contains(scope))
     };
     let lacking = match (is_by_consent, state) {
-        (true, State::Active) => needed.iter().filter(|scope| !has(scope)).cloned().collect(),
+        (true, State::Active) => needed.iter().filter(|scope| !is_there(scope)).cloned().collect(),
         _ => Vec::new(),
     };
     let beyond_consent = connect::beyond_consent(&everything, id, instance.clock.now())?;
     let failed = instance.store.failed_renewals().await?;
+    let has = |slot: Slot| {
+        let mut own = everything.sealed.iter().filter(|one| one.table == CREDENTIAL_TABLE);
+        own.any(|one| one.record == id.to_bytes() && slot.columns().contains(&one.column.as_str()))
+    };
     Ok(Shown {
         id,
         provider: provider.slug.to_string(),
-        customer: customers::name(instance, &everything, row.customer)?,
+        customer: customer_name,
         environment: row.environment,
         scheme: row.scheme.clone(),
         state,
@@ -318,7 +338,35 @@ pub async fn show(instance: &Instance, id: Id<Connection>) -> Result<Shown, Erro
         is_by_consent,
         beyond_consent,
         failed: failed.into_iter().find(|one| one.0 == id).map(|one| (one.1, one.2)),
+        has_next: has(Slot::Next),
+        has_former: has(Slot::Former),
     })
+}
+
+impl Shown {
+    fn revoked(row: &store::ConnectionRow, provider: String, customer: String) -> Self {
+        Self {
+            id: row.id,
+            provider,
+            customer,
+            environment: row.environment,
+            scheme: row.scheme.clone(),
+            state: State::Revoked,
+            version: 0,
+            obtained_at: None,
+            expires_at: None,
+            certificate_expires_at: None,
+            needed: Vec::new(),
+            beyond: Vec::new(),
+            missing: Vec::new(),
+            lacking: Vec::new(),
+            is_by_consent: false,
+            beyond_consent: None,
+            failed: None,
+            has_next: false,
+            has_former: false,
+        }
+    }
 }
 
 /// A line of `connection list`.

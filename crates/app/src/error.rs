@@ -197,6 +197,8 @@ pub enum Error {
     TokenNotObtained { code: &'static str, why: String },
     #[error(transparent)]
     Connect(#[from] crate::connect::ConnectError),
+    #[error(transparent)]
+    Replace(#[from] crate::replacement::ReplaceError),
     #[error("the provider has no security scheme for which an app is registered")]
     AppUseless,
     #[error("the provider has no security scheme of the name that --scheme gives")]
@@ -336,6 +338,7 @@ impl Error {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Connect(error) => error.kind(),
+            Self::Replace(error) => error.kind(),
             Self::NoDataFolder { .. }
             | Self::NotFound { .. }
             | Self::NameUnknown { .. }
@@ -458,6 +461,7 @@ impl Error {
         Some(match self {
             Self::Backup(error) => error.remedy().into(),
             Self::Connect(error) => error.remedy().into(),
+            Self::Replace(error) => error.remedy().into(),
             Self::AuditProof(ProofError::NotCovered { .. }) => {
                 "Name the index of an entry as `weirgate audit list` shows it; one of the last second \
                  is not signed yet: wait, or stop the server."

@@ -36,6 +36,7 @@ pub mod people;
 pub mod proposals;
 pub mod provider_diff;
 pub mod providers;
+pub mod replacement;
 pub mod restore;
 pub mod reviews;
 pub mod root_key;

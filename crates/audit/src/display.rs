@@ -22,24 +22,47 @@ impl fmt::Display for FieldValue {
     }
 }
 
-/// Collects name and value.
-struct Fields(Vec<(&'static str, FieldValue)>);
+/// What stands in a field, as it is said.
+pub enum Said<'a> {
+    Text(&'a dyn fmt::Display),
+    Number(u64),
+    Truth(bool),
+}
 
-impl Fields {
-    fn put<T: ToString + ?Sized>(mut self, name: &'static str, value: &T) -> Self {
-        self.0.push((name, FieldValue::Text(value.to_string())));
+impl fmt::Debug for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => text.fmt(f),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Truth(truth) => write!(f, "{truth}"),
+        }
+    }
+}
+
+/// Hands out name and value.
+struct Fields<'f>(&'f mut dyn FnMut(&'static str, Said<'_>));
+
+impl Fields<'_> {
+    fn put<T: fmt::Display + ?Sized>(self, name: &'static str, value: &T) -> Self {
+        (self.0)(name, Said::Text(&value));
         self
     }
 
-    fn optional<T: ToString>(self, name: &'static str, value: Option<T>) -> Self {
+    fn optional<T: fmt::Display>(self, name: &'static str, value: Option<T>) -> Self {
         match value {
             Some(value) => self.put(name, &value),
             None => self,
         }
     }
 
-    fn number(mut self, name: &'static str, value: impl Into<u64>) -> Self {
-        self.0.push((name, FieldValue::Number(value.into())));
+    fn number(self, name: &'static str, value: impl Into<u64>) -> Self {
+        (self.0)(name, Said::Number(value.into()));
         self
     }
 
@@ -50,8 +73,8 @@ impl Fields {
         }
     }
 
-    fn truth(mut self, name: &'static str, value: bool) -> Self {
-        self.0.push((name, FieldValue::Truth(value)));
+    fn truth(self, name: &'static str, value: bool) -> Self {
+        (self.0)(name, Said::Truth(value));
         self
     }
 }
@@ -91,11 +114,25 @@ impl Record {
     /// Name and value of everything that it says but its kind, `at` first. No name comes twice; an
     /// absent value has none. The details of a change are one field: their names are not ours.
     pub fn fields(&self) -> Vec<(&'static str, FieldValue)> {
-        let fields = Fields(Vec::new()).put("at", &self.at());
-        match self {
+        let mut fields = Vec::with_capacity(16);
+        self.each_field(|name, said| {
+            let value = match said {
+                Said::Text(text) => FieldValue::Text(text.to_string()),
+                Said::Number(number) => FieldValue::Number(number),
+                Said::Truth(truth) => FieldValue::Truth(truth),
+            };
+            fields.push((name, value));
+        });
+        fields
+    }
+
+    /// As [`Self::fields`], of which nothing is kept.
+    pub fn each_field(&self, mut each: impl FnMut(&'static str, Said<'_>)) {
+        let fields = Fields(&mut each).put("at", &self.at());
+        let _all = match self {
             Self::Started { version, configuration, .. } => {
                 let fields = fields.put("version", version);
-                let Some(one) = configuration else { return fields.0 };
+                let Some(one) = configuration else { return };
                 let roots: Vec<String> = one.extra_roots.iter().map(hex::encode).collect();
                 fields
                     .put("configuration", &hex::encode(one.digest))
@@ -165,8 +202,7 @@ impl Record {
                     .optional("vault_sequence", one.vault_head.map(|head| head.sequence))
                     .optional("previous_root", one.previous_head.map(|head| hex::encode(head.root)))
             }
-        }
-        .0
+        };
     }
 }
 

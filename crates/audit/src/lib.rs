@@ -37,7 +37,7 @@ mod disk_tests;
 pub use commitment::Commitment;
 pub use consistency::{consistency, extends};
 pub use cosign::{CosigningKey, WitnessKey};
-pub use display::FieldValue;
+pub use display::{FieldValue, Said};
 pub use export::{ExportError, Exported, each_entry, export, verify_export};
 pub use hint::{RECENT_EVENTS, Started};
 pub use lock::FolderLock;

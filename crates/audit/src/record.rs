@@ -4,8 +4,11 @@
 //! since 1970, 3 request; from 16 on each kind has keys of its own. Keys are never used again for
 //! something else, and an absent value has no key. `docs/reference/audit.md` lists them.
 
-use crate::{cbor::Value, commitment::Commitment};
-use std::str::FromStr;
+use crate::{
+    cbor::{Reader, Value},
+    commitment::Commitment,
+};
+use std::{borrow::Cow, str::FromStr};
 use types::{
     Action, Client, Connection, Environment, Id, IdKind, Key, Provider, Request, Timestamp,
 };
@@ -180,14 +183,17 @@ const CHANGED: u64 = 9;
 const CLOSED: u64 = 10;
 
 /// Collects members in ascending order of keys.
-struct Put(Vec<(u64, Value)>);
+struct Put<'r>(Vec<(u64, Value<'r>)>);
 
-impl Put {
+impl<'r> Put<'r> {
     fn new(kind: u64, at: Timestamp) -> Self {
         let micros = u64::try_from(at.as_micros()).unwrap_or(0);
-        Self(vec![(0, Value::Uint(FORMAT)), (1, Value::Uint(kind)), (2, Value::Uint(micros))])
+        let mut members = Vec::with_capacity(16);
+        members
+            .extend([(0, FORMAT), (1, kind), (2, micros)].map(|(key, it)| (key, Value::Uint(it))));
+        Self(members)
     }
-    fn value(mut self, key: u64, value: Value) -> Self {
+    fn value(mut self, key: u64, value: Value<'r>) -> Self {
         self.0.push((key, value));
         self
     }
@@ -195,28 +201,29 @@ impl Put {
         self.value(key, Value::Uint(number))
     }
     fn id<K>(self, key: u64, id: Id<K>) -> Self {
-        self.value(key, Value::Bytes(id.to_bytes().to_vec()))
+        self.value(key, Value::Bytes(id.to_bytes().to_vec().into()))
     }
-    fn text(self, key: u64, text: &str) -> Self {
-        self.value(key, Value::Text(text.to_owned()))
+    fn text(self, key: u64, text: &'r str) -> Self {
+        self.value(key, Value::Text(text.into()))
     }
-    fn name(self, key: u64, name: &str) -> Self {
+    fn name(self, key: u64, name: &'r str) -> Self {
         self.value(key, Value::Text(cut(name)))
     }
     fn commitment(self, key: u64, commitment: Commitment) -> Self {
-        self.value(key, Value::Bytes(commitment.to_bytes().to_vec()))
+        self.value(key, Value::Bytes(commitment.to_bytes().to_vec().into()))
     }
     fn head(self, [count, root, sequence]: [u64; 3], head: VaultHead) -> Self {
         self.uint(count, head.count)
-            .value(root, Value::Bytes(head.root.to_vec()))
+            .value(root, Value::Bytes(head.root.to_vec().into()))
             .optional((head.sequence > 0).then_some(head.sequence), |put, number| {
                 put.uint(sequence, number)
             })
     }
-    fn configuration(self, one: &Configuration) -> Self {
-        let keys = one.keys.iter().cloned().map(Value::Text).collect();
-        let roots = one.extra_roots.iter().map(|root| Value::Bytes(root.to_vec())).collect();
-        self.value(17, Value::Bytes(one.digest.to_vec()))
+    fn configuration(self, one: &'r Configuration) -> Self {
+        let keys = one.keys.iter().map(|key| Value::Text(key.into())).collect();
+        let roots =
+            one.extra_roots.iter().map(|root| Value::Bytes(root.as_slice().into())).collect();
+        self.value(17, Value::Bytes(one.digest.as_slice().into()))
             .value(18, Value::Array(keys))
             .value(19, Value::Array(roots))
             .optional(one.changed_since, |put, since| {
@@ -231,45 +238,60 @@ impl Put {
     }
 }
 
-/// Takes members out by key; at the end none may be left.
-struct Take(Vec<(u64, Value)>);
+/// Takes members out, in ascending order of their keys; at the end none may be left.
+struct Take<'r> {
+    reader: Reader<'r>,
+    /// Of the next member.
+    key: Option<u64>,
+    /// Members after that.
+    left: usize,
+}
 
 type Taken<T> = Result<T, DecodeError>;
 
-impl Take {
-    fn optional_value(&mut self, key: u64) -> Option<Value> {
-        let place = self.0.iter().position(|(given, _)| *given == key)?;
-        Some(self.0.remove(place).1)
+impl<'r> Take<'r> {
+    fn new(bytes: &'r [u8]) -> Taken<Self> {
+        let mut reader = Reader::new(bytes);
+        let left = reader.map().ok_or(DecodeError)?;
+        let mut take = Self { reader, key: None, left };
+        take.next_key(None)?;
+        Ok(take)
     }
-    fn value(&mut self, key: u64) -> Taken<Value> {
-        self.optional_value(key).ok_or(DecodeError)
+    fn next_key(&mut self, last: Option<u64>) -> Taken<()> {
+        let Some(left) = self.left.checked_sub(1) else {
+            self.key = None;
+            return Ok(());
+        };
+        self.left = left;
+        let key = self.reader.uint().ok_or(DecodeError)?;
+        self.key = Some(key);
+        if last.is_none_or(|last| last < key) { Ok(()) } else { Err(DecodeError) }
+    }
+    const fn is_at_end(&self) -> bool {
+        self.key.is_none() && self.reader.is_at_end()
+    }
+    fn value<T>(&mut self, key: u64, read: impl FnOnce(&mut Reader<'r>) -> Option<T>) -> Taken<T> {
+        if self.key != Some(key) {
+            return Err(DecodeError);
+        }
+        let value = read(&mut self.reader).ok_or(DecodeError)?;
+        self.next_key(Some(key))?;
+        Ok(value)
     }
     fn uint<T: TryFrom<u64>>(&mut self, key: u64) -> Taken<T> {
-        match self.value(key)? {
-            Value::Uint(number) => T::try_from(number).map_err(|_| DecodeError),
-            _ => Err(DecodeError),
-        }
+        self.value(key, |reader| T::try_from(reader.uint()?).ok())
     }
     fn bool(&mut self, key: u64) -> Taken<bool> {
-        match self.value(key)? {
-            Value::Bool(value) => Ok(value),
-            _ => Err(DecodeError),
-        }
+        self.value(key, Reader::bool)
     }
     fn text(&mut self, key: u64) -> Taken<String> {
-        match self.value(key)? {
-            Value::Text(text) => Ok(text),
-            _ => Err(DecodeError),
-        }
+        self.value(key, |reader| Some(reader.text()?.to_owned()))
     }
     fn word<T: FromStr>(&mut self, key: u64) -> Taken<T> {
-        self.text(key)?.parse().map_err(|_| DecodeError)
+        self.value(key, |reader| reader.text()?.parse().ok())
     }
     fn array<const N: usize>(&mut self, key: u64) -> Taken<[u8; N]> {
-        match self.value(key)? {
-            Value::Bytes(bytes) => bytes.try_into().map_err(|_| DecodeError),
-            _ => Err(DecodeError),
-        }
+        self.value(key, |reader| reader.bytes()?.try_into().ok())
     }
     fn id<K: IdKind>(&mut self, key: u64) -> Taken<Id<K>> {
         self.array(key).map(Id::from_bytes)
@@ -286,33 +308,32 @@ impl Take {
         };
         Ok(VaultHead { count, root, sequence })
     }
+    fn list<T>(&mut self, key: u64, item: impl Fn(&mut Reader<'r>) -> Option<T>) -> Taken<Vec<T>> {
+        self.value(key, |reader| (0..reader.array()?).map(|_| item(reader)).collect())
+    }
     fn texts(&mut self, key: u64) -> Taken<Vec<String>> {
-        let Value::Array(items) = self.value(key)? else { return Err(DecodeError) };
-        items
-            .into_iter()
-            .map(|item| match item {
-                Value::Text(text) => Ok(text),
-                _ => Err(DecodeError),
-            })
-            .collect()
+        self.list(key, |reader| Some(reader.text()?.to_owned()))
+    }
+    fn pairs(&mut self, key: u64) -> Taken<Vec<(String, String)>> {
+        self.list(key, |reader| {
+            (reader.array()? == 2).then_some(())?;
+            Some((reader.text()?.to_owned(), reader.text()?.to_owned()))
+        })
     }
     fn configuration(&mut self) -> Taken<Configuration> {
-        let (digest, keys) = (self.array(17)?, self.texts(18)?);
-        let Value::Array(roots) = self.value(19)? else { return Err(DecodeError) };
-        let root = |root| match root {
-            Value::Bytes(bytes) => bytes.try_into().map_err(|_| DecodeError),
-            _ => Err(DecodeError),
-        };
-        let extra_roots = roots.into_iter().map(root).collect::<Taken<_>>()?;
-        let changed_since = self.optional(20, |take| take.uint(20))?.map(Timestamp::from_micros);
-        Ok(Configuration { digest, keys, extra_roots, changed_since })
+        Ok(Configuration {
+            digest: self.array(17)?,
+            keys: self.texts(18)?,
+            extra_roots: self.list(19, |reader| reader.bytes()?.try_into().ok())?,
+            changed_since: self.optional(20, |take| take.uint(20))?.map(Timestamp::from_micros),
+        })
     }
     fn optional<T>(
         &mut self,
         key: u64,
         take: impl FnOnce(&mut Self) -> Taken<T>,
     ) -> Taken<Option<T>> {
-        if self.0.iter().any(|(given, _)| *given == key) { take(self).map(Some) } else { Ok(None) }
+        if self.key == Some(key) { take(self).map(Some) } else { Ok(None) }
     }
 }
 
@@ -334,7 +355,7 @@ impl Record {
         out
     }
 
-    fn to_put(&self) -> Put {
+    fn to_put(&self) -> Put<'_> {
         match self {
             Self::Started { at, version, configuration } => {
                 let put = Put::new(STARTED, *at).text(16, version);
@@ -386,29 +407,23 @@ impl Record {
             Self::Unauthenticated(one) => {
                 Put::new(UNAUTHENTICATED, one.at).text(16, &one.code).uint(17, one.count)
             }
-            Self::Changed(one) => {
-                let pair = |(name, value): &(String, String)| {
-                    Value::Array(vec![Value::Text(name.clone()), Value::Text(value.clone())])
-                };
-                Put::new(CHANGED, one.at)
-                    .id(3, one.request)
-                    .value(16, Value::Bytes(one.event.to_vec()))
-                    .text(17, &one.actor)
-                    .text(18, &one.verb)
-                    .text(19, &one.what)
-                    .value(20, Value::Array(one.details.iter().map(pair).collect()))
-                    .optional(one.customer, |put, customer| put.commitment(21, customer))
-                    .optional(one.vault_head, |put, head| put.head([22, 23, 24], head))
-                    .optional(one.previous_head, |put, head| put.head([25, 26, 27], head))
-            }
+            Self::Changed(one) => Put::new(CHANGED, one.at)
+                .id(3, one.request)
+                .value(16, Value::Bytes(one.event.as_slice().into()))
+                .text(17, &one.actor)
+                .text(18, &one.verb)
+                .text(19, &one.what)
+                .value(20, Value::Array(one.details.iter().map(pair_of).collect()))
+                .optional(one.customer, |put, customer| put.commitment(21, customer))
+                .optional(one.vault_head, |put, head| put.head([22, 23, 24], head))
+                .optional(one.previous_head, |put, head| put.head([25, 26, 27], head)),
         }
     }
 
     /// Reads what [`Record::encode`] wrote; anything else is refused, so that an entry has one
     /// meaning and one spelling.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let Some(Value::Map(members)) = Value::decode(bytes) else { return Err(DecodeError) };
-        let mut take = Take(members);
+        let mut take = Take::new(bytes)?;
         if take.uint::<u64>(0)? != FORMAT {
             return Err(DecodeError);
         }
@@ -484,30 +499,30 @@ impl Record {
                 actor: take.text(17)?,
                 verb: take.text(18)?,
                 what: take.text(19)?,
-                details: details(&take.value(20)?)?,
+                details: take.pairs(20)?,
                 customer: take.optional(21, |take| take.commitment(21))?,
                 vault_head: take.optional(22, |take| take.head([22, 23, 24]))?,
                 previous_head: take.optional(25, |take| take.head([25, 26, 27]))?,
             }),
             _ => return Err(DecodeError),
         };
-        if take.0.is_empty() { Ok(record) } else { Err(DecodeError) }
+        if take.is_at_end() { Ok(record) } else { Err(DecodeError) }
     }
 }
 
 /// A name within its limit.
-fn cut(name: &str) -> String {
+fn cut(name: &str) -> Cow<'_, str> {
     const MARK: &str = "...";
     if name.len() <= MAX_NAME_BYTES {
-        return name.to_owned();
+        return name.into();
     }
     let end = name.floor_char_boundary(MAX_NAME_BYTES - MARK.len());
     let (kept, _) = name.split_at(end);
-    format!("{kept}{MARK}")
+    format!("{kept}{MARK}").into()
 }
 
 /// As many names as fit, and how many do not.
-fn within_limit(names: &[String]) -> (Vec<Value>, u64) {
+fn within_limit(names: &[String]) -> (Vec<Value<'_>>, u64) {
     let mut room = MAX_WITHHELD_BYTES;
     let mut kept = Vec::new();
     for name in names {
@@ -520,18 +535,8 @@ fn within_limit(names: &[String]) -> (Vec<Value>, u64) {
     (kept, left_out as u64)
 }
 
-fn details(value: &Value) -> Taken<Vec<(String, String)>> {
-    let Value::Array(pairs) = value else { return Err(DecodeError) };
-    pairs
-        .iter()
-        .map(|pair| match pair {
-            Value::Array(pair) => match pair.as_slice() {
-                [Value::Text(name), Value::Text(value)] => Ok((name.clone(), value.clone())),
-                _ => Err(DecodeError),
-            },
-            _ => Err(DecodeError),
-        })
-        .collect()
+fn pair_of((name, value): &(String, String)) -> Value<'_> {
+    Value::Array(vec![Value::Text(name.into()), Value::Text(value.into())])
 }
 
 #[cfg(test)]
@@ -728,7 +733,15 @@ pub(crate) mod tests {
 
     #[test]
     fn unknown_keys_and_formats_are_refused() {
-        for bad in ["a30002010a0200", "a4000101 0a0200 1863 00", "a2000101 0a", "80", "a0"] {
+        for bad in [
+            "a30002010a0200",
+            "a4000101 0a0200 1863 00",
+            "a2000101 0a",
+            "80",
+            "a0",
+            "a3 010a 0001 0200",
+            "a4 0001 0001 010a 0200",
+        ] {
             let bytes = hex::decode(bad.replace(' ', "")).unwrap();
             assert_eq!(Record::decode(&bytes), Err(DecodeError), "{bad}");
         }

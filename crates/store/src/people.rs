@@ -437,6 +437,21 @@ impl Tx {
         self.change("sealed", query).await.map(drop)
     }
 
+    /// As [`Self::delete_sealed`], one column alone.
+    pub async fn delete_sealed_at(
+        &mut self,
+        table: &str,
+        record: &[u8; 16],
+        column: &str,
+    ) -> Result<(), StoreError> {
+        let query = sql("DELETE FROM sealed
+             WHERE table_name = $1 AND record = $2 AND column_name = $3")
+        .bind(table.to_owned())
+        .bind(record.to_vec())
+        .bind(column.to_owned());
+        self.change("sealed", query).await.map(drop)
+    }
+
     /// Stores a factor, or what became of it.
     pub async fn put_factor(&mut self, row: &FactorRow) -> Result<(), StoreError> {
         let query = sql("INSERT INTO user_factor

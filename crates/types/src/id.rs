@@ -136,13 +136,13 @@ impl<K: IdKind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(K::PREFIX)?;
         f.write_str("_")?;
-        for place in (0..ENCODED_LEN).rev() {
+        let mut letters = [b'0'; ENCODED_LEN];
+        for (place, letter) in letters.iter_mut().rev().enumerate() {
             let digit = (self.value >> (5 * place)) & 31;
             let index = usize::try_from(digit).unwrap_or(0);
-            let letter = ALPHABET.get(index).copied().unwrap_or(b'0');
-            fmt::Write::write_char(f, char::from(letter))?;
+            *letter = ALPHABET.get(index).copied().unwrap_or(b'0');
         }
-        Ok(())
+        f.write_str(std::str::from_utf8(&letters).unwrap_or_default())
     }
 }
 

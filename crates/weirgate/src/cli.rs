@@ -330,11 +330,47 @@ pub(crate) enum ConnectionVerb {
         /// The connection's id.
         id: String,
     },
-    /// Revoke a connection; takes effect within a second.
+    /// Replace a connection's secret: the new one is held, tried by the declared call, put into use.
+    Replace(ConnectionReplaceArgs),
+    /// Revoke a connection and destroy its secrets; takes effect within a second.
     Revoke {
         /// The connection's id.
         id: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectionReplaceArgs {
+    /// The connection's id.
+    pub id: String,
+    #[command(flatten)]
+    pub what: ReplaceWhat,
+    /// Put it into use without trying it.
+    #[arg(long, conflicts_with_all = ["cancel", "retire"])]
+    pub unchecked: bool,
+    /// Keep what is replaced, until --retire or --back.
+    #[arg(long, conflicts_with_all = ["cancel", "retire", "back"])]
+    pub keep_former: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ReplaceWhat {
+    /// A file with the new secret, in JSON; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// Try the secret that is held once more.
+    #[arg(long)]
+    pub again: bool,
+    /// Put the former secret into use again.
+    #[arg(long)]
+    pub back: bool,
+    /// Destroy the secret that is held.
+    #[arg(long)]
+    pub cancel: bool,
+    /// Destroy the former secret that was kept.
+    #[arg(long)]
+    pub retire: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,8 +6,14 @@ use super::{
     walk,
 };
 use crate::{audit_log::Record, error::Error, folder::DataFolder};
-use std::{collections::BTreeMap, time::Duration};
-use types::Timestamp;
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, HashMap},
+    fmt,
+    hash::Hash,
+    time::Duration,
+};
+use types::{Client, Id, Key, Provider, Timestamp};
 
 /// Entries that are counted.
 pub const COUNTED: u64 = 200_000;
@@ -85,7 +91,7 @@ pub fn activity(folder: &DataFolder, filter: &Filter, now: Timestamp) -> Result<
     filter.from = Some(filter.from.unwrap_or(since));
     let mut found = Activity::default();
     let mut counted = Counted::default();
-    let mut profiles: BTreeMap<(bool, String), Profile> = BTreeMap::new();
+    let mut profiles = Profiles::default();
     found.is_cut = walk(folder, &filter, None, |(_, at, row)| {
         found.looked_at += 1;
         found.back_to = Some(found.back_to.map_or(at, |known| known.min(at)));
@@ -95,11 +101,7 @@ pub fn activity(folder: &DataFolder, filter: &Filter, now: Timestamp) -> Result<
             let earliest = found.first.unwrap_or(Timestamp::MAX);
             found.first = Some(earliest.min(row.record.at()));
             counted.count(&row);
-            if let Some(who) = actor_of(&row)
-                && (profiles.len() < APART || profiles.contains_key(&who))
-            {
-                profiles.entry(who).or_default().saw(row.record.at(), until);
-            }
+            profiles.saw(&row, until);
         }
         found.looked_at < COUNTED
     })?;
@@ -108,75 +110,63 @@ pub fn activity(folder: &DataFolder, filter: &Filter, now: Timestamp) -> Result<
     let days =
         usize::try_from(until.as_micros().saturating_sub(known_from.as_micros()) / DAY_MICROS - 1);
     let days = days.unwrap_or(0);
-    for ((is_key, who), profile) in &profiles {
-        let said = profile.unusual(days).into_iter();
-        found.unusual.extend(said.map(|(rule, numbers)| Unusual {
-            who: who.clone(),
-            is_key: *is_key,
-            rule,
-            numbers,
-        }));
-    }
+    found.unusual = profiles.unusual(days);
     found.groups = counted.groups();
     Ok(found)
 }
 
-fn actor_of(row: &Row) -> Option<(bool, String)> {
-    match &row.record {
-        Record::Intent(one) => Some((true, one.key.to_string())),
-        Record::Refused(one) => Some((true, one.key.to_string())),
-        Record::Changed(one) => Some((false, one.actor.clone())),
-        _ => None,
-    }
-}
-
 #[derive(Default)]
-struct Counted(BTreeMap<&'static str, BTreeMap<String, Tally>>);
+struct Counted {
+    kinds: Counts<&'static str>,
+    actors: Counts<String>,
+    clients: Counts<Id<Client>>,
+    keys: Counts<Id<Key>>,
+    providers: Counts<Id<Provider>>,
+    objects: Counts<String>,
+    verbs: Counts<String>,
+    statuses: Counts<u16>,
+    codes: Counts<String>,
+    fields: Counts<String>,
+}
 
 impl Counted {
     fn count(&mut self, row: &Row) {
         let about = About::of(row);
         let at = row.record.at();
-        self.put("kind", kind_of(&row.record).to_owned(), at);
-        let parts = [
-            ("actor", about.actor.map(ToOwned::to_owned)),
-            ("client", about.client.map(|id| id.to_string())),
-            ("key", about.key.map(|id| id.to_string())),
-            ("provider", about.provider.map(|id| id.to_string())),
-            ("object", about.object.map(ToOwned::to_owned)),
-            ("verb", about.verb.map(ToOwned::to_owned)),
-            ("outcome", outcome_of(row)),
-        ];
-        for (name, value) in parts {
-            if let Some(value) = value {
-                self.put(name, value, at);
-            }
+        self.kinds.put(Some(&kind_of(&row.record)), at);
+        self.actors.put(about.actor, at);
+        self.clients.put(about.client.as_ref(), at);
+        self.keys.put(about.key.as_ref(), at);
+        self.providers.put(about.provider.as_ref(), at);
+        self.objects.put(about.object, at);
+        self.verbs.put(about.verb, at);
+        match outcome_of(row) {
+            Some(Outcome::Status(status)) => self.statuses.put(Some(&status), at),
+            Some(Outcome::Code(code)) => self.codes.put(Some(code), at),
+            None => {}
         }
         for field in about.fields() {
-            self.put("field", field.clone(), at);
+            self.fields.put(Some(field.as_str()), at);
         }
-    }
-
-    fn put(&mut self, name: &'static str, what: String, at: Timestamp) {
-        let group = self.0.entry(name).or_default();
-        if group.len() >= APART && !group.contains_key(&what) {
-            return;
-        }
-        let new = || Tally { what: what.clone(), count: 0, first: at, last: at };
-        let tally = group.entry(what.clone()).or_insert_with(new);
-        tally.count += 1;
-        tally.first = tally.first.min(at);
-        tally.last = tally.last.max(at);
     }
 
     fn groups(self) -> Vec<Group> {
-        const ORDER: [&str; 9] =
-            ["actor", "client", "key", "provider", "object", "field", "verb", "outcome", "kind"];
-        let mut all = self.0;
-        let groups = ORDER.into_iter().filter_map(|name| Some((name, all.remove(name)?)));
+        let mut outcomes = self.statuses.tallies();
+        outcomes.extend(self.codes.tallies());
+        let groups = [
+            ("actor", self.actors.tallies()),
+            ("client", self.clients.tallies()),
+            ("key", self.keys.tallies()),
+            ("provider", self.providers.tallies()),
+            ("object", self.objects.tallies()),
+            ("field", self.fields.tallies()),
+            ("verb", self.verbs.tallies()),
+            ("outcome", outcomes),
+            ("kind", self.kinds.tallies()),
+        ];
+        let groups = groups.into_iter().filter(|(_, rows)| !rows.is_empty());
         groups
-            .map(|(name, tallies)| {
-                let mut rows: Vec<Tally> = tallies.into_values().collect();
+            .map(|(name, mut rows)| {
                 rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.what.cmp(&b.what)));
                 let more = rows.len().saturating_sub(LINES);
                 rows.truncate(LINES);
@@ -186,14 +176,100 @@ impl Counted {
     }
 }
 
-fn outcome_of(row: &Row) -> Option<String> {
+/// How often each thing of one sort was seen: most of them again and again.
+struct Counts<K>(HashMap<K, (u64, Timestamp, Timestamp)>);
+
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Hash + Eq + fmt::Display> Counts<K> {
+    fn put<Q>(&mut self, what: Option<&Q>, at: Timestamp)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        let Some(what) = what else { return };
+        if let Some((count, first, last)) = self.0.get_mut(what) {
+            *count += 1;
+            *first = (*first).min(at);
+            *last = (*last).max(at);
+        } else if self.0.len() < APART {
+            self.0.insert(what.to_owned(), (1, at, at));
+        }
+    }
+
+    fn tallies(self) -> Vec<Tally> {
+        let tally = |(what, (count, first, last)): (K, _)| Tally {
+            what: what.to_string(),
+            count,
+            first,
+            last,
+        };
+        self.0.into_iter().map(tally).collect()
+    }
+}
+
+/// How something ended.
+enum Outcome<'r> {
+    Status(u16),
+    Code(&'r str),
+}
+
+fn outcome_of(row: &Row) -> Option<Outcome<'_>> {
     match (&row.record, row.end.as_ref().map(|end| &end.record)) {
         (Record::Intent(_), Some(Record::Outcome(one))) => {
-            Some(one.code.clone().unwrap_or_else(|| one.status.to_string()))
+            Some(one.code.as_deref().map_or(Outcome::Status(one.status), Outcome::Code))
         }
-        (Record::Refused(one), _) => Some(one.code.clone()),
-        (Record::Unauthenticated(one), _) => Some(one.code.clone()),
+        (Record::Refused(one), _) => Some(Outcome::Code(&one.code)),
+        (Record::Unauthenticated(one), _) => Some(Outcome::Code(&one.code)),
         _ => None,
+    }
+}
+
+/// When each actor was seen.
+#[derive(Debug, Default)]
+struct Profiles {
+    keys: HashMap<Id<Key>, Profile>,
+    actors: HashMap<String, Profile>,
+}
+
+impl Profiles {
+    fn saw(&mut self, row: &Row, until: Timestamp) {
+        let at = row.record.at();
+        match &row.record {
+            Record::Intent(one) => saw(&mut self.keys, &one.key, at, until),
+            Record::Refused(one) => saw(&mut self.keys, &one.key, at, until),
+            Record::Changed(one) => saw(&mut self.actors, one.actor.as_str(), at, until),
+            _ => {}
+        }
+    }
+
+    /// People and programs of here before keys, each by its name.
+    fn unusual(&self, days: usize) -> Vec<Unusual> {
+        let keys = self.keys.iter().map(|(id, profile)| (true, id.to_string(), profile));
+        let actors = self.actors.iter().map(|(who, profile)| (false, who.clone(), profile));
+        let mut all: Vec<(bool, String, &Profile)> = keys.chain(actors).collect();
+        all.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        let said = all.into_iter().flat_map(|(is_key, who, profile)| {
+            let said = profile.unusual(days).into_iter();
+            said.map(move |(rule, numbers)| Unusual { who: who.clone(), is_key, rule, numbers })
+        });
+        said.collect()
+    }
+}
+
+fn saw<K, Q>(profiles: &mut HashMap<K, Profile>, who: &Q, at: Timestamp, until: Timestamp)
+where
+    K: Hash + Eq + Borrow<Q>,
+    Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+{
+    if let Some(profile) = profiles.get_mut(who) {
+        profile.saw(at, until);
+    } else if profiles.len() < APART {
+        profiles.entry(who.to_owned()).or_default().saw(at, until);
     }
 }
 

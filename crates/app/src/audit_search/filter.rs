@@ -3,7 +3,12 @@
 use super::Row;
 use crate::audit_log::Record;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    str::FromStr,
+    time::Duration,
+};
 use types::{Client, Connection, Id, Key, Provider, Timestamp, Token, User};
 
 /// The longest text that is looked for, and the longest name of an object or act.
@@ -485,10 +490,24 @@ impl<'r> About<'r> {
 
 /// Whether the row holds this text, which is in lower case.
 fn has(row: &Row, wanted: &str) -> bool {
-    let holds = |record: &Record| {
-        let fields = record.fields();
-        record.kind().contains(wanted)
-            || fields.iter().any(|(_, value)| value.to_string().to_lowercase().contains(wanted))
+    let mut said = String::new();
+    let mut holds = |record: &Record| {
+        let mut is_held = record.kind().contains(wanted);
+        record.each_field(|_, value| {
+            if is_held {
+                return;
+            }
+            said.clear();
+            // Nothing can be wrong with a string's room.
+            let _ = write!(said, "{value}");
+            is_held = if said.is_ascii() {
+                said.make_ascii_lowercase();
+                said.contains(wanted)
+            } else {
+                said.to_lowercase().contains(wanted)
+            };
+        });
+        is_held
     };
     holds(&row.record) || row.end.as_ref().is_some_and(|end| holds(&end.record))
 }

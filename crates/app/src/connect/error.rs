@@ -73,7 +73,7 @@ impl ConnectError {
             Self::Denied { .. } => "Begin again, and agree at the provider, or ask whoever may.",
             Self::Unknown | Self::NotReturned { .. } => "Begin again.",
             Self::ConnectionGone => "Look at it with `weirgate connection show`, and connect anew.",
-            Self::NotByConsent => "Give a new secret by a new connection.",
+            Self::NotByConsent => "Give another secret with `weirgate connection replace`.",
             Self::TooMany { .. } => "Wait ten minutes, or end those that nobody needs.",
             Self::KeyReused => "Use a new key for each session.",
             Self::KeyMalformed => "Use a random text, like a UUID.",

@@ -5,15 +5,20 @@ use super::{
     input::{pairs, parse_environment, parse_id, parse_slug, read_secret},
 };
 use crate::{
-    cli::{ConnectionCreateArgs, ConnectionVerb},
+    cli::{ConnectionCreateArgs, ConnectionReplaceArgs, ConnectionVerb},
     config::Config,
     harmless::short,
     output::{AUTHENTICATION, FAILED, Failure, Lines, USAGE, counted},
     provider_tls::provider_tls,
 };
-use app::{connection_check, connections};
+use app::{
+    connection_check, connections,
+    replacement::{self, How, Slot},
+};
+use outbound::TlsConfig;
 use serde_json::json;
-use types::SecretBytes;
+use std::sync::Arc;
+use types::{Connection, Id, SecretBytes};
 
 pub(crate) async fn connection(
     session: &Session,
@@ -127,6 +132,17 @@ pub(crate) async fn connection(
                     beyond.join("; ")
                 ));
             }
+            let slots = [
+                (
+                    shown.has_next,
+                    "another secret is held: try it with `connection replace --again`",
+                ),
+                (
+                    shown.has_former,
+                    "the former secret is kept: destroy it with `connection replace --retire`",
+                ),
+            ];
+            text.extend(slots.into_iter().filter(|slot| slot.0).map(|slot| slot.1.to_owned()));
             if let Some((failures, next_at)) = shown.failed {
                 text.push(format!(
                     "the last {} failed; tried again at {next_at}",
@@ -150,11 +166,14 @@ pub(crate) async fn connection(
                 "scopes_lacking": shown.lacking,
                 "is_consented": shown.beyond_consent.is_some(),
                 "beyond_consent": shown.beyond_consent.unwrap_or_default(),
+                "has_next_secret": shown.has_next,
+                "has_former_secret": shown.has_former,
                 "renewals_failed": shown.failed.map_or(0, |(failures, _)| failures),
             });
             Ok(session.output.result(&json, text)?)
         }
         ConnectionVerb::Check { id } => check(session, id, &config()?).await,
+        ConnectionVerb::Replace(args) => replace(session, args, &config()?).await,
         ConnectionVerb::Revoke { id } => {
             let id = parse_id("connection", id)?;
             let instance = session.instance_to_change().await?;
@@ -188,4 +207,65 @@ async fn check(session: &Session, id: &str, config: &Config) -> Result<(), Failu
     }
     let exit = if checked.is_refused() { AUTHENTICATION } else { FAILED };
     Err(Failure::new(exit, text, "See what the provider says of this status."))
+}
+
+async fn replace(
+    session: &Session,
+    args: &ConnectionReplaceArgs,
+    config: &Config,
+) -> Result<(), Failure> {
+    let id = parse_id("connection", &args.id)?;
+    let secret = match &args.what.secret_file {
+        Some(file) => Some(SecretBytes::new(read_secret("--secret-file", file)?)),
+        None => None,
+    };
+    let (tls, _) = provider_tls(config)?;
+    let instance = session.instance_to_change().await?;
+    let done = replaced(session, &instance, args, (id, secret, tls)).await;
+    // What was held or destroyed is in the log, whatever came of the rest.
+    session.settle(instance).await?;
+    let (json, text) = done?;
+    Ok(session.output.result(&json, text)?)
+}
+
+async fn replaced(
+    session: &Session,
+    instance: &app::Instance,
+    args: &ConnectionReplaceArgs,
+    (id, secret, tls): (Id<Connection>, Option<SecretBytes>, Arc<TlsConfig>),
+) -> Result<(serde_json::Value, String), Failure> {
+    if args.what.cancel {
+        replacement::cancel(instance, &session.context()?, id).await?;
+        let json = json!({"id": id.to_string(), "held": "destroyed"});
+        return Ok((json, format!("Destroyed the secret that was held for {id}.")));
+    }
+    if args.what.retire {
+        replacement::retire(instance, &session.context()?, id).await?;
+        let json = json!({"id": id.to_string(), "former": "destroyed"});
+        return Ok((json, format!("Destroyed the former secret of {id}.")));
+    }
+    if let Some(secret) = &secret {
+        replacement::hold(instance, &session.context()?, id, secret).await?;
+    }
+    let how = How {
+        from: if args.what.back { Slot::Former } else { Slot::Next },
+        is_checked: !args.unchecked,
+        keeps_former: args.keep_former,
+    };
+    let done = replacement::switch(instance, &session.context()?, tls, id, how).await?;
+    let former = if args.keep_former { "kept" } else { "destroyed" };
+    let json = json!({
+        "id": id.to_string(),
+        "credential": done.fingerprint,
+        "status": done.status,
+        "former": former,
+    });
+    let tried = done
+        .status
+        .map_or_else(|| "not tried".to_owned(), |status| format!("the provider answered {status}"));
+    let text = format!(
+        "{id} uses the credential {} now ({tried}); what it replaces is {former}. End that at the provider.",
+        done.fingerprint
+    );
+    Ok((json, text))
 }

@@ -43,6 +43,7 @@ mod people;
 mod provider_diff;
 mod record;
 mod reimport;
+mod replace;
 mod restore;
 mod rules;
 mod sandbox;
