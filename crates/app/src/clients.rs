@@ -4,6 +4,7 @@ use crate::{
     change::{Care, Change, Changing},
     error::Error,
     instance::Instance,
+    lifetimes::Limits,
     seals,
 };
 use std::time::Duration;
@@ -223,6 +224,8 @@ pub struct ListedKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyState {
     InForce,
+    /// A rule of lifetimes ended it, and it may be given back.
+    Suspended,
     Expired,
     Revoked,
 }
@@ -241,6 +244,7 @@ impl KeyState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InForce => "in_force",
+            Self::Suspended => "suspended",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
         }
@@ -250,6 +254,14 @@ impl KeyState {
 pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
     let everything = seals::load_whole(instance).await?;
     let now = instance.clock.now();
+    let limits = Limits::of_all(&everything, now);
+    let state = |key: &store::KeyRow| {
+        let is_suspended = limits.of(key.id).is_some_and(|one| one.is_suspended);
+        match KeyState::of(key, now) {
+            KeyState::InForce if is_suspended => KeyState::Suspended,
+            state => state,
+        }
+    };
     let listed = everything.clients.into_iter().map(|client| Listed {
         id: client.id,
         name: client.name.to_string(),
@@ -264,7 +276,7 @@ pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
                 created_at: key.created_at,
                 expires_at: key.expires_at,
                 revoked_at: key.revoked_at,
-                state: KeyState::of(key, now),
+                state: state(key),
             })
             .collect(),
     });

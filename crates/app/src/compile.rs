@@ -11,6 +11,7 @@ use crate::{
     error::Error,
     grants::ResolvedGrant,
     instance::Instance,
+    lifetimes::Limits,
     meters::Meters,
     placement,
     policies::{InForce, Scope, digest_of as policies_digest},
@@ -194,6 +195,7 @@ impl Compiler {
         self.providers.retain(|id, _| digests.contains_key(id));
         let connections = self.connections(instance, rows);
         let (rights, valid_until) = self.rights(rows, &connections, &digests, now);
+        let limits = Limits::of_all(rows, now);
         let keys = rows
             .keys
             .iter()
@@ -202,8 +204,11 @@ impl Compiler {
                     id: row.id,
                     client: row.client,
                     environment: row.environment,
-                    expires_at: row.expires_at,
+                    expires_at: limits.of(row.id).map_or(row.expires_at, |one| {
+                        one.ends_at.map_or(row.expires_at, |at| at.min(row.expires_at))
+                    }),
                     is_revoked: row.revoked_at.is_some(),
+                    is_suspended: limits.of(row.id).is_some_and(|one| one.is_suspended),
                     meter: self.meters.key(row.id),
                 };
                 (row.digest, entry)
@@ -230,6 +235,7 @@ impl Compiler {
             connections,
             pending,
             rights,
+            usable_until: limits.of_connections(rows),
             secrets: Arc::clone(&self.secrets),
         };
         Compiled { snapshot, missing, valid_until, renewables }

@@ -199,6 +199,8 @@ pub enum Error {
     Connect(#[from] crate::connect::ConnectError),
     #[error(transparent)]
     Replace(#[from] crate::replacement::ReplaceError),
+    #[error(transparent)]
+    Lifetime(#[from] crate::lifetimes::LifetimeError),
     #[error("the provider has no security scheme for which an app is registered")]
     AppUseless,
     #[error("the provider has no security scheme of the name that --scheme gives")]
@@ -339,6 +341,7 @@ impl Error {
         match self {
             Self::Connect(error) => error.kind(),
             Self::Replace(error) => error.kind(),
+            Self::Lifetime(error) => error.kind(),
             Self::NoDataFolder { .. }
             | Self::NotFound { .. }
             | Self::NameUnknown { .. }
@@ -462,6 +465,7 @@ impl Error {
             Self::Backup(error) => error.remedy().into(),
             Self::Connect(error) => error.remedy().into(),
             Self::Replace(error) => error.remedy().into(),
+            Self::Lifetime(error) => error.remedy().into(),
             Self::AuditProof(ProofError::NotCovered { .. }) => {
                 "Name the index of an entry as `weirgate audit list` shows it; one of the last second \
                  is not signed yet: wait, or stop the server."

@@ -30,6 +30,7 @@ pub mod explain;
 pub mod follow;
 pub mod generations;
 pub mod grants;
+pub mod lifetimes;
 pub mod nodes;
 pub mod observe;
 pub mod people;

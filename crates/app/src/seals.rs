@@ -13,6 +13,7 @@
 
 mod connect;
 mod kept;
+mod lifetimes;
 
 use crate::{error::Error, instance::Instance};
 use audit::VaultHead;
@@ -24,7 +25,7 @@ use store::{
     IdentityProviderRow, IdentityRow, KeyRow, LinkRow, People, ProviderFacts, ProviderRow, RuleRow,
     SealedRow, SessionRow, StateHead, TokenRow, UserRow, VaultGenerationRow,
 };
-use types::{Id, Provider, Timestamp};
+use types::{Id, Provider, Slug, Timestamp};
 use vault::KeyPepper;
 
 /// A row's kind and id.
@@ -62,6 +63,9 @@ const CONNECT_SESSION: &str = "connect_session";
 const CONSENT: &str = "consent";
 const ROLE: &str = "role";
 const POLICY: &str = "policy";
+const LIFETIME: &str = "lifetime";
+const OWNER: &str = "client_owner";
+const LIFETIME_STATE: &str = "lifetime_state";
 /// A session's own seal, which is none of the set.
 const SESSION: &str = "user_session";
 pub(crate) const OUTBOX: &str = "outbox";
@@ -151,6 +155,7 @@ impl Content {
 pub(crate) trait ReadProvider {
     const HAS_DESCRIPTION: bool;
     fn id(&self) -> Id<Provider>;
+    fn slug(&self) -> &Slug;
     fn content(&self) -> Vec<u8>;
     /// What the description's own seal is over.
     fn description(&self) -> Option<Vec<u8>>;
@@ -161,6 +166,9 @@ impl ReadProvider for ProviderRow {
     const HAS_DESCRIPTION: bool = true;
     fn id(&self) -> Id<Provider> {
         self.id
+    }
+    fn slug(&self) -> &Slug {
+        &self.slug
     }
     fn content(&self) -> Vec<u8> {
         let Self { id: _, slug, description: _, overlay: _, server, allow_private, imported_at } =
@@ -178,6 +186,9 @@ impl ReadProvider for ProviderFacts {
     const HAS_DESCRIPTION: bool = false;
     fn id(&self) -> Id<Provider> {
         self.id
+    }
+    fn slug(&self) -> &Slug {
+        &self.slug
     }
     fn content(&self) -> Vec<u8> {
         let Self { id: _, slug, server, allow_private, imported_at } = self;
@@ -458,6 +469,7 @@ pub(crate) fn of<P: ReadProvider>(pepper: &KeyPepper, rows: &Everything<P>) -> S
         put(VIEW, row.id.to_string(), &view_content(row));
     }
     connect::put_all(&rows.connects, &mut put);
+    lifetimes::put_all(&rows.lifetimes, &mut put);
     for row in roles {
         put(ROLE, row.name.to_string(), &rule_content(row));
     }
@@ -632,6 +644,14 @@ pub(crate) fn trusted(mut rows: Everything, broken: &[Broken]) -> Everything {
     if broken.iter().any(|one| one.place.0 == POLICY) {
         rows.grants.clear();
     }
+    // Without a rule, or who answers for a client, keys and credentials would live on that end.
+    if broken.iter().any(|one| matches!(one.place.0.as_str(), LIFETIME | OWNER)) {
+        rows.keys.clear();
+        rows.connections.clear();
+    }
+    let is_left = |id: &str| is_whole(LIFETIME_STATE, id);
+    rows.keys.retain(|row| is_left(&row.id.to_string()));
+    rows.connections.retain(|row| is_left(&row.id.to_string()));
     // A review lets nobody in, and neither does a filter.
     if broken.iter().any(|one| one.place.0 == REVIEW) {
         rows.people.reviews.clear();

@@ -82,6 +82,7 @@ fn call(number: u128) -> (Record, Record) {
         object: Some("Employee".into()),
         generation: 7,
         is_safe_method: true,
+        network: None,
     };
     let outcome = Outcome {
         request,

@@ -158,7 +158,8 @@ impl Record {
                 .put("action", &one.action)
                 .optional("object", one.object.as_ref())
                 .number("generation", one.generation)
-                .truth("safe_method", one.is_safe_method),
+                .truth("safe_method", one.is_safe_method)
+                .optional("network", one.network.map(hex::encode)),
             Self::Outcome(one) => fields
                 .put("request", &one.request)
                 .number("status", one.status)

@@ -83,6 +83,8 @@ pub struct Intent {
     /// The store's generation that the decision was compiled from.
     pub generation: u64,
     pub is_safe_method: bool,
+    /// Stands for the caller's network, where that is known: by this installation's key.
+    pub network: Option<[u8; 8]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -376,7 +378,10 @@ impl Record {
                 .text(23, one.action.as_str())
                 .optional(one.object.as_deref(), |put, object| put.name(24, object))
                 .uint(25, one.generation)
-                .value(26, Value::Bool(one.is_safe_method)),
+                .value(26, Value::Bool(one.is_safe_method))
+                .optional(one.network.as_ref(), |put, network| {
+                    put.value(27, Value::Bytes(network.as_slice().into()))
+                }),
             Self::Outcome(one) => {
                 let (withheld, left_out) = within_limit(&one.withheld);
                 let more = one.withheld_more.saturating_add(left_out);
@@ -452,6 +457,7 @@ impl Record {
                 object: take.optional(24, |take| take.text(24))?,
                 generation: take.uint(25)?,
                 is_safe_method: take.bool(26)?,
+                network: take.optional(27, |take| take.array(27))?,
             }),
             OUTCOME => Self::Outcome(Outcome {
                 at,
@@ -562,7 +568,14 @@ pub(crate) mod tests {
             object: Some("Employee".into()),
             generation: 7,
             is_safe_method: true,
+            network: None,
         })
+    }
+
+    fn from_a_network(network: [u8; 8]) -> Record {
+        let Record::Intent(mut begin) = intent(1) else { unreachable!() };
+        begin.network = Some(network);
+        Record::Intent(begin)
     }
 
     pub(crate) fn changed(event: [u8; 16]) -> Record {
@@ -620,6 +633,7 @@ pub(crate) mod tests {
             },
             Record::Recovered { at, cut_bytes: 17 },
             intent(1),
+            from_a_network([7; 8]),
             outcome(1),
             repeated(2),
             Record::Interrupted { at, request: id(9) },

@@ -91,13 +91,15 @@ impl Watch {
         let key = snapshot
             .keys
             .get(&self.key_digest)
-            .filter(|key| !key.is_revoked && now < key.expires_at && key.client == self.client);
+            .filter(|key| !key.is_revoked && !key.is_suspended && now < key.expires_at)
+            .filter(|key| key.client == self.client);
         let decision = snapshot
             .rights
             .get(&(self.client, self.connection))
             .and_then(|rights| rights.operations.get(&self.operation))
             .filter(|decision| decision.fingerprint == self.fingerprint);
         let connection = snapshot.connections.get(&self.connection);
+        let connection = connection.filter(|one| !snapshot.is_suspended(one.id, now));
         match (key, decision) {
             (Some(key), Some(decision)) if connection.is_some() => {
                 self.generation = snapshot.generation;

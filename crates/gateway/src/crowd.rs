@@ -4,14 +4,15 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 use tokio::{sync::Notify, time::Instant};
+use vault::KeyPepper;
 
 /// How long such a connection may do nothing while most places are taken.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,15 +24,39 @@ const NONE: u64 = u64::MAX;
 pub struct Visitor {
     /// Where it comes from, where that is known.
     pub source: Option<IpAddr>,
+    network: OnceLock<[u8; 8]>,
     /// Its place in [`Crowd::strangers`].
     order: AtomicU64,
     away: Notify,
 }
 
 impl Visitor {
+    /// Stands for the network that it comes from, in the audit log: by the installation's key, so that
+    /// two can be told apart and neither is told.
+    pub fn network(&self, pepper: &KeyPepper) -> Option<[u8; 8]> {
+        let source = self.source?;
+        let tag = self.network.get_or_init(|| {
+            let digest = pepper.lookup_digest("network", &network_of(source));
+            digest.first_chunk().copied().unwrap_or_default()
+        });
+        Some(*tag)
+    }
+
     /// Returns when the connection must give way.
     pub async fn sent_away(&self) {
         self.away.notified().await;
+    }
+}
+
+/// What is told apart as a network: 24 bits of an IPv4 address, 48 of an IPv6 one.
+fn network_of(source: IpAddr) -> String {
+    match source.to_canonical() {
+        IpAddr::V4(address) => {
+            format!("{}/24", Ipv4Addr::from_bits(address.to_bits() & !0xFF))
+        }
+        IpAddr::V6(address) => {
+            format!("{}/48", Ipv6Addr::from_bits(address.to_bits() >> 80 << 80))
+        }
     }
 }
 
@@ -47,7 +72,8 @@ pub struct Crowd {
 impl Crowd {
     pub fn enter(&self, source: Option<IpAddr>) -> Arc<Visitor> {
         let order = AtomicU64::new(NONE);
-        let visitor = Arc::new(Visitor { source, order, away: Notify::new() });
+        let visitor =
+            Arc::new(Visitor { source, network: OnceLock::new(), order, away: Notify::new() });
         self.queue(&visitor);
         visitor
     }
@@ -97,6 +123,15 @@ impl Crowd {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_is_told_by_its_first_bits() {
+        let of = |text: &str| network_of(text.parse().unwrap());
+        assert_eq!(of("192.0.2.7"), "192.0.2.0/24");
+        assert_eq!(of("::ffff:192.0.2.9"), "192.0.2.0/24");
+        assert_eq!(of("2001:db8:1:2::3"), "2001:db8:1::/48");
+        assert_ne!(of("2001:db8:1::"), of("2001:db8:2::"));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_longest_idle_stranger_gives_way_and_none_with_a_key() {

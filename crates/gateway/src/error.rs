@@ -28,6 +28,8 @@ pub enum CallError {
     KeyExpired,
     #[error("the API key was revoked")]
     KeyRevoked,
+    #[error("the API key is suspended")]
+    KeySuspended,
     #[error("nothing is served at this path")]
     PathNotServed,
     #[error("there is no such connection")]
@@ -86,6 +88,8 @@ pub enum CallError {
     RenewalFailed { code: &'static str, wait: Duration },
     #[error("what was consented to for this connection is over")]
     ConsentEnded,
+    #[error("the connection's credential is suspended")]
+    CredentialSuspended,
     #[error(transparent)]
     Outbound(#[from] OutboundError),
     #[error("the provider answered {status}")]
@@ -126,7 +130,8 @@ impl CallError {
             | Self::KeyMalformed(_)
             | Self::KeyUnknown
             | Self::KeyExpired
-            | Self::KeyRevoked => StatusCode::UNAUTHORIZED,
+            | Self::KeyRevoked
+            | Self::KeySuspended => StatusCode::UNAUTHORIZED,
             Self::PathNotServed
             | Self::ConnectionUnknown
             | Self::PathUnknown
@@ -140,6 +145,7 @@ impl CallError {
             | Self::FieldNotGranted { .. }
             | Self::ListGrantedInPart { .. }
             | Self::BodyNotDeclared
+            | Self::CredentialSuspended
             | Self::AccessWithdrawn => StatusCode::FORBIDDEN,
             Self::BodyMediaUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -185,6 +191,12 @@ impl CallError {
             }
             Self::KeyExpired | Self::KeyRevoked => {
                 "Create a new key with `weirgate client key create`."
+            }
+            Self::KeySuspended => {
+                "A rule of lifetimes ended it: ask the operator to restore it (`weirgate vault lifetime restore`), or use another key."
+            }
+            Self::CredentialSuspended => {
+                "A rule of lifetimes ended it: the operator may restore it (`weirgate vault lifetime restore`), or replace it by another one."
             }
             Self::PathNotServed => {
                 "Call /proxy/CONNECTION/PATH, where PATH is one of the provider's; health and metrics are served on the console's port."
@@ -248,7 +260,7 @@ impl CallError {
             }
             Self::ProviderError { .. } => "The provider refused the call; see `provider_error`.",
             Self::ProviderCredentialRefused { .. } => {
-                "Create the connection anew with a credential that works (`weirgate connection create`)."
+                "Put a credential that works in its place (`weirgate connection replace`)."
             }
             Self::ProviderErrorInside { .. } => "See the provider's documentation for this code.",
             Self::AnswerRefused { .. } | Self::AnswerMedia => {
@@ -419,6 +431,7 @@ impl Fault for CallError {
             Self::KeyUnknown => "key_unknown",
             Self::KeyExpired => "key_expired",
             Self::KeyRevoked => "key_revoked",
+            Self::KeySuspended => "key_suspended",
             Self::PathNotServed => "path_not_served",
             Self::ConnectionUnknown => "connection_unknown",
             Self::PathUnknown => "path_unknown",
@@ -452,6 +465,7 @@ impl Fault for CallError {
             Self::CredentialRenewing => "credential_renewing",
             Self::RenewalFailed { .. } => "credential_renewal_failed",
             Self::ConsentEnded => "consent_ended",
+            Self::CredentialSuspended => "credential_suspended",
             Self::Outbound(error) => error.code(),
             Self::ProviderError { .. } => "provider_error",
             Self::ProviderCredentialRefused { .. } => "provider_credential_refused",

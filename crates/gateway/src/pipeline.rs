@@ -185,6 +185,9 @@ async fn run(
     let routed = route(&snapshot, &caller, &parts, known)?;
     let source = parts.extensions.get::<Arc<Visitor>>().and_then(|visitor| visitor.source);
     let permit = authorize(&snapshot, &caller, &routed, started, source)?;
+    if snapshot.is_suspended(routed.connection.id, started) {
+        return Err(CallError::CredentialSuspended.into());
+    }
     let places = limit(core, &caller, &routed)?;
     let mut watch = watch(core, &snapshot, &caller, &routed, &permit, places);
     known.phases.begin(Phase::Request, core.gateway.clock.now().since(started));
@@ -195,7 +198,9 @@ async fn run(
     core.gateway.settings.failpoint.reach("request", &routed.path);
     known.phases.begin(Phase::Intent, core.gateway.clock.now().since(started));
     let event = event_of(id, started, known);
-    let mut intent = record_intent(core, &snapshot, event, &caller, &routed, &permit)?;
+    let visitor = parts.extensions.get::<Arc<Visitor>>();
+    let network = visitor.and_then(|visitor| visitor.network(&snapshot.secrets.pepper));
+    let mut intent = record_intent(core, &snapshot, (event, network), &caller, &routed, &permit)?;
     known.has_intent = true;
 
     let place = minimised.path_and_query.clone();
@@ -293,6 +298,9 @@ fn authenticate(
     let key = snapshot.keys.get(&digest).ok_or(CallError::KeyUnknown)?;
     if key.is_revoked {
         return Err(CallError::KeyRevoked);
+    }
+    if key.is_suspended {
+        return Err(CallError::KeySuspended);
     }
     if now >= key.expires_at {
         return Err(CallError::KeyExpired);
@@ -455,7 +463,7 @@ async fn minimise_request(
 fn record_intent(
     core: &Core,
     snapshot: &Snapshot,
-    event: Event,
+    (event, network): (Event, Option<[u8; 8]>),
     caller: &Authenticated,
     routed: &Routed<'_>,
     permit: &Permit,
@@ -475,6 +483,7 @@ fn record_intent(
         object: permit.decision.object.clone(),
         generation: snapshot.generation,
         is_safe_method: operation.method.is_safe(),
+        network,
     };
     core.gateway.recorder.intend(intent, core.gateway.events.clone(), event)
 }

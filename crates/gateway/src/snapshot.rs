@@ -35,7 +35,16 @@ pub struct Snapshot {
     pub pending: HashMap<Id<Connection>, Environment>,
     /// What a client may do on a connection. No entry: nothing.
     pub rights: HashMap<(Id<Client>, Id<Connection>), Arc<Rights>>,
+    /// Until when rules of lifetimes let a connection's credential be used, where any do; one that is
+    /// suspended: until the beginning of time.
+    pub usable_until: HashMap<Id<Connection>, Timestamp>,
     pub secrets: Arc<SnapshotSecrets>,
+}
+
+impl Snapshot {
+    pub(crate) fn is_suspended(&self, connection: Id<Connection>, now: Timestamp) -> bool {
+        self.usable_until.get(&connection).is_some_and(|until| now >= *until)
+    }
 }
 
 /// Keys that live in memory only as long as the process.
@@ -62,6 +71,8 @@ pub struct KeyEntry {
     pub environment: Environment,
     pub expires_at: Timestamp,
     pub is_revoked: bool,
+    /// A rule of lifetimes ended it, and may give it back.
+    pub is_suspended: bool,
     pub meter: Arc<Meter>,
 }
 
@@ -377,6 +388,7 @@ mod tests {
             connections: HashMap::new(),
             pending: HashMap::new(),
             rights: HashMap::new(),
+            usable_until: HashMap::new(),
             secrets: Arc::new(secrets),
         };
         let minute = Duration::from_mins(1);

@@ -118,6 +118,17 @@ const TABLES: &[Table] = &[
     table!("access_grant" by "id":
         ("id" Text 1), ("client" Text 2), ("provider" Text 3), ("connection" Text 4),
         ("purpose" Text 5), ("body" Text 6), ("created_at" Number 7)),
+    table!("lifetime" by "name": ("name" Text 1), ("body" Text 2), ("created_at" Number 3)),
+    table!("client_owner" by "client": 
+        ("client" Text 1), ("owner" Text 2), ("roles" Text 3), ("set_at" Number 4)),
+    table!("lifetime_state" by "subject":
+        ("subject" Text 1), ("warned_days" Number 2), ("warned_for" Number 3), ("rule" Text 4),
+        ("condition" Text 5), ("suspended_at" Number 6), ("final_at" Number 7),
+        ("ended_at" Number 8), ("restored_at" Number 9)),
+    table!("used_by_node" by "subject, log":
+        ("log" Text 1), ("subject" Text 2), ("uses" Number 3), ("last_at" Number 4)),
+    table!("key_network" by "subject, network":
+        ("subject" Text 1), ("network" Bytes 2), ("first_at" Number 3)),
     table!("outbox" by "sequence":
         ("sequence" Number 1), ("event" Bytes 2), ("record" Bytes 3), ("seal" Bytes 4),
         ("claimed_by" Text 5)),

@@ -131,6 +131,16 @@ impl Tx {
               (SELECT id FROM connection WHERE customer = $1)",
             ),
             ("connect_session", "DELETE FROM connect_session WHERE customer = $1"),
+            (
+                "lifetime_state",
+                "DELETE FROM lifetime_state WHERE subject IN
+              (SELECT id FROM connection WHERE customer = $1)",
+            ),
+            (
+                "used_by_node",
+                "DELETE FROM used_by_node WHERE subject IN
+              (SELECT id FROM connection WHERE customer = $1)",
+            ),
         ];
         for (table, text) in before {
             self.change(table, sql(text).bind(own())).await?;

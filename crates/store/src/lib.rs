@@ -11,6 +11,7 @@ mod connect;
 mod dialect;
 mod error;
 mod keys;
+mod lifetimes;
 mod location;
 mod people;
 mod renewals;
@@ -24,6 +25,7 @@ pub use connect::{ConnectSessionRow, Connects, ConsentRow};
 pub use dialect::layout;
 pub use error::StoreError;
 pub use keys::{Destroyed, Lease};
+pub use lifetimes::{LifetimeStateRow, Lifetimes, NetworkRow, OwnerRow, UseCount};
 pub use location::{Location, Place, ServerUrl, UrlError};
 pub use people::{
     FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, People, ProposalRow,

@@ -627,7 +627,7 @@ impl Tx {
         self.put_rule("policy", statement, row).await
     }
 
-    async fn put_rule(
+    pub(crate) async fn put_rule(
         &mut self,
         table: &'static str,
         statement: &'static str,

@@ -1,6 +1,6 @@
 //! Rows as the rest of the product sees them, and how they are read.
 
-use crate::{StoreError, connect::Connects, dialect::Row, people::People};
+use crate::{StoreError, connect::Connects, dialect::Row, lifetimes::Lifetimes, people::People};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 use types::{
     Client, Connection, Customer, Environment, Grant, Id, Instance, Key, Provider, Slug, Timestamp,
@@ -183,6 +183,7 @@ pub struct Everything<P = ProviderRow> {
     pub grants: Vec<GrantRow>,
     pub people: People,
     pub connects: Connects,
+    pub lifetimes: Lifetimes,
     pub seals: Vec<RowSeal>,
     /// The newest; `None` until the rows are sealed.
     pub head: Option<StateHead>,

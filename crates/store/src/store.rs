@@ -4,6 +4,7 @@ use crate::{
     Location, StoreError,
     connect::connects,
     dialect::{self, Pool, Statement, Transaction, Use, sql},
+    lifetimes::lifetimes,
     people::people,
     rows::{
         Accounts, ClientRow, ConnectionRow, CustomerRow, Everything, FromRow, GrantRow, KeyRow,
@@ -186,7 +187,10 @@ impl Store {
         rows.iter().map(KeyRow::from_row).collect()
     }
 
-    async fn list<T: FromRow>(&self, statement: &'static str) -> Result<Vec<T>, StoreError> {
+    pub(crate) async fn list<T: FromRow>(
+        &self,
+        statement: &'static str,
+    ) -> Result<Vec<T>, StoreError> {
         let rows = self.readers.all(sql(statement)).await?;
         rows.iter().map(T::from_row).collect()
     }
@@ -491,6 +495,7 @@ pub(crate) async fn everything<P: FromRow>(
         grants: all(tx, GrantRow::ALL).await?,
         people: people(tx).await?,
         connects: connects(tx).await?,
+        lifetimes: lifetimes(tx).await?,
         seals: all(tx, RowSeal::ALL).await?,
         head: head.as_ref().map(StateHead::from_row).transpose()?,
     })

@@ -1,8 +1,10 @@
 //! The command line's words. What they do lies in the modules of `app`.
 
 mod connect;
+mod lifetimes;
 
 pub(crate) use connect::{BrowserArgs, ConnectionCreateArgs, ConsentVerb};
+pub(crate) use lifetimes::{LeakArgs, LifetimeVerb, OwnerArgs};
 
 use clap::{Args, Parser, Subcommand};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -382,6 +384,8 @@ pub(crate) enum ClientVerb {
     },
     /// List clients and their keys.
     List,
+    /// Say who answers for a client.
+    Owner(OwnerArgs),
     /// Create and revoke API keys.
     #[command(subcommand)]
     Key(KeyVerb),
@@ -714,6 +718,11 @@ pub(crate) enum VaultVerb {
         #[arg(long, value_name = "FILE")]
         new_root_key_file: Option<PathBuf>,
     },
+    /// Decide how long keys and credentials live.
+    #[command(subcommand)]
+    Lifetime(LifetimeVerb),
+    /// Report that somebody has a key or a credential who should not: it ends at once, for good.
+    Leak(LeakArgs),
     /// Seal the root key's file by a passphrase: that of --passphrase-file, or asked for.
     Seal,
     /// Take the passphrase from the root key's file.

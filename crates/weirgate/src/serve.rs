@@ -20,7 +20,7 @@ use api::{About, Console, Listener, Reached, Site};
 use app::{
     Asker, Instance, calls,
     configuration::{self, Told},
-    connect, follow, observe,
+    connect, follow, lifetimes, observe,
     people::{sso::Web, users},
     sequence::OpenLog,
     tokens::{MAX_TOKEN_ANSWER_BYTES, Renewer, TokenDesk},
@@ -63,6 +63,7 @@ pub(crate) struct Server {
     observed: JoinHandle<()>,
     counted: JoinHandle<()>,
     connects: JoinHandle<()>,
+    lived: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
     revocations: Option<JoinHandle<()>>,
@@ -255,6 +256,8 @@ impl Server {
         let counted = spawn("calls", counted);
         let connects = connect::keep_up(Arc::clone(&instance), stopped.clone());
         let connects = spawn("connects", connects);
+        let lived = lifetimes::keep_up(Arc::clone(&instance), stopped.clone());
+        let lived = spawn("lifetimes", lived);
         let upkeep = spawn("metrics", keep_figures(figures, Arc::clone(&instance), stopped));
         tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
         Ok(Self {
@@ -274,6 +277,7 @@ impl Server {
             observed,
             counted,
             connects,
+            lived,
             upkeep,
             certificates,
             revocations,
@@ -305,6 +309,7 @@ impl Server {
             self.observed,
             self.counted,
             self.connects,
+            self.lived,
             self.renewer,
         ];
         for task in own.into_iter().chain(optional) {

@@ -61,6 +61,7 @@ impl Facts {
             object: Some(object.to_owned()),
             generation: 1,
             is_safe_method: true,
+            network: None,
         };
         let outcome = Outcome {
             request,

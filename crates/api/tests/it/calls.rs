@@ -63,6 +63,7 @@ impl Book {
             object: Some("Employee".into()),
             generation: 7,
             is_safe_method: true,
+            network: None,
         };
         self.write(&Record::Intent(intent.clone())).await;
         intent

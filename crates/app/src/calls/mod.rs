@@ -16,7 +16,7 @@ pub use find::{Name, Told, allows, find};
 pub(crate) use ledger::Ledger;
 pub use ledger::{Newer, day, keep_up, newer, newest};
 pub use list::{Kind, Listed, Wanted, list};
-pub(crate) use usage::{Usage, Used};
+pub(crate) use usage::{Counted, Usage, Used};
 
 /// What an error's code means and what to do about it, as Markdown.
 pub use gateway::error_page as meaning;

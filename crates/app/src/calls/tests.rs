@@ -61,6 +61,7 @@ fn intent(client: u128, action: Action) -> Intent {
         object: Some("Employee".into()),
         generation: 7,
         is_safe_method: true,
+        network: None,
     }
 }
 

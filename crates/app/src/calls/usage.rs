@@ -4,12 +4,15 @@ use crate::people::sign_in::SIGN_IN;
 use audit::{Changed, Intent};
 use std::{
     collections::{BTreeSet, HashMap},
+    fmt,
     hash::Hash,
 };
 use types::{Action, Client, Connection, Id, Key, Provider, Timestamp, User};
 
 /// Ways of use, and keys, that are remembered. Those that were used longest ago give way.
 const REMEMBERED: usize = 50_000;
+/// Keys and connections that are counted, and networks of keys; what comes after is not.
+const COUNTED: usize = 500_000;
 
 /// What a call used.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,9 +25,30 @@ pub(crate) struct Used {
     pub operation: String,
 }
 
+/// What is counted, however often it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Counted {
+    Key(Id<Key>),
+    Connection(Id<Connection>),
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(id) => id.fmt(f),
+            Self::Connection(id) => id.fmt(f),
+        }
+    }
+}
+
+/// How often each was used and when last, and from which networks keys were used first.
+pub(crate) type AllCounted = (Vec<(Counted, u64, Timestamp)>, Vec<(Id<Key>, [u8; 8], Timestamp)>);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
+    counts: HashMap<Counted, (u64, Timestamp)>,
+    networks: HashMap<(Id<Key>, [u8; 8]), Timestamp>,
     used: HashMap<Used, Timestamp>,
     keys: HashMap<Id<Key>, Timestamp>,
     /// When somebody signed in, or changed something.
@@ -35,6 +59,23 @@ pub(crate) struct Usage {
 
 impl Usage {
     pub(super) fn note(&mut self, intent: &Intent) {
+        for what in [Counted::Key(intent.key), Counted::Connection(intent.connection)] {
+            let has_room = self.counts.len() < COUNTED;
+            let known = self.counts.get_mut(&what);
+            match known {
+                Some((uses, last)) => {
+                    *uses += 1;
+                    *last = intent.at.max(*last);
+                }
+                None if has_room => drop(self.counts.insert(what, (1, intent.at))),
+                None => {}
+            }
+        }
+        if let Some(network) = intent.network
+            && self.networks.len() < COUNTED
+        {
+            self.networks.entry((intent.key, network)).or_insert(intent.at);
+        }
         let used = Used {
             client: intent.client,
             provider: intent.provider,
@@ -56,6 +97,13 @@ impl Usage {
         let Some(user) = who.and_then(|id| id.parse().ok()) else { return };
         let forgotten = note(&mut self.people, user, changed.at, REMEMBERED);
         self.forgotten_to = forgotten.max(self.forgotten_to);
+    }
+
+    /// All that was counted.
+    pub(crate) fn counted(&self) -> AllCounted {
+        let counts = self.counts.iter().map(|(what, (uses, last))| (*what, *uses, *last));
+        let networks = self.networks.iter().map(|((key, network), at)| (*key, *network, *at));
+        (counts.collect(), networks.collect())
     }
 
     /// Who signed in or changed something since then.

@@ -118,6 +118,7 @@ pub fn intent(number: u128) -> Record {
         object: Some("Employee".into()),
         generation: 7,
         is_safe_method: true,
+        network: None,
     })
 }
 

@@ -27,6 +27,7 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
             let text = [format!("Created the client {name} ({id})."), format!("Next: {next}")];
             Ok(session.output.result(&json, text)?)
         }
+        ClientVerb::Owner(args) => super::lifetimes::owner(session, args).await,
         ClientVerb::List => {
             let instance = session.instance().await?;
             let listed = clients::list(&instance).await?;
@@ -39,6 +40,7 @@ pub(crate) async fn client(session: &Session, verb: &ClientVerb) -> Result<(), F
                 for key in &one.keys {
                     let (state, expires) = match key.state {
                         KeyState::InForce => ("in force", "expires"),
+                        KeyState::Suspended => ("suspended", "expires"),
                         KeyState::Expired => ("expired", "since"),
                         KeyState::Revoked => ("revoked", "would expire"),
                     };

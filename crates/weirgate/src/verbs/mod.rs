@@ -10,6 +10,7 @@ mod customer;
 mod doctor;
 mod init;
 mod input;
+mod lifetimes;
 mod node;
 mod provider;
 mod review;

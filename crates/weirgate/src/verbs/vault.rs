@@ -40,6 +40,8 @@ pub(crate) async fn vault(session: &Session, verb: &VaultVerb) -> Result<(), Fai
             session.settle(instance).await?;
             tell_rotated(session, &rotated)
         }
+        VaultVerb::Lifetime(verb) => super::lifetimes::lifetime(session, verb).await,
+        VaultVerb::Leak(args) => super::lifetimes::leak(session, args).await,
         VaultVerb::Seal => {
             let passphrase = new_passphrase(session)?;
             seal(session, Some(&passphrase)).await

@@ -7,7 +7,7 @@ use testkit::{THING_DESCRIPTION, Weirgate};
 
 /// Every verb with every argument that takes a value: before `=` stands a flag, or the name that
 /// `--help` gives to a place. What is in braces is a path in the test's home, or something's id.
-const LINES: [&str; 91] = [
+const LINES: [&str; 99] = [
     // Names what others made, so it comes before them.
     "doctor",
     "demo --once --gateway-addr=127.0.0.1:0 --console-addr=127.0.0.1:0 --seed=1",
@@ -37,6 +37,14 @@ const LINES: [&str; 91] = [
     "connection revoke ID={connection}",
     "client create NAME=someone",
     "client list",
+    "client owner NAME=reader USER=ada@example.com",
+    "client owner NAME=reader --none",
+    "vault lifetime apply FILE={lifetimes.toml} --dry-run",
+    "vault lifetime list",
+    "vault lifetime try FILE={lifetimes.toml} --since=30d",
+    "vault lifetime restore ID={connection}",
+    "vault leak ID=key_06ewk4g000e0g0000000000001",
+    "vault leak --key-file={sample.json}",
     "client key create NAME=reader --expires=1d --environment=test",
     "client key rotate ID=key_06ewk4g000e0g0000000000001 --overlap=7d --expires=90d",
     "user setup-link",
@@ -231,6 +239,7 @@ fn refused_arguments_are_not_repeated() {
         .file("overlay.yaml", "overlay: 1.1.0\ninfo: {title: t, version: '1'}\nactions: []\n")
         .unwrap();
     weirgate.file("sample.json", r#"{"id":"1"}"#).unwrap();
+    weirgate.file("lifetimes.toml", "").unwrap();
     let secret = weirgate.file("secret.json", r#"{"token":"t"}"#).unwrap();
     std::fs::set_permissions(secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let fill = |place: &str| match place {

@@ -34,6 +34,7 @@ mod http2;
 mod http2_provider;
 mod keys;
 mod kinto;
+mod lifetimes;
 mod limits;
 mod manual;
 mod nodes;

@@ -1,0 +1,48 @@
+-- Rules about how long keys and credentials live, as JSON.
+CREATE TABLE lifetime (
+    name TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+-- Who answers for a client, and the roles that whoever it is had then, as JSON.
+CREATE TABLE client_owner (
+    client TEXT PRIMARY KEY REFERENCES client (id),
+    owner TEXT NOT NULL,
+    roles TEXT NOT NULL,
+    set_at BIGINT NOT NULL
+);
+
+-- What rules did to a key or a connection (`subject`, its id): of which end (`warned_for`) it was warned
+-- how many days ahead (`warned_days`), and why (`rule`, `condition`) and when it was suspended, until when
+-- (`final_at`) that can be taken back, and when it was.
+-- Retention: as long as the key or the connection.
+CREATE TABLE lifetime_state (
+    subject TEXT PRIMARY KEY,
+    warned_days BIGINT NOT NULL,
+    warned_for BIGINT,
+    rule TEXT,
+    condition TEXT,
+    suspended_at BIGINT,
+    final_at BIGINT,
+    ended_at BIGINT,
+    restored_at BIGINT
+);
+
+-- How often a node's log has calls of a key or on a connection, and the time of the last one. Written
+-- aside of changes, from the log, which is what counts.
+CREATE TABLE used_by_node (
+    log TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    uses BIGINT NOT NULL,
+    last_at BIGINT NOT NULL,
+    PRIMARY KEY (subject, log)
+);
+
+-- Networks, as tags under a key of the installation's own, from which a key was used first, and when.
+CREATE TABLE key_network (
+    subject TEXT NOT NULL,
+    network BYTEA NOT NULL,
+    first_at BIGINT NOT NULL,
+    PRIMARY KEY (subject, network)
+);

@@ -1,0 +1,230 @@
+//! How long keys and credentials live: rules, who answers for a client, what rules did, and how often
+//! something was used.
+
+use crate::{
+    Store, StoreError, Tx,
+    dialect::{Transaction, sql},
+    people::RuleRow,
+    rows::{FromRow, Reader},
+    store::all,
+    tx::json,
+};
+use types::{Client, Id, Slug, Timestamp, User};
+
+/// See the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerRow {
+    pub client: Id<Client>,
+    /// A person who was removed is none any more.
+    pub owner: Id<User>,
+    /// What the owner had when it was said.
+    pub roles: Vec<String>,
+    pub set_at: Timestamp,
+}
+
+/// What rules did to a key or a connection, by its id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LifetimeStateRow {
+    pub subject: String,
+    /// How many days ahead it was warned last, of which end; 0: not yet.
+    pub warned_days: u64,
+    pub warned_for: Option<Timestamp>,
+    pub rule: Option<String>,
+    pub condition: Option<String>,
+    pub suspended_at: Option<Timestamp>,
+    pub final_at: Option<Timestamp>,
+    /// It was revoked by the rule, for good.
+    pub ended_at: Option<Timestamp>,
+    pub restored_at: Option<Timestamp>,
+}
+
+/// All of it, in the order of names and ids.
+#[derive(Clone, Debug, Default)]
+pub struct Lifetimes {
+    pub rules: Vec<RuleRow>,
+    pub owners: Vec<OwnerRow>,
+    pub states: Vec<LifetimeStateRow>,
+}
+
+/// How often a key or connection was used, by all nodes that told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UseCount {
+    pub subject: String,
+    pub uses: u64,
+    pub last_at: Timestamp,
+}
+
+/// A network from which a key was used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkRow {
+    pub subject: String,
+    pub network: [u8; 8],
+    pub first_at: Timestamp,
+}
+
+impl FromRow for OwnerRow {
+    const TABLE: &'static str = "client_owner";
+    const ALL: &'static str =
+        "SELECT client, owner, roles, set_at FROM client_owner ORDER BY client";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            client: row.parsed("client")?,
+            owner: row.parsed("owner")?,
+            roles: row.json("roles")?,
+            set_at: row.time("set_at")?,
+        })
+    }
+}
+
+impl FromRow for LifetimeStateRow {
+    const TABLE: &'static str = "lifetime_state";
+    const ALL: &'static str =
+        "SELECT subject, warned_days, warned_for, rule, condition, suspended_at,
+        final_at, ended_at, restored_at FROM lifetime_state ORDER BY subject";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            subject: row.text("subject")?,
+            warned_days: row.number("warned_days")?,
+            warned_for: row.optional_time("warned_for")?,
+            rule: row.optional_text("rule")?,
+            condition: row.optional_text("condition")?,
+            suspended_at: row.optional_time("suspended_at")?,
+            final_at: row.optional_time("final_at")?,
+            ended_at: row.optional_time("ended_at")?,
+            restored_at: row.optional_time("restored_at")?,
+        })
+    }
+}
+
+impl FromRow for UseCount {
+    const TABLE: &'static str = "used_by_node";
+    // A sum of whole numbers is of another type in PostgreSQL.
+    const ALL: &'static str = "SELECT subject, CAST(SUM(uses) AS BIGINT) AS uses,
+        MAX(last_at) AS last_at FROM used_by_node GROUP BY subject ORDER BY subject";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            subject: row.text("subject")?,
+            uses: row.number("uses")?,
+            last_at: row.time("last_at")?,
+        })
+    }
+}
+
+impl FromRow for NetworkRow {
+    const TABLE: &'static str = "key_network";
+    const ALL: &'static str = "SELECT subject, network, first_at FROM key_network
+        ORDER BY subject, first_at";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            subject: row.text("subject")?,
+            network: row.array("network")?,
+            first_at: row.time("first_at")?,
+        })
+    }
+}
+
+pub(crate) async fn lifetimes(tx: &mut Transaction) -> Result<Lifetimes, StoreError> {
+    let rules = tx.all(sql("SELECT name, body, created_at FROM lifetime ORDER BY name")).await?;
+    Ok(Lifetimes {
+        rules: rules.iter().map(RuleRow::from_row).collect::<Result<_, _>>()?,
+        owners: all(tx, OwnerRow::ALL).await?,
+        states: all(tx, LifetimeStateRow::ALL).await?,
+    })
+}
+
+impl Tx {
+    /// Stores a rule, or another text of it.
+    pub async fn put_lifetime(&mut self, row: &RuleRow) -> Result<(), StoreError> {
+        let statement = "INSERT INTO lifetime (name, body, created_at) VALUES ($1, $2, $3)
+             ON CONFLICT (name) DO UPDATE SET body = $2";
+        self.put_rule("lifetime", statement, row).await
+    }
+
+    pub async fn delete_lifetime(&mut self, name: &Slug) -> Result<(), StoreError> {
+        let query = sql("DELETE FROM lifetime WHERE name = $1").bind(name.to_string());
+        self.change("lifetime", query).await.map(drop)
+    }
+
+    /// Says who answers for a client.
+    pub async fn put_owner(&mut self, row: &OwnerRow) -> Result<(), StoreError> {
+        let query = sql("INSERT INTO client_owner (client, owner, roles, set_at)
+             VALUES ($1, $2, $3, $4)
+             ON CONFLICT (client) DO UPDATE SET owner = $2, roles = $3, set_at = $4")
+        .bind(row.client.to_string())
+        .bind(row.owner.to_string())
+        .bind(json(&row.roles))
+        .bind(row.set_at.as_micros());
+        self.change("client_owner", query).await.map(drop)
+    }
+
+    pub async fn delete_owner(&mut self, client: Id<Client>) -> Result<(), StoreError> {
+        let query = sql("DELETE FROM client_owner WHERE client = $1").bind(client.to_string());
+        self.change("client_owner", query).await.map(drop)
+    }
+
+    /// Stores what rules did to a key or connection.
+    pub async fn put_lifetime_state(&mut self, row: &LifetimeStateRow) -> Result<(), StoreError> {
+        let days = i64::try_from(row.warned_days);
+        let days = days.map_err(|_| StoreError::Conflict { table: "lifetime_state" })?;
+        let query = sql("INSERT INTO lifetime_state
+             (subject, warned_days, warned_for, rule, condition, suspended_at, final_at, ended_at,
+              restored_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             ON CONFLICT (subject) DO UPDATE
+             SET warned_days = $2, warned_for = $3, rule = $4, condition = $5, suspended_at = $6,
+                 final_at = $7, ended_at = $8, restored_at = $9")
+        .bind(row.subject.clone())
+        .bind(days)
+        .bind(row.warned_for.map(Timestamp::as_micros))
+        .bind(row.rule.clone())
+        .bind(row.condition.clone())
+        .bind(row.suspended_at.map(Timestamp::as_micros))
+        .bind(row.final_at.map(Timestamp::as_micros))
+        .bind(row.ended_at.map(Timestamp::as_micros))
+        .bind(row.restored_at.map(Timestamp::as_micros));
+        self.change("lifetime_state", query).await.map(drop)
+    }
+}
+
+impl Store {
+    /// Notes how often a node's log has something, and networks that were seen first. What was noted
+    /// already is not made less.
+    pub async fn note_uses(
+        &self,
+        log: &str,
+        uses: &[UseCount],
+        networks: &[NetworkRow],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.writer().begin_aside().await?;
+        for one in uses {
+            let count = i64::try_from(one.uses);
+            let query = sql("INSERT INTO used_by_node (log, subject, uses, last_at)
+                 VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (subject, log) DO UPDATE SET uses = $3, last_at = $4
+                 WHERE used_by_node.uses <= $3 AND used_by_node.last_at <= $4")
+            .bind(log.to_owned())
+            .bind(one.subject.clone())
+            .bind(count.map_err(|_| StoreError::Conflict { table: "used_by_node" })?)
+            .bind(one.last_at.as_micros());
+            tx.change("used_by_node", query).await?;
+        }
+        for one in networks {
+            let query = sql("INSERT INTO key_network (subject, network, first_at)
+                 VALUES ($1, $2, $3) ON CONFLICT (subject, network) DO NOTHING")
+            .bind(one.subject.clone())
+            .bind(one.network.to_vec())
+            .bind(one.first_at.as_micros());
+            tx.change("key_network", query).await?;
+        }
+        tx.commit().await
+    }
+
+    /// How often everything was used, as far as nodes told.
+    pub async fn use_counts(&self) -> Result<Vec<UseCount>, StoreError> {
+        self.list(UseCount::ALL).await
+    }
+
+    pub async fn key_networks(&self) -> Result<Vec<NetworkRow>, StoreError> {
+        self.list(NetworkRow::ALL).await
+    }
+}
