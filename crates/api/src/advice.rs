@@ -47,6 +47,8 @@ struct AdvicePage {
     people: Vec<(String, String, String)>,
     sees_people: bool,
     is_long_enough: bool,
+    /// Where it is too late to name fields.
+    fields_since: Option<String>,
     may_change: bool,
     may_revoke: bool,
     may_disable: bool,
@@ -98,6 +100,10 @@ pub(crate) async fn advice(
         grants: grants.collect(),
         may_change: found.is_long_enough && console.offers(signed_in, Act::GrantApply),
         is_long_enough: found.is_long_enough,
+        fields_since: found
+            .fields_since
+            .is_none_or(|at| at > found.since)
+            .then(|| found.fields_since.map_or_else(|| "now".to_owned(), moment)),
         people,
         sees_people,
         may_disable: console.offers(signed_in, Act::UserDisable),

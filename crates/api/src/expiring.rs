@@ -7,11 +7,14 @@ use crate::{
 };
 use app::{
     clients::{self, KeyState},
-    grants,
+    grants, lifetimes,
     people::{sessions::SignedIn, tokens, users},
 };
 use policy::Act;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 use types::Timestamp;
 
 /// What ends within this is told.
@@ -52,6 +55,7 @@ pub(crate) struct Line {
 /// Whoever adds a kind adds its source here; each asks for its rights itself.
 pub(crate) async fn soon(console: &Console, signed_in: &SignedIn) -> Result<Expiring, Refusal> {
     let mut found = keys(console, signed_in).await?;
+    found.extend(credentials(console, signed_in).await?);
     found.extend(grants_of(console, signed_in).await?);
     found.extend(tokens_of(console, signed_in).await?);
     found.extend(certificate(console, signed_in));
@@ -79,17 +83,41 @@ async fn keys(console: &Console, signed_in: &SignedIn) -> Result<Vec<Ends>, Refu
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
+    // A rule of lifetimes may end a key earlier than it says itself.
+    let listing = or_failed(lifetimes::list(&console.instance).await)?;
+    let ends: HashMap<String, Timestamp> =
+        listing.lives.into_iter().filter_map(|one| Some((one.id, one.ends_at?))).collect();
     for client in or_failed(clients::list(&console.instance).await)? {
         let keys = client.keys.iter().filter(|key| key.state == KeyState::InForce);
         found.extend(keys.map(|key| Ends {
             kind: "API key",
             name: format!("{} of {}", key.id, client.name),
-            at: key.expires_at,
+            at: ends.get(&key.id.to_string()).copied().unwrap_or(key.expires_at),
             next: format!("Make another by weirgate client key create {}", client.name),
             link: "/clients".to_owned(),
         }));
     }
     Ok(found)
+}
+
+/// Credentials that rules of lifetimes end.
+async fn credentials(console: &Console, signed_in: &SignedIn) -> Result<Vec<Ends>, Refusal> {
+    if !console.offers(signed_in, Act::ConnectionRead) {
+        return Ok(Vec::new());
+    }
+    let listing = or_failed(lifetimes::list(&console.instance).await)?;
+    let lives = listing.lives.into_iter().filter(|one| one.kind == lifetimes::Kind::Credential);
+    let ends = lives.filter_map(|one| {
+        let end = one.suspended.as_ref().map_or(one.ends_at, |was| Some(was.until))?;
+        Some(Ends {
+            kind: "Credential",
+            name: format!("{} at {}", one.id, one.of),
+            at: end,
+            next: format!("Replace it by weirgate connection replace {}", one.id),
+            link: "/connections".to_owned(),
+        })
+    });
+    Ok(ends.collect())
 }
 
 async fn grants_of(console: &Console, signed_in: &SignedIn) -> Result<Vec<Ends>, Refusal> {

@@ -11,7 +11,7 @@ use crate::{
     people::{self, sessions},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use types::{Action, Id, Key, Timestamp, User, UserState};
+use types::{Action, Client, Id, Key, Provider, Timestamp, User, UserState};
 
 /// A key in force that nobody showed.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct IdleGrant {
     pub is_whole: bool,
     /// It was made since then, and had no time to be used.
     pub is_young: bool,
-    /// Like `read Employee`, or `download export`: what was not.
+    /// Like `read Employee`, `read Employee.salary` or `download export`: what was not.
     pub unused: Vec<String>,
 }
 
@@ -53,6 +53,8 @@ pub struct Advice {
     pub calls: u64,
     /// This node's log goes back so far: else what was used at others, or before, is not known.
     pub is_long_enough: bool,
+    /// Since when it is noted which fields are there; where that is later than `since`, no field is named.
+    pub fields_since: Option<Timestamp>,
     pub keys: Vec<IdleKey>,
     pub grants: Vec<IdleGrant>,
     pub people: Vec<IdlePerson>,
@@ -101,6 +103,11 @@ pub async fn advise(instance: &Arc<Instance>, back: Duration) -> Result<Advice, 
         created_at: key.created_at,
         expires_at: key.expires_at,
     });
+    let (fields, fields_since) = instance.store.field_uses().await?;
+    let met: Option<BTreeSet<Field>> = fields_since.filter(|begun| *begun <= since).map(|_| {
+        let recent = fields.into_iter().filter(|row| row.last_at >= since);
+        recent.map(|row| (row.client, row.provider, row.action, row.object, row.field)).collect()
+    });
     let listed = grants::list(instance).await?.into_iter().filter(|grant| grant.is_in_force);
     Ok(Advice {
         since,
@@ -108,7 +115,8 @@ pub async fn advise(instance: &Arc<Instance>, back: Duration) -> Result<Advice, 
         calls,
         is_long_enough: first_at.is_some_and(|first| first <= since),
         keys: keys.collect(),
-        grants: listed.filter_map(|grant| idle_in(grant, &used, since)).collect(),
+        fields_since,
+        grants: listed.filter_map(|grant| idle_in(grant, &used, met.as_ref(), since)).collect(),
         people: idle_people(instance, since, &people).await?,
     })
 }
@@ -135,8 +143,17 @@ async fn idle_people(
     Ok(idle.collect())
 }
 
-/// What of a grant nobody used; `None` where all of it was.
-fn idle_in(listed: Listed, used: &BTreeSet<Used>, since: Timestamp) -> Option<IdleGrant> {
+/// A field that was there: whose, at which provider, by which action, of which object.
+type Field = (Id<Client>, Id<Provider>, String, String, String);
+
+/// What of a grant nobody used; `None` where all of it was. `met`: fields that were there, where that is
+/// known for so long.
+fn idle_in(
+    listed: Listed,
+    used: &BTreeSet<Used>,
+    met: Option<&BTreeSet<Field>>,
+    since: Timestamp,
+) -> Option<IdleGrant> {
     let grant = &listed.grant;
     let own: Vec<&Used> = used
         .iter()
@@ -166,6 +183,20 @@ fn idle_in(listed: Listed, used: &BTreeSet<Used>, since: Timestamp) -> Option<Id
                 });
                 if !is_used {
                     unused.push(format!("{action} {object}"));
+                } else if let Some(met) = met {
+                    let providers: BTreeSet<Id<Provider>> =
+                        own.iter().map(|one| one.provider).collect();
+                    let was_met = |field: &String| {
+                        providers.iter().any(|provider| {
+                            let is_it = |one: &Field| is_field(one, object, field);
+                            let of_it = |one: &&Field| {
+                                (one.0, one.1) == (grant.client.0, *provider) && one.2 == *action
+                            };
+                            met.iter().filter(of_it).any(is_it)
+                        })
+                    };
+                    let idle = allow.fields.iter().filter(|field| !was_met(field));
+                    unused.extend(idle.map(|field| format!("{action} {object}.{field}")));
                 }
             }
         }
@@ -180,4 +211,13 @@ fn idle_in(listed: Listed, used: &BTreeSet<Used>, since: Timestamp) -> Option<Id
         is_whole,
         unused,
     })
+}
+
+/// Whether what was there is this field of this object: by itself, or inside another one.
+fn is_field((_, _, _, of, name): &Field, object: &str, field: &str) -> bool {
+    // `jobs[]` and `jobs` name the same member.
+    let bare = |text: &str| text.trim_end_matches("[]").trim_end_matches(".*").to_owned();
+    let own = of == object && bare(name) == bare(field);
+    let inside = name.strip_prefix(object).and_then(|rest| rest.strip_prefix('.'));
+    own || inside.is_some_and(|rest| bare(rest) == bare(field))
 }

@@ -27,6 +27,7 @@ pub mod customers;
 pub mod demo;
 pub mod doctor;
 pub mod explain;
+pub mod fields_met;
 pub mod follow;
 pub mod generations;
 pub mod grants;

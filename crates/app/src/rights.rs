@@ -5,7 +5,9 @@ use crate::{
     policies::{Scope, Taken},
 };
 use aws_lc_rs::digest;
-use gateway::{AnswerRule, Decision, Policies, Projected, RequestRule, Rights, withheld_header};
+use gateway::{
+    AnswerRule, Decision, Met, Policies, Projected, RequestRule, Rights, withheld_header,
+};
 use provider::{
     Answer, Operation, ParamPlace, Provider, is_json,
     select::{
@@ -141,6 +143,7 @@ fn answer_rule(
     }
     match select_response(provider, operation, answer, &permission.granted) {
         Some(selection) => AnswerRule::Project(Arc::new(Projected {
+            met: Met::of(&selection.spec),
             spec: selection.spec,
             withheld_header: withheld_header(&selection.withheld),
             names: selection.names,
@@ -165,7 +168,8 @@ fn request_rule(
     match select_request(provider, operation, &permission.granted) {
         Some(spec) if json || form => {
             let media = request.media.clone();
-            RequestRule::Checked { spec, media, is_required: request.is_required }
+            let met = Met::of(&spec);
+            RequestRule::Checked { spec, met, media, is_required: request.is_required }
         }
         _ => RequestRule::None,
     }

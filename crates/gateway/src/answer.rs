@@ -302,6 +302,7 @@ impl Flow {
                 .finish(&mut out)
                 .map_err(|refusal| refused(&refusal))
                 .map(|summary| {
+                    compiled.met.note(&summary.noted);
                     intent.facts.dropped = summary.dropped;
                     intent.facts.mismatched = summary.mismatched;
                     intent.facts.withheld = summary

@@ -6,7 +6,7 @@ use crate::{
     error::CallError,
     headers::{Media, essence, is_credential_name, is_same_name, media},
     limits::Held,
-    snapshot::RequestRule,
+    snapshot::{Met, RequestRule},
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -83,17 +83,17 @@ pub(crate) fn minimise(
                 Ok(None)
             }
         }
-        RequestRule::Checked { spec, media: declared, .. } => match media(headers) {
+        RequestRule::Checked { spec, met, media: declared, .. } => match media(headers) {
             Media::Json => {
                 let kind = essence(headers)
                     .filter(|kind| is_declared(declared, kind))
                     .ok_or(CallError::BodyMediaUnsupported)?;
-                Ok(Some((check(spec, body)?, kind)))
+                Ok(Some((check((spec, met), body)?, kind)))
             }
             Media::Form if declared.contains(FORM) => {
                 let pairs = form_pairs(body, credential_params)?;
                 let object = form_object(&pairs)?;
-                check(spec, object.to_string().as_bytes())?;
+                check((spec, met), object.to_string().as_bytes())?;
                 let mut out = url::form_urlencoded::Serializer::new(String::new());
                 for (name, value) in &pairs {
                     out.append_pair(name, value);
@@ -117,18 +117,18 @@ fn is_declared(declared: &BTreeSet<String>, kind: &str) -> bool {
 }
 
 /// What is sent is what was understood: the projector's own output, never the caller's bytes.
-fn check(spec: &Spec, body: &[u8]) -> Result<Bytes, CallError> {
+fn check((spec, met): (&Spec, &Met), body: &[u8]) -> Result<Bytes, CallError> {
     let mut out = Vec::with_capacity(body.len());
     let mut projector = Projector::new(spec.clone(), Limits::default(), Mode::Refuse);
-    projector.feed(body, &mut out).and_then(|()| projector.finish(&mut out)).map_err(
-        |refusal| match refusal.kind {
-            RefusalKind::Undeclared { path } | RefusalKind::Emptied { path } => {
-                CallError::FieldNotGranted { path }
-            }
-            RefusalKind::ListInPart { path } => CallError::ListGrantedInPart { path },
-            _ => CallError::BodyMalformed { reason: refusal.reason(), offset: refusal.offset },
-        },
-    )?;
+    let read = projector.feed(body, &mut out).and_then(|()| projector.finish(&mut out));
+    let summary = read.map_err(|refusal| match refusal.kind {
+        RefusalKind::Undeclared { path } | RefusalKind::Emptied { path } => {
+            CallError::FieldNotGranted { path }
+        }
+        RefusalKind::ListInPart { path } => CallError::ListGrantedInPart { path },
+        _ => CallError::BodyMalformed { reason: refusal.reason(), offset: refusal.offset },
+    })?;
+    met.note(&summary.noted);
     Ok(Bytes::from(out))
 }
 

@@ -59,8 +59,8 @@ pub use renewals::{
 };
 pub use server::{Bounds, Listeners, MakePool, Running, StartError, start};
 pub use snapshot::{
-    AnswerRule, AtMoment, ConnectionEntry, Decision, KeyEntry, Policies, Projected, ProviderEntry,
-    RequestRule, Rights, SharedSnapshot, Snapshot, SnapshotSecrets, withheld_header,
+    AnswerRule, AtMoment, ConnectionEntry, Decision, KeyEntry, Met, Policies, Projected,
+    ProviderEntry, RequestRule, Rights, SharedSnapshot, Snapshot, SnapshotSecrets, withheld_header,
 };
 pub use tls::{ServerTls, ServerTlsError};
 pub use trace_link::TraceLink;

@@ -215,7 +215,7 @@ pub enum RequestRule {
     /// No body is declared.
     None,
     /// A JSON or form body of one of these media types, member by member.
-    Checked { spec: projection::Spec, media: BTreeSet<String>, is_required: bool },
+    Checked { spec: projection::Spec, met: Arc<Met>, media: BTreeSet<String>, is_required: bool },
     /// A body that passes unfiltered by the action `upload`.
     Upload { media: BTreeSet<String> },
 }
@@ -234,10 +234,46 @@ pub enum AnswerRule {
     Undescribed { is_observed: bool },
 }
 
+/// Which of the names that a projection notes were met since somebody asked.
+#[derive(Debug, Default)]
+pub struct Met(Vec<AtomicU64>);
+
+impl Met {
+    pub fn of(spec: &projection::Spec) -> Arc<Self> {
+        let words = spec.noted().len().div_ceil(64);
+        Arc::new(Self((0..words).map(|_| AtomicU64::new(0)).collect()))
+    }
+
+    /// Most of what is met was met before: that costs a look.
+    pub(crate) fn note(&self, noted: &[u64]) {
+        for (known, new) in self.0.iter().zip(noted) {
+            if known.load(Ordering::Relaxed) & new != *new {
+                known.fetch_or(*new, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The places of those that were met since the last time.
+    pub fn take(&self) -> Vec<usize> {
+        let mut met = Vec::new();
+        for (word, known) in self.0.iter().enumerate() {
+            let mut bits = known.swap(0, Ordering::Relaxed);
+            while bits != 0 {
+                let bit = bits.trailing_zeros() as usize;
+                met.push(word * 64 + bit);
+                bits &= bits - 1;
+            }
+        }
+        met
+    }
+}
+
 /// A compiled projection with the names behind its marks.
 #[derive(Debug)]
 pub struct Projected {
     pub spec: projection::Spec,
+    /// Which fields that may pass were there.
+    pub met: Arc<Met>,
     /// By the mark in [`projection::Edge::Withhold`].
     pub names: Vec<String>,
     /// The value of `weirgate-fields-withheld`, cut at whole names.

@@ -55,6 +55,8 @@ pub struct Summary {
     pub mismatched: u64,
     /// Marks of [`crate::Edge::Withhold`] that were met, ascending.
     pub withheld: Vec<u32>,
+    /// A bit for each name of [`Spec::noted`] that was met where it may pass.
+    pub noted: Vec<u64>,
     pub input_bytes: u64,
 }
 
@@ -190,6 +192,7 @@ type Step = Result<(), Refusal>;
 impl Projector {
     pub fn new(spec: Spec, limits: Limits, mode: Mode) -> Self {
         let next = Next { action: Some(spec.root()), has_name: false };
+        let noted = vec![0; spec.noted().len().div_ceil(64)];
         Self {
             spec,
             limits,
@@ -204,7 +207,7 @@ impl Projector {
             copy_from: None,
             text: Decoded::default(),
             held: None,
-            summary: Summary::default(),
+            summary: Summary { noted, ..Summary::default() },
             marks: BTreeSet::new(),
             failed: None,
         }
@@ -438,6 +441,11 @@ impl Projector {
                         return Err(Refusal { offset: self.name.start, kind });
                     }
                     *word |= bit;
+                }
+                if let Some(note) = member.note
+                    && let Some(word) = self.summary.noted.get_mut(note as usize / 64)
+                {
+                    *word |= 1 << (note % 64);
                 }
                 Some(member.action)
             }

@@ -48,6 +48,7 @@ pub(crate) struct Compiled {
     pub(crate) nodes: Vec<Node>,
     pub(crate) root: Action,
     words: Vec<BTreeSet<String>>,
+    noted: Vec<String>,
 }
 
 /// An edge of the compiled graph.
@@ -87,6 +88,8 @@ pub(crate) struct Member {
     pub(crate) action: Action,
     /// Its place among the tracked members; withheld ones are not tracked.
     pub(crate) tracked: Option<usize>,
+    /// Its place among the names that are noted when they are met.
+    pub(crate) note: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -121,6 +124,11 @@ impl Spec {
         }
         trie.build(&mut builder, root);
         builder.build(Edge::Into(root))
+    }
+
+    /// What is noted when it is met: a bit each of [`crate::Summary::noted`].
+    pub fn noted(&self) -> &[String] {
+        &self.0.noted
     }
 
     pub(crate) fn node(&self, id: u32) -> Option<&Node> {
@@ -193,6 +201,8 @@ impl Trie {
 pub struct SpecBuilder {
     nodes: Vec<Draft>,
     words: Vec<BTreeSet<String>>,
+    noted: Vec<String>,
+    notes: HashMap<String, u32>,
 }
 
 #[derive(Debug, Default)]
@@ -201,6 +211,7 @@ struct Draft {
     may_be_emptied: bool,
     refuses_lists: bool,
     members: BTreeMap<String, Vec<Edge>>,
+    notes: BTreeMap<String, u32>,
     any: Vec<Edge>,
     elements: Vec<Edge>,
 }
@@ -257,6 +268,18 @@ impl SpecBuilder {
         }
     }
 
+    /// A member that passes is noted under this name when it is met.
+    pub fn note(&mut self, node: NodeId, member: &str, name: &str) {
+        let next = u32::try_from(self.noted.len()).unwrap_or(u32::MAX);
+        let note = *self.notes.entry(name.to_owned()).or_insert(next);
+        if note == next {
+            self.noted.push(name.to_owned());
+        }
+        if let Some(draft) = self.draft(node) {
+            draft.notes.insert(member.to_owned(), note);
+        }
+    }
+
     /// For the names that have no edge of their own.
     pub fn any_member(&mut self, node: NodeId, edge: Edge) {
         if let Some(draft) = self.draft(node) {
@@ -280,7 +303,7 @@ impl SpecBuilder {
             nodes.insert(id, node);
         }
         let nodes = nodes.into_values().collect();
-        Spec(Arc::new(Compiled { nodes, root, words: self.words }))
+        Spec(Arc::new(Compiled { nodes, root, words: self.words, noted: self.noted }))
     }
 }
 
@@ -354,8 +377,10 @@ impl Compiler {
         }
         for name in names {
             let mut edges = Vec::new();
+            let mut note = None;
             for id in &place.drafts {
                 let Some(draft) = self.drafts.get(id.0 as usize) else { continue };
+                note = note.or_else(|| draft.notes.get(&name).copied());
                 edges.extend_from_slice(draft.members.get(&name).unwrap_or(&draft.any));
             }
             let Some(action) = self.merge(&edges) else { continue };
@@ -364,7 +389,9 @@ impl Compiler {
                 node.tracked - 1
             });
             node.longest_name = node.longest_name.max(name.len());
-            node.members.insert(name.into_bytes().into_boxed_slice(), Member { action, tracked });
+            let note = note.filter(|_| tracked.is_some());
+            let member = Member { action, tracked, note };
+            node.members.insert(name.into_bytes().into_boxed_slice(), member);
         }
         node.any = self.merge(&any);
         node.elements = self.merge(&elements);

@@ -46,3 +46,20 @@ CREATE TABLE key_network (
     first_at BIGINT NOT NULL,
     PRIMARY KEY (subject, network)
 );
+
+-- Fields that grants let through and that were there: in answers (`action` read), or in what was written.
+-- Written aside of changes, about once an hour each; `field_use_begun`: since when.
+CREATE TABLE field_use (
+    client TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    action TEXT NOT NULL,
+    object TEXT NOT NULL,
+    field TEXT NOT NULL,
+    last_at BIGINT NOT NULL,
+    PRIMARY KEY (client, provider, action, object, field)
+);
+
+CREATE TABLE field_use_begun (
+    only_row BIGINT PRIMARY KEY CHECK (only_row = 1),
+    begun_at BIGINT NOT NULL
+);

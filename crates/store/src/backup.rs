@@ -127,6 +127,10 @@ const TABLES: &[Table] = &[
         ("ended_at" Number 8), ("restored_at" Number 9)),
     table!("used_by_node" by "subject, log":
         ("log" Text 1), ("subject" Text 2), ("uses" Number 3), ("last_at" Number 4)),
+    table!("field_use" by "client, provider, action, object, field":
+        ("client" Text 1), ("provider" Text 2), ("action" Text 3), ("object" Text 4),
+        ("field" Text 5), ("last_at" Number 6)),
+    table!("field_use_begun" by "only_row": ("only_row" Number 1), ("begun_at" Number 2)),
     table!("key_network" by "subject, network":
         ("subject" Text 1), ("network" Bytes 2), ("first_at" Number 3)),
     table!("outbox" by "sequence":

@@ -25,7 +25,7 @@ pub use connect::{ConnectSessionRow, Connects, ConsentRow};
 pub use dialect::layout;
 pub use error::StoreError;
 pub use keys::{Destroyed, Lease};
-pub use lifetimes::{LifetimeStateRow, Lifetimes, NetworkRow, OwnerRow, UseCount};
+pub use lifetimes::{FieldUseRow, LifetimeStateRow, Lifetimes, NetworkRow, OwnerRow, UseCount};
 pub use location::{Location, Place, ServerUrl, UrlError};
 pub use people::{
     FactorRow, FailureRow, IdentityProviderRow, IdentityRow, LinkRow, People, ProposalRow,

@@ -9,7 +9,7 @@ use crate::{
     store::all,
     tx::json,
 };
-use types::{Client, Id, Slug, Timestamp, User};
+use types::{Client, Id, Provider, Slug, Timestamp, User};
 
 /// See the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,19 @@ pub struct Lifetimes {
 pub struct UseCount {
     pub subject: String,
     pub uses: u64,
+    pub last_at: Timestamp,
+}
+
+/// A field that a grant lets through, and when it was there last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldUseRow {
+    pub client: Id<Client>,
+    pub provider: Id<Provider>,
+    /// `read` for answers, else what wrote it.
+    pub action: String,
+    pub object: String,
+    /// Its path in the object; in a nested object behind that one's name.
+    pub field: String,
     pub last_at: Timestamp,
 }
 
@@ -119,6 +132,23 @@ impl FromRow for NetworkRow {
             subject: row.text("subject")?,
             network: row.array("network")?,
             first_at: row.time("first_at")?,
+        })
+    }
+}
+
+impl FromRow for FieldUseRow {
+    const TABLE: &'static str = "field_use";
+    const ALL: &'static str =
+        "SELECT client, provider, action, object, field, last_at FROM field_use
+        ORDER BY client, provider, action, object, field";
+    fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            client: row.parsed("client")?,
+            provider: row.parsed("provider")?,
+            action: row.text("action")?,
+            object: row.text("object")?,
+            field: row.text("field")?,
+            last_at: row.time("last_at")?,
         })
     }
 }
@@ -222,6 +252,44 @@ impl Store {
     /// How often everything was used, as far as nodes told.
     pub async fn use_counts(&self) -> Result<Vec<UseCount>, StoreError> {
         self.list(UseCount::ALL).await
+    }
+
+    /// Notes that fields were there, and since when that is noted.
+    pub async fn note_fields(
+        &self,
+        rows: &[FieldUseRow],
+        begun_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.writer().begin_aside().await?;
+        let begun = sql("INSERT INTO field_use_begun (only_row, begun_at) VALUES (1, $1)
+             ON CONFLICT (only_row) DO NOTHING")
+        .bind(begun_at.as_micros());
+        tx.change("field_use_begun", begun).await?;
+        for one in rows {
+            let query = sql("INSERT INTO field_use
+                 (client, provider, action, object, field, last_at)
+                 VALUES ($1, $2, $3, $4, $5, $6)
+                 ON CONFLICT (client, provider, action, object, field) DO UPDATE
+                 SET last_at = $6 WHERE field_use.last_at < $6")
+            .bind(one.client.to_string())
+            .bind(one.provider.to_string())
+            .bind(one.action.clone())
+            .bind(one.object.clone())
+            .bind(one.field.clone())
+            .bind(one.last_at.as_micros());
+            tx.change("field_use", query).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Fields that were there, and since when that is noted, if it is.
+    pub async fn field_uses(&self) -> Result<(Vec<FieldUseRow>, Option<Timestamp>), StoreError> {
+        let begun = sql("SELECT begun_at FROM field_use_begun");
+        let begun = self.readers().optional(begun).await?;
+        let begun = begun
+            .map(|row| Reader { table: "field_use_begun", row: &row }.time("begun_at"))
+            .transpose()?;
+        Ok((self.list(FieldUseRow::ALL).await?, begun))
     }
 
     pub async fn key_networks(&self) -> Result<Vec<NetworkRow>, StoreError> {

@@ -20,7 +20,7 @@ use api::{About, Console, Listener, Reached, Site};
 use app::{
     Asker, Instance, calls,
     configuration::{self, Told},
-    connect, follow, lifetimes, observe,
+    connect, fields_met, follow, lifetimes, observe,
     people::{sso::Web, users},
     sequence::OpenLog,
     tokens::{MAX_TOKEN_ANSWER_BYTES, Renewer, TokenDesk},
@@ -64,6 +64,7 @@ pub(crate) struct Server {
     counted: JoinHandle<()>,
     connects: JoinHandle<()>,
     lived: JoinHandle<()>,
+    met: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
     revocations: Option<JoinHandle<()>>,
@@ -240,6 +241,7 @@ impl Server {
             "follower",
             follower.run(Arc::clone(&shared), Arc::clone(&recorder), log, stopped.clone()),
         );
+        let met = Arc::clone(&shared);
         let renewer = Renewer::new(desk, wanted, shared, asker);
         let renewer = spawn("renewer", renewer.run(stopped.clone()));
         let events = spawn("events", events::drain(received, traces, stopped.clone()));
@@ -258,6 +260,8 @@ impl Server {
         let connects = spawn("connects", connects);
         let lived = lifetimes::keep_up(Arc::clone(&instance), stopped.clone());
         let lived = spawn("lifetimes", lived);
+        let met = fields_met::keep_up(Arc::clone(&instance), Arc::clone(&met), stopped.clone());
+        let met = spawn("fields", met);
         let upkeep = spawn("metrics", keep_figures(figures, Arc::clone(&instance), stopped));
         tracing::info!(gateway = %gateway_addr, console = %console_addr, "serving");
         Ok(Self {
@@ -278,6 +282,7 @@ impl Server {
             counted,
             connects,
             lived,
+            met,
             upkeep,
             certificates,
             revocations,
@@ -310,6 +315,7 @@ impl Server {
             self.counted,
             self.connects,
             self.lived,
+            self.met,
             self.renewer,
         ];
         for task in own.into_iter().chain(optional) {

@@ -119,6 +119,7 @@ fn groups(found: &Activity, filter: &Filter, names: &Names) -> Vec<GroupView> {
         "provider" => "Providers",
         "object" => "Objects",
         "field" => "Withheld fields",
+        "network" => "Networks, by their tags",
         "verb" => "Acts",
         "outcome" => "Outcomes",
         _ => "Kinds",
@@ -156,6 +157,10 @@ fn narrowed(
     part: &'static str,
     value: &str,
 ) -> (Option<String>, String) {
+    // Entries cannot be filtered by it.
+    if part == "network" {
+        return (None, value.to_owned());
+    }
     let mut parts = filter.parts();
     parts.retain(|(name, _)| *name != part);
     parts.push((part, value.to_owned()));

@@ -151,6 +151,8 @@ pub(crate) struct Advice {
     since: String,
     /// The oldest entry of the log that was looked at.
     looked_back_to: Option<String>,
+    /// Since when it is noted which fields are there; where that is later than `since`, none is named.
+    fields_since: Option<String>,
     keys: Vec<IdleKey>,
     grants: Vec<IdleGrant>,
     people: Vec<IdlePerson>,
@@ -184,7 +186,7 @@ pub(crate) struct IdleGrant {
     is_whole: bool,
     /// It was made since then, and had no time to be used.
     is_young: bool,
-    /// Like `read Employee`: what was not.
+    /// Like `read Employee`, or `read Employee.salary`: what was not.
     unused: Vec<String>,
 }
 
@@ -229,6 +231,7 @@ pub(crate) async fn advice(
     Ok(Json(Advice {
         since: found.since.to_string(),
         looked_back_to: found.looked_back_to.map(|at| at.to_string()),
+        fields_since: found.fields_since.map(|at| at.to_string()),
         keys: keys.collect(),
         grants: grants.collect(),
         people: people.collect(),

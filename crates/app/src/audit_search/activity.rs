@@ -79,6 +79,9 @@ pub struct Activity {
 }
 
 const VOLUME: &str = "More than three times the median of the days before, and at least 20";
+const NETWORK: &str = "From a network from which it was never seen on the days before";
+/// Networks of one actor that are told apart.
+const NETWORKS: usize = 1_000;
 const HOUR: &str = "In an hour of the day (UTC) in which it was never seen on the days before";
 
 /// Counts what the filter wants, back to its beginning or four weeks, and no more than so many
@@ -127,6 +130,24 @@ struct Counted {
     statuses: Counts<u16>,
     codes: Counts<String>,
     fields: Counts<String>,
+    networks: Counts<Network>,
+}
+
+/// As the log has it: a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Network([u8; 8]);
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+fn network_of(row: &Row) -> Option<Network> {
+    match &row.record {
+        Record::Intent(one) => one.network.map(Network),
+        _ => None,
+    }
 }
 
 impl Counted {
@@ -145,6 +166,7 @@ impl Counted {
             Some(Outcome::Code(code)) => self.codes.put(Some(code), at),
             None => {}
         }
+        self.networks.put(network_of(row).as_ref(), at);
         for field in about.fields() {
             self.fields.put(Some(field.as_str()), at);
         }
@@ -160,6 +182,7 @@ impl Counted {
             ("provider", self.providers.tallies()),
             ("object", self.objects.tallies()),
             ("field", self.fields.tallies()),
+            ("network", self.networks.tallies()),
             ("verb", self.verbs.tallies()),
             ("outcome", outcomes),
             ("kind", self.kinds.tallies()),
@@ -240,9 +263,13 @@ impl Profiles {
     fn saw(&mut self, row: &Row, until: Timestamp) {
         let at = row.record.at();
         match &row.record {
-            Record::Intent(one) => saw(&mut self.keys, &one.key, at, until),
-            Record::Refused(one) => saw(&mut self.keys, &one.key, at, until),
-            Record::Changed(one) => saw(&mut self.actors, one.actor.as_str(), at, until),
+            Record::Intent(one) => {
+                saw(&mut self.keys, &one.key, (at, network_of(row)), until);
+            }
+            Record::Refused(one) => saw(&mut self.keys, &one.key, (at, None), until),
+            Record::Changed(one) => {
+                saw(&mut self.actors, one.actor.as_str(), (at, None), until);
+            }
             _ => {}
         }
     }
@@ -261,15 +288,19 @@ impl Profiles {
     }
 }
 
-fn saw<K, Q>(profiles: &mut HashMap<K, Profile>, who: &Q, at: Timestamp, until: Timestamp)
-where
+fn saw<K, Q>(
+    profiles: &mut HashMap<K, Profile>,
+    who: &Q,
+    seen: (Timestamp, Option<Network>),
+    until: Timestamp,
+) where
     K: Hash + Eq + Borrow<Q>,
     Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
 {
     if let Some(profile) = profiles.get_mut(who) {
-        profile.saw(at, until);
+        profile.saw(seen, until);
     } else if profiles.len() < APART {
-        profiles.entry(who.to_owned()).or_default().saw(at, until);
+        profiles.entry(who.to_owned()).or_default().saw(seen, until);
     }
 }
 
@@ -282,13 +313,21 @@ struct Profile {
     by_day: BTreeMap<i64, u64>,
     hours_of_last_day: BTreeMap<i64, u64>,
     hours_before: [u64; 24],
+    /// How often on the last day, and before.
+    networks: BTreeMap<Network, (u64, u64)>,
 }
 
 impl Profile {
-    fn saw(&mut self, at: Timestamp, until: Timestamp) {
+    fn saw(&mut self, (at, network): (Timestamp, Option<Network>), until: Timestamp) {
         let back = until.as_micros().saturating_sub(at.as_micros()).max(0) / DAY_MICROS;
         let hour = at.as_micros().rem_euclid(DAY_MICROS) / HOUR_MICROS;
         *self.by_day.entry(back).or_default() += 1;
+        if let Some(network) = network
+            && (self.networks.len() < NETWORKS || self.networks.contains_key(&network))
+        {
+            let (last, before) = self.networks.entry(network).or_default();
+            *(if back == 0 { last } else { before }) += 1;
+        }
         if back == 0 {
             self.last_day += 1;
             *self.hours_of_last_day.entry(hour).or_default() += 1;
@@ -338,6 +377,19 @@ impl Profile {
                 );
                 said.push((HOUR, numbers));
             }
+            let mut known = 0;
+            let mut new = Vec::new();
+            for (network, (last, before)) in &self.networks {
+                known += u64::from(*before > 0);
+                if *before == 0 && *last > 0 {
+                    new.push(format!("{last} from {network}"));
+                }
+            }
+            // Where the log knows no networks of before, none is new.
+            if known > 0 && !new.is_empty() {
+                let numbers = format!("{}; {known} others are known", new.join(", "));
+                said.push((NETWORK, numbers));
+            }
         }
         said
     }
@@ -353,7 +405,7 @@ mod tests {
         for (back, hour, count) in counts {
             let at = until.as_micros() - (back + 1) * DAY_MICROS + hour * HOUR_MICROS + 1;
             for _ in 0..*count {
-                profile.saw(Timestamp::from_micros(at), until);
+                profile.saw((Timestamp::from_micros(at), None), until);
             }
         }
         profile
@@ -372,6 +424,26 @@ mod tests {
         assert!(profile(&[(0, 9, 19)]).unusual(10).is_empty());
         assert_eq!(profile(&[(0, 9, 20)]).unusual(10)[0].0, VOLUME);
         assert!(profile(&[(0, 9, 500)]).unusual(2).is_empty());
+    }
+
+    #[test]
+    fn a_network_is_unusual_that_was_never_seen_before() {
+        let before = [(1, 9, 10), (2, 9, 10), (3, 9, 10)];
+        let with = |seen: &[(i64, u8)]| {
+            let mut profile = profile(&before);
+            let until = Timestamp::from_micros(1_000 * DAY_MICROS);
+            for (back, network) in seen {
+                let at = until.as_micros() - (back + 1) * DAY_MICROS + 9 * HOUR_MICROS;
+                let network = Some(Network([*network; 8]));
+                profile.saw((Timestamp::from_micros(at), network), until);
+            }
+            profile.unusual(5)
+        };
+        assert!(with(&[(1, 1), (0, 1)]).is_empty());
+        assert!(with(&[(0, 1)]).is_empty(), "nothing is known of networks before");
+        let said = with(&[(1, 1), (0, 1), (0, 2), (0, 2)]);
+        assert_eq!(said[0].0, NETWORK);
+        assert_eq!(said[0].1, "2 from 0202020202020202; 1 others are known");
     }
 
     #[test]

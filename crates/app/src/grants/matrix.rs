@@ -219,7 +219,7 @@ pub(crate) fn without(grant: &ResolvedGrant, unused: &BTreeSet<String>) -> Resol
         |action: &str| [Action::Download, Action::Upload].iter().any(|one| one.as_str() == action);
     let mut wanted = grant.clone();
     wanted.allow.retain_mut(|allow| {
-        let Allow { object, actions, operations, .. } = allow;
+        let Allow { object, actions, operations, fields, kinds, .. } = allow;
         let is_used = |action: &str, what: &str| !unused.contains(&format!("{action} {what}"));
         if actions.iter().all(|action| is_unfiltered(action)) {
             operations.retain(|one| actions.iter().any(|action| is_used(action, one)));
@@ -231,6 +231,15 @@ pub(crate) fn without(grant: &ResolvedGrant, unused: &BTreeSet<String>) -> Resol
                 object.as_deref().is_none_or(|object| is_used(action, object))
             }
         });
+        // A field goes where no action that is left needs it.
+        if let Some(object) = object.as_deref() {
+            let is_met = |field: &String| {
+                let field = format!("{object}.{field}");
+                actions.iter().any(|action| is_unfiltered(action) || is_used(action, &field))
+            };
+            fields.retain(is_met);
+            kinds.retain(|field, _| fields.contains(field));
+        }
         !actions.is_empty()
     });
     wanted

@@ -686,6 +686,7 @@ impl<'p> Compiler<'p> {
                 Some(edge) => {
                     is_whole &= self.is_whole(edge);
                     self.builder.member(node, &name, edge);
+                    self.builder.note(node, &name, &named(owner, &path));
                 }
                 None if is_declared => {
                     is_whole &= !is_written;

@@ -89,3 +89,6 @@ INSERT INTO used_by_node (log, subject, uses, last_at)
 VALUES ('weirgate/inst_06ewk4g000e0g0000000000001', 'key_06ewk4g000e0g0000000000006', 3, 50);
 INSERT INTO key_network (subject, network, first_at)
 VALUES ('key_06ewk4g000e0g0000000000006', x'6e6e6e6e6e6e6e6e', 51);
+INSERT INTO field_use (client, provider, action, object, field, last_at)
+VALUES ('clnt_06ewk4g000e0g0000000000005', 'prov_06ewk4g000e0g0000000000003', 'read', 'Employee', 'id', 52);
+INSERT INTO field_use_begun (only_row, begun_at) VALUES (1, 53);

@@ -224,6 +224,10 @@ pub(crate) async fn advise(session: &Session, days: u16) -> Result<(), Failure> 
         advice.calls,
         back_to.as_deref().unwrap_or("the log began")
     ));
+    if advice.fields_since.is_none_or(|at| at > advice.since) {
+        let since = advice.fields_since.map_or_else(|| "not yet".to_owned(), |at| at.to_string());
+        text.push(format!("Which fields are there is noted since: {since}."));
+    }
     let mut keys = Vec::new();
     for key in &advice.keys {
         text.push(format!("key {} of {} was not used: revoke it", key.id, key.client));
@@ -278,6 +282,7 @@ pub(crate) async fn advise(session: &Session, days: u16) -> Result<(), Failure> 
     let json = json!({
         "since": advice.since.to_string(),
         "looked_back_to": back_to,
+        "fields_since": advice.fields_since.map(|at| at.to_string()),
         "calls": advice.calls,
         "people": people,
         "keys": keys,

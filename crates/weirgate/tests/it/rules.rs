@@ -208,6 +208,53 @@ fn policies_take_from_calls_what_grants_allow() {
 }
 
 /// Keys and grants that nobody used are named; what was used is not.
+/// Which granted fields are ever there is noted by the gateway, and what never is, is named.
+#[test]
+fn fields_that_are_never_there_are_named() {
+    let mut world = World::prepared();
+    world.serve();
+    let advise = |world: &World| {
+        let found = ok(&world.weirgate, &["advise", "--days", "1", "--json"]);
+        let unused = &found["grants"][0]["unused"];
+        let texts = unused.as_array().into_iter().flatten();
+        let texts: Vec<String> = texts.map(|one| one.as_str().unwrap().to_owned()).collect();
+        (texts, found["fields_since"].clone())
+    };
+    let part = json!({"id": "1", "name": "n", "secret": "s", "list": [{"label": "l"}]});
+    world.provider.on("GET /things/1", testkit::Answer::json(200, &part));
+    assert_eq!(world.get("/things/1").status, 200);
+    testkit::wait_until(std::time::Duration::from_secs(20), || {
+        (!advise(&world).1.is_null()).then_some(())
+    });
+    // It is not known for a day yet: nothing is said of fields.
+    assert!(advise(&world).0.iter().all(|one| !one.contains('.')), "{:?}", advise(&world).0);
+    let database = world.weirgate.data_dir().join("weirgate.db");
+    let earlier = "UPDATE field_use_begun SET begun_at = begun_at - 100000000000";
+    testkit::sqlite(&database, &[earlier]).unwrap();
+    let is_named =
+        |world: &World, field: &str| advise(world).0.contains(&format!("read Thing.{field}"));
+    testkit::wait_until(std::time::Duration::from_secs(20), || {
+        (!is_named(&world, "name")).then_some(())
+    });
+    assert!(is_named(&world, "nested.a"), "{:?}", advise(&world));
+    assert!(!is_named(&world, "list[].label") && !is_named(&world, "id"));
+    assert!(!advise(&world).0.iter().any(|one| one.contains("secret")), "it is not granted");
+    // It comes, and is named no more; what is written is told apart from what is read.
+    let whole = json!({"id": "1", "name": "n", "nested": {"a": "a", "b": "b"}, "list": []});
+    world.provider.on("GET /things/1", testkit::Answer::json(200, &whole));
+    assert_eq!(world.get("/things/1").status, 200);
+    testkit::wait_until(std::time::Duration::from_secs(20), || {
+        (!is_named(&world, "nested.a")).then_some(())
+    });
+    assert_eq!(world.post("/things", &json!({"name": "Ada"})).status, 201);
+    testkit::wait_until(std::time::Duration::from_secs(20), || {
+        let named = advise(&world).0;
+        let has = |field: &str| named.contains(&format!("create Thing.{field}"));
+        (has("nested.a") && !has("name")).then_some(())
+    });
+    world.stop();
+}
+
 #[test]
 fn what_nobody_used_is_named() {
     let mut world = World::prepared();
