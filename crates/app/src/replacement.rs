@@ -10,7 +10,7 @@ use crate::{
     customers::{self, OpenCustomer},
     error::{Error, Kind},
     instance::Instance,
-    placement,
+    lifetimes, placement,
     tokens::{self, Conversation, ConversationError, Conversed, TOKEN_COLUMN},
 };
 use audit::Commitment;
@@ -229,6 +229,7 @@ pub async fn switch(
         }
         None => changing.tx.delete_sealed_at(CREDENTIAL_TABLE, &record_id, TOKEN_COLUMN).await?,
     }
+    lifetimes::renewed(instance, &mut changing, id, ctx.now).await?;
     let verb = match how.from {
         Slot::Former => "connection.replacement.back",
         Slot::Next | Slot::InUse => "connection.replacement.switch",

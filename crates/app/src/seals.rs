@@ -618,7 +618,10 @@ pub(crate) fn judge<P: ReadProvider>(
 }
 
 /// Leaves out what does not fit its seal.
-pub(crate) fn trusted(mut rows: Everything, broken: &[Broken]) -> Everything {
+pub(crate) fn trusted<P: ReadProvider>(
+    mut rows: Everything<P>,
+    broken: &[Broken],
+) -> Everything<P> {
     if broken.is_empty() {
         return rows;
     }
@@ -628,7 +631,7 @@ pub(crate) fn trusted(mut rows: Everything, broken: &[Broken]) -> Everything {
     rows.customers.retain(|row| is_whole(CUSTOMER, &row.id.to_string()));
     rows.sealed.retain(|row| is_whole(SEALED, &sealed_id(row)));
     rows.providers.retain(|row| {
-        let id = row.id.to_string();
+        let id = row.id().to_string();
         is_whole(PROVIDER, &id) && is_whole(DESCRIPTION, &id)
     });
     rows.connections.retain(|row| is_whole(CONNECTION, &row.id.to_string()));

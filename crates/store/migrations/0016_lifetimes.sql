@@ -15,7 +15,8 @@ CREATE TABLE client_owner (
 
 -- What rules did to a key or a connection (`subject`, its id): of which end (`warned_for`) it was warned
 -- how many days ahead (`warned_days`), and why (`rule`, `condition`) and when it was suspended, until when
--- (`final_at`) that can be taken back, and when it was.
+-- (`final_at`) that can be taken back, and when it was; when a connection's secret was replaced last, and how
+-- often it had been used by then.
 -- Retention: as long as the key or the connection.
 CREATE TABLE lifetime_state (
     subject TEXT PRIMARY KEY,
@@ -26,7 +27,9 @@ CREATE TABLE lifetime_state (
     suspended_at BIGINT,
     final_at BIGINT,
     ended_at BIGINT,
-    restored_at BIGINT
+    restored_at BIGINT,
+    renewed_at BIGINT,
+    uses_before BIGINT NOT NULL
 );
 
 -- How often a node's log has calls of a key or on a connection, and the time of the last one. Written

@@ -124,7 +124,8 @@ const TABLES: &[Table] = &[
     table!("lifetime_state" by "subject":
         ("subject" Text 1), ("warned_days" Number 2), ("warned_for" Number 3), ("rule" Text 4),
         ("condition" Text 5), ("suspended_at" Number 6), ("final_at" Number 7),
-        ("ended_at" Number 8), ("restored_at" Number 9)),
+        ("ended_at" Number 8), ("restored_at" Number 9), ("renewed_at" Number 10),
+        ("uses_before" Number 11)),
     table!("used_by_node" by "subject, log":
         ("log" Text 1), ("subject" Text 2), ("uses" Number 3), ("last_at" Number 4)),
     table!("field_use" by "client, provider, action, object, field":

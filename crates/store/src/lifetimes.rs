@@ -36,6 +36,9 @@ pub struct LifetimeStateRow {
     /// It was revoked by the rule, for good.
     pub ended_at: Option<Timestamp>,
     pub restored_at: Option<Timestamp>,
+    /// A connection's secret was replaced: its life began anew, and what was used before does not count.
+    pub renewed_at: Option<Timestamp>,
+    pub uses_before: u64,
 }
 
 /// All of it, in the order of names and ids.
@@ -93,7 +96,7 @@ impl FromRow for LifetimeStateRow {
     const TABLE: &'static str = "lifetime_state";
     const ALL: &'static str =
         "SELECT subject, warned_days, warned_for, rule, condition, suspended_at,
-        final_at, ended_at, restored_at FROM lifetime_state ORDER BY subject";
+        final_at, ended_at, restored_at, renewed_at, uses_before FROM lifetime_state ORDER BY subject";
     fn read(row: &Reader<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             subject: row.text("subject")?,
@@ -105,6 +108,8 @@ impl FromRow for LifetimeStateRow {
             final_at: row.optional_time("final_at")?,
             ended_at: row.optional_time("ended_at")?,
             restored_at: row.optional_time("restored_at")?,
+            renewed_at: row.optional_time("renewed_at")?,
+            uses_before: row.number("uses_before")?,
         })
     }
 }
@@ -196,13 +201,16 @@ impl Tx {
     pub async fn put_lifetime_state(&mut self, row: &LifetimeStateRow) -> Result<(), StoreError> {
         let days = i64::try_from(row.warned_days);
         let days = days.map_err(|_| StoreError::Conflict { table: "lifetime_state" })?;
+        let before = i64::try_from(row.uses_before);
+        let before = before.map_err(|_| StoreError::Conflict { table: "lifetime_state" })?;
         let query = sql("INSERT INTO lifetime_state
              (subject, warned_days, warned_for, rule, condition, suspended_at, final_at, ended_at,
-              restored_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+              restored_at, renewed_at, uses_before)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
              ON CONFLICT (subject) DO UPDATE
              SET warned_days = $2, warned_for = $3, rule = $4, condition = $5, suspended_at = $6,
-                 final_at = $7, ended_at = $8, restored_at = $9")
+                 final_at = $7, ended_at = $8, restored_at = $9, renewed_at = $10,
+                 uses_before = $11")
         .bind(row.subject.clone())
         .bind(days)
         .bind(row.warned_for.map(Timestamp::as_micros))
@@ -211,7 +219,9 @@ impl Tx {
         .bind(row.suspended_at.map(Timestamp::as_micros))
         .bind(row.final_at.map(Timestamp::as_micros))
         .bind(row.ended_at.map(Timestamp::as_micros))
-        .bind(row.restored_at.map(Timestamp::as_micros));
+        .bind(row.restored_at.map(Timestamp::as_micros))
+        .bind(row.renewed_at.map(Timestamp::as_micros))
+        .bind(before);
         self.change("lifetime_state", query).await.map(drop)
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     customers,
     error::Error,
     instance::Instance,
-    providers, seals,
+    lifetimes, providers, seals,
     tokens::{Conversation, Conversed, Known, TOKEN_COLUMN, converse, put_tokens, token_details},
 };
 use identity::{
@@ -381,6 +381,9 @@ pub async fn confirm(
     changing.tx.delete_sealed(TABLE, &id.to_bytes()).await?;
     let mut details = token_details(tokens, version);
     details.push(("session", id.to_string()));
+    if row.connection.is_some() {
+        lifetimes::renewed(instance, &mut changing, connection, ctx.now).await?;
+    }
     changing.record(Change {
         verb: if row.connection.is_some() { "connection.reconnect" } else { "connection.connect" },
         what: format!("connection {connection}"),

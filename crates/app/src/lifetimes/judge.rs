@@ -138,13 +138,16 @@ pub(crate) fn subjects<'r, P: ReadProvider>(
                 && rule.connection.as_ref().is_none_or(|one| *one == id)
         });
         let rules = rules.collect();
+        let state = states.get(id.as_str()).copied();
         Subject {
-            state: states.get(id.as_str()).copied(),
+            state,
             id,
             kind: Kind::Credential,
             of: provider.map(ToString::to_string).unwrap_or_default(),
             environment: row.environment,
-            created_at: row.created_at,
+            created_at: state
+                .and_then(|state| state.renewed_at)
+                .map_or(row.created_at, |at| at.max(row.created_at)),
             expires_at: None,
             connection: Some(row.id),
             rules,
@@ -164,6 +167,12 @@ impl<'r> Subject<'r> {
         self.state.is_some_and(|row| row.suspended_at.is_some() && row.restored_at.is_none())
     }
 
+    /// Whether giving it back begins anew, rather than putting an end off.
+    const fn begins_anew(condition: Condition) -> bool {
+        // The roles that an owner had when it was given back are those that count since.
+        matches!(condition, Condition::Idle | Condition::OwnerRoleChanged)
+    }
+
     /// When what ended by this condition was given back, and until when that holds.
     fn excused(&self, condition: Condition) -> Option<(Timestamp, Timestamp)> {
         let row = self.state.filter(|row| row.condition.as_deref() == Some(condition.as_str()))?;
@@ -172,11 +181,11 @@ impl<'r> Subject<'r> {
 
     fn end(&self, (name, rule): (&'r Slug, &'r Rule), condition: Condition, at: Timestamp) -> End {
         // Nothing is given back twice for the same reason.
-        let is_again = self.excused(condition).is_some() && condition != Condition::Idle;
+        let is_again = self.excused(condition).is_some() && !Self::begins_anew(condition);
         let grace =
             if condition.is_reversible() && !is_again { rule.grace() } else { Duration::ZERO };
         let at = match self.excused(condition) {
-            Some((_, until)) if condition != Condition::Idle => at.max(until),
+            Some((_, until)) if is_again => at.max(until),
             _ => at,
         };
         End { rule: Some(name.clone()), condition, at, grace }
@@ -225,7 +234,8 @@ impl<'r> Subject<'r> {
                 self.end((name, rule), Condition::Idle, last + span.0)
             });
             let uses = rule.max_uses.and_then(|most| {
-                used.filter(|used| used.uses >= most)
+                let before = self.state.map_or(0, |row| row.uses_before);
+                used.filter(|used| used.uses.saturating_sub(before) >= most)
                     .map(|used| self.end((name, rule), Condition::MaxUses, used.last_at))
             });
             let network = rule.on.contains(&Condition::NewNetwork).then(|| {

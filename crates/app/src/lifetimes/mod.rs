@@ -105,10 +105,12 @@ pub struct Listing {
 /// Rules, and what they make of what there is.
 pub async fn list(instance: &Instance) -> Result<Listing, Error> {
     let everything = seals::load(instance).await?;
+    let now = instance.clock.now();
     let rules = rules_of(&everything);
     let lives = subjects(&everything, &rules)
         .into_iter()
         .filter(|one| !one.rules.is_empty() || one.is_suspended())
+        .filter(|one| one.expires_at.is_none_or(|at| now < at))
         .map(|one| lives_of(&one))
         .collect();
     let owners = everything.lifetimes.owners.iter().filter_map(|row| {
@@ -318,6 +320,26 @@ pub async fn restore(instance: &Instance, ctx: &OpContext, id: &str) -> Result<(
         ..Change::default()
     });
     changing.commit().await.map(drop)
+}
+
+/// A connection's secret was replaced, or consented to anew: its life begins anew, and nothing of it is
+/// suspended any more.
+pub(crate) async fn renewed(
+    instance: &Instance,
+    changing: &mut Changing<'_>,
+    id: Id<Connection>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let subject = id.to_string();
+    let uses = instance.store.use_counts().await?.into_iter();
+    let uses_before = uses.filter(|one| one.subject == subject).map(|one| one.uses).sum();
+    let row = LifetimeStateRow {
+        subject,
+        renewed_at: Some(now),
+        uses_before,
+        ..LifetimeStateRow::default()
+    };
+    Ok(changing.tx.put_lifetime_state(&row).await?)
 }
 
 fn what_of(id: &str) -> String {

@@ -36,7 +36,7 @@ const AT_ONCE: usize = 200;
 /// What a server remembers between two looks.
 #[derive(Debug, Default)]
 struct Memory {
-    told: HashMap<Counted, u64>,
+    told: HashMap<Counted, (u64, Timestamp)>,
     networks: HashSet<(Id<Key>, [u8; 8])>,
     /// As of this generation of the store.
     rows: Option<(u64, Arc<Everything>)>,
@@ -79,7 +79,7 @@ impl Memory {
         };
         let rules = rules_of(&rows);
         let known = if rules.values().any(super::Rule::needs_uses) {
-            self.tell(instance).await?;
+            self.tell(instance, least_pause(&rules)).await?;
             Known::read(instance).await?
         } else {
             Known::default()
@@ -92,14 +92,17 @@ impl Memory {
     }
 
     /// Tells the store what this node's log has of uses, where that is news.
-    async fn tell(&mut self, instance: &Arc<Instance>) -> Result<(), Error> {
+    async fn tell(&mut self, instance: &Arc<Instance>, pause: Duration) -> Result<(), Error> {
         let counted = reading(instance, |instance| {
             instance.calls.look(&instance.folder, |known| known.usage.counted())
         });
         let (counts, networks) = counted.await?;
         let news: Vec<(Counted, u64, Timestamp)> = counts
             .into_iter()
-            .filter(|(what, uses, _)| self.told.get(what) != Some(uses))
+            .filter(|(what, uses, last_at)| {
+                let told = self.told.get(what);
+                told.is_none_or(|(known, at)| known != uses && *at + pause <= *last_at)
+            })
             .collect();
         let uses: Vec<UseCount> = news
             .iter()
@@ -125,10 +128,20 @@ impl Memory {
             return Ok(());
         }
         instance.store.note_uses(&instance.origin, &uses, &rows).await?;
-        self.told.extend(news.into_iter().map(|(what, uses, _)| (what, uses)));
+        self.told.extend(news.into_iter().map(|(what, uses, at)| (what, (uses, at))));
         self.networks.extend(networks.into_iter().map(|(key, network, _)| (key, network)));
         Ok(())
     }
+}
+
+/// How long a newer use need not be told: where nobody counts uses, a part of the shortest idleness.
+fn least_pause(rules: &super::rules::Rules) -> Duration {
+    const LONGEST: Duration = Duration::from_mins(1);
+    if rules.values().any(|rule| rule.max_uses.is_some()) {
+        return Duration::ZERO;
+    }
+    let idle = rules.values().filter_map(|rule| rule.idle).min();
+    idle.map_or(LONGEST, |span| LONGEST.min(span.0 / 20))
 }
 
 /// What is to be done about a key or credential.
@@ -172,6 +185,9 @@ async fn write(instance: &Instance, known: &Known, now: Timestamp) -> Result<(),
     let mut changing = Changing::begin(instance, &ctx, Care::Ending).await?;
     // As they are now: another node may have done it already.
     let rows = changing.tx.everything().await?;
+    // Nothing is destroyed by a rule, or a row, that Weirgate did not write.
+    let judgement = seals::judge(&instance.secrets.pepper, &rows)?;
+    let rows = seals::trusted(rows, &judgement.broken);
     let rules = rules_of(&rows);
     let due: Vec<(Subject<'_>, Due)> = subjects(&rows, &rules)
         .into_iter()

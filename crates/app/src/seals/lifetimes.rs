@@ -19,6 +19,8 @@ fn state_content(row: &LifetimeStateRow) -> Vec<u8> {
         final_at,
         ended_at,
         restored_at,
+        renewed_at,
+        uses_before,
     } = row;
     Content::new()
         .number(*warned_days)
@@ -29,6 +31,8 @@ fn state_content(row: &LifetimeStateRow) -> Vec<u8> {
         .optional_time(*final_at)
         .optional_time(*ended_at)
         .optional_time(*restored_at)
+        .optional_time(*renewed_at)
+        .number(*uses_before)
         .0
 }
 

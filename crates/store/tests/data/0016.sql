@@ -83,8 +83,8 @@ INSERT INTO lifetime (name, body, created_at) VALUES ('client-keys', '{}', 44);
 INSERT INTO client_owner (client, owner, roles, set_at)
 VALUES ('clnt_06ewk4g000e0g0000000000005', 'user_06ewk4g000e0g0000000000008', '["auditor"]', 45);
 INSERT INTO lifetime_state (subject, warned_days, warned_for, rule, condition, suspended_at, final_at,
-    ended_at, restored_at)
-VALUES ('key_06ewk4g000e0g0000000000006', 7, 46, 'client-keys', 'idle', 47, 48, NULL, 49);
+    ended_at, restored_at, renewed_at, uses_before)
+VALUES ('key_06ewk4g000e0g0000000000006', 7, 46, 'client-keys', 'idle', 47, 48, NULL, 49, NULL, 0);
 INSERT INTO used_by_node (log, subject, uses, last_at)
 VALUES ('weirgate/inst_06ewk4g000e0g0000000000001', 'key_06ewk4g000e0g0000000000006', 3, 50);
 INSERT INTO key_network (subject, network, first_at)

@@ -263,6 +263,26 @@ fn a_credential_ends_and_its_secrets_are_destroyed() {
 }
 
 #[test]
+fn a_credential_that_was_replaced_begins_anew() {
+    let mut world = World::serving();
+    works(&world);
+    put(
+        &world,
+        "[[lifetime]]\nname = \"old\"\napplies_to = \"credential\"\nmax_age = \"5s\"\ngrace = \"1h\"\n",
+    );
+    refused(&world, &["credential_suspended"]);
+    let id = world.connection.clone();
+    wait_until(LONG, || life(&world, &id)["suspended"].is_object().then_some(()));
+    let secret = json!({"token": "another-token-of-the-provider"}).to_string();
+    let args = ["connection", "replace", &id, "--secret-file", "-", "--unchecked", "--json"];
+    ok_with(&world.weirgate, &args, secret.as_bytes());
+    works(&world);
+    assert_eq!(life(&world, &id)["suspended"], Value::Null);
+    refused(&world, &["credential_suspended"]);
+    world.stop();
+}
+
+#[test]
 fn what_leaked_ends_for_good_and_is_not_repeated() {
     let mut world = World::serving();
     let id = key_of(&mut world);
