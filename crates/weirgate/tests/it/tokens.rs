@@ -6,7 +6,10 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::{
+    io::{BufRead as _, BufReader},
     net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -15,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 use testkit::{
-    Answer, Server, TokenServer, client, find_canary, thing,
+    Answer, Server, THING_DESCRIPTION, TokenServer, client, find_canary, thing,
     tokens::{APP_ID, APP_SECRET, FIRST_REFRESH_TOKEN},
     wait_until,
 };
@@ -374,6 +377,101 @@ fn of_three_nodes_one_renews_each_time() {
     assert_eq!(failed.load(Ordering::Relaxed), 0, "of {}", calls.load(Ordering::Relaxed));
     let version = renewing.show()["token_version"].as_u64().unwrap();
     assert!(version.abs_diff(renewing.tokens.asked() as u64) <= 1, "{version}");
+}
+
+/// A certified server that rotates refresh tokens and revokes all where one is shown twice.
+struct Rotating {
+    child: Child,
+    url: String,
+    refresh_token: String,
+}
+
+impl Rotating {
+    /// `None` where there is none on this machine.
+    fn start() -> Option<Self> {
+        if std::env::var_os("WEIRGATE_TEST_OIDC").is_none() {
+            eprintln!("skipped: WEIRGATE_TEST_OIDC does not name the folder with oidc-provider");
+            return None;
+        }
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/ways/rotation.mjs");
+        let mut child = Command::new("node").arg(script).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut next = || lines.next().unwrap().unwrap();
+        let url = format!("http://127.0.0.1:{}", next());
+        Some(Self { child, url, refresh_token: next() })
+    }
+
+    fn said(&self) -> Value {
+        let at = self.url.strip_prefix("http://").unwrap().parse().unwrap();
+        client::get(at, "/said", &[]).unwrap().json().unwrap()
+    }
+}
+
+impl Drop for Rotating {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Three gateways on one PostgreSQL, all of whose callers need a token every three seconds, at a server
+/// that forgives nothing.
+#[test]
+fn three_nodes_renew_at_oidc_provider_and_reuse_nothing() {
+    let Some(postgres) = postgres() else { return };
+    let Some(rotating) = Rotating::start() else { return };
+    let mut weirgate = binary();
+    let database = on_server(&mut weirgate, postgres);
+    let mut world = World::prepared_by(weirgate);
+    let oauth2 = json!({"flow": "authorization_code",
+        "authorization_url": format!("{}/auth", rotating.url),
+        "token_url": format!("{}/token", rotating.url)});
+    let overlay = json!({"overlay": "1.0.0", "info": {"title": "t", "version": "1"}, "actions": [
+        {"target": "$", "update": {"components": {"securitySchemes": {"oauth": {
+            "type": "oauth2", "flows": {}, "x-weirgate-auth": {"oauth2": oauth2}}}}}}]});
+    let description = world.weirgate.file("things.yaml", THING_DESCRIPTION).unwrap();
+    let overlay = world.weirgate.file("overlay.json", overlay.to_string()).unwrap();
+    let host_port = rotating.url.strip_prefix("http://").unwrap();
+    let import =
+        ["provider", "import", &description, "--name", "things", "--server", &rotating.url];
+    let more = ["--allow-private-network", host_port, "--accept-servers", "--overlay", &overlay];
+    ok(&world.weirgate, &[&import[..], &more, &["--json"]].concat());
+    let secret = json!({"client_id": "weirgate", "client_secret": "canary-rotation-client",
+        "refresh_token": rotating.refresh_token});
+    let connection = create(&world, &secret);
+    world.serve();
+    let others = [node(&world, &database), node(&world, &database)];
+    let mut places = vec![world.addr];
+    places.extend(others.iter().map(|(_, _, at)| *at));
+    // Each of them has its Snapshot.
+    for at in &places {
+        wait_until(PATIENCE, || {
+            call(*at, &connection, &world.key, "GET", &Value::Null).status == 200
+        });
+    }
+    let (calls, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for at in places.iter().flat_map(|at| [*at; 4]) {
+            let (calls, failed, connection, key) = (&calls, &failed, &connection, &world.key);
+            scope.spawn(move || {
+                while begun.elapsed() < Duration::from_secs(30) {
+                    let answer = call(at, connection, key, "GET", &Value::Null);
+                    calls.fetch_add(1, Ordering::Relaxed);
+                    if answer.status != 200 {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        eprintln!("{} {}", answer.status, answer.text());
+                    }
+                }
+            });
+        }
+    });
+    let said = rotating.said();
+    assert_eq!(failed.load(Ordering::Relaxed), 0, "of {}: {said}", calls.load(Ordering::Relaxed));
+    assert_eq!((said["revoked"].as_u64(), &said["failed"]), (Some(0), &json!([])), "{said}");
+    // One renewal for each token, and no more: each lasts two to three seconds.
+    let refreshed = said["refreshed"].as_u64().unwrap();
+    assert!((8..=20).contains(&refreshed), "{said}");
 }
 
 #[test]
