@@ -17,6 +17,7 @@ use crate::{
     policies::{InForce, Scope, digest_of as policies_digest},
     providers,
     rights::{self, CompiledRights},
+    secret_stores,
     servers::{self, ServerError},
     tokens::{
         APP_COLUMN, APP_TABLE, CredentialRows, Material, Renewable, Renewables, TOKEN_COLUMN,
@@ -235,7 +236,7 @@ impl Compiler {
             connections,
             pending,
             rights,
-            usable_until: limits.of_connections(rows),
+            usable_until: secret_stores::close(rows, limits.of_connections(rows)),
             secrets: Arc::clone(&self.secrets),
         };
         Compiled { snapshot, missing, valid_until, renewables }

@@ -9,6 +9,7 @@ use crate::{
     placement, providers,
     replacement::Slot,
     seals,
+    secret_stores::Source,
     servers::{self, ServerError},
     tokens::{self, Material, Reach},
 };
@@ -30,6 +31,8 @@ pub struct Create {
     pub variables: BTreeMap<String, String>,
     /// Headers of every call: they choose whose data is reached, so no caller may set them.
     pub headers: BTreeMap<String, String>,
+    /// The secret store that it comes from; `None`: it was given.
+    pub source: Option<Source>,
 }
 
 #[derive(Debug)]
@@ -118,6 +121,10 @@ pub async fn create(
         &credential.to_record_bytes(),
     )?;
     tx.put_sealed(&sealed).await?;
+    if let Some(source) = &create.source {
+        tx.put_secret_source(&source.row(id)).await?;
+        details.push(("secret_store", source.reference.store.to_string()));
+    }
     changing.record(Change {
         verb: "connection.create",
         what: format!("connection {id}"),
@@ -197,6 +204,7 @@ pub async fn revoke(instance: &Instance, ctx: &OpContext, id: Id<Connection>) ->
     }
     changing.tx.revoke_connection(id, ctx.now).await?;
     changing.tx.delete_sealed(CREDENTIAL_TABLE, &id.to_bytes()).await?;
+    changing.tx.delete_secret_source(id).await?;
     changing.record(Change {
         verb: "connection.revoke",
         what: format!("connection {id}"),

@@ -66,6 +66,7 @@ pub async fn seed(
         environment: Environment::Test,
         variables: BTreeMap::new(),
         headers: BTreeMap::new(),
+        source: None,
     };
     let connection = connections::create(instance, ctx, create).await?.id;
     let mut keys = Vec::new();

@@ -201,6 +201,8 @@ pub enum Error {
     Replace(#[from] crate::replacement::ReplaceError),
     #[error(transparent)]
     Lifetime(#[from] crate::lifetimes::LifetimeError),
+    #[error(transparent)]
+    SecretStore(#[from] crate::secret_stores::StoreError),
     #[error("the provider has no security scheme for which an app is registered")]
     AppUseless,
     #[error("the provider has no security scheme of the name that --scheme gives")]
@@ -342,6 +344,7 @@ impl Error {
             Self::Connect(error) => error.kind(),
             Self::Replace(error) => error.kind(),
             Self::Lifetime(error) => error.kind(),
+            Self::SecretStore(error) => error.kind(),
             Self::NoDataFolder { .. }
             | Self::NotFound { .. }
             | Self::NameUnknown { .. }
@@ -466,6 +469,7 @@ impl Error {
             Self::Connect(error) => error.remedy().into(),
             Self::Replace(error) => error.remedy().into(),
             Self::Lifetime(error) => error.remedy().into(),
+            Self::SecretStore(error) => error.remedy().into(),
             Self::AuditProof(ProofError::NotCovered { .. }) => {
                 "Name the index of an entry as `weirgate audit list` shows it; one of the last second \
                  is not signed yet: wait, or stop the server."

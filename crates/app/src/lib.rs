@@ -44,6 +44,7 @@ pub mod reviews;
 pub mod root_key;
 pub mod rules;
 pub mod saved_views;
+pub mod secret_stores;
 pub mod sequence;
 pub mod servers;
 pub mod tokens;

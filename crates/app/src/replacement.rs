@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Kind},
     instance::Instance,
     lifetimes, placement,
+    secret_stores::StoreError,
     tokens::{self, Conversation, ConversationError, Conversed, TOKEN_COLUMN},
 };
 use audit::Commitment;
@@ -111,6 +112,10 @@ pub async fn hold(
     secret: &SecretBytes,
 ) -> Result<String, Error> {
     let in_use = connection_check::find(instance, id, Slot::InUse).await?;
+    let sources = crate::seals::load_whole(instance).await?.secret_stores.sources;
+    if sources.iter().any(|source| source.connection == id) {
+        return Err(StoreError::FromStore.into());
+    }
     let (row, model) = (&in_use.renewable.row, &in_use.renewable.provider.model);
     let next = Credential::parse_for(secret, &placement::inputs(model))?;
     let mut material = in_use.material;

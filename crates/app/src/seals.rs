@@ -14,6 +14,7 @@
 mod connect;
 mod kept;
 mod lifetimes;
+mod secret_stores;
 
 use crate::{error::Error, instance::Instance};
 use audit::VaultHead;
@@ -65,6 +66,8 @@ const ROLE: &str = "role";
 const POLICY: &str = "policy";
 const LIFETIME: &str = "lifetime";
 const OWNER: &str = "client_owner";
+const SECRET_STORE: &str = "secret_store";
+const SECRET_SOURCE: &str = "secret_source";
 const LIFETIME_STATE: &str = "lifetime_state";
 /// A session's own seal, which is none of the set.
 const SESSION: &str = "user_session";
@@ -470,6 +473,7 @@ pub(crate) fn of<P: ReadProvider>(pepper: &KeyPepper, rows: &Everything<P>) -> S
     }
     connect::put_all(&rows.connects, &mut put);
     lifetimes::put_all(&rows.lifetimes, &mut put);
+    secret_stores::put_all(&rows.secret_stores, &mut put);
     for row in roles {
         put(ROLE, row.name.to_string(), &rule_content(row));
     }
@@ -652,6 +656,14 @@ pub(crate) fn trusted<P: ReadProvider>(
         rows.keys.clear();
         rows.connections.clear();
     }
+    // A copy whose store, age or end is not known is used for nothing.
+    let sources = &rows.secret_stores.sources;
+    let is_of_whole_store = |id: Id<types::Connection>| {
+        let source = sources.iter().find(|source| source.connection == id);
+        source.is_none_or(|source| is_whole(SECRET_STORE, source.store.as_str()))
+    };
+    rows.connections
+        .retain(|row| is_whole(SECRET_SOURCE, &row.id.to_string()) && is_of_whole_store(row.id));
     let is_left = |id: &str| is_whole(LIFETIME_STATE, id);
     rows.keys.retain(|row| is_left(&row.id.to_string()));
     rows.connections.retain(|row| is_left(&row.id.to_string()));

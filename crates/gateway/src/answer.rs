@@ -99,7 +99,7 @@ impl Watch {
             .and_then(|rights| rights.operations.get(&self.operation))
             .filter(|decision| decision.fingerprint == self.fingerprint);
         let connection = snapshot.connections.get(&self.connection);
-        let connection = connection.filter(|one| !snapshot.is_suspended(one.id, now));
+        let connection = connection.filter(|one| snapshot.closed(one.id, now).is_none());
         match (key, decision) {
             (Some(key), Some(decision)) if connection.is_some() => {
                 self.generation = snapshot.generation;

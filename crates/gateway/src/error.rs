@@ -90,6 +90,8 @@ pub enum CallError {
     ConsentEnded,
     #[error("the connection's credential is suspended")]
     CredentialSuspended,
+    #[error("the secret store does not vouch for the connection's credential")]
+    CredentialStale,
     #[error(transparent)]
     Outbound(#[from] OutboundError),
     #[error("the provider answered {status}")]
@@ -158,6 +160,7 @@ impl CallError {
             | Self::SnapshotStale { .. }
             | Self::ProviderUpdating
             | Self::CredentialRenewing
+            | Self::CredentialStale
             | Self::CredentialUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::ProviderError { status, .. } => match status {
                 400..=499 => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
@@ -194,6 +197,9 @@ impl CallError {
             }
             Self::KeySuspended => {
                 "A rule of lifetimes ended it: ask the operator to restore it (`weirgate vault lifetime restore`), or use another key."
+            }
+            Self::CredentialStale => {
+                "The operator must look at the secret store, and at `weirgate vault store list`."
             }
             Self::CredentialSuspended => {
                 "A rule of lifetimes ended it: the operator may restore it (`weirgate vault lifetime restore`), or replace it by another one."
@@ -399,6 +405,7 @@ impl Fault for CallError {
             | Self::AuditUnavailable
             | Self::SnapshotStale { .. }
             | Self::ProviderUpdating
+            | Self::CredentialStale
             | Self::CredentialUnavailable
             | Self::Internal { .. } => Origin::Internal,
             _ => Origin::Caller,
@@ -466,6 +473,7 @@ impl Fault for CallError {
             Self::RenewalFailed { .. } => "credential_renewal_failed",
             Self::ConsentEnded => "consent_ended",
             Self::CredentialSuspended => "credential_suspended",
+            Self::CredentialStale => "credential_stale",
             Self::Outbound(error) => error.code(),
             Self::ProviderError { .. } => "provider_error",
             Self::ProviderCredentialRefused { .. } => "provider_credential_refused",

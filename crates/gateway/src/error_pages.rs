@@ -29,6 +29,7 @@ const PAGES: &[(&str, &str)] = pages![
     "credential_echoed",
     "credential_renewal_failed",
     "credential_renewing",
+    "credential_stale",
     "credential_suspended",
     "credential_unavailable",
     "field_not_granted",

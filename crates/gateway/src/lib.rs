@@ -59,7 +59,7 @@ pub use renewals::{
 };
 pub use server::{Bounds, Listeners, MakePool, Running, StartError, start};
 pub use snapshot::{
-    AnswerRule, AtMoment, ConnectionEntry, Decision, KeyEntry, Met, Policies, Projected,
+    AnswerRule, AtMoment, Closing, ConnectionEntry, Decision, KeyEntry, Met, Policies, Projected,
     ProviderEntry, RequestRule, Rights, SharedSnapshot, Snapshot, SnapshotSecrets, withheld_header,
 };
 pub use tls::{ServerTls, ServerTlsError};

@@ -16,7 +16,7 @@ use crate::{
     recorder::{OpenIntent, Refusal, failure_of},
     renewals::{CredentialEntry, ProofNonce, Wanted},
     rewrite::{Asked, UrlRewriter},
-    snapshot::{AnswerRule, ConnectionEntry, Decision, KeyEntry, Rights, Snapshot},
+    snapshot::{AnswerRule, Closing, ConnectionEntry, Decision, KeyEntry, Rights, Snapshot},
     trace_link::TraceLink,
 };
 use audit::Intent;
@@ -185,8 +185,10 @@ async fn run(
     let routed = route(&snapshot, &caller, &parts, known)?;
     let source = parts.extensions.get::<Arc<Visitor>>().and_then(|visitor| visitor.source);
     let permit = authorize(&snapshot, &caller, &routed, started, source)?;
-    if snapshot.is_suspended(routed.connection.id, started) {
-        return Err(CallError::CredentialSuspended.into());
+    match snapshot.closed(routed.connection.id, started) {
+        Some(Closing::Rule) => return Err(CallError::CredentialSuspended.into()),
+        Some(Closing::Store) => return Err(CallError::CredentialStale.into()),
+        None => {}
     }
     let places = limit(core, &caller, &routed)?;
     let mut watch = watch(core, &snapshot, &caller, &routed, &permit, places);

@@ -35,16 +35,27 @@ pub struct Snapshot {
     pub pending: HashMap<Id<Connection>, Environment>,
     /// What a client may do on a connection. No entry: nothing.
     pub rights: HashMap<(Id<Client>, Id<Connection>), Arc<Rights>>,
-    /// Until when rules of lifetimes let a connection's credential be used, where any do; one that is
-    /// suspended: until the beginning of time.
-    pub usable_until: HashMap<Id<Connection>, Timestamp>,
+    /// Until when rules of lifetimes, or the store that it comes from, let a connection's credential be
+    /// used, where any do; one that is suspended: until the beginning of time.
+    pub usable_until: HashMap<Id<Connection>, (Timestamp, Closing)>,
     pub secrets: Arc<SnapshotSecrets>,
 }
 
 impl Snapshot {
-    pub(crate) fn is_suspended(&self, connection: Id<Connection>, now: Timestamp) -> bool {
-        self.usable_until.get(&connection).is_some_and(|until| now >= *until)
+    /// What closes a connection now.
+    pub(crate) fn closed(&self, connection: Id<Connection>, now: Timestamp) -> Option<Closing> {
+        let (until, closing) = self.usable_until.get(&connection)?;
+        (now >= *until).then_some(*closing)
     }
+}
+
+/// What closes a connection at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// A rule of lifetimes.
+    Rule,
+    /// The store that its secret comes from gives it no more, or said nothing for too long.
+    Store,
 }
 
 /// Keys that live in memory only as long as the process.

@@ -118,6 +118,10 @@ const TABLES: &[Table] = &[
     table!("access_grant" by "id":
         ("id" Text 1), ("client" Text 2), ("provider" Text 3), ("connection" Text 4),
         ("purpose" Text 5), ("body" Text 6), ("created_at" Number 7)),
+    table!("secret_store" by "name": ("name" Text 1), ("body" Text 2), ("created_at" Number 3)),
+    table!("secret_source" by "connection":
+        ("connection" Text 1), ("store" Text 2), ("path" Text 3), ("member" Text 4),
+        ("version" Number 5), ("fetched_at" Number 6), ("closed" Text 7)),
     table!("lifetime" by "name": ("name" Text 1), ("body" Text 2), ("created_at" Number 3)),
     table!("client_owner" by "client": 
         ("client" Text 1), ("owner" Text 2), ("roles" Text 3), ("set_at" Number 4)),

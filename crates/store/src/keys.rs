@@ -132,6 +132,11 @@ impl Tx {
             ),
             ("connect_session", "DELETE FROM connect_session WHERE customer = $1"),
             (
+                "secret_source",
+                "DELETE FROM secret_source WHERE connection IN
+              (SELECT id FROM connection WHERE customer = $1)",
+            ),
+            (
                 "lifetime_state",
                 "DELETE FROM lifetime_state WHERE subject IN
               (SELECT id FROM connection WHERE customer = $1)",

@@ -16,6 +16,7 @@ mod location;
 mod people;
 mod renewals;
 mod rows;
+mod secret_stores;
 mod store;
 mod tx;
 mod witnesses;
@@ -37,6 +38,7 @@ pub use rows::{
     GrantTarget, KeyRow, MovedRow, OutboxRow, ProviderFacts, ProviderRow, RowSeal, SealedHead,
     SealedRow, StateHead, VaultGenerationRow,
 };
+pub use secret_stores::{SecretSourceRow, SecretStores};
 pub use store::Store;
 pub use tx::Tx;
 pub use witnesses::{WitnessAnswer, WitnessRow};

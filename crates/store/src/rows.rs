@@ -1,6 +1,9 @@
 //! Rows as the rest of the product sees them, and how they are read.
 
-use crate::{StoreError, connect::Connects, dialect::Row, lifetimes::Lifetimes, people::People};
+use crate::{
+    StoreError, connect::Connects, dialect::Row, lifetimes::Lifetimes, people::People,
+    secret_stores::SecretStores,
+};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 use types::{
     Client, Connection, Customer, Environment, Grant, Id, Instance, Key, Provider, Slug, Timestamp,
@@ -184,6 +187,7 @@ pub struct Everything<P = ProviderRow> {
     pub people: People,
     pub connects: Connects,
     pub lifetimes: Lifetimes,
+    pub secret_stores: SecretStores,
     pub seals: Vec<RowSeal>,
     /// The newest; `None` until the rows are sealed.
     pub head: Option<StateHead>,

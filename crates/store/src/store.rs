@@ -11,6 +11,7 @@ use crate::{
         MovedRow, OutboxRow, ProviderRow, Reader, RowSeal, SealedHead, SealedRow, StateHead,
         VaultGenerationRow,
     },
+    secret_stores::secret_stores,
     tx::Tx,
 };
 use std::{
@@ -496,6 +497,7 @@ pub(crate) async fn everything<P: FromRow>(
         people: people(tx).await?,
         connects: connects(tx).await?,
         lifetimes: lifetimes(tx).await?,
+        secret_stores: secret_stores(tx).await?,
         seals: all(tx, RowSeal::ALL).await?,
         head: head.as_ref().map(StateHead::from_row).transpose()?,
     })

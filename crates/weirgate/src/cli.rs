@@ -2,9 +2,11 @@
 
 mod connect;
 mod lifetimes;
+mod stores;
 
 pub(crate) use connect::{BrowserArgs, ConnectionCreateArgs, ConsentVerb};
 pub(crate) use lifetimes::{LeakArgs, LifetimeVerb, OwnerArgs};
+pub(crate) use stores::{StoreAddArgs, StoreVerb};
 
 use clap::{Args, Parser, Subcommand};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -721,6 +723,9 @@ pub(crate) enum VaultVerb {
     /// Decide how long keys and credentials live.
     #[command(subcommand)]
     Lifetime(LifetimeVerb),
+    /// Take connections' secrets from a vault elsewhere.
+    #[command(subcommand)]
+    Store(StoreVerb),
     /// Report that somebody has a key or a credential who should not: it ends at once, for good.
     Leak(LeakArgs),
     /// Seal the root key's file by a passphrase: that of --passphrase-file, or asked for.

@@ -193,7 +193,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                     Verb::Apply(args) => verbs::apply(&session, args).await,
                     Verb::Backup(verb) => verbs::backup(&session, verb).await,
                     Verb::Node(verb) => verbs::node(&session, verb).await,
-                    Verb::Vault(verb) => verbs::vault(&session, verb).await,
+                    Verb::Vault(verb) => {
+                        let config = || load(None).map(|(_, config)| config);
+                        verbs::vault(&session, verb, config).await
+                    }
                     Verb::Customer(verb) => verbs::customer(&session, verb).await,
                     Verb::Audit(verb) => verbs::audit(&session, verb).await,
                     Verb::Sandbox(args) => verbs::sandbox(&session, args).await,

@@ -22,6 +22,7 @@ use app::{
     configuration::{self, Told},
     connect, fields_met, follow, lifetimes, observe,
     people::{sso::Web, users},
+    secret_stores,
     sequence::OpenLog,
     tokens::{MAX_TOKEN_ANSWER_BYTES, Renewer, TokenDesk},
     witness::Peers,
@@ -64,6 +65,7 @@ pub(crate) struct Server {
     counted: JoinHandle<()>,
     connects: JoinHandle<()>,
     lived: JoinHandle<()>,
+    stores: JoinHandle<()>,
     met: JoinHandle<()>,
     upkeep: JoinHandle<()>,
     certificates: Option<JoinHandle<()>>,
@@ -242,6 +244,7 @@ impl Server {
             follower.run(Arc::clone(&shared), Arc::clone(&recorder), log, stopped.clone()),
         );
         let met = Arc::clone(&shared);
+        let for_stores = asker.clone();
         let renewer = Renewer::new(desk, wanted, shared, asker);
         let renewer = spawn("renewer", renewer.run(stopped.clone()));
         let events = spawn("events", events::drain(received, traces, stopped.clone()));
@@ -260,6 +263,8 @@ impl Server {
         let connects = spawn("connects", connects);
         let lived = lifetimes::keep_up(Arc::clone(&instance), stopped.clone());
         let lived = spawn("lifetimes", lived);
+        let stores = secret_stores::keep_up(Arc::clone(&instance), for_stores, stopped.clone());
+        let stores = spawn("secret stores", stores);
         let met = fields_met::keep_up(Arc::clone(&instance), Arc::clone(&met), stopped.clone());
         let met = spawn("fields", met);
         let upkeep = spawn("metrics", keep_figures(figures, Arc::clone(&instance), stopped));
@@ -282,6 +287,7 @@ impl Server {
             counted,
             connects,
             lived,
+            stores,
             met,
             upkeep,
             certificates,
@@ -315,6 +321,7 @@ impl Server {
             self.counted,
             self.connects,
             self.lived,
+            self.stores,
             self.met,
             self.renewer,
         ];

@@ -248,6 +248,7 @@ impl World {
                     environment: Environment::Test,
                     variables: BTreeMap::new(),
                     headers: BTreeMap::new(),
+                    source: None,
                 };
                 return connections::create(instance, &ctx, create).await.unwrap().id.to_string();
             }

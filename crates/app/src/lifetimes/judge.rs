@@ -2,6 +2,7 @@
 
 use super::rules::{Condition, Kind, Rule, Rules};
 use crate::seals::ReadProvider;
+use gateway::Closing;
 use std::{
     collections::{BTreeMap, HashMap},
     time::Duration,
@@ -303,11 +304,11 @@ impl Limits {
     pub(crate) fn of_connections(
         &self,
         everything: &Everything,
-    ) -> HashMap<Id<Connection>, Timestamp> {
+    ) -> HashMap<Id<Connection>, (Timestamp, Closing)> {
         let all = everything.connections.iter().filter_map(|row| {
             let limit = self.of(row.id)?;
             let until = if limit.is_suspended { Timestamp::EPOCH } else { limit.ends_at? };
-            Some((row.id, until))
+            Some((row.id, (until, Closing::Rule)))
         });
         all.collect()
     }

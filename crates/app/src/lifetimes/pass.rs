@@ -275,6 +275,7 @@ async fn finish(
             if let Some(id) = subject.connection {
                 changing.tx.revoke_connection(id, now).await?;
                 changing.tx.delete_sealed(CREDENTIAL_TABLE, &id.to_bytes()).await?;
+                changing.tx.delete_secret_source(id).await?;
             }
         }
     }

@@ -17,8 +17,11 @@ pub(crate) struct ConnectionCreateArgs {
     pub scheme: Option<String>,
     /// A JSON file with the secret; `-` is standard input. With --oauth: what is needed beside the
     /// provider's app, if anything.
-    #[arg(long, value_name = "FILE", required_unless_present = "oauth")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["oauth", "secret_from"])]
     pub secret_file: Option<PathBuf>,
+    /// A secret in a secret store: STORE:PATH, or STORE:PATH#MEMBER.
+    #[arg(long, value_name = "REFERENCE", conflicts_with_all = ["oauth", "secret_file"])]
+    pub secret_from: Option<String>,
     /// live or test.
     #[arg(long, default_value = "live", value_name = "ENV")]
     pub environment: String,

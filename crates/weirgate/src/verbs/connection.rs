@@ -14,6 +14,7 @@ use crate::{
 use app::{
     connection_check, connections,
     replacement::{self, How, Slot},
+    secret_stores::{self, Reference},
 };
 use outbound::TlsConfig;
 use serde_json::json;
@@ -38,27 +39,52 @@ pub(crate) async fn connection(
             customer,
             scheme,
             secret_file,
+            secret_from,
             environment,
             variables,
             headers,
             ..
         }) => {
-            let Some(secret_file) = secret_file else {
-                let remedy = "Give --secret-file, or --oauth.";
-                return Err(Failure::new(USAGE, "there is no secret", remedy));
-            };
             let provider = parse_slug("--provider", provider)?;
             let environment = parse_environment(environment)?;
+            // What is given is read before anything is opened.
+            let given = match secret_file {
+                Some(file) => Some(SecretBytes::new(read_secret("--secret-file", file)?)),
+                None => None,
+            };
+            let reference = match secret_from {
+                Some(text) => Some(Reference::parse(text).map_err(|why| {
+                    let what = format!("what --secret-from gives is no reference: {why}");
+                    Failure::new(USAGE, what, "`weirgate vault store list` shows the stores.")
+                })?),
+                None => None,
+            };
+            let (variables, headers) =
+                (pairs("--var", variables)?.into_iter().collect(), pairs("--header", headers)?);
+            let instance = session.instance_to_change().await?;
+            let (secret, source) = match (given, reference) {
+                (Some(secret), _) => (secret, None),
+                (None, Some(reference)) => {
+                    let (tls, _) = provider_tls(&config()?)?;
+                    let context = session.context()?;
+                    let taken = secret_stores::take(&instance, &context, tls, &reference).await?;
+                    (taken.secret, Some(taken.source))
+                }
+                (None, None) => {
+                    let remedy = "Give --secret-file, --secret-from or --oauth.";
+                    return Err(Failure::new(USAGE, "there is no secret", remedy));
+                }
+            };
             let create = connections::Create {
                 provider,
                 customer: customer.clone(),
                 scheme: scheme.clone(),
-                secret: SecretBytes::new(read_secret("--secret-file", secret_file)?),
+                secret,
                 environment,
-                variables: pairs("--var", variables)?.into_iter().collect(),
-                headers: pairs("--header", headers)?,
+                variables,
+                headers,
+                source,
             };
-            let instance = session.instance_to_change().await?;
             let created = connections::create(&instance, &session.context()?, create).await?;
             session.settle(instance).await?;
             let text = format!(

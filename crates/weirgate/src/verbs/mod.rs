@@ -17,6 +17,7 @@ mod review;
 mod rules;
 mod sandbox;
 mod sso;
+mod stores;
 mod user;
 mod vault;
 

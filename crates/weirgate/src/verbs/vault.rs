@@ -3,6 +3,7 @@
 use super::{Session, input::read_secret};
 use crate::{
     cli::VaultVerb,
+    config::Config,
     output::{FAILED, Failure, Lines, USAGE, counted},
     passphrase,
 };
@@ -22,7 +23,11 @@ use std::{
 use types::{SecretText, SystemClock, SystemRandom};
 use vault::{Passphrase, RootKeyError, Share};
 
-pub(crate) async fn vault(session: &Session, verb: &VaultVerb) -> Result<(), Failure> {
+pub(crate) async fn vault(
+    session: &Session,
+    verb: &VaultVerb,
+    config: impl FnOnce() -> Result<Config, Failure>,
+) -> Result<(), Failure> {
     match verb {
         VaultVerb::Status => {
             let instance = session.instance().await?;
@@ -41,6 +46,7 @@ pub(crate) async fn vault(session: &Session, verb: &VaultVerb) -> Result<(), Fai
             tell_rotated(session, &rotated)
         }
         VaultVerb::Lifetime(verb) => super::lifetimes::lifetime(session, verb).await,
+        VaultVerb::Store(verb) => super::stores::store(session, verb, config).await,
         VaultVerb::Leak(args) => super::lifetimes::leak(session, args).await,
         VaultVerb::Seal => {
             let passphrase = new_passphrase(session)?;

@@ -7,7 +7,7 @@ use testkit::{THING_DESCRIPTION, Weirgate};
 
 /// Every verb with every argument that takes a value: before `=` stands a flag, or the name that
 /// `--help` gives to a place. What is in braces is a path in the test's home, or something's id.
-const LINES: [&str; 99] = [
+const LINES: [&str; 104] = [
     // Names what others made, so it comes before them.
     "doctor",
     "demo --once --gateway-addr=127.0.0.1:0 --console-addr=127.0.0.1:0 --seed=1",
@@ -44,6 +44,11 @@ const LINES: [&str; 99] = [
     "vault lifetime try FILE={lifetimes.toml} --since=30d",
     "vault lifetime restore ID={connection}",
     "vault leak ID=key_06ewk4g000e0g0000000000001",
+    "vault store add NAME=bao --address=http://127.0.0.1:9 --mount=secret --namespace=eng --ttl=15m --login-file={secret.json} --allow-private-network=127.0.0.1:9",
+    "vault store list",
+    "vault store remove NAME=bao",
+    "vault store refresh ID={connection}",
+    "connection create --provider=things --customer=c --secret-from=bao:team/hr",
     "vault leak --key-file={sample.json}",
     "client key create NAME=reader --expires=1d --environment=test",
     "client key rotate ID=key_06ewk4g000e0g0000000000001 --overlap=7d --expires=90d",

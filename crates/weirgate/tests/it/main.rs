@@ -52,6 +52,7 @@ mod secrets;
 mod setup;
 mod smuggling;
 mod sso;
+mod stores;
 mod tamper;
 mod telemetry;
 mod texts;
