@@ -26,6 +26,7 @@ use store::{Everything, RuleRow, SecretSourceRow};
 use types::{Connection, Id, OpContext, SecretBytes, Slug, Timestamp};
 use vault::Credential;
 use vault_kv::{Fetched, Login, Session};
+use zeroize::Zeroizing;
 
 const TABLE: &str = "secret_store";
 const COLUMN: &str = "login";
@@ -314,6 +315,8 @@ pub async fn list(instance: &Instance) -> Result<Vec<Listed>, Error> {
 struct Open {
     place: Place,
     login: Login,
+    /// Of all that it is made of: a token of another place or login is not for this one.
+    digest: [u8; 32],
 }
 
 fn open(instance: &Instance, rows: &Everything, name: &Slug) -> Result<Open, Error> {
@@ -327,7 +330,9 @@ fn open(instance: &Instance, rows: &Everything, name: &Slug) -> Result<Open, Err
     let owner = rows.customers.iter().find(|owner| owner.id == sealed.customer);
     let owner = customers::open(instance, owner.ok_or_else(broken)?)?;
     let login = Login::parse(&instance.open_sealed(&owner.key, sealed)?).ok_or_else(broken)?;
-    Ok(Open { place, login })
+    let whole = Zeroizing::new([row.body.as_bytes(), login.to_json().expose()].concat());
+    let digest = seals::sha256(&whole);
+    Ok(Open { place, login, digest })
 }
 
 /// A secret out of a store, for a connection that is to be made of it.
@@ -418,11 +423,16 @@ async fn keep(
     let mut outcomes = Vec::new();
     let mut changing = Changing::begin(instance, ctx, Care::Whole).await?;
     let rows = seals::load_whole(instance).await?;
+    let sources = changing.tx.everything().await?.secret_stores.sources;
     let (mut kept, mut replaced, mut closed) = (0_usize, 0_usize, 0_usize);
     for (id, said) in news {
-        let now = changing.tx.everything().await?.secret_stores.sources;
-        let Some(source) = now.into_iter().find(|row| row.connection == id) else { continue };
+        let source = sources.iter().find(|row| row.connection == id).cloned();
+        let Some(source) = source else { continue };
         let said = match said {
+            // A version never changes.
+            Ok(fetched) if source.closed.is_none() && fetched.version == source.version => {
+                Ok((false, fetched.version))
+            }
             Ok(fetched) => taken_over(instance, &mut changing, &rows, id, &fetched)
                 .await?
                 .map(|is_new| (is_new, fetched.version)),

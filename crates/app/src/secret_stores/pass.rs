@@ -2,7 +2,11 @@
 
 use super::{Session, keep, open, vault_kv};
 use crate::{asking::Asker, error::Error, instance::Instance, seals};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 use store::Everything;
 use tokio::{sync::watch, time::MissedTickBehavior};
 use types::{Actor, Connection, Id, OpContext, Slug, Timestamp};
@@ -17,7 +21,8 @@ const AT_ONCE: usize = 100;
 #[derive(Default)]
 struct Memory {
     rows: Option<(u64, Arc<Everything>)>,
-    sessions: HashMap<Slug, Option<Session>>,
+    /// For one place and login each.
+    sessions: HashMap<Slug, ([u8; 32], Option<Session>)>,
     tried: HashMap<Id<Connection>, Timestamp>,
 }
 
@@ -58,6 +63,8 @@ impl Memory {
         };
         let now = instance.clock.now();
         let mut news = Vec::new();
+        // Stores that could not say anything at this look.
+        let mut silent: HashSet<&Slug> = HashSet::new();
         let in_force = |id: Id<Connection>| {
             rows.connections.iter().any(|row| row.id == id && row.revoked_at.is_none())
         };
@@ -75,11 +82,21 @@ impl Memory {
                 continue;
             }
             self.tried.insert(source.connection, now);
-            let session = self.sessions.entry(source.store.clone()).or_default();
+            if silent.contains(&source.store) {
+                continue;
+            }
+            let known = self.sessions.entry(source.store.clone()).or_default();
+            if known.0 != store.digest {
+                *known = (store.digest, None);
+            }
+            let session = &mut known.1;
             let of = (source.path.as_str(), source.member.as_deref());
             let place = (&store.place, &store.login);
             let said = vault_kv::fetch(asker, place, session, of, now).await;
             if let Err(error) = &said {
+                if !error.closes() {
+                    silent.insert(&source.store);
+                }
                 let code = error.word();
                 tracing::warn!(connection.id = %source.connection, code, "a secret store gave no secret");
             }
