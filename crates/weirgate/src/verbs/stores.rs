@@ -68,6 +68,9 @@ async fn list(session: &Session) -> Result<(), Failure> {
     let listed = secret_stores::list(&instance).await?;
     instance.close().await?;
     let mut text = Lines::default();
+    if listed.is_empty() {
+        text.push("There are no secret stores.".to_owned());
+    }
     let mut stores = Vec::new();
     for one in &listed {
         let place = &one.place;
