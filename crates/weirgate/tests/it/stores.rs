@@ -234,10 +234,8 @@ fn a_copy_outlasts_a_restart_and_not_its_time() {
     thread::sleep(Duration::from_secs(6));
     world.serve();
     refused(&world);
-    recorder.with(|state| {
-        state.unwell = None;
-        state.secret = Some(json!({"nested": {"token": format!("{CANARY}-again")}}));
-    });
+    recorder.put(Some(json!({"nested": {"token": format!("{CANARY}-again")}})));
+    recorder.with(|state| state.unwell = None);
     wait_until(LONG, || (world.get("/things/1").status == 200).then_some(()));
     assert_eq!(used(&world).as_deref(), Some("again"));
     world.stop();
